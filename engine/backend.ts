@@ -1,0 +1,124 @@
+/**
+ * The contract between the engine and whatever computes: reference, wasm, webgpu, npu.
+ *
+ * Ops record work on preallocated buffers and return nothing. wasm runs them at once, WebGPU fills one command
+ * encoder, the NPU builds one command buffer. Only `submit` and `read` are awaited, and they reject when the device
+ * is lost. NUMERICS.md states what every op computes, to the bit for backends whose numerics id is `exact-1`.
+ *
+ * Adding an op touches: one line here, the reference, one file in each backend, one case in tests/kernels/cases.
+ */
+
+/** Memory of a backend. `bytes` is its size; what is inside is the op's business. */
+export interface Buf {
+  readonly label: string;
+  readonly bytes: number;
+}
+
+export type WeightFormat = 'f32' | 'w8' | 'w4';
+
+/** A matrix [N, K] in kernel layout (engine/layout.ts). w4 and w8 need K % 32 = 0. */
+export interface Weight {
+  readonly format: WeightFormat;
+  readonly N: number;
+  readonly K: number;
+  readonly data: Buf;
+}
+
+export type ActFormat = 'f32' | 'i8';
+
+/** Activations [T, K] as a matmul wants them: f32, or i8 with an f32 scale per block of 32. The inner layout is the backend's own. */
+export interface Act {
+  readonly format: ActFormat;
+  readonly rows: number; // capacity in tokens
+  readonly K: number;
+  readonly data: Buf;
+}
+
+export type KvFormat = 'i8' | 'f32';
+
+/** Shape of a KV pool; the byte layout of a page is in engine/layout.ts and is the same on every backend. */
+export interface KvShape {
+  readonly format: KvFormat;
+  readonly layers: number;
+  readonly kvHeads: number; // G
+  readonly headDim: number; // d
+}
+
+export interface KvPool {
+  readonly shape: KvShape;
+  readonly pages: number;
+  readonly pageBytes: number;
+  readonly data: Buf; // [pages, pageBytes]
+}
+
+/** A ragged batch: T tokens of S sequences, R of which want logits. All buffers are u32 and hold at least the true counts. */
+export interface Batch {
+  T: number;
+  S: number;
+  R: number;
+  readonly ids: Buf; // [T] token ids
+  readonly pos: Buf; // [T] position in its sequence
+  readonly slot: Buf; // [T] page · 16 + pos % 16: where its key and value go
+  readonly seqOf: Buf; // [T] row of `blocks`
+  readonly blocks: Buf; // [S, maxBlocks] block tables: page numbers
+  readonly maxBlocks: number;
+  readonly rows: Buf; // [R] which of the T tokens want logits
+}
+
+/** One edit of a logit, 16 bytes in the buffer: row u32, id u32, rep f32, add f32. x = x > 0 ? x / rep : x · rep; x = x + add. */
+export const EDIT_BYTES = 16;
+
+/** Best tokens of a row, ties to the lowest id, and what a softmax over the row needs. */
+export interface TopkOut {
+  readonly K: number;
+  readonly ids: Buf; // u32 [R, K]
+  readonly vals: Buf; // f32 [R, K], logit · invTemp, descending
+  readonly stats: Buf; // f32 [R, 2]: max and sum of exp(x - max) over logit · invTemp
+}
+
+export interface Backend {
+  readonly name: string;
+  /** `exact-1`: bits as in NUMERICS.md. Any other id: within its stated tolerance, and its pages stay in their own session. */
+  readonly numerics: string;
+
+  /** Zeroed memory, never moved. Throws with the arithmetic when it does not fit. */
+  alloc(bytes: number, label: string): Buf;
+  act(format: ActFormat, rows: number, K: number, label: string): Act;
+  kvPool(shape: KvShape, pages: number): KvPool;
+
+  /** x[T, D] = rows `ids` of w[V, D]. */
+  embed(x: Buf, w: Weight, ids: Buf, T: number): void;
+  /** out[n, D] = RMSNorm(x) · g, quantized when `out` is i8. With `rows`, out[i] comes from x[rows[i]] (n = number of rows). */
+  norm(out: Act, x: Buf, g: Buf, eps: number, n: number, D: number, rows?: Buf): void;
+  /** y[T, N] = x · wᵀ, + bias[N] when given, and added to y instead of replacing it when `accumulate`. Act must be i8 for w4 and w8, f32 for f32. */
+  matmul(y: Buf, x: Act, w: Weight, T: number, opts?: { bias?: Buf; accumulate?: boolean }): void;
+  /** Norms (optional), rotates and stores: qkv[T, (H+2G)·d] → q[T, H·d] and the keys and values of `layer` into their pages. `table` is f32 [context, d]: d/2 cosines, then d/2 sines. */
+  ropeStore(
+    q: Buf,
+    kv: KvPool,
+    qkv: Buf,
+    table: Buf,
+    batch: Batch,
+    layer: number,
+    heads: number,
+    qkNorm?: { q: Buf; k: Buf; eps: number },
+  ): void;
+  /** out[T, H·d]: causal attention of q over the pages of each token's sequence, positions 0..pos inclusive. */
+  attention(out: Act, q: Buf, kv: KvPool, batch: Batch, layer: number, heads: number): void;
+  /** out[T, F] = silu(gate) · up of gateUp[T, 2F]. */
+  swiglu(out: Act, gateUp: Buf, T: number, F: number): void;
+  /** Edits in place (`edits` sorted by row, then id, each pair once), then bans: a 0 bit in mask[R, ceil(V/32)] makes -inf. */
+  editLogits(logits: Buf, R: number, V: number, edits: Buf | null, E: number, mask: Buf | null): void;
+  /** Top K of logits[R, V] · invTemp[R] with softmax statistics. */
+  topk(out: TopkOut, logits: Buf, invTemp: Buf, R: number, V: number): void;
+  /** Copies whole pages inside the pool: pairs[n, 2] = from, to. */
+  copyPages(kv: KvPool, pairs: Uint32Array): void;
+
+  write(buf: Buf, bytes: Uint8Array, offset?: number): void;
+  /** Runs what was recorded. */
+  submit(): Promise<void>;
+  /** Submits, then copies bytes out. */
+  read(buf: Buf, offset: number, bytes: number): Promise<Uint8Array>;
+  /** Frees everything; the backend is unusable afterwards. */
+  dispose(): void;
+}

@@ -1,0 +1,52 @@
+/** What goes into the engine and what comes out: token ids only. */
+
+export interface Sampling {
+  /** 0 is greedy. */
+  temperature: number;
+  topP: number; // 1 = off
+  topK: number; // 0 = off
+  minP: number; // 0 = off
+  repetition: number; // 1 = off; over prompt and output
+  frequency: number; // 0 = off; over output
+  presence: number; // 0 = off; over output
+  logitBias: readonly (readonly [id: number, add: number])[];
+  /** 64-bit seed as two u32. The caller draws one when the client gave none. */
+  seed: readonly [lo: number, hi: number];
+  /** undefined: none; n: log-probabilities of the chosen token and the n best (0..20), from the unscaled distribution. */
+  logprobs?: number;
+}
+
+/** Restricts the next token, e.g. to a JSON schema's language. One instance a sequence. */
+export interface Constraint {
+  /** Bit i of word i >> 5 allows id i; null allows everything. Valid until the next `accept`. */
+  mask(): Uint32Array | null;
+  accept(id: number): void;
+}
+
+export interface GenerateRequest {
+  id: string;
+  prompt: readonly number[];
+  maxTokens: number;
+  /** Ending ids; the ending token is not reported. */
+  stopIds: readonly number[];
+  sampling: Sampling;
+  /** Pages are shared only between requests of the same salt (the tenant's). */
+  salt: string;
+  constraint?: Constraint;
+}
+
+export interface TokenLogprob {
+  id: number;
+  logprob: number;
+}
+
+export type FinishReason = 'stop' | 'length' | 'abort';
+
+/** One event a sequence a step at most, except under speculation, where several tokens come at once. */
+export interface StepEvent {
+  request: string;
+  tokens: readonly { id: number; logprob?: number; top?: readonly TokenLogprob[] }[];
+  finish?: FinishReason;
+  /** Set together with the first tokens: prompt tokens whose pages were found, not computed. */
+  cachedTokens?: number;
+}
