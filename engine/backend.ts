@@ -68,23 +68,28 @@ export interface Batch {
 /** One edit of a logit, 16 bytes in the buffer: row u32, id u32, rep f32, add f32. x = x > 0 ? x / rep : x · rep; x = x + add. */
 export const EDIT_BYTES = 16;
 
-/** Best tokens of a row, ties to the lowest id, and what a softmax over the row needs. */
+/**
+ * Best tokens of each row, ties to the lowest id, and what a softmax over the row needs. One buffer, so that a decode
+ * step reads back once: row r starts at r · (2K + 2) · 4 bytes and holds
+ *   ids u32 [K], vals f32 [K] = logit · invTemp descending, max f32, sum f32 = Σ exp(logit · invTemp − max)
+ */
 export interface TopkOut {
-  readonly K: number;
-  readonly ids: Buf; // u32 [R, K]
-  readonly vals: Buf; // f32 [R, K], logit · invTemp, descending
-  readonly stats: Buf; // f32 [R, 2]: max and sum of exp(x - max) over logit · invTemp
+  readonly K: number; // at most 64
+  readonly data: Buf;
 }
 
-export interface Backend {
-  readonly name: string;
-  /** `exact-1`: bits as in NUMERICS.md. Any other id: within its stated tolerance, and its pages stay in their own session. */
-  readonly numerics: string;
-
+/** What allocates: a backend, or a counter that only adds up (for the memory plan). */
+export interface Allocator {
   /** Zeroed memory, never moved. Throws with the arithmetic when it does not fit. */
   alloc(bytes: number, label: string): Buf;
   act(format: ActFormat, rows: number, K: number, label: string): Act;
   kvPool(shape: KvShape, pages: number): KvPool;
+}
+
+export interface Backend extends Allocator {
+  readonly name: string;
+  /** `exact-1`: bits as in NUMERICS.md. Any other id: within its stated tolerance, and its pages stay in their own session. */
+  readonly numerics: string;
 
   /** x[T, D] = rows `ids` of w[V, D]. */
   embed(x: Buf, w: Weight, ids: Buf, T: number): void;

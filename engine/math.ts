@@ -51,7 +51,7 @@ export const pow = (x: number, y: number): number => exp(y * log(x));
 
 const PIO2_HI = 1.57079632673412561417; // first 33 bits of π/2: n · PIO2_HI is exact for n < 2²⁰
 const PIO2_MID = 6.0771005063039659766e-11; // next 33 bits
-const PIO2_LO = 2.02226624879595063154e-21;
+const PIO2_LO = 2.0222662487959506e-21;
 
 function sinPoly(r: number): number {
   const z = r * r;

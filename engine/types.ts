@@ -9,6 +9,7 @@ export interface Sampling {
   repetition: number; // 1 = off; over prompt and output
   frequency: number; // 0 = off; over output
   presence: number; // 0 = off; over output
+  minTokens: number; // stop ids are banned until then
   logitBias: readonly (readonly [id: number, add: number])[];
   /** 64-bit seed as two u32. The caller draws one when the client gave none. */
   seed: readonly [lo: number, hi: number];
@@ -26,6 +27,8 @@ export interface Constraint {
 export interface GenerateRequest {
   id: string;
   prompt: readonly number[];
+  /** Already generated tokens when a generation is continued elsewhere: they count as output. */
+  generated?: readonly number[];
   maxTokens: number;
   /** Ending ids; the ending token is not reported. */
   stopIds: readonly number[];
