@@ -1,0 +1,120 @@
+/** What goes wrong with a request, in OpenAI's words: one class, one envelope. */
+
+export type ErrorType =
+  | 'invalid_request_error'
+  | 'authentication_error'
+  | 'permission_error'
+  | 'rate_limit_error'
+  | 'server_error'
+  | 'service_unavailable_error';
+
+export interface ErrorEnvelope {
+  error: { message: string; type: ErrorType; param: string | null; code: string | null };
+}
+
+interface Details {
+  type?: ErrorType;
+  code?: string;
+  /** The request's field at fault, as a path: `messages[2].content`. */
+  param?: string;
+  headers?: Record<string, string>;
+  cause?: unknown;
+}
+
+/** An error whose message may be shown to a client. Anything else thrown becomes `internalError`. */
+export class ApiError extends Error {
+  override readonly name = 'ApiError';
+  readonly status: number;
+  readonly type: ErrorType;
+  readonly code: string | null;
+  readonly param: string | null;
+  /** To be set on the HTTP response beside content-type, e.g. retry-after. */
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor(status: number, message: string, details: Details = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.status = status;
+    this.type = details.type ?? (status >= 500 ? 'server_error' : 'invalid_request_error');
+    this.code = details.code ?? null;
+    this.param = details.param ?? null;
+    this.headers = details.headers ?? {};
+  }
+
+  envelope(): ErrorEnvelope {
+    return { error: { message: this.message, type: this.type, param: this.param, code: this.code } };
+  }
+}
+
+export const badRequest = (message: string, param?: string, code = 'invalid_value'): ApiError =>
+  new ApiError(400, message, { param, code });
+
+export const unsupported = (param: string, why: string): ApiError =>
+  new ApiError(400, `Unsupported parameter: '${param}'. ${why}`, { param, code: 'unsupported_parameter' });
+
+export const unsupportedValue = (param: string, why: string): ApiError =>
+  new ApiError(400, `Unsupported value: '${param}'. ${why}`, { param, code: 'unsupported_value' });
+
+/** `asked` = prompt tokens + tokens to generate; known after tokenization. */
+export const contextOverflow = (context: number, prompt: number, output: number, param = 'messages'): ApiError =>
+  new ApiError(
+    400,
+    `This model's context is ${context} tokens, but ${prompt + output} were requested (${prompt} in the prompt, ${output} to generate). ` +
+      'Shorten the prompt or lower the number of tokens to generate.',
+    { param, code: 'context_length_exceeded' },
+  );
+
+export const unauthorized = (): ApiError =>
+  new ApiError(401, 'Missing or incorrect API key. Send it as "Authorization: Bearer KEY".', {
+    type: 'authentication_error',
+    code: 'invalid_api_key',
+    headers: { 'www-authenticate': 'Bearer' },
+  });
+
+export const notFound = (message: string): ApiError => new ApiError(404, message, { code: 'not_found' });
+
+export const modelNotFound = (model: string, served?: string): ApiError =>
+  new ApiError(
+    404,
+    `The model '${clip(model)}' does not exist here.${served ? ` This server serves '${served}'.` : ' See GET /v1/models.'}`,
+    {
+      param: 'model',
+      code: 'model_not_found',
+    },
+  );
+
+export const methodNotAllowed = (method: string, path: string, allow: string): ApiError =>
+  new ApiError(405, `${clip(method, 16)} is not allowed on ${clip(path, 128)}; use ${allow}.`, {
+    code: 'method_not_allowed',
+    headers: { allow },
+  });
+
+export const payloadTooLarge = (limit: number): ApiError =>
+  new ApiError(413, `The request's body is larger than the ${limit} bytes this server reads.`, { code: 'payload_too_large' });
+
+/** `seconds` becomes Retry-After, rounded up. */
+export const rateLimited = (seconds: number, why = 'Too many requests.'): ApiError => {
+  const wait = Math.max(1, Math.ceil(seconds));
+  return new ApiError(429, `${why} Try again in ${wait} s.`, {
+    type: 'rate_limit_error',
+    code: 'rate_limit_exceeded',
+    headers: { 'retry-after': String(wait) },
+  });
+};
+
+export const serverOverloaded = (why = 'The server is overloaded.', seconds = 1): ApiError =>
+  new ApiError(503, `${why} Try again later.`, {
+    type: 'service_unavailable_error',
+    code: 'server_overloaded',
+    headers: { 'retry-after': String(Math.max(1, Math.ceil(seconds))) },
+  });
+
+/** Says nothing of the cause to the client; the cause is for the log. */
+export const internalError = (cause?: unknown): ApiError =>
+  new ApiError(500, 'The server had an error while processing the request.', { code: 'internal_error', cause });
+
+export const asApiError = (error: unknown): ApiError => (error instanceof ApiError ? error : internalError(error));
+
+/** Client text quoted in a message is cut, so that an error stays small. */
+export function clip(text: string, max = 64): string {
+  return text.length > max ? `${text.slice(0, max)}…` : text;
+}

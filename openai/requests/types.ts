@@ -1,0 +1,99 @@
+/** What the Worker hands to the replica: a request already checked, normalised and bounded. Plain JSON, it crosses as a body. */
+
+import type { Sampling } from '../../engine/types.ts';
+
+/** What the client gave of the engine's sampling; `resolveSampling` fills in the rest. `logprobs` n: the chosen token's and the n best. */
+export type SamplingParams = Partial<Omit<Sampling, 'logitBias'>> & Pick<Sampling, 'logitBias'>;
+
+/** A tool call of a past assistant turn. `arguments` is JSON text as the model wrote it. */
+export interface ToolCall {
+  id: string;
+  name: string;
+  arguments: string;
+}
+
+/** Text parts are joined. `developer` is kept apart here; `templateMessages` maps it to `system`. */
+export type ChatMessage =
+  | { role: 'system' | 'developer' | 'user'; content: string; name?: string }
+  | { role: 'assistant'; content: string; name?: string; toolCalls?: ToolCall[] }
+  | { role: 'tool'; content: string; toolCallId: string };
+
+export type JsonSchema = boolean | { [key: string]: unknown };
+
+export interface Tool {
+  name: string;
+  description?: string;
+  /** A JSON schema of the arguments; `{ type: 'object', properties: {} }` when the client gave none. */
+  parameters: JsonSchema;
+  strict: boolean;
+}
+
+/** `names` limits the choice; a named function is `required` with one name. */
+export interface ToolChoice {
+  mode: 'none' | 'auto' | 'required';
+  names?: string[];
+}
+
+export type ResponseFormat =
+  | { type: 'text' }
+  | { type: 'json_object' }
+  | { type: 'json_schema'; name: string; description?: string; schema: JsonSchema; strict: boolean };
+
+/** What every kind of generation shares. */
+export interface GenerationRequest {
+  model: string;
+  stream: boolean;
+  /** `stream_options.include_usage`. */
+  includeUsage: boolean;
+  /** Choices a prompt. */
+  n: number;
+  /** undefined: up to the context's end. */
+  maxTokens?: number;
+  /** At most 4, none empty. */
+  stop: string[];
+  stopTokenIds: number[];
+  ignoreEos: boolean;
+  sampling: SamplingParams;
+  promptCacheKey?: string;
+  cacheSalt?: string;
+  /** Lower is served earlier; 0 when not given. */
+  priority: number;
+  /** Asks the server to report where and how the request ran. */
+  explain: boolean;
+}
+
+export interface ChatRequest extends GenerationRequest {
+  kind: 'chat';
+  messages: ChatMessage[];
+  tools: Tool[];
+  toolChoice: ToolChoice;
+  parallelToolCalls: boolean;
+  responseFormat: ResponseFormat;
+  /** Extra variables for the chat template, e.g. `enable_thinking`. */
+  templateArgs: Record<string, string | number | boolean>;
+}
+
+export interface CompletionRequest extends GenerationRequest {
+  kind: 'completion';
+  /** One or more; choice index = prompt index × n + j. Text, or token ids as given. */
+  prompts: (string | number[])[];
+  /** The prompt's text comes before the completion's: the replica pushes it first. */
+  echo: boolean;
+}
+
+export interface TokenizeRequest {
+  kind: 'tokenize';
+  model: string | undefined;
+  /** Either text, or messages to be put through the chat template. */
+  text?: string;
+  messages?: ChatMessage[];
+  tools: Tool[];
+  addSpecialTokens: boolean;
+  addGenerationPrompt: boolean;
+}
+
+export interface DetokenizeRequest {
+  kind: 'detokenize';
+  model: string | undefined;
+  tokens: number[];
+}
