@@ -21,7 +21,11 @@ export interface ModelConfig {
 
 export type RopeScaling =
   | { kind: 'linear'; factor: number }
-  | { kind: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number };
+  /** One divisor for each of the d/2 frequencies, as GGUF's rope_freqs tensor gives them. */
+  | { kind: 'factors'; factors: readonly number[] }
+  | { kind: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
+  /** One divisor a frequency, d / 2 of them: GGUF's `rope_freqs.weight`. */
+  | { kind: 'factors'; factors: readonly number[] };
 
 /** The tensors of a model under the names every reader, pack and backend uses. Matrices are [N, K], row-major before packing. */
 export const tensorNames = {
@@ -89,7 +93,12 @@ export function checkConfig(c: ModelConfig): ModelConfig {
   if (!(c.normEps > 0 && c.normEps < 1)) throw new Error(`model config: normEps is ${c.normEps}, must be in (0, 1)`);
   if (!(c.ropeTheta >= 1 && c.ropeTheta <= 1e12)) throw new Error(`model config: ropeTheta is ${c.ropeTheta}, must be in 1..1e12`);
   const s = c.ropeScaling;
-  if (s && !(s.factor >= 1 && s.factor <= 1e4)) throw new Error(`model config: ropeScaling.factor is ${s.factor}, must be in 1..10000`);
+  if (s?.kind === 'factors' && !(s.factors.length === c.headDim / 2 && s.factors.every((f) => f > 0 && f <= 1e6))) {
+    throw new Error(`model config: ropeScaling.factors must be ${c.headDim / 2} numbers in (0, 1e6]`);
+  }
+  if (s && s.kind !== 'factors' && !(s.factor >= 1 && s.factor <= 1e4)) {
+    throw new Error(`model config: ropeScaling.factor is ${s.factor}, must be in 1..10000`);
+  }
   if (s?.kind === 'llama3' && !(s.lowFreqFactor > 0 && s.highFreqFactor > s.lowFreqFactor && s.originalContext > 0)) {
     throw new Error('model config: ropeScaling of kind llama3 needs 0 < lowFreqFactor < highFreqFactor and originalContext > 0');
   }
