@@ -23,9 +23,7 @@ export type RopeScaling =
   | { kind: 'linear'; factor: number }
   /** One divisor for each of the d/2 frequencies, as GGUF's rope_freqs tensor gives them. */
   | { kind: 'factors'; factors: readonly number[] }
-  | { kind: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number }
-  /** One divisor a frequency, d / 2 of them: GGUF's `rope_freqs.weight`. */
-  | { kind: 'factors'; factors: readonly number[] };
+  | { kind: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number };
 
 /** The tensors of a model under the names every reader, pack and backend uses. Matrices are [N, K], row-major before packing. */
 export const tensorNames = {
