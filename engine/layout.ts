@@ -1,6 +1,20 @@
 /**
  * Byte layouts shared by all backends: weights in kernel layout, KV pages. Little endian.
  * Packs and snapshots store these bytes, so a change here is a new version of LAYOUT.
+ *
+ * A matrix [N, K] is a sequence of row groups of 4 rows, each group complete in itself. So any range of whole groups
+ * is a matrix in kernel layout too: a huge matrix is packed in pieces of 4·n rows and the pieces are concatenated.
+ * N is padded to a multiple of 4 with zero bytes. One row group, with r the row inside it and b = k div 32:
+ *
+ *   f32  [K][4] f32                                                    value (k, r) at k·16 + r·4
+ *   w8   [K/32][16][4][2] i8, then [K/32][4] f16 scales                q (k, r) at (k div 2)·8 + r·2 + k mod 2
+ *   w4   [K/32][4][4][4] bytes of two nibbles, then [K/32][4] f16      q (k, r) at (k div 8)·16 + r·4 + k mod 4,
+ *                                                                      low nibble when k mod 8 < 4, else high
+ *   scale (b, r) at (K/32)·128 (w8) or (K/32)·64 (w4) + b·8 + r·2
+ *
+ * So 16 bytes of w4 hold 4 rows × 8 k: one AND and one shift-and-AND give two vectors of 4 rows × 4 k for an i8 dot
+ * product whose eight results a block are summed in i16 before one widening; 8 bytes of w8 are 4 rows × 2 k for an
+ * i16 dot product that gives one i32 a row. The quantized part comes first so that its loads are aligned to 16 bytes.
  */
 import type { KvShape, WeightFormat } from './backend.ts';
 
@@ -9,7 +23,7 @@ export const LAYOUT = 1;
 export const BLOCK = 32;
 /** Tokens a KV page. */
 export const PAGE = 16;
-/** Rows interleaved in w4 and w8. N is padded to a multiple of it with zero rows. */
+/** Rows interleaved in every weight format. N is padded to a multiple of it with zero rows. */
 export const ROWS = 4;
 
 /** Bytes a page holds for one layer and kv head. */
@@ -31,10 +45,110 @@ export const kOffsetI8 = (j: number, k: number) => (k >> 1) * 2 * PAGE + j * 2 +
 /** Offset inside an i8 page head, after K, of value element. */
 export const vOffsetI8 = (j: number, k: number, d: number) => (j >> 1) * 2 * d + k * 2 + (j & 1);
 
+/** Throws unless a matrix of this format may have K columns: w4 and w8 need whole blocks. */
+function checkK(format: WeightFormat, K: number): void {
+  if (!Number.isSafeInteger(K) || K < 1) throw new Error(`weight: K is ${K}, must be a positive integer`);
+  if (format !== 'f32' && K % BLOCK !== 0) throw new Error(`weight: ${format} needs K to be a multiple of ${BLOCK}, got ${K}; keep it f32`);
+}
+
+/** Bytes of one group of 4 rows in kernel layout. */
+export function rowGroupBytes(format: WeightFormat, K: number): number {
+  checkK(format, K);
+  if (format === 'f32') return ROWS * K * 4;
+  return ((ROWS * K) / BLOCK) * (2 + (format === 'w4' ? BLOCK / 2 : BLOCK));
+}
+
 /** Bytes of a matrix [N, K] in kernel layout. */
 export function weightBytes(format: WeightFormat, N: number, K: number): number {
-  if (format === 'f32') return Math.ceil(N / ROWS) * ROWS * K * 4;
-  if (K % BLOCK !== 0) throw new Error(`${format} needs K to be a multiple of ${BLOCK}, got ${K}`);
-  const blocks = (Math.ceil(N / ROWS) * ROWS * K) / BLOCK;
-  return blocks * (format === 'w4' ? 2 + BLOCK / 2 : 2 + BLOCK);
+  return Math.ceil(N / ROWS) * rowGroupBytes(format, K);
+}
+
+/** Offset inside a row group of the quantized value (row r of 4, column k): for w4 the byte that holds its nibble. */
+export const w4Offset = (r: number, k: number) => (k >> 3) * 16 + r * 4 + (k & 3);
+export const w4Shift = (k: number) => k & 4; // 0: low nibble, 4: high nibble
+export const w8Offset = (r: number, k: number) => (k >> 1) * 8 + r * 2 + (k & 1);
+/** Offset inside a row group of the f16 scale of row r, block b. */
+export const scaleOffset = (format: 'w4' | 'w8', K: number, r: number, b: number) =>
+  (K / BLOCK) * (format === 'w4' ? 64 : 128) + b * 8 + r * 2;
+
+/** A matrix [N, K] before packing, row-major: w4 q in 0..15 (value (q − 8) · d), w8 q in −127..127, d f16 bits [N, K/32]. */
+export interface WeightSource {
+  f32: Float32Array;
+  w8: { q: Int8Array; d: Uint16Array };
+  w4: { q: Uint8Array | Int8Array; d: Uint16Array };
+}
+
+function checkLength(what: string, got: number, want: number): void {
+  if (got !== want) throw new Error(`weight: ${what} has ${got} elements, must have ${want}`);
+}
+
+/**
+ * Packs [N, K] into kernel layout. To pack a matrix in pieces, call it with pieces of 4·n rows (only the last may have
+ * another count) and put the results one after the other. Writes into `out` when given (its padding must be zero).
+ * Throws when a length does not match or a q is outside its range.
+ */
+export function packWeight<F extends WeightFormat>(format: F, N: number, K: number, source: WeightSource[F], out?: Uint8Array): Uint8Array {
+  const bytes = weightBytes(format, N, K);
+  const dst = out ?? new Uint8Array(bytes);
+  checkLength('packed output', dst.length, bytes);
+  const view = new DataView(dst.buffer, dst.byteOffset, bytes);
+  const group = rowGroupBytes(format, K);
+  if (format === 'f32') {
+    const values = source as Float32Array;
+    checkLength('f32 source', values.length, N * K);
+    for (let n = 0; n < N; n++) {
+      const base = (n >> 2) * group + (n & 3) * 4;
+      for (let k = 0; k < K; k++) view.setFloat32(base + k * 16, values[n * K + k], true);
+    }
+    return dst;
+  }
+  const { q, d } = source as WeightSource['w4' | 'w8'];
+  const blocks = K / BLOCK;
+  checkLength(`${format} q`, q.length, N * K);
+  checkLength(`${format} d`, d.length, N * blocks);
+  for (let n = 0; n < N; n++) {
+    const base = (n >> 2) * group;
+    const r = n & 3;
+    for (let k = 0; k < K; k++) {
+      const v = q[n * K + k];
+      if (format === 'w4') {
+        if (v < 0 || v > 15) throw new Error(`weight: w4 q is ${v} at row ${n}, column ${k}, must be in 0..15`);
+        dst[base + w4Offset(r, k)] |= v << w4Shift(k);
+      } else {
+        if (v === -128) throw new Error(`weight: w8 q is -128 at row ${n}, column ${k}, must be in -127..127`);
+        dst[base + w8Offset(r, k)] = v;
+      }
+    }
+    const scales = base + scaleOffset(format as 'w4' | 'w8', K, r, 0);
+    for (let b = 0; b < blocks; b++) view.setUint16(scales + b * 8, d[n * blocks + b], true);
+  }
+  return dst;
+}
+
+/** The inverse of packWeight. */
+export function unpackWeight<F extends WeightFormat>(format: F, N: number, K: number, packed: Uint8Array): WeightSource[F] {
+  checkLength('packed matrix', packed.length, weightBytes(format, N, K));
+  const view = new DataView(packed.buffer, packed.byteOffset, packed.length);
+  const group = rowGroupBytes(format, K);
+  if (format === 'f32') {
+    const values = new Float32Array(N * K);
+    for (let n = 0; n < N; n++) {
+      const base = (n >> 2) * group + (n & 3) * 4;
+      for (let k = 0; k < K; k++) values[n * K + k] = view.getFloat32(base + k * 16, true);
+    }
+    return values as WeightSource[F];
+  }
+  const blocks = K / BLOCK;
+  const q = format === 'w4' ? new Uint8Array(N * K) : new Int8Array(N * K);
+  const d = new Uint16Array(N * blocks);
+  for (let n = 0; n < N; n++) {
+    const base = (n >> 2) * group;
+    const r = n & 3;
+    for (let k = 0; k < K; k++) {
+      q[n * K + k] = format === 'w4' ? (packed[base + w4Offset(r, k)] >> w4Shift(k)) & 15 : packed[base + w8Offset(r, k)];
+    }
+    const scales = base + scaleOffset(format as 'w4' | 'w8', K, r, 0);
+    for (let b = 0; b < blocks; b++) d[n * blocks + b] = view.getUint16(scales + b * 8, true);
+  }
+  return { q, d } as WeightSource[F];
 }
