@@ -3,20 +3,22 @@
  * ECMAScript leaves Math.exp, sin, cos, pow and log to the implementation; these are not.
  */
 
-const LN2_HI = 6.9314718036912381649e-1;
-const LN2_LO = 1.90821492927058770002e-10;
+const LN2_HI = 0.6931471803691238;
+const LN2_LO = 1.9082149292705877e-10;
+
+const f64 = new Float64Array(1);
+const words = new Uint32Array(f64.buffer); // little endian: the exponent is in words[1]
 
 /** 2ⁿ for integer n in −1022..1023. */
 function pow2(n: number): number {
-  let r = 1;
-  const base = n < 0 ? 0.5 : 2;
-  for (let i = Math.abs(n); i > 0; i--) r *= base;
-  return r;
+  words[0] = 0;
+  words[1] = (n + 1023) << 20;
+  return f64[0];
 }
 
 /** eˣ, relative error below 1e-15 for |x| ≤ 700 (clamped there). Taylor to x¹³ on |r| ≤ ln2 / 2. */
 export function exp(x: number): number {
-  if (x !== x) return x;
+  if (Number.isNaN(x)) return x;
   const c = x > 700 ? 700 : x < -700 ? -700 : x;
   const n = Math.round(c * 1.4426950408889634);
   const r = c - n * LN2_HI - n * LN2_LO;
@@ -49,8 +51,8 @@ export function log(x: number): number {
 /** xʸ for x > 0. */
 export const pow = (x: number, y: number): number => exp(y * log(x));
 
-const PIO2_HI = 1.57079632673412561417; // first 33 bits of π/2: n · PIO2_HI is exact for n < 2²⁰
-const PIO2_MID = 6.0771005063039659766e-11; // next 33 bits
+const PIO2_HI = 1.5707963267341256; // first 33 bits of π/2: n · PIO2_HI is exact for n < 2²⁰
+const PIO2_MID = 6.077100506303966e-11; // next 33 bits
 const PIO2_LO = 2.0222662487959506e-21;
 
 function sinPoly(r: number): number {

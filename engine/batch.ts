@@ -1,0 +1,74 @@
+import type { Allocator, Backend, Batch } from './backend.ts';
+import { PAGE } from './layout.ts';
+import type { Slice } from './scheduler.ts';
+
+/** A ragged batch's buffers on the backend, with staging arrays on this side, allocated once. */
+export class BatchBuffers implements Batch {
+  T = 0;
+  S = 0;
+  R = 0;
+  readonly ids;
+  readonly pos;
+  readonly slot;
+  readonly seqOf;
+  readonly blocks;
+  readonly maxBlocks: number;
+  readonly rows;
+  private readonly staged: {
+    ids: Uint32Array;
+    pos: Uint32Array;
+    slot: Uint32Array;
+    seqOf: Uint32Array;
+    blocks: Uint32Array;
+    rows: Uint32Array;
+  };
+
+  constructor(be: Allocator, size: { T: number; S: number; R: number; maxBlocks: number }) {
+    const { T, S, R, maxBlocks } = size;
+    this.maxBlocks = maxBlocks;
+    this.ids = be.alloc(T * 4, 'ids');
+    this.pos = be.alloc(T * 4, 'pos');
+    this.slot = be.alloc(T * 4, 'slot');
+    this.seqOf = be.alloc(T * 4, 'seqOf');
+    this.blocks = be.alloc(S * maxBlocks * 4, 'blocks');
+    this.rows = be.alloc(R * 4, 'rows');
+    this.staged = {
+      ids: new Uint32Array(T),
+      pos: new Uint32Array(T),
+      slot: new Uint32Array(T),
+      seqOf: new Uint32Array(T),
+      blocks: new Uint32Array(S * maxBlocks),
+      rows: new Uint32Array(R),
+    };
+  }
+
+  /** Lays the slices out one after the other: token t of slice s at its position, in its page; the last `logits` of each want logits. */
+  fill(be: Backend, slices: readonly Slice[]): void {
+    const m = this.staged;
+    let t = 0;
+    let r = 0;
+    slices.forEach(({ seq, start, count, logits, draft }, s) => {
+      const own = seq.ids.length;
+      for (let i = 0; i < count; i++, t++) {
+        const pos = start + i;
+        m.ids[t] = pos < own ? seq.ids[pos] : draft[pos - own];
+        m.pos[t] = pos;
+        m.slot[t] = seq.pages[Math.floor(pos / PAGE)] * PAGE + (pos % PAGE);
+        m.seqOf[t] = s;
+        if (i >= count - logits) m.rows[r++] = t;
+      }
+      m.blocks.set(seq.pages, s * this.maxBlocks);
+    });
+    this.T = t;
+    this.S = slices.length;
+    this.R = r;
+    be.write(this.ids, bytes(m.ids, t));
+    be.write(this.pos, bytes(m.pos, t));
+    be.write(this.slot, bytes(m.slot, t));
+    be.write(this.seqOf, bytes(m.seqOf, t));
+    be.write(this.blocks, bytes(m.blocks, slices.length * this.maxBlocks));
+    if (r > 0) be.write(this.rows, bytes(m.rows, r));
+  }
+}
+
+const bytes = (a: Uint32Array, n: number): Uint8Array => new Uint8Array(a.buffer, 0, n * 4);

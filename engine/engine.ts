@@ -1,0 +1,251 @@
+import type { Backend, KvPool } from './backend.ts';
+import type { ModelConfig } from './config.ts';
+import { PAGE } from './layout.ts';
+import { LogitsStage } from './logits.ts';
+import { type Formats, forward, type ModelWeights } from './model.ts';
+import { type Hash, PageNames, PagePool } from './pages.ts';
+import { allocState, type Plan } from './plan.ts';
+import { ropeTable } from './rope.ts';
+import { Scheduler, type Slice } from './scheduler.ts';
+import { Sequence } from './sequence.ts';
+import { draftTokens, learn } from './speculate.ts';
+import type { GenerateRequest, StepEvent } from './types.ts';
+
+export interface EngineOptions {
+  backend: Backend;
+  config: ModelConfig;
+  weights: ModelWeights;
+  plan: Plan;
+  hash: Hash;
+  /** Digest of the pack: part of every page's name. */
+  pack: string;
+  /** What one more row adds to a decode step, in steps: how eagerly to speculate. 0 < x; Infinity turns it off. */
+  rowCost?: number;
+}
+
+export interface EngineStats {
+  running: number;
+  waiting: number;
+  pages: { total: number; referenced: number; cached: number };
+  preemptions: number;
+  prefix: { queried: number; hit: number }; // prompt tokens
+  tokens: { prompt: number; generated: number };
+  draft: { proposed: number; accepted: number };
+  lastStep: { tokens: number; sequences: number };
+}
+
+/** Kernel formats that a model's activations must serve. */
+export function formatsOf(w: ModelWeights): Formats {
+  return {
+    qkvAndGateUp: w.layers.flatMap((l) => [l.qkv.format, l.gateUp.format]),
+    o: w.layers.map((l) => l.o.format),
+    down: w.layers.map((l) => l.down.format),
+    head: w.head.format,
+  };
+}
+
+/**
+ * Token ids in, token ids out: continuous batching over paged KV. One `step()` schedules, runs and samples; call it
+ * while `busy`, and let other work in between.
+ */
+export class Engine {
+  readonly config: ModelConfig;
+  readonly plan: Plan;
+  readonly backend: Backend;
+  readonly names: PageNames;
+  readonly pool: PagePool;
+  private readonly kv: KvPool;
+  private readonly weights: ModelWeights;
+  private readonly state: ReturnType<typeof allocState>;
+  private readonly scheduler: Scheduler;
+  private readonly stage: LogitsStage;
+  private readonly rowCost: number;
+  private readonly sequences = new Map<string, Sequence>();
+  private stepping = false;
+  private arrivals = 0;
+  private readonly counters = { queried: 0, hit: 0, prompt: 0, generated: 0, proposed: 0, accepted: 0, stepTokens: 0, stepSequences: 0 };
+
+  constructor(o: EngineOptions) {
+    this.config = o.config;
+    this.plan = o.plan;
+    this.backend = o.backend;
+    this.weights = o.weights;
+    this.rowCost = o.rowCost ?? 0.35;
+    const { config: c, plan: p, backend: be } = o;
+    this.state = allocState(be, c, formatsOf(o.weights), p);
+    be.write(this.state.table, new Uint8Array(ropeTable(c, p.context).buffer));
+    this.kv = be.kvPool({ format: p.kv, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim }, p.pages);
+    this.pool = new PagePool(p.pages);
+    this.names = new PageNames(o.hash, { pack: o.pack, kv: p.kv, numerics: be.numerics });
+    this.scheduler = new Scheduler(this.pool, this.names, p);
+    this.stage = new LogitsStage(be, this.state.logits, this.state.scratch.logits, c.vocab);
+  }
+
+  /** Longest prompt that can be answered with at least one token. */
+  get maxPrompt(): number {
+    return Math.min(this.plan.context, this.plan.pages * PAGE) - 1;
+  }
+
+  get busy(): boolean {
+    return this.sequences.size > 0;
+  }
+
+  /** Queues a request. Throws RangeError, before any page is allocated, when it can never run. */
+  add(request: GenerateRequest): void {
+    const n = request.prompt.length + (request.generated?.length ?? 0);
+    if (this.sequences.has(request.id)) throw new RangeError(`request ${request.id} is already here`);
+    if (request.prompt.length === 0) throw new RangeError('the prompt is empty');
+    if (n > this.maxPrompt) throw new RangeError(`the prompt has ${n} tokens, at most ${this.maxPrompt} fit`);
+    for (const id of request.prompt) {
+      if (!(id >= 0 && id < this.config.vocab)) throw new RangeError(`token id ${id} is outside the vocabulary of ${this.config.vocab}`);
+    }
+    if (!(request.maxTokens > (request.generated?.length ?? 0))) throw new RangeError('maxTokens leaves nothing to generate');
+    const seq = new Sequence(request, this.arrivals++);
+    this.sequences.set(request.id, seq);
+    this.scheduler.add(seq);
+  }
+
+  /** Takes a request out; its pages are free at once, or after the step that is under way. */
+  abort(id: string): void {
+    const seq = this.sequences.get(id);
+    if (!seq) return;
+    if (this.stepping) seq.aborted = true;
+    else this.drop(seq);
+  }
+
+  /** One forward pass over at most `budget` tokens (decodes always ride). What was generated, and what ended. */
+  async step(budget = this.plan.maxTokens): Promise<StepEvent[]> {
+    if (this.stepping) throw new Error('step() is already running');
+    this.stepping = true;
+    try {
+      const slices = this.scheduler.schedule(budget, (seq, room) => (seq.request.constraint ? [] : draftTokens(seq, room, this.rowCost)));
+      if (slices.length === 0) return [];
+      const { batch, scratch, table } = this.state;
+      batch.fill(this.backend, slices);
+      forward(this.backend, this.config, this.weights, table, this.kv, scratch, batch);
+      let tokens: StepEvent['tokens'][] = [];
+      if (batch.R > 0) tokens = await this.stage.sample(slices);
+      else await this.backend.submit();
+      return this.settle(slices, tokens);
+    } finally {
+      this.stepping = false;
+      for (const seq of [...this.sequences.values()]) if (seq.aborted) this.drop(seq);
+    }
+  }
+
+  /** Books a step: what is computed, pages that became whole, tokens, ends. */
+  private settle(slices: readonly Slice[], tokens: readonly StepEvent['tokens'][]): StepEvent[] {
+    const events: StepEvent[] = [];
+    let r = 0;
+    for (const slice of slices) {
+      const { seq, count, logits, draft } = slice;
+      if (logits === 0) {
+        seq.computed += count;
+        this.publish(seq);
+        continue;
+      }
+      const got = tokens[r++];
+      const accepted = got.length - 1;
+      if (draft.length > 0) {
+        learn(seq, draft.length, accepted);
+        this.counters.proposed += draft.length;
+        this.counters.accepted += accepted;
+      }
+      if (seq.aborted) continue;
+      events.push(this.deliver(seq, seq.computed + count - draft.length, got));
+    }
+    this.counters.stepTokens = slices.reduce((n, s) => n + s.count, 0);
+    this.counters.stepSequences = slices.length;
+    return events;
+  }
+
+  /** Appends tokens until one ends the sequence. `computed` counts the tokens before the first of them. */
+  private deliver(seq: Sequence, computed: number, got: StepEvent['tokens']): StepEvent {
+    const { stopIds, maxTokens, constraint } = seq.request;
+    const tokens: StepEvent['tokens'][number][] = [];
+    let finish: StepEvent['finish'];
+    seq.computed = computed;
+    for (const token of got) {
+      if (stopIds.includes(token.id)) {
+        finish = 'stop';
+        break;
+      }
+      if (tokens.length > 0) seq.computed++; // an accepted draft: its KV is there
+      constraint?.accept(token.id);
+      seq.append(token.id);
+      tokens.push(token);
+      if (seq.generated >= maxTokens || seq.ids.length >= this.maxPrompt + 1) {
+        finish = 'length';
+        break;
+      }
+    }
+    this.publish(seq);
+    this.counters.generated += tokens.length;
+    const event: StepEvent = { request: seq.request.id, tokens, finish };
+    if (!seq.reported) {
+      seq.reported = true;
+      event.cachedTokens = seq.cachedTokens;
+      this.counters.queried += seq.promptLength;
+      this.counters.hit += seq.cachedTokens;
+      this.counters.prompt += seq.promptLength;
+    }
+    if (finish) this.drop(seq);
+    return event;
+  }
+
+  /** Offers pages that became whole under their names. */
+  private publish(seq: Sequence): void {
+    for (; (seq.published + 1) * PAGE <= seq.computed; seq.published++) {
+      const i = seq.published;
+      if (i >= seq.names.length) {
+        const parent = i === 0 ? this.names.root(seq.request.salt) : seq.names[i - 1];
+        seq.names.push(this.names.next(parent, seq.ids, i * PAGE));
+      }
+      this.pool.publish(seq.pages[i], seq.names[i]);
+    }
+  }
+
+  private drop(seq: Sequence): void {
+    this.scheduler.remove(seq);
+    this.sequences.delete(seq.request.id);
+  }
+
+  /** The bytes of a cached page, or undefined when it is not here. */
+  async exportPage(name: string): Promise<Uint8Array | undefined> {
+    const p = this.pool.take(name);
+    if (p === undefined) return undefined;
+    try {
+      return await this.backend.read(this.kv.data, p * this.kv.pageBytes, this.kv.pageBytes);
+    } finally {
+      this.pool.release(p);
+    }
+  }
+
+  /** Puts a page computed elsewhere under its name, as cached. The caller has checked the payload's digest. False when no page is free. */
+  importPage(name: string, bytes: Uint8Array): boolean {
+    if (bytes.byteLength !== this.kv.pageBytes) {
+      throw new RangeError(`page ${name} has ${bytes.byteLength} bytes, a page of this model has ${this.kv.pageBytes}`);
+    }
+    if (this.pool.has(name)) return true;
+    const p = this.pool.alloc();
+    if (p === undefined) return false;
+    this.backend.write(this.kv.data, bytes, p * this.kv.pageBytes);
+    this.pool.publish(p, name);
+    this.pool.release(p);
+    return true;
+  }
+
+  stats(): EngineStats {
+    const c = this.counters;
+    return {
+      running: this.scheduler.running.length,
+      waiting: this.scheduler.waiting.length,
+      pages: { total: this.pool.size, referenced: this.pool.referenced, cached: this.pool.cached },
+      preemptions: this.scheduler.preemptions,
+      prefix: { queried: c.queried, hit: c.hit },
+      tokens: { prompt: c.prompt, generated: c.generated },
+      draft: { proposed: c.proposed, accepted: c.accepted },
+      lastStep: { tokens: c.stepTokens, sequences: c.stepSequences },
+    };
+  }
+}

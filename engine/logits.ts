@@ -1,0 +1,145 @@
+import { type Allocator, type Backend, type Buf, EDIT_BYTES, type TopkOut } from './backend.ts';
+import { choose, type Edit, editsOf, inverseTemperature, logprobs, type Row, unscaledStats, wholeRow } from './sampler.ts';
+import type { Slice } from './scheduler.ts';
+import type { Sequence } from './sequence.ts';
+import type { StepEvent } from './types.ts';
+
+const K = 64;
+type Token = StepEvent['tokens'][number];
+
+/** From logits to tokens: edits and masks, top-k on the backend, one read, the draw. */
+export class LogitsStage {
+  private readonly be: Backend;
+  private readonly vocab: number;
+  private readonly logits: Buf;
+  private readonly edits: Buf;
+  private readonly masks: Buf;
+  private readonly invTemp: Buf;
+  private readonly out: Buf;
+  private readonly maskWords: number;
+
+  constructor(be: Backend, buffers: LogitsBuffers, logits: Buf, vocab: number) {
+    this.be = be;
+    this.vocab = vocab;
+    this.logits = logits;
+    this.maskWords = Math.ceil(vocab / 32);
+    this.edits = buffers.edits;
+    this.masks = buffers.masks;
+    this.invTemp = buffers.invTemp;
+    this.out = buffers.out;
+  }
+
+  /** Tokens of each slice that has logits, in order; more than one where a draft was accepted. */
+  async sample(slices: readonly Slice[]): Promise<Token[][]> {
+    const wanting = slices.filter((s) => s.logits > 0);
+    const rows = wanting.flatMap((s) => Array.from({ length: s.logits }, (_, i) => ({ seq: s.seq, drafted: s.draft.slice(0, i) })));
+    const R = rows.length;
+    await this.applyEdits(rows, R);
+    this.be.write(this.invTemp, bytesOf(Float32Array.from(rows, (r) => inverseTemperature(r.seq.request.sampling))));
+    const k = Math.min(K, this.vocab, rows.every((r) => greedy(r.seq)) ? 1 : K);
+    const top: TopkOut = { K: k, data: this.out };
+    this.be.topk(top, this.logits, this.invTemp, R, this.vocab);
+    const stride = (2 * k + 2) * 4;
+    const back = await this.be.read(this.out, 0, R * stride);
+
+    const tokens: Token[][] = [];
+    let r = 0;
+    for (const slice of wanting) {
+      const got: Token[] = [];
+      for (let i = 0; i < slice.logits; i++) {
+        const token = await this.pick(slice.seq, slice.seq.generated + i, readRow(back, (r + i) * stride, k), r + i);
+        got.push(token);
+        if (token.id !== slice.draft[i]) break;
+      }
+      r += slice.logits;
+      tokens.push(got);
+    }
+    return tokens;
+  }
+
+  private async pick(seq: Sequence, index: number, row: Row, r: number): Promise<Token> {
+    const s = seq.request.sampling;
+    const invTemp = inverseTemperature(s);
+    let whole: Float32Array | undefined;
+    let picked = choose(s, index, row, this.vocab);
+    if (picked === 'row') {
+      whole = await this.readLogits(r);
+      picked = choose(s, index, wholeRow(whole, invTemp, row), this.vocab);
+      if (picked === 'row') throw new Error('a whole row of logits did not decide a draw');
+    }
+    if (s.logprobs === undefined) return { id: picked.id };
+    let lp = invTemp === 1 ? logprobs(row, picked.id, s.logprobs) : 'row';
+    if (lp === 'row' || (lp.top.length < s.logprobs && row.ids.length < this.vocab)) {
+      whole ??= await this.readLogits(r);
+      const stats = { ...row, ...(invTemp === 1 ? {} : unscaledStats(whole)) };
+      lp = logprobs(wholeRow(whole, 1, stats), picked.id, s.logprobs);
+    }
+    if (lp === 'row') throw new Error(`token ${picked.id} is not in its own row`);
+    return { id: picked.id, logprob: lp.logprob, top: lp.top };
+  }
+
+  private async readLogits(r: number): Promise<Float32Array> {
+    const bytes = await this.be.read(this.logits, r * this.vocab * 4, this.vocab * 4);
+    return new Float32Array(bytes.buffer, bytes.byteOffset, this.vocab);
+  }
+
+  private async applyEdits(rows: { seq: Sequence; drafted: readonly number[] }[], R: number): Promise<void> {
+    const list: (Edit & { row: number })[] = [];
+    rows.forEach(({ seq, drafted }, row) => {
+      for (const e of editsOf(seq, drafted)) list.push({ ...e, row });
+    });
+    const mask = rows.some((r) => r.seq.request.constraint) ? this.writeMasks(rows) : null;
+    const capacity = Math.floor(this.edits.bytes / EDIT_BYTES);
+    for (let from = 0; from < list.length; from += capacity) {
+      const part = list.slice(from, from + capacity);
+      const view = new DataView(new ArrayBuffer(part.length * EDIT_BYTES));
+      part.forEach((e, i) => {
+        view.setUint32(i * EDIT_BYTES, e.row, true);
+        view.setUint32(i * EDIT_BYTES + 4, e.id, true);
+        view.setFloat32(i * EDIT_BYTES + 8, e.rep, true);
+        view.setFloat32(i * EDIT_BYTES + 12, e.add, true);
+      });
+      if (from > 0) await this.be.submit(); // the buffer is about to be written again
+      this.be.write(this.edits, new Uint8Array(view.buffer));
+      this.be.editLogits(this.logits, R, this.vocab, this.edits, part.length, null);
+    }
+    if (mask) this.be.editLogits(this.logits, R, this.vocab, null, 0, mask);
+  }
+
+  private writeMasks(rows: { seq: Sequence }[]): Buf {
+    const words = new Uint32Array(rows.length * this.maskWords).fill(0xffffffff);
+    rows.forEach(({ seq }, row) => {
+      const m = seq.request.constraint?.mask();
+      if (m) words.set(m.subarray(0, this.maskWords), row * this.maskWords);
+    });
+    this.be.write(this.masks, bytesOf(words));
+    return this.masks;
+  }
+}
+
+export interface LogitsBuffers {
+  edits: Buf;
+  masks: Buf;
+  invTemp: Buf;
+  out: Buf;
+}
+
+export function allocLogits(be: Allocator, R: number, vocab: number): LogitsBuffers {
+  return {
+    edits: be.alloc((2048 + 320 * R) * EDIT_BYTES, 'edits'),
+    masks: be.alloc(R * Math.ceil(vocab / 32) * 4, 'masks'),
+    invTemp: be.alloc(R * 4, 'invTemp'),
+    out: be.alloc(R * (2 * K + 2) * 4, 'topk'),
+  };
+}
+
+/** Greedy without logprobs needs the best token only. */
+const greedy = (seq: Sequence): boolean => seq.request.sampling.temperature <= 0 && seq.request.sampling.logprobs === undefined;
+
+const bytesOf = (a: Float32Array | Uint32Array): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
+
+function readRow(bytes: Uint8Array, offset: number, k: number): Row {
+  const at = bytes.byteOffset + offset;
+  const stats = new Float32Array(bytes.buffer, at + 2 * k * 4, 2);
+  return { ids: new Uint32Array(bytes.buffer, at, k), vals: new Float32Array(bytes.buffer, at + k * 4, k), max: stats[0], sum: stats[1] };
+}

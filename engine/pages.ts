@@ -1,0 +1,163 @@
+import { PAGE } from './layout.ts';
+
+/** A synchronous SHA-256, given by the host (engine has no I/O and no crypto of its own). */
+export type Hash = (bytes: Uint8Array) => Uint8Array;
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
+/** ASCII bytes of a JSON value, other characters escaped, so that different values never give the same bytes. */
+const json = (value: unknown): Uint8Array =>
+  Uint8Array.from(
+    JSON.stringify(value).replace(/[^\0-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`),
+    (c) => c.charCodeAt(0),
+  );
+const unhex = (text: string): Uint8Array =>
+  Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(i * 2, i * 2 + 2), 16));
+
+/**
+ * Names of KV pages: a chain of SHA-256 over (pack digest, KV format, numerics id, tenant salt), then for every page
+ * (its parent's name, its 16 token ids). Equal names mean equal tokens, weights and arithmetic from position 0 on.
+ */
+export class PageNames {
+  private readonly hash: Hash;
+  private readonly identity: string;
+  private readonly roots = new Map<string, string>();
+
+  constructor(hash: Hash, identity: { pack: string; kv: string; numerics: string }) {
+    this.hash = hash;
+    this.identity = JSON.stringify([identity.pack, identity.kv, identity.numerics]);
+  }
+
+  /** The parent of a first page. */
+  root(salt: string): string {
+    let r = this.roots.get(salt);
+    if (!r) {
+      r = hex(this.hash(json([this.identity, salt])));
+      if (this.roots.size >= 1024) this.roots.clear();
+      this.roots.set(salt, r);
+    }
+    return r;
+  }
+
+  /** The page after `parent` that holds ids[from .. from + 16). */
+  next(parent: string, ids: readonly number[], from: number): string {
+    const bytes = new Uint8Array(32 + PAGE * 4);
+    bytes.set(unhex(parent));
+    const view = new DataView(bytes.buffer);
+    for (let i = 0; i < PAGE; i++) view.setUint32(32 + i * 4, ids[from + i], true);
+    return hex(this.hash(bytes));
+  }
+
+  /** Names of all whole pages of `ids`. */
+  chain(ids: readonly number[], salt: string): string[] {
+    const names: string[] = [];
+    let parent = this.root(salt);
+    for (let from = 0; from + PAGE <= ids.length; from += PAGE) {
+      parent = this.next(parent, ids, from);
+      names.push(parent);
+    }
+    return names;
+  }
+}
+
+/**
+ * The pool's bookkeeping: which page is free, referenced, or kept for its name. A page is unreferenced and named
+ * (cached, evicted least recently used first), referenced by one or more sequences, or free.
+ */
+export class PagePool {
+  readonly size: number;
+  private readonly free: number[] = [];
+  private readonly refs: Int32Array;
+  private readonly names: (string | undefined)[];
+  private readonly byName = new Map<string, number>();
+  private readonly idle = new Map<number, true>(); // unreferenced named pages, least recently used first
+
+  constructor(size: number) {
+    this.size = size;
+    this.refs = new Int32Array(size);
+    this.names = new Array(size).fill(undefined);
+    for (let p = size - 1; p >= 0; p--) this.free.push(p);
+  }
+
+  /** Pages that `alloc` can still give. */
+  get available(): number {
+    return this.free.length + this.idle.size;
+  }
+
+  get cached(): number {
+    return this.idle.size;
+  }
+
+  get referenced(): number {
+    return this.size - this.available;
+  }
+
+  /** A page with one reference and no name, or undefined when every page is referenced. */
+  alloc(): number | undefined {
+    let p = this.free.pop();
+    if (p === undefined) {
+      p = this.idle.keys().next().value;
+      if (p === undefined) return undefined;
+      this.idle.delete(p);
+      this.forget(p);
+    }
+    this.refs[p] = 1;
+    return p;
+  }
+
+  /** The page of that name with one more reference, if it is here. */
+  take(name: string): number | undefined {
+    const p = this.byName.get(name);
+    if (p === undefined) return undefined;
+    if (this.refs[p]++ === 0) this.idle.delete(p);
+    return p;
+  }
+
+  has(name: string): boolean {
+    return this.byName.has(name);
+  }
+
+  /** Whether that name's page is here without a reference. */
+  isIdle(name: string): boolean {
+    const p = this.byName.get(name);
+    return p !== undefined && this.refs[p] === 0;
+  }
+
+  /** The page of that name without a reference, for reading it at once. */
+  peek(name: string): number | undefined {
+    return this.byName.get(name);
+  }
+
+  /** Gives a full page its name. The first page of a name keeps it; a later one stays private to its sequence. */
+  publish(p: number, name: string): void {
+    if (this.names[p] !== undefined || this.byName.has(name)) return;
+    this.names[p] = name;
+    this.byName.set(name, p);
+  }
+
+  release(p: number): void {
+    if (this.refs[p] <= 0) throw new Error(`page ${p} released more often than taken`);
+    if (--this.refs[p] > 0) return;
+    if (this.names[p] === undefined) this.free.push(p);
+    else this.idle.set(p, true);
+  }
+
+  /** Releases a sequence's pages, the last first, so that a chain loses its leaves before its root. */
+  releaseAll(pages: readonly number[]): void {
+    for (let i = pages.length - 1; i >= 0; i--) this.release(pages[i]);
+  }
+
+  /** Drops every cached page (all unreferenced names). */
+  clear(): void {
+    for (const p of this.idle.keys()) {
+      this.forget(p);
+      this.free.push(p);
+    }
+    this.idle.clear();
+  }
+
+  private forget(p: number): void {
+    const name = this.names[p];
+    if (name !== undefined) this.byName.delete(name);
+    this.names[p] = undefined;
+  }
+}

@@ -1,0 +1,39 @@
+import type { ModelConfig } from './config.ts';
+import { pow, sincos } from './math.ts';
+
+/** Inverse frequencies [d/2] (Su et al., RoFormer), with the configured scaling (Llama 3's: Hugging Face modeling_rope_utils). */
+export function inverseFrequencies(c: ModelConfig): Float64Array {
+  const half = c.headDim / 2;
+  const freq = new Float64Array(half);
+  const s = c.ropeScaling;
+  for (let i = 0; i < half; i++) {
+    const f = pow(c.ropeTheta, (-2 * i) / c.headDim);
+    freq[i] = f;
+    if (s?.kind === 'linear') freq[i] = f / s.factor;
+    if (s?.kind === 'factors') freq[i] = f / (s.factors[i] ?? 1);
+    if (s?.kind === 'llama3') {
+      const wavelength = 6.283185307179586 / f;
+      const low = s.originalContext / s.lowFreqFactor;
+      const high = s.originalContext / s.highFreqFactor;
+      const smooth = (s.originalContext / wavelength - s.lowFreqFactor) / (s.highFreqFactor - s.lowFreqFactor);
+      if (wavelength > low) freq[i] = f / s.factor;
+      else if (wavelength > high) freq[i] = ((1 - smooth) * f) / s.factor + smooth * f;
+    }
+  }
+  return freq;
+}
+
+/** f32 [context, d]: for each position d/2 cosines, then d/2 sines. */
+export function ropeTable(c: ModelConfig, context: number): Float32Array {
+  const half = c.headDim / 2;
+  const freq = inverseFrequencies(c);
+  const table = new Float32Array(context * c.headDim);
+  for (let pos = 0; pos < context; pos++) {
+    for (let i = 0; i < half; i++) {
+      const [sin, cos] = sincos(pos * freq[i]);
+      table[pos * c.headDim + i] = cos;
+      table[pos * c.headDim + half + i] = sin;
+    }
+  }
+  return table;
+}

@@ -1,0 +1,133 @@
+import { exp, log } from './math.ts';
+import { uniform } from './random.ts';
+import type { Sequence } from './sequence.ts';
+import type { Sampling, TokenLogprob } from './types.ts';
+
+/** What topk read back of one row: ids and scaled logits of its best K, and the softmax's maximum and sum. */
+export interface Row {
+  ids: Uint32Array; // [K]
+  vals: Float32Array; // [K], descending
+  max: number;
+  sum: number;
+}
+
+export interface Edit {
+  id: number;
+  rep: number;
+  add: number;
+}
+
+export const inverseTemperature = (s: Sampling): number => (s.temperature > 0 ? Math.fround(1 / s.temperature) : 1);
+
+/** Penalties, bias and banned stop ids of a sequence's next token after `drafted` more tokens, ascending by id. */
+export function editsOf(seq: Sequence, drafted: readonly number[]): Edit[] {
+  const s = seq.request.sampling;
+  const banStops = seq.generated + drafted.length < s.minTokens;
+  if (!seq.counts && s.logitBias.length === 0 && !banStops) return [];
+  const edits = new Map<number, Edit>();
+  const edit = (id: number): Edit => {
+    const e = edits.get(id) ?? { id, rep: 1, add: 0 };
+    edits.set(id, e);
+    return e;
+  };
+  if (seq.counts) {
+    const counts = new Map(seq.counts);
+    for (const id of drafted) counts.set(id, (counts.get(id) ?? 0) + 1);
+    for (const [id, n] of counts) {
+      const e = edit(id);
+      e.rep = Math.fround(s.repetition);
+      e.add = Math.fround(-(s.frequency * n + s.presence));
+    }
+    for (const id of seq.promptIds ?? []) edit(id).rep = Math.fround(s.repetition);
+  }
+  for (const [id, add] of s.logitBias) {
+    const e = edit(id);
+    e.add = Math.fround(e.add + add);
+  }
+  if (banStops) for (const id of seq.request.stopIds) edit(id).add = Number.NEGATIVE_INFINITY;
+  return [...edits.values()].sort((a, b) => a.id - b.id);
+}
+
+/** The chosen id, or that the row's best K do not decide and the whole row must be read. */
+type Pick = { id: number } | 'row';
+
+/**
+ * Chooses token number `index` of a sequence from a row. Candidates go from the best down, ties to the lowest id:
+ * top_k, then top_p of what is left, then min_p, then one draw. Without filters the draw may land beyond the best K;
+ * then and when a filter keeps more than K, answers 'row' and must be asked again with the whole row.
+ */
+export function choose(s: Sampling, index: number, row: Row, vocab: number): Pick {
+  if (s.temperature <= 0) return { id: row.ids[0] };
+  const K = row.ids.length;
+  const whole = K >= vocab;
+  const limit = s.topK > 0 ? Math.min(s.topK, vocab) : vocab;
+  if (limit > K && !whole && s.topP >= 1 && s.minP <= 0) return drawOpen(s, index, row);
+  if (limit > K && !whole && s.topP >= 1 && s.minP > 0 && Math.fround(exp(row.vals[K - 1] - row.max)) >= s.minP) return 'row';
+
+  const weights = new Float64Array(Math.min(limit, K));
+  let kept = 0;
+  let total = 0;
+  for (let i = 0; i < weights.length; i++) {
+    if (row.vals[i] === Number.NEGATIVE_INFINITY) break; // banned, like all after it
+    weights[i] = exp(row.vals[i] - row.max);
+    total += weights[i];
+    kept++;
+  }
+  const mass = limit > K && !whole ? row.sum : total; // of the candidates that top_k left
+  if (s.topP < 1) {
+    let cum = 0;
+    let n = 0;
+    while (n < kept && cum < s.topP * mass) cum += weights[n++];
+    if (cum < s.topP * mass && limit > K && !whole) return 'row';
+    kept = Math.max(1, n);
+  }
+  if (s.minP > 0) while (kept > 1 && weights[kept - 1] < s.minP * weights[0]) kept--;
+  let sum = 0;
+  for (let i = 0; i < kept; i++) sum += weights[i];
+  const at = uniform(s.seed, index) * sum;
+  let cum = 0;
+  for (let i = 0; i < kept; i++) {
+    cum += weights[i];
+    if (at < cum) return { id: row.ids[i] };
+  }
+  return { id: row.ids[kept - 1] };
+}
+
+/** A draw from the whole distribution whose best K are known: 'row' when it lands beyond them. */
+function drawOpen(s: Sampling, index: number, row: Row): Pick {
+  const at = uniform(s.seed, index) * row.sum;
+  let cum = 0;
+  for (let i = 0; i < row.ids.length; i++) {
+    cum += exp(row.vals[i] - row.max);
+    if (at < cum) return { id: row.ids[i] };
+  }
+  return 'row';
+}
+
+/** The whole row as `Row`, sorted by value, ties to the lowest id. `max` and `sum` stay topk's, so that the draw is the same. */
+export function wholeRow(logits: Float32Array, invTemp: number, stats: Row): Row {
+  const vals = logits.map((x) => Math.fround(x * invTemp));
+  const ids = Uint32Array.from(vals.keys()).sort((a, b) => vals[b] - vals[a] || a - b);
+  return { ids, vals: Float32Array.from(ids, (i) => vals[i]), max: stats.max, sum: stats.sum };
+}
+
+/** Log-probabilities under the unscaled distribution (after penalties, bias and bans). `row` must be unscaled. */
+export function logprobs(row: Row, chosen: number, best: number): { logprob: number; top: TokenLogprob[] } | 'row' {
+  const lse = row.max + log(row.sum);
+  const at = row.ids.indexOf(chosen);
+  if (at < 0) return 'row';
+  const top = Array.from({ length: Math.min(best, row.ids.length) }, (_, i) => ({ id: row.ids[i], logprob: floor(row.vals[i] - lse) }));
+  return { logprob: floor(row.vals[at] - lse), top };
+}
+
+/** JSON has no -Infinity. */
+const floor = (x: number): number => Math.max(-9999, x);
+
+/** Softmax statistics of an unscaled row, when topk's were of a scaled one. */
+export function unscaledStats(logits: Float32Array): { max: number; sum: number } {
+  let max = Number.NEGATIVE_INFINITY;
+  for (const x of logits) if (x > max) max = x;
+  let sum = 0;
+  for (const x of logits) sum += exp(x - max);
+  return { max, sum };
+}

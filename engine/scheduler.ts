@@ -1,0 +1,158 @@
+import { PAGE } from './layout.ts';
+import type { PageNames, PagePool } from './pages.ts';
+import { Sequence } from './sequence.ts';
+
+/** A sequence's share of a step: `count` tokens from `start` on, of which the last `logits` want logits. */
+export interface Slice {
+  seq: Sequence;
+  start: number;
+  count: number;
+  logits: number;
+  /** Drafted tokens after the sequence's own (speculation), part of `count`. */
+  draft: readonly number[];
+}
+
+export interface Limits {
+  maxTokens: number; // T: tokens a step
+  maxSequences: number; // S
+  maxRows: number; // R: rows of logits
+}
+
+export type Draft = (seq: Sequence, room: number) => readonly number[];
+
+/**
+ * Decides who rides in the next step: decodes first, then prefill chunks in order of arrival within the token budget,
+ * then newcomers while pages last. When pages run out the youngest gives its own back and is computed again later;
+ * the oldest always runs.
+ */
+export class Scheduler {
+  readonly waiting: Sequence[] = [];
+  readonly running: Sequence[] = [];
+  private readonly pool: PagePool;
+  private readonly names: PageNames;
+  private readonly limits: Limits;
+  preemptions = 0;
+
+  constructor(pool: PagePool, names: PageNames, limits: Limits) {
+    this.pool = pool;
+    this.names = names;
+    this.limits = limits;
+  }
+
+  add(seq: Sequence): void {
+    this.waiting.push(seq);
+  }
+
+  /** Takes a sequence out and frees its pages. */
+  remove(seq: Sequence): void {
+    for (const list of [this.waiting, this.running]) {
+      const i = list.indexOf(seq);
+      if (i >= 0) list.splice(i, 1);
+    }
+    this.freePages(seq);
+  }
+
+  schedule(budget: number, draft: Draft): Slice[] {
+    this.admit();
+    const slices: Slice[] = [];
+    let tokens = Math.min(budget, this.limits.maxTokens);
+    let rows = this.limits.maxRows;
+    const decodes = this.running.filter((s) => s.pending === 1);
+    const prefills = this.running.filter((s) => s.pending > 1);
+    // decodes are never cut by the budget: a step serves every running sequence
+    tokens = Math.max(tokens, Math.min(decodes.length, this.limits.maxTokens));
+
+    let spare = Math.min(rows, tokens) - decodes.length; // for drafts
+    for (const seq of decodes) {
+      if (tokens === 0 || rows === 0) break;
+      if (!this.running.includes(seq)) continue; // preempted by an older one
+      const wanted = prefills.length === 0 && spare > 0 ? draft(seq, spare) : [];
+      const got = this.grow(seq, seq.ids.length + wanted.length);
+      if (!got) continue;
+      const count = 1 + wanted.length;
+      slices.push({ seq, start: seq.computed, count, logits: count, draft: wanted });
+      tokens -= count;
+      rows -= count;
+      spare -= wanted.length;
+    }
+    for (const seq of prefills) {
+      if (tokens === 0) break;
+      if (!this.running.includes(seq)) continue;
+      const count = Math.min(seq.pending, tokens);
+      const last = count === seq.pending;
+      if (last && rows === 0) continue;
+      if (!this.grow(seq, seq.computed + count)) continue;
+      slices.push({ seq, start: seq.computed, count, logits: last ? 1 : 0, draft: [] });
+      tokens -= count;
+      rows -= last ? 1 : 0;
+    }
+    return slices.filter((s) => this.running.includes(s.seq));
+  }
+
+  /** Moves waiting sequences in while there is room for their whole prompt, finding pages that are already here. */
+  private admit(): void {
+    const inFlight = new Set<string>(); // first page that each prefill is going to compute
+    for (const s of this.running) if (s.pending > 1) for (const n of s.names.slice(s.published)) inFlight.add(n);
+
+    for (let i = 0; i < this.waiting.length && this.running.length < this.limits.maxSequences; ) {
+      const seq = this.waiting[i];
+      if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.request.salt));
+      const usable = Math.floor((seq.ids.length - 1) / PAGE); // at least one token is computed, for its logits
+      let found = 0;
+      while (found < usable && this.pool.has(seq.names[found])) found++;
+      if (found < usable && inFlight.has(seq.names[found])) {
+        i++; // another sequence is computing the next page right now: wait and share it
+        continue;
+      }
+      const need = Sequence.pagesFor(seq.ids.length + 1) - found;
+      const idleFound = seq.names.slice(0, found).filter((n) => this.pool.isIdle(n)).length;
+      if (this.pool.available - idleFound < need && this.running.length > 0) return; // in order: nobody overtakes
+      for (let k = 0; k < found; k++) seq.pages.push(this.pool.take(seq.names[k]) as number);
+      seq.computed = found * PAGE;
+      seq.published = found;
+      if (!seq.reported) seq.cachedTokens = Math.min(seq.computed, seq.promptLength);
+      this.waiting.splice(i, 1);
+      this.insert(seq);
+      if (seq.pending > 1) for (const n of seq.names.slice(found)) inFlight.add(n);
+    }
+  }
+
+  /** Running stays in order of arrival, also for those that come back after a preemption. */
+  private insert(seq: Sequence): void {
+    let i = this.running.length;
+    while (i > 0 && this.running[i - 1].order > seq.order) i--;
+    this.running.splice(i, 0, seq);
+  }
+
+  /** Makes room for the first `tokens` tokens, preempting younger sequences; false when `seq` itself had to give way. */
+  private grow(seq: Sequence, tokens: number): boolean {
+    while (seq.pages.length < Sequence.pagesFor(tokens)) {
+      const page = this.pool.alloc();
+      if (page !== undefined) {
+        seq.pages.push(page);
+        continue;
+      }
+      const youngest = this.running[this.running.length - 1];
+      this.preempt(youngest);
+      if (youngest === seq) return false;
+    }
+    return true;
+  }
+
+  private preempt(seq: Sequence): void {
+    this.preemptions++;
+    this.running.splice(this.running.indexOf(seq), 1);
+    this.freePages(seq);
+    let i = 0;
+    while (i < this.waiting.length && this.waiting[i].order < seq.order) i++;
+    this.waiting.splice(i, 0, seq);
+  }
+
+  private freePages(seq: Sequence): void {
+    this.pool.releaseAll(seq.pages);
+    seq.pages.length = 0;
+    seq.names.length = 0;
+    seq.computed = 0;
+    seq.published = 0;
+  }
+}

@@ -1,0 +1,59 @@
+import { PAGE } from './layout.ts';
+import type { GenerateRequest } from './types.ts';
+
+/** One request inside the engine: its tokens, how many of them have keys and values in pages, and which pages. */
+export class Sequence {
+  readonly request: GenerateRequest;
+  /** Order of arrival. */
+  readonly order: number;
+  /** Prompt, then output. */
+  readonly ids: number[];
+  readonly promptLength: number;
+  /** Tokens whose KV is in pages. The rest of `ids` is still to be computed. */
+  computed = 0;
+  readonly pages: number[] = [];
+  /** Names of the whole pages computed so far and, for the prompt, of those to come. */
+  readonly names: string[] = [];
+  published = 0; // whole pages already offered under their name
+  cachedTokens = 0;
+  reported = false; // whether cachedTokens went out with an event
+  aborted = false;
+  /** Output tokens by id, for penalties. Only kept when a penalty wants it. */
+  readonly counts?: Map<number, number>;
+  readonly promptIds?: Set<number>;
+  /** Moving share of drafted tokens that were accepted. */
+  acceptance = 0.6;
+  sinceDraft = 0;
+
+  constructor(request: GenerateRequest, order: number) {
+    this.request = request;
+    this.order = order;
+    this.ids = [...request.prompt, ...(request.generated ?? [])];
+    this.promptLength = request.prompt.length;
+    const s = request.sampling;
+    if (s.frequency !== 0 || s.presence !== 0 || s.repetition !== 1) {
+      this.counts = new Map();
+      for (const id of request.generated ?? []) this.counts.set(id, (this.counts.get(id) ?? 0) + 1);
+    }
+    if (s.repetition !== 1) this.promptIds = new Set(request.prompt);
+  }
+
+  get generated(): number {
+    return this.ids.length - this.promptLength;
+  }
+
+  /** Tokens to compute before the next can be sampled: 1 in decode, more in prefill. */
+  get pending(): number {
+    return this.ids.length - this.computed;
+  }
+
+  append(id: number): void {
+    this.ids.push(id);
+    this.counts?.set(id, (this.counts.get(id) ?? 0) + 1);
+  }
+
+  /** Pages that `tokens` tokens need. */
+  static pagesFor(tokens: number): number {
+    return Math.ceil(tokens / PAGE);
+  }
+}
