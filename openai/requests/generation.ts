@@ -1,0 +1,106 @@
+/** What chat and completion requests share: sampling, limits, stops, streaming. */
+
+import { badRequest } from '../errors.ts';
+import { array, boolean, type Fields, integer, number, object, optional, string } from './fields.ts';
+import type { GenerationRequest, SamplingParams } from './types.ts';
+
+export const LIMITS = {
+  n: 16,
+  stop: 4,
+  stopLength: 256, // UTF-16 units
+  stopTokenIds: 64,
+  logitBias: 300,
+  topLogprobs: 20,
+  tokenId: (1 << 20) - 1, // the engine's largest vocabulary
+  maxTokens: 1 << 20, // the engine's longest context
+  name: 256,
+} as const;
+
+/** Everything of `GenerationRequest` except logprobs, which the two APIs ask for differently. */
+export function readGeneration(body: Fields): GenerationRequest {
+  const stream = optional(body.stream, (v) => boolean(v, 'stream')) ?? false;
+  return {
+    model: string(body.model, 'model', 1, LIMITS.name),
+    stream,
+    includeUsage: readStreamOptions(body.stream_options, stream),
+    n: optional(body.n, (v) => integer(v, 'n', 1, LIMITS.n)) ?? 1,
+    maxTokens: readMaxTokens(body),
+    stop: readStop(body.stop),
+    stopTokenIds:
+      optional(body.stop_token_ids, (v) =>
+        array(v, 'stop_token_ids', 0, LIMITS.stopTokenIds).map((id, i) => integer(id, `stop_token_ids[${i}]`, 0, LIMITS.tokenId)),
+      ) ?? [],
+    ignoreEos: optional(body.ignore_eos, (v) => boolean(v, 'ignore_eos')) ?? false,
+    sampling: readSampling(body),
+    promptCacheKey: optional(body.prompt_cache_key, (v) => string(v, 'prompt_cache_key', 1, LIMITS.name)),
+    cacheSalt: optional(body.cache_salt, (v) => string(v, 'cache_salt', 1, LIMITS.name)),
+    priority: optional(body.priority, (v) => integer(v, 'priority', -1000, 1000)) ?? 0,
+    explain: optional(body.explain, (v) => boolean(v, 'explain')) ?? false,
+  };
+}
+
+export function readSampling(body: Fields): SamplingParams {
+  const num = (name: string, lo: number, hi: number) => optional(body[name], (v) => number(v, name, lo, hi));
+  return {
+    temperature: num('temperature', 0, 2),
+    topP: num('top_p', 0, 1),
+    topK: optional(body.top_k, (v) => integer(v, 'top_k', -1, LIMITS.tokenId)),
+    minP: num('min_p', 0, 1),
+    repetition: optional(body.repetition_penalty, (v) => number(v, 'repetition_penalty', 0.01, 10)),
+    frequency: num('frequency_penalty', -2, 2),
+    presence: num('presence_penalty', -2, 2),
+    minTokens: optional(body.min_tokens, (v) => integer(v, 'min_tokens', 0, LIMITS.maxTokens)),
+    logitBias: readLogitBias(body.logit_bias),
+    seed: optional(body.seed, readSeed),
+  };
+}
+
+/** A 64-bit seed as two u32, low half first. JSON numbers above 2^53 arrive rounded, always to the same value. */
+function readSeed(v: unknown): [lo: number, hi: number] {
+  const seed = BigInt.asUintN(64, BigInt(integer(v, 'seed', -(2 ** 63), 2 ** 63)));
+  return [Number(seed & 0xffffffffn), Number(seed >> 32n)];
+}
+
+function readLogitBias(v: unknown): [id: number, add: number][] {
+  const entries = Object.entries(optional(v, (o) => object(o, 'logit_bias')) ?? {});
+  if (entries.length > LIMITS.logitBias) {
+    throw badRequest(
+      `Invalid 'logit_bias': at most ${LIMITS.logitBias} entries, got ${entries.length}.`,
+      'logit_bias',
+      'object_above_max_properties',
+    );
+  }
+  return entries.map(([key, add]) => {
+    if (!/^(0|[1-9][0-9]{0,6})$/.test(key)) throw badRequest("Invalid 'logit_bias': its keys must be token ids.", 'logit_bias');
+    return [integer(Number(key), 'logit_bias', 0, LIMITS.tokenId), number(add, `logit_bias.${key}`, -100, 100)];
+  });
+}
+
+function readStop(v: unknown): string[] {
+  if (v === undefined || v === null) return [];
+  if (typeof v === 'string') return [string(v, 'stop', 1, LIMITS.stopLength)];
+  return array(v, 'stop', 0, LIMITS.stop).map((s, i) => string(s, `stop[${i}]`, 1, LIMITS.stopLength));
+}
+
+function readMaxTokens(body: Fields): number | undefined {
+  const read = (name: string) => optional(body[name], (v) => integer(v, name, 1, LIMITS.maxTokens));
+  const old = read('max_tokens');
+  const current = read('max_completion_tokens');
+  if (old !== undefined && current !== undefined && old !== current) {
+    throw badRequest("'max_tokens' and 'max_completion_tokens' differ; send one of them.", 'max_completion_tokens');
+  }
+  return current ?? old;
+}
+
+function readStreamOptions(v: unknown, stream: boolean): boolean {
+  if (v === undefined || v === null) return false;
+  if (!stream) throw badRequest("'stream_options' is only allowed when 'stream' is true.", 'stream_options');
+  const options = object(v, 'stream_options');
+  for (const key of Object.keys(options)) {
+    // Obfuscation pads chunks against traffic analysis; none is sent, and asking for none or some changes no answer.
+    if (key !== 'include_usage' && key !== 'include_obfuscation') {
+      throw badRequest("Unknown parameter in 'stream_options'.", 'stream_options', 'unknown_parameter');
+    }
+  }
+  return optional(options.include_usage, (u) => boolean(u, 'stream_options.include_usage')) ?? false;
+}
