@@ -1,0 +1,88 @@
+import { sha256 } from '@noble/hashes/sha2.js';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { PageNames, PagePool } from '../../engine/pages.ts';
+
+const identity = { pack: 'p', kv: 'i8', numerics: 'exact-1' };
+const ids = (n: number, from = 0) => Array.from({ length: n }, (_, i) => from + i);
+
+describe('page names', () => {
+  const names = new PageNames(sha256, identity);
+
+  it('name whole pages only, and each depends on all before it', () => {
+    expect(names.chain(ids(15), 't')).toHaveLength(0);
+    const a = names.chain(ids(48), 't');
+    expect(a).toHaveLength(3);
+    const b = names.chain([...ids(16), 999, ...ids(31, 17)], 't');
+    expect(b[0]).toBe(a[0]);
+    expect(b[1]).not.toBe(a[1]);
+    expect(b[2]).not.toBe(a[2]);
+  });
+
+  it('differ by tenant, pack, KV format and numerics', () => {
+    const base = names.chain(ids(16), 't')[0];
+    expect(names.chain(ids(16), 'u')[0]).not.toBe(base);
+    for (const other of [{ pack: 'q' }, { kv: 'f32' }, { numerics: 'webgpu-1' }]) {
+      expect(new PageNames(sha256, { ...identity, ...other }).chain(ids(16), 't')[0]).not.toBe(base);
+    }
+  });
+
+  it('salts that differ outside ASCII do not collide', () => {
+    expect(names.root('\u0141')).not.toBe(names.root('A'));
+    expect(names.root('\\u0141')).not.toBe(names.root('\u0141'));
+  });
+});
+
+describe('page pool', () => {
+  it('evicts the least recently used unreferenced page, leaves before roots', () => {
+    const pool = new PagePool(3);
+    const pages = [pool.alloc()!, pool.alloc()!, pool.alloc()!];
+    pages.forEach((p, i) => pool.publish(p, `n${i}`));
+    expect(pool.alloc()).toBeUndefined();
+    pool.releaseAll(pages);
+    expect(pool.cached).toBe(3);
+    pool.alloc();
+    expect([pool.has('n0'), pool.has('n1'), pool.has('n2')]).toEqual([true, true, false]);
+  });
+
+  it('keeps its counts under any sequence of operations', () => {
+    const op = fc.oneof(
+      fc.record({ do: fc.constant('alloc' as const) }),
+      fc.record({ do: fc.constant('publish' as const), at: fc.nat(), name: fc.nat(12) }),
+      fc.record({ do: fc.constant('take' as const), name: fc.nat(12) }),
+      fc.record({ do: fc.constant('release' as const), at: fc.nat() }),
+    );
+    fc.assert(
+      fc.property(fc.array(op, { maxLength: 200 }), (ops) => {
+        const pool = new PagePool(8);
+        const held: number[] = [];
+        const names = new Map<number, string>(); // of held pages
+        for (const o of ops) {
+          if (o.do === 'alloc') {
+            const p = pool.alloc();
+            expect(p === undefined).toBe(new Set(held).size === 8);
+            if (p !== undefined) {
+              expect(held).not.toContain(p); // never handed out twice
+              names.delete(p);
+              held.push(p);
+            }
+          } else if (o.do === 'publish' && held.length > 0) {
+            const p = held[o.at % held.length];
+            const name = `n${o.name}`;
+            if (!names.has(p) && !pool.has(name)) names.set(p, name);
+            pool.publish(p, name);
+          } else if (o.do === 'take') {
+            const p = pool.take(`n${o.name}`);
+            if (p !== undefined) {
+              held.push(p);
+              names.set(p, `n${o.name}`);
+            }
+          } else if (o.do === 'release' && held.length > 0) pool.release(held.splice(o.at % held.length, 1)[0]);
+          expect(pool.referenced).toBe(new Set(held).size);
+          for (const p of held) if (names.has(p)) expect(pool.peek(names.get(p)!)).toBe(p);
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+});
