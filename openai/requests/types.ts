@@ -77,7 +77,7 @@ export interface CompletionRequest extends GenerationRequest {
   kind: 'completion';
   /** One or more; choice index = prompt index × n + j. Text, or token ids as given. */
   prompts: (string | number[])[];
-  /** The prompt's text comes before the completion's: the replica pushes it first. */
+  /** The prompt's text comes before the completion's: the replica calls `answer.echo` with it. */
   echo: boolean;
 }
 

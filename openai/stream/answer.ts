@@ -12,6 +12,9 @@
 
 import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
+import type { ChatRequest, CompletionRequest } from '../requests/types.ts';
+import { ChatStream, ChatWhole } from './chat.ts';
+import { CompletionStream, CompletionWhole } from './completion.ts';
 
 /** The same in every chunk of an answer. */
 export interface AnswerMeta {
@@ -47,6 +50,8 @@ export interface Answer {
   readonly contentType: 'text/event-stream; charset=utf-8' | 'application/json';
   /** The frames before the first token. */
   open(): string;
+  /** Completions: the prompt's text, before the first token, when the request asks for it. No stop string is looked for in it. */
+  echo(choice: number, text: string): string;
   /** `text` as newly detokenized, may be ''. `logprobs` of the tokens behind it, when the request asked for them. */
   push(choice: number, text: string, logprobs?: readonly TokenLogprobs[]): string;
   /** True once a stop string was found: abort the sequence, then `finish(choice, 'stop')`. Further text is dropped. */
@@ -56,4 +61,10 @@ export interface Answer {
   close(usage: UsageCounts, extra?: Record<string, unknown>): string;
   /** The last frames when generation fails midway. Not streaming: the envelope as JSON, to be sent with `error.status`. */
   fail(error: ApiError): string;
+}
+
+/** `choices`: n, times the number of prompts. */
+export function createAnswer(request: ChatRequest | CompletionRequest, meta: AnswerMeta): Answer {
+  if (request.kind === 'chat') return request.stream ? new ChatStream(request, meta) : new ChatWhole(request, meta);
+  return request.stream ? new CompletionStream(request, meta) : new CompletionWhole(request, meta);
 }

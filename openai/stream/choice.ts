@@ -1,0 +1,99 @@
+/** One choice of an answer: its text through the stop strings and, for chats with tools, through the tool-call parser. */
+
+import { StopMatcher, type StopState } from '../stop.ts';
+import { type Piece, ToolParser, type ToolParserState } from '../tools.ts';
+import type { TokenLogprobs } from './answer.ts';
+
+/** A token's log-probabilities with where its text begins, in UTF-16 units of the choice's text. */
+export interface PlacedLogprobs extends TokenLogprobs {
+  offset: number;
+}
+
+export interface ChoiceOptions {
+  stop: readonly string[];
+  tools: boolean;
+  /** False: the choice is over after its first call. */
+  parallelToolCalls: boolean;
+}
+
+/** What another replica needs to go on with a choice in the middle. Log-probabilities not yet sent are part of it. */
+export interface ChoiceState {
+  stop: StopState;
+  tools: ToolParserState | null;
+  length: number;
+  shown: number;
+  pending: PlacedLogprobs[];
+}
+
+export class Choice {
+  readonly #stop: StopMatcher;
+  readonly #tools: ToolParser | null;
+  readonly #single: boolean;
+  /** Of the text given, and of the part that has left the stop matcher. */
+  #length = 0;
+  #shown = 0;
+  #pending: PlacedLogprobs[] = [];
+
+  constructor(options: ChoiceOptions, state?: ChoiceState) {
+    this.#stop = new StopMatcher(options.stop, state?.stop);
+    this.#tools = options.tools ? new ToolParser(state?.tools ?? undefined) : null;
+    this.#single = !options.parallelToolCalls;
+    if (state) {
+      this.#length = state.length;
+      this.#shown = state.shown;
+      this.#pending = [...state.pending];
+    }
+  }
+
+  get state(): ChoiceState {
+    return {
+      stop: this.#stop.state,
+      tools: this.#tools?.state ?? null,
+      length: this.#length,
+      shown: this.#shown,
+      pending: [...this.#pending],
+    };
+  }
+
+  get stopped(): boolean {
+    return this.#stop.stopped || (this.#single && this.#tools?.complete === true);
+  }
+
+  /** Tool calls begun. */
+  get calls(): number {
+    return this.#tools?.calls ?? 0;
+  }
+
+  push(text: string, logprobs?: readonly TokenLogprobs[]): Piece[] {
+    if (this.stopped) return [];
+    if (logprobs) for (const l of logprobs) this.#pending.push({ ...l, offset: this.#length });
+    this.#length += text.length;
+    return this.#pieces(this.#stop.push(text));
+  }
+
+  /** Text that was not generated, such as an echoed prompt: shown as it is. */
+  echo(text: string): void {
+    this.#length += text.length;
+    this.#shown += text.length;
+  }
+
+  finish(): Piece[] {
+    const rest = this.#pieces(this.#stop.flush());
+    return this.#tools ? [...rest, ...this.#tools.flush()] : rest;
+  }
+
+  /** Of the tokens whose text has left the stop matcher; `all` at the end, where a token may have no text, unless a stop string cut it off. */
+  takeLogprobs(all = false): PlacedLogprobs[] {
+    if (this.#pending.length === 0) return this.#pending;
+    if (all && !this.#stop.stopped) return this.#pending.splice(0);
+    let k = 0;
+    while (k < this.#pending.length && this.#pending[k].offset < this.#shown) k++;
+    return this.#pending.splice(0, k);
+  }
+
+  #pieces(text: string): Piece[] {
+    if (text === '') return [];
+    this.#shown += text.length;
+    return this.#tools ? this.#tools.push(text) : [{ kind: 'text', text }];
+  }
+}

@@ -1,0 +1,49 @@
+/** The parts that chunks and whole answers share. */
+
+import type { FinishReason } from '../../engine/types.ts';
+import type { ApiError } from '../errors.ts';
+import type { TokenLogprobs, TokenText, UsageCounts } from './answer.ts';
+import type { Choice, PlacedLogprobs } from './choice.ts';
+
+export const DONE = 'data: [DONE]\n\n';
+
+/** One server-sent event; JSON text has no line breaks. */
+export const frame = (json: string): string => `data: ${json}\n\n`;
+
+/** In a stream already begun the status is sent, so the envelope is an event; clients throw on it. */
+export const errorFrame = (error: ApiError): string => frame(JSON.stringify(error.envelope())) + DONE;
+
+export function usageObject(u: UsageCounts): Record<string, unknown> {
+  return {
+    prompt_tokens: u.prompt,
+    completion_tokens: u.completion,
+    total_tokens: u.prompt + u.completion,
+    prompt_tokens_details: { cached_tokens: u.cached },
+  };
+}
+
+/** A stop string, a stop id and an abort that the server wanted are all `stop`. */
+export function finishReason(reason: FinishReason, choice: Choice): 'stop' | 'length' | 'tool_calls' {
+  if (reason === 'length' && !choice.stopped) return 'length';
+  return choice.calls > 0 ? 'tool_calls' : 'stop';
+}
+
+/** JSON has no -Infinity: a token of probability 0 gets OpenAI's own floor. */
+const finite = (logprob: number): number => Math.max(logprob, -9999);
+
+const tokenObject = (t: TokenText) => ({ token: t.token, logprob: finite(t.logprob), bytes: t.bytes });
+
+/** The `content` array of a chat's logprobs. */
+export function chatLogprobs(tokens: readonly TokenLogprobs[]): unknown[] {
+  return tokens.map((t) => ({ ...tokenObject(t), top_logprobs: t.top.map(tokenObject) }));
+}
+
+/** The form of completions: parallel arrays; of equal texts among the best ones, the likeliest stays. */
+export function completionLogprobs(tokens: readonly PlacedLogprobs[]): Record<string, unknown> {
+  return {
+    tokens: tokens.map((t) => t.token),
+    token_logprobs: tokens.map((t) => finite(t.logprob)),
+    top_logprobs: tokens.map((t) => Object.fromEntries([...t.top].reverse().map((x) => [x.token, finite(x.logprob)]))),
+    text_offset: tokens.map((t) => t.offset),
+  };
+}
