@@ -1,0 +1,75 @@
+import type { ModelConfig } from '../engine/config.ts';
+import { type TensorShape, tensorList } from '../engine/config.ts';
+import { ModelFileError } from './error.ts';
+
+/** Rows as a file stores them: a tensor, or one of those that are concatenated into it (q, k and v into qkv). */
+export interface Part {
+  /** Its name in the file, for errors. */
+  name: string;
+  /** ggml's name of the type: F32, F16, BF16, Q4_0 … */
+  type: string;
+  rows: number;
+  /** Elements a row; 1 in a vector. */
+  K: number;
+  /** Bytes of rows [from, to), in the engine's order of rows. */
+  read(from: number, to: number): Promise<Uint8Array>;
+}
+
+/** A tensor under its name in engine/config.ts, made of the rows of its parts in order. A vector [N] is N rows of one element. */
+export interface ModelTensor {
+  name: string;
+  vector: boolean;
+  N: number;
+  K: number;
+  parts: readonly Part[];
+}
+
+/** Gives the parts of a tensor by its name in engine/config.ts. */
+export type FindParts = (name: string) => readonly Part[];
+
+/** Every tensor the configuration asks for, in loading order, each with the shape it must have. Throws ModelFileError naming the tensor. */
+export function modelTensors(config: ModelConfig, find: FindParts): ModelTensor[] {
+  return tensorList(config).map((want) => checked(want, find(want.name)));
+}
+
+function checked(want: TensorShape, parts: readonly Part[]): ModelTensor {
+  const [N, K = 1] = want.shape;
+  const rows = parts.reduce((n, p) => n + p.rows, 0);
+  const wrong = parts.find((p) => p.K !== K);
+  if (wrong) throw new ModelFileError(`tensor "${wrong.name}"`, `has rows of ${wrong.K} elements, the configuration asks for ${K}`);
+  if (rows !== N) {
+    const names = parts.map((p) => `"${p.name}" (${p.rows})`).join(' + ');
+    throw new ModelFileError(`tensor ${names}`, `has ${rows} rows, the configuration asks for ${N}`);
+  }
+  return { name: want.name, vector: want.shape.length === 1, N, K, parts };
+}
+
+/** The part of layer tensors' names after the layer's number: 'layers.3.qkv' → [3, 'qkv']; [-1, name] outside layers. */
+export function splitName(name: string): [layer: number, rest: string] {
+  const m = /^layers\.(\d+)\.(\w+)$/.exec(name);
+  return m ? [Number(m[1]), m[2]] : [-1, name];
+}
+
+/**
+ * Wraps rows stored for interleaved RoPE (pairs 2i, 2i + 1 of a head of d rows side by side, as llama-family GGUF files have them)
+ * so that they come in rotate-half order (pairs i, i + d/2): row h·d + s·d/2 + i is the file's row h·d + 2i + s.
+ */
+export function rotateHalfRows(part: Part, headDim: number): Part {
+  return {
+    ...part,
+    async read(from, to) {
+      const first = Math.floor(from / headDim) * headDim;
+      const stored = await part.read(first, Math.ceil(to / headDim) * headDim);
+      const rowBytes = stored.length / (Math.ceil(to / headDim) * headDim - first);
+      const out = new Uint8Array((to - from) * rowBytes);
+      for (let r = from; r < to; r++) {
+        const head = Math.floor(r / headDim) * headDim;
+        const s = Math.floor(((r - head) * 2) / headDim);
+        const i = r - head - (s * headDim) / 2;
+        const at = (head + 2 * i + s - first) * rowBytes;
+        out.set(stored.subarray(at, at + rowBytes), (r - from) * rowBytes);
+      }
+      return out;
+    },
+  };
+}
