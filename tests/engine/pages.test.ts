@@ -37,7 +37,7 @@ describe('page pool', () => {
   it('evicts the least recently used unreferenced page, leaves before roots', () => {
     const pool = new PagePool(3);
     const pages = [pool.alloc()!, pool.alloc()!, pool.alloc()!];
-    pages.forEach((p, i) => pool.publish(p, `n${i}`));
+    for (const [i, p] of pages.entries()) pool.publish(p, `n${i}`);
     expect(pool.alloc()).toBeUndefined();
     pool.releaseAll(pages);
     expect(pool.cached).toBe(3);

@@ -1,0 +1,205 @@
+import { describe, expect, it } from 'vitest';
+import type { Engine, GenerateRequest } from '../../engine/index.ts';
+import { createReference } from '../../kernels/reference/index.ts';
+import { drain, greedy, noise, testEngine, tiny } from './random-model.ts';
+
+const prompt = (seed: number, length: number) => {
+  const next = noise(seed);
+  return Array.from({ length }, () => Math.floor(((next() + 1) / 2) * tiny.vocab));
+};
+
+const request = (id: string, p: number[], o: Partial<GenerateRequest> = {}): GenerateRequest => ({
+  id,
+  prompt: p,
+  maxTokens: 24,
+  stopIds: [],
+  sampling: greedy,
+  salt: 't',
+  ...o,
+});
+const hot = { ...greedy, temperature: 0.9, seed: [5, 6] as const };
+
+async function alone(r: GenerateRequest, o = {}): Promise<number[]> {
+  const engine = testEngine(createReference(), o);
+  engine.add(r);
+  return (await drain(engine)).get(r.id)!;
+}
+
+const allPagesBack = (e: Engine) => expect(e.stats().pages.referenced).toBe(0);
+
+describe('a token does not depend on', () => {
+  const requests = [
+    request('a', prompt(1, 37)),
+    request('b', prompt(2, 5), { sampling: hot }),
+    request('c', prompt(3, 90), { sampling: { ...hot, topP: 0.9, topK: 20 } }),
+    request('d', prompt(4, 16), { sampling: { ...greedy, repetition: 1.3, frequency: 0.2, presence: 0.1, logitBias: [[7, 2]] } }),
+    request('e', prompt(5, 1), { sampling: { ...hot, minP: 0.05 } }),
+  ];
+
+  it('its batch or the chunking', async () => {
+    const single = new Map<string, number[]>();
+    for (const r of requests) single.set(r.id, await alone(r));
+    for (const budget of [7, 16, 64]) {
+      const engine = testEngine(createReference(), { maxTokens: 64 });
+      for (const r of requests) engine.add(r);
+      expect(await drain(engine, new Map(), budget)).toEqual(single);
+      allPagesBack(engine);
+    }
+    // sampling does sample
+    expect(await alone(request('b', prompt(2, 5), { sampling: { ...hot, seed: [9, 9] } }))).not.toEqual(single.get('b'));
+  });
+
+  it('a prefix hit', async () => {
+    const engine = testEngine(createReference());
+    const p = prompt(8, 60);
+    const cold = await alone(request('x', p, { sampling: hot }));
+    engine.add(request('x', p, { sampling: hot }));
+    const events = [];
+    while (engine.busy) events.push(...(await engine.step()));
+    expect(events.flatMap((e) => e.tokens.map((t) => t.id))).toEqual(cold);
+    expect(events[0].cachedTokens).toBe(0);
+    engine.add(request('y', p, { sampling: hot }));
+    const again = [];
+    while (engine.busy) again.push(...(await engine.step()));
+    expect(again[0].cachedTokens).toBe(48);
+    expect(again.flatMap((e) => e.tokens.map((t) => t.id))).toEqual(cold);
+    engine.add(request('z', p, { sampling: hot, salt: 'other tenant' }));
+    expect((await engine.step())[0].cachedTokens).toBe(0);
+  });
+
+  it('preemption: pages run out, the youngest is computed again', async () => {
+    const rs = [1, 2, 3, 4].map((i) => request(`r${i}`, prompt(20 + i, 30), { maxTokens: 40, sampling: hot }));
+    const single = new Map<string, number[]>();
+    for (const r of rs) single.set(r.id, await alone(r));
+    const engine = testEngine(createReference(), { pages: 12 });
+    for (const r of rs) engine.add(r);
+    expect(await drain(engine)).toEqual(single);
+    expect(engine.stats().preemptions).toBeGreaterThan(0);
+    allPagesBack(engine);
+  });
+
+  it('speculation', async () => {
+    const loop = Array.from({ length: 60 }, (_, i) => [3, 1, 4, 1, 5, 9][i % 6]);
+    const few: [number, number][] = [3, 1, 4].map((id) => [id, 12]);
+    for (const sampling of [greedy, { ...hot, logitBias: few }, { ...greedy, frequency: 0.01, logitBias: few }]) {
+      const plain = await alone(request('p', loop, { sampling, maxTokens: 60 }), { rowCost: Number.POSITIVE_INFINITY });
+      const engine = testEngine(createReference(), { rowCost: 0.01 });
+      engine.add(request('p', loop, { sampling, maxTokens: 60 }));
+      expect((await drain(engine)).get('p')).toEqual(plain);
+      expect(engine.stats().draft.proposed).toBeGreaterThan(0);
+      allPagesBack(engine);
+    }
+  });
+
+  it('where it was begun: a generation continued from its tokens', async () => {
+    const r = request('g', prompt(31, 20), { sampling: { ...hot, frequency: 0.4 }, maxTokens: 30 });
+    const whole = await alone(r);
+    for (const cut of [1, 7, 15, 29]) {
+      expect(await alone({ ...r, generated: whole.slice(0, cut) })).toEqual(whole.slice(cut));
+    }
+  });
+
+  it('the replica its pages come from', async () => {
+    const p = prompt(40, 50);
+    const a = testEngine(createReference());
+    a.add(request('q', p));
+    const cold = (await drain(a)).get('q');
+    const b = testEngine(createReference());
+    for (const name of b.names.chain(p, 't')) b.importPage(name, (await a.exportPage(name))!);
+    b.add(request('q', p));
+    const first = await b.step();
+    expect(first[0].cachedTokens).toBe(48);
+    const rest = await drain(b);
+    expect([...first[0].tokens.map((t) => t.id), ...rest.get('q')!]).toEqual(cold);
+  });
+
+  it('and a replica whose pages are swapped is found out by its bits', async () => {
+    const r = request('q', prompt(40, 50), { sampling: { ...hot, logprobs: 1 } });
+    const bits = async (e: Engine) => {
+      e.add(r);
+      const out: number[] = [];
+      while (e.busy) for (const event of await e.step()) for (const t of event.tokens) out.push(t.id, t.logprob!);
+      return out;
+    };
+    const a = testEngine(createReference());
+    const cold = await bits(a);
+    const names = a.names.chain(r.prompt, 't');
+    const pages = await Promise.all(names.map((n) => a.exportPage(n)));
+    for (const order of [
+      [0, 1, 2],
+      [1, 0, 2],
+    ]) {
+      const b = testEngine(createReference());
+      names.forEach((n, i) => {
+        b.importPage(n, pages[order[i]]!);
+      });
+      if (order[0] === 0) expect(await bits(b)).toEqual(cold);
+      else expect(await bits(b)).not.toEqual(cold);
+    }
+  });
+});
+
+describe('life of a request', () => {
+  it('abort frees its pages at once, also in the middle of a prefill', async () => {
+    const engine = testEngine(createReference());
+    engine.add(request('a', prompt(1, 100)));
+    await engine.step(16);
+    expect(engine.stats().pages.referenced).toBeGreaterThan(0);
+    engine.abort('a');
+    allPagesBack(engine);
+    engine.add(request('b', prompt(2, 30)));
+    const step = engine.step();
+    engine.abort('b'); // during the step
+    await step;
+    allPagesBack(engine);
+    expect(engine.busy).toBe(false);
+  });
+
+  it('stops at a stop id without reporting it, and not before minTokens', async () => {
+    const free = await alone(request('s', prompt(6, 9)));
+    const stop = free[3];
+    const at = free.indexOf(stop);
+    expect(await alone(request('s', prompt(6, 9), { stopIds: [stop] }))).toEqual(free.slice(0, at));
+    const late = await alone(request('s', prompt(6, 9), { stopIds: [stop], sampling: { ...greedy, minTokens: at + 5 } }));
+    expect(late.length).toBeGreaterThanOrEqual(at + 5);
+  });
+
+  it('refuses what can never run, before any page is taken', () => {
+    const engine = testEngine(createReference(), { pages: 20 });
+    expect(() => engine.add(request('e', []))).toThrow(/empty/);
+    expect(() => engine.add(request('l', prompt(1, 320)))).toThrow(/at most 319/);
+    expect(() => engine.add(request('v', [tiny.vocab]))).toThrow(/vocabulary/);
+    allPagesBack(engine);
+    expect(engine.busy).toBe(false);
+  });
+
+  it('a constraint bans tokens, logprobs are normalised', async () => {
+    const engine = testEngine(createReference());
+    const mask = new Uint32Array(Math.ceil(tiny.vocab / 32));
+    for (const id of [5, 77, 130]) mask[id >> 5] |= 1 << (id & 31);
+    const accepted: number[] = [];
+    engine.add(
+      request('c', prompt(9, 12), {
+        sampling: { ...hot, logprobs: 3 },
+        constraint: { mask: () => mask, accept: (id) => accepted.push(id) },
+      }),
+    );
+    const tokens = [];
+    while (engine.busy) for (const e of await engine.step()) tokens.push(...e.tokens);
+    expect(new Set(tokens.map((t) => t.id)).size).toBeGreaterThan(1);
+    for (const t of tokens) {
+      expect([5, 77, 130]).toContain(t.id);
+      expect(t.top!.reduce((s, x) => s + Math.exp(x.logprob), 0)).toBeCloseTo(1, 4);
+    }
+    expect(accepted).toEqual(tokens.map((t) => t.id));
+  });
+
+  it('identical prompts that arrive together are computed once', async () => {
+    const engine = testEngine(createReference());
+    const p = prompt(12, 64);
+    for (let i = 0; i < 4; i++) engine.add(request(`n${i}`, p, { sampling: { ...hot, seed: [i, 0] } }));
+    const cached: number[] = [];
+    while (engine.busy) for (const e of await engine.step()) if (e.cachedTokens !== undefined) cached.push(e.cachedTokens);
+    expect(cached.sort((a, b) => a - b)).toEqual([0, 48, 48, 48]);
+  });
+});
