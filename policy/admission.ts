@@ -1,0 +1,52 @@
+import type { PolicyConfig } from './config.ts';
+import { bucketSize, bucketWait, refill } from './limits.ts';
+import { type Service, timeFor } from './service.ts';
+import type { Tenant } from './tenants.ts';
+import type { Refusal } from './ticket.ts';
+
+const seconds = (ms: number) => Math.max(1, Math.ceil(ms / 1000));
+
+/** Weighted tokens a waiting request will probably cost. */
+export function expectedCost(promptTokens: number, c: PolicyConfig, s: Service): number {
+  return c.promptWeight * promptTokens + c.outputWeight * s.output.value;
+}
+
+/** Limits of one tenant. Refills its bucket; takes nothing out of it. */
+export function withinLimits(t: Tenant, c: PolicyConfig, s: Service, now: number): Refusal | undefined {
+  if (c.concurrency > 0 && t.waiting + t.running >= c.concurrency) {
+    // one of its own requests ends, on average, after duration / running
+    return { reason: 'concurrency_limit', retryAfter: seconds(s.duration.value / Math.max(1, t.running)) };
+  }
+  if (c.ratePerMinute > 0) {
+    t.bucket = refill(t.bucket, c.ratePerMinute, c.burst, now);
+    const wait = bucketWait(t.bucket, c.ratePerMinute);
+    if (wait > 0) return { reason: 'rate_limit', retryAfter: seconds(wait) };
+  }
+  return undefined;
+}
+
+/** Takes one request out of the tenant's bucket. */
+export function takeOne(t: Tenant, c: PolicyConfig): void {
+  if (c.ratePerMinute > 0) t.bucket = { ...t.bucket, tokens: Math.max(0, t.bucket.tokens - 1) };
+}
+
+export const fullBucket = (c: PolicyConfig): number => bucketSize(c.ratePerMinute, c.burst);
+
+/**
+ * ms until a request would start: the work served before it, at the measured rate. Under fair queueing that is at most
+ * all that waits, and at most its own tenant's queue times the tenants that share the service. Undefined: nothing measured yet.
+ */
+export function expectedWait(queuedWork: number, ownWork: number, activeTenants: number, s: Service): number | undefined {
+  return timeFor(s, Math.min(queuedWork, ownWork * Math.max(1, activeTenants)));
+}
+
+/** Refuses what would wait longer than it may; says when the queue will have shrunk enough. */
+export function tooSlow(waitMs: number | undefined, c: PolicyConfig): Refusal | undefined {
+  if (waitMs === undefined || waitMs <= c.maxWaitMs) return undefined;
+  return { reason: 'too_slow', retryAfter: seconds(waitMs - c.maxWaitMs) };
+}
+
+/** A full queue: one place is free when one request's worth of work has been done. */
+export function queueFull(meanCost: number, s: Service): Refusal {
+  return { reason: 'queue_full', retryAfter: seconds(timeFor(s, meanCost) ?? s.duration.value) };
+}

@@ -1,0 +1,55 @@
+/** Everything the scheduler's policy can be told. Times in ms, sizes in tokens. */
+export interface PolicyConfig {
+  /** Waiting requests in all; beyond it the tenant with the longest queue loses its newest. */
+  maxQueue: number;
+  /** A request predicted to wait longer is refused at once. */
+  maxWaitMs: number;
+  /** A waiting request rises one priority each time it has waited so long: nothing starves. */
+  agingMs: number;
+  /** VTC's weights of a computed prompt token and of a generated one. */
+  promptWeight: number;
+  outputWeight: number;
+  /** Requests a minute and at once (waiting or running) of one tenant; 0 is no limit. */
+  ratePerMinute: number;
+  burst: number;
+  concurrency: number;
+  /** Share of all slots no single tenant may fill while another was seen in the last `headroomMs`. */
+  headroom: number;
+  headroomMs: number;
+  /** A replica with work that is silent for so long has died. `startMs` is its first grace (a model may have to load). */
+  leaseMs: number;
+  startMs: number;
+  /** A waiting request whose caller vanished keeps its place for so long. */
+  attachMs: number;
+  /** What a replica is taken to hold before it says so. */
+  slots: number;
+  kvTokens: number;
+  placement: PlacementRule;
+}
+
+export interface PlacementRule {
+  kind: 'cache' | 'least-loaded' | 'round-robin' | 'random';
+  /** What one prompt token that must be computed weighs against one token of backlog. */
+  uncachedWeight: number;
+  /** Backlog, in tokens, that a running sequence stands for. */
+  sequenceTokens: number;
+}
+
+export const POLICY: PolicyConfig = {
+  maxQueue: 512,
+  maxWaitMs: 60_000,
+  agingMs: 20_000,
+  promptWeight: 1,
+  outputWeight: 2,
+  ratePerMinute: 0,
+  burst: 0,
+  concurrency: 0,
+  headroom: 0.25,
+  headroomMs: 600_000,
+  leaseMs: 5_000,
+  startMs: 60_000,
+  attachMs: 30_000,
+  slots: 16,
+  kvTokens: 16_384,
+  placement: { kind: 'cache', uncachedWeight: 1, sequenceTokens: 64 },
+};

@@ -1,0 +1,194 @@
+import { sent } from './breaker.ts';
+import type { PolicyConfig } from './config.ts';
+import { newReplica, type Replica } from './replicas.ts';
+import { newService, type Service, started, worked } from './service.ts';
+import { Tenants } from './tenants.ts';
+import type { Lease, Progress, Ticket } from './ticket.ts';
+
+/** Requests that ended without their caller's doing. */
+export interface Ended {
+  /** Ran on a replica that died and will not be started again. */
+  lost: string[];
+  /** Ran on a replica that died; each keeps its place and waits for its owner to ask again. */
+  orphaned: string[];
+  /** Waited with nobody asking any more. */
+  dropped: string[];
+}
+
+export const nobody = (): Ended => ({ lost: [], orphaned: [], dropped: [] });
+
+/**
+ * The books: who waits, who runs where, what it cost whom. Every count of a tenant or a replica changes here and nowhere
+ * else, so that they can be checked against the tickets (`audit`).
+ */
+export class Ledger {
+  readonly config: PolicyConfig;
+  readonly tickets = new Map<string, Ticket>();
+  readonly waiting = new Set<Ticket>();
+  readonly tenants = new Tenants();
+  readonly replicas = new Map<string, Replica>();
+  service: Service = newService();
+  /** The newest lease's. */
+  epoch = 0;
+  /** Ids changed since the caller last emptied them. */
+  readonly dirtyTickets = new Set<string>();
+  readonly dirtyReplicas = new Set<string>();
+
+  constructor(config: PolicyConfig, replicas: readonly string[]) {
+    this.config = config;
+    for (const id of replicas) this.replicas.set(id, newReplica(id, config));
+  }
+
+  get busy(): boolean {
+    for (const r of this.replicas.values()) if (r.running > 0) return true;
+    return false;
+  }
+
+  enter(t: Ticket): void {
+    this.tickets.set(t.id, t);
+    this.joinQueue(t);
+  }
+
+  leaveQueue(t: Ticket): void {
+    this.waiting.delete(t);
+    this.tenants.leave(this.tenants.all.get(t.tenant)!);
+  }
+
+  /** The ticket leaves the queue and runs under a new lease. */
+  start(t: Ticket, r: Replica, now: number): Lease {
+    const matched = Math.min(t.promptTokens, r.chains.match(t.chain));
+    started(this.service, now, !this.busy);
+    this.leaveQueue(t);
+    t.state = 'running';
+    t.replica = r.id;
+    t.epoch = ++this.epoch;
+    t.dispatched = now;
+    t.confirmed = false;
+    t.backlog = t.promptTokens - matched;
+    this.tenants.all.get(t.tenant)!.running++;
+    this.#chargePrompt(t, t.promptTokens - matched);
+    if (r.running === 0) r.deadline = now + this.config.startMs;
+    r.running++;
+    r.kvUsed += t.promptTokens + t.output;
+    r.backlog += t.backlog;
+    r.chains.add(t.chain);
+    r.breaker = sent(r.breaker, now);
+    this.dirtyTickets.add(t.id);
+    this.dirtyReplicas.add(r.id);
+    return { id: t.id, replica: r.id, epoch: t.epoch, matched };
+  }
+
+  /** What its replica said about a running ticket. */
+  progress(t: Ticket, p: Progress, now: number): void {
+    const r = this.replicas.get(t.replica)!;
+    const tenant = this.tenants.all.get(t.tenant)!;
+    const fresh = Math.max(0, p.output - t.output);
+    const before = t.charged;
+    if (p.promptTokens !== undefined) {
+      r.kvUsed += p.promptTokens - t.promptTokens;
+      t.promptTokens = p.promptTokens;
+      this.#chargePrompt(t, Math.max(0, p.promptTokens - (p.cachedTokens ?? 0)));
+    }
+    if (p.output > 0 || p.promptTokens !== undefined) {
+      const left = p.output > 0 ? 0 : Math.max(0, t.promptTokens - (p.cachedTokens ?? 0));
+      r.backlog += left - t.backlog;
+      t.backlog = left;
+    }
+    const firstWork = t.output === 0 && p.output > 0 ? t.charged : Math.max(0, t.charged - before);
+    this.tenants.charge(tenant, fresh * this.config.outputWeight);
+    r.kvUsed += fresh;
+    t.output += fresh;
+    worked(this.service, fresh * this.config.outputWeight + (t.output > 0 ? firstWork : 0), now, this.waiting.size);
+    this.dirtyTickets.add(t.id);
+    this.dirtyReplicas.add(r.id);
+  }
+
+  /** Sets what its prompt costs its tenant, in place of what it was charged before. */
+  #chargePrompt(t: Ticket, uncached: number): void {
+    const units = uncached * this.config.promptWeight;
+    this.tenants.charge(this.tenants.all.get(t.tenant)!, units - t.charged);
+    t.charged = units;
+  }
+
+  joinQueue(t: Ticket): void {
+    this.tenants.enter(this.tenants.all.get(t.tenant)!);
+    this.waiting.add(t);
+    this.dirtyTickets.add(t.id);
+  }
+
+  /** Takes a running ticket off its replica and its tenant. */
+  stop(t: Ticket): void {
+    const r = this.replicas.get(t.replica)!;
+    r.running--;
+    r.kvUsed -= t.promptTokens + t.output;
+    r.backlog -= t.backlog;
+    t.backlog = 0;
+    if (r.running === 0) r.deadline = 0;
+    const tenant = this.tenants.all.get(t.tenant)!;
+    tenant.running--;
+    this.tenants.dirty.add(tenant.name);
+    this.dirtyReplicas.add(r.id);
+  }
+
+  /** Its replica is gone: it waits again for its owner, or is lost. */
+  lose(t: Ticket, now: number, ended: Ended): void {
+    this.stop(t);
+    if (!t.restart) {
+      this.forget(t);
+      ended.lost.push(t.id);
+      return;
+    }
+    t.state = 'waiting';
+    t.replica = '';
+    t.attached = false;
+    t.detachedAt = now;
+    this.joinQueue(t);
+    ended.orphaned.push(t.id);
+  }
+
+  forget(t: Ticket): void {
+    this.tickets.delete(t.id);
+    this.dirtyTickets.add(t.id);
+  }
+
+  /** The running ticket of this id and epoch. */
+  running(id: string, epoch: number): Ticket | undefined {
+    const t = this.tickets.get(id);
+    return t?.state === 'running' && t.epoch === epoch ? t : undefined;
+  }
+
+  on(replica: string): Ticket[] {
+    return [...this.tickets.values()].filter((t) => t.state === 'running' && t.replica === replica);
+  }
+
+  /** Every count against the tickets it stands for; throws on the first that is wrong. */
+  audit(): void {
+    const wrong = (what: string, is: number, should: number) => {
+      if (is !== should) throw new Error(`ledger: ${what} is ${is}, the tickets say ${should}`);
+    };
+    const all = [...this.tickets.values()];
+    const sum = (list: Ticket[], f: (t: Ticket) => number) => list.reduce((n, t) => n + f(t), 0);
+    wrong('waiting', this.waiting.size, all.filter((t) => t.state === 'waiting').length);
+    for (const r of this.replicas.values()) {
+      const mine = this.on(r.id);
+      wrong(`running of replica ${r.id}`, r.running, mine.length);
+      wrong(
+        `kvUsed of replica ${r.id}`,
+        r.kvUsed,
+        sum(mine, (t) => t.promptTokens + t.output),
+      );
+      wrong(
+        `backlog of replica ${r.id}`,
+        r.backlog,
+        sum(mine, (t) => t.backlog),
+      );
+      if (r.running > 0 !== r.deadline > 0) throw new Error(`ledger: replica ${r.id} runs ${r.running} with deadline ${r.deadline}`);
+    }
+    for (const t of this.tenants.all.values()) {
+      const mine = all.filter((x) => x.tenant === t.name);
+      wrong(`waiting of tenant ${t.name}`, t.waiting, mine.filter((x) => x.state === 'waiting').length);
+      wrong(`running of tenant ${t.name}`, t.running, mine.filter((x) => x.state === 'running').length);
+      if (!(t.counter >= 0)) throw new Error(`ledger: counter of tenant ${t.name} is ${t.counter}`);
+    }
+  }
+}

@@ -1,0 +1,299 @@
+import { expectedCost, expectedWait, fullBucket, queueFull, takeOne, tooSlow, withinLimits } from './admission.ts';
+import { failed, succeeded } from './breaker.ts';
+import { MAX_LINKS } from './chains.ts';
+import type { PolicyConfig } from './config.ts';
+import { type Ended, Ledger, nobody } from './ledger.ts';
+import { type Candidate, place } from './placement.ts';
+import { hasRoom, newReplica, type Replica } from './replicas.ts';
+import { completed, worked } from './service.ts';
+import type { AdmitRequest, Heartbeat, Lease, Progress, Refusal, Ticket } from './ticket.ts';
+
+export type Arrival = { kind: 'queued' } | { kind: 'running'; lease: Lease } | ({ kind: 'refused' } & Refusal);
+
+/**
+ * The queue before all replicas of one model: admission, fairness, placement, leases. Pure: time and randomness are passed
+ * in, and storage is the caller's, who keeps what the ledger marks as changed.
+ */
+export class Queue {
+  readonly ledger: Ledger;
+  readonly config: PolicyConfig;
+
+  constructor(config: PolicyConfig, replicas: readonly string[]) {
+    this.config = config;
+    this.ledger = new Ledger(config, replicas);
+  }
+
+  /**
+   * A request arrives, or its caller asks again (same id). Queued is not started: `dispatch` starts. A full queue costs the
+   * tenant with the longest queue its newest request, if that is longer than the newcomer's; `displaced` is told of it.
+   */
+  arrive(r: AdmitRequest, now: number, displaced: (id: string, why: Refusal) => void): Arrival {
+    const L = this.ledger;
+    const known = L.tickets.get(r.id);
+    if (known) return this.#attach(known);
+    const refused = this.#refuse(r, now);
+    if (refused) return { kind: 'refused', ...refused };
+    if (L.waiting.size >= this.config.maxQueue) {
+      const why = queueFull(expectedCost(r.promptTokens, this.config, L.service), L.service);
+      const victim = this.#victim(r.tenant);
+      if (!victim) return { kind: 'refused', ...why };
+      L.leaveQueue(victim);
+      L.forget(victim);
+      displaced(victim.id, why);
+    }
+    takeOne(L.tenants.all.get(r.tenant)!, this.config);
+    L.enter({
+      ...r,
+      chain: r.chain.slice(-MAX_LINKS),
+      state: 'waiting',
+      arrived: now,
+      attached: true,
+      detachedAt: 0,
+      replica: '',
+      epoch: 0,
+      dispatched: 0,
+      confirmed: false,
+      backlog: 0,
+      output: 0,
+      charged: 0,
+    });
+    return { kind: 'queued' };
+  }
+
+  /** Starts what can start, fairest first. `random` gives numbers in [0, 1). */
+  dispatch(now: number, random: () => number): Lease[] {
+    const leases: Lease[] = [];
+    while (this.ledger.waiting.size > 0) {
+      const t = this.#next(now);
+      const replica = t && this.#choose(t, now, random);
+      if (!replica) break;
+      leases.push(this.ledger.start(t, replica, now));
+    }
+    return leases;
+  }
+
+  /** The caller gave up. False: nobody knows the request. A replica that runs it is told in the answer to its next heartbeat. */
+  cancel(id: string): boolean {
+    const L = this.ledger;
+    const t = L.tickets.get(id);
+    if (!t) return false;
+    if (t.state === 'waiting') L.leaveQueue(t);
+    else L.stop(t);
+    L.forget(t);
+    return true;
+  }
+
+  /** The caller's connection to the scheduler is gone, not its wish: the place is kept for `attachMs`. */
+  detach(id: string, now: number): void {
+    const t = this.ledger.tickets.get(id);
+    if (t?.state !== 'waiting' || !t.attached) return;
+    t.attached = false;
+    t.detachedAt = now;
+    this.ledger.dirtyTickets.add(id);
+  }
+
+  /** A request ended. False: its epoch is stale or it is unknown, and nothing was counted. */
+  release(p: Progress, now: number): boolean {
+    const L = this.ledger;
+    const t = L.running(p.id, p.epoch);
+    if (!t) return false;
+    const replica = L.replicas.get(t.replica)!;
+    L.progress(t, p, now);
+    L.stop(t);
+    L.forget(t);
+    worked(L.service, 0, now, L.waiting.size);
+    if (!p.failed) completed(L.service, t.output, now - t.dispatched);
+    replica.breaker = p.failed ? failed(replica.breaker, now) : succeeded();
+    return true;
+  }
+
+  /** A replica speaks. Answers which of its requests it must abort: cancelled, or started elsewhere since. */
+  heartbeat(id: string, h: Heartbeat, now: number): { abort: string[]; draining: boolean; ended: Ended } {
+    const L = this.ledger;
+    const r = L.replicas.get(id) ?? newReplica(id, this.config);
+    L.replicas.set(id, r);
+    L.dirtyReplicas.add(id);
+    const ended = nobody();
+    this.#loseUnnamed(r, h, now, ended);
+    r.incarnation = h.incarnation;
+    r.slots = h.slots;
+    r.kvTokens = h.kvTokens;
+    r.chains.capacity = h.kvTokens;
+    r.breaker = succeeded();
+    for (const p of h.done) this.release(p, now);
+    const abort: string[] = [];
+    for (const p of h.running) {
+      const t = L.running(p.id, p.epoch);
+      if (t?.replica !== id) {
+        abort.push(p.id);
+        continue;
+      }
+      t.confirmed = true;
+      L.progress(t, p, now);
+    }
+    if (r.running > 0) r.deadline = now + this.config.leaseMs;
+    return { abort, draining: r.draining, ended };
+  }
+
+  /** Someone saw the replica gone, or its lease ran out: what it ran is lost or waits again, what it held is forgotten. */
+  die(id: string, now: number): Ended {
+    const L = this.ledger;
+    const ended = nobody();
+    const r = L.replicas.get(id);
+    if (!r) return ended;
+    for (const t of L.on(id)) L.lose(t, now, ended);
+    r.incarnation = '';
+    r.chains.clear();
+    r.breaker = failed({ ...r.breaker, failures: 1_000_000 }, now); // open at once
+    L.dirtyReplicas.add(id);
+    return ended;
+  }
+
+  /** Ends what ran out of time. Call it at `nextDeadline`. */
+  expire(now: number): Ended {
+    const L = this.ledger;
+    const ended = nobody();
+    for (const r of L.replicas.values()) {
+      if (r.deadline === 0 || now < r.deadline) continue;
+      const died = this.die(r.id, now);
+      ended.lost.push(...died.lost);
+      ended.orphaned.push(...died.orphaned);
+    }
+    for (const t of [...L.waiting]) {
+      if (t.attached || now - t.detachedAt < this.config.attachMs) continue;
+      L.leaveQueue(t);
+      L.forget(t);
+      ended.dropped.push(t.id);
+    }
+    L.tenants.prune(now, this.config.headroomMs);
+    return ended;
+  }
+
+  /** A draining replica finishes what it runs and gets nothing new. */
+  drain(id: string, draining: boolean): void {
+    const r = this.ledger.replicas.get(id);
+    if (!r) return;
+    r.draining = draining;
+    this.ledger.dirtyReplicas.add(id);
+  }
+
+  /** When `expire` or `dispatch` next has something to do by time alone; undefined: never. */
+  nextDeadline(): number | undefined {
+    const L = this.ledger;
+    let at = Number.POSITIVE_INFINITY;
+    for (const r of L.replicas.values()) {
+      if (r.deadline > 0) at = Math.min(at, r.deadline);
+      if (L.waiting.size > 0 && r.breaker.openUntil > 0) at = Math.min(at, r.breaker.openUntil);
+    }
+    for (const t of L.waiting) if (!t.attached) at = Math.min(at, t.detachedAt + this.config.attachMs);
+    return at === Number.POSITIVE_INFINITY ? undefined : at;
+  }
+
+  /** Puts tickets back after a restart. Their callers' connections are gone: what waits is detached. */
+  restore(tickets: Iterable<Ticket>, now: number): void {
+    for (const t of tickets) {
+      this.ledger.tickets.set(t.id, t);
+      if (t.state !== 'waiting') continue;
+      this.ledger.waiting.add(t);
+      this.detach(t.id, now);
+    }
+  }
+
+  #attach(t: Ticket): Arrival {
+    if (t.state === 'running') return { kind: 'running', lease: { id: t.id, replica: t.replica, epoch: t.epoch, matched: 0 } };
+    t.attached = true;
+    this.ledger.dirtyTickets.add(t.id);
+    return { kind: 'queued' };
+  }
+
+  #refuse(r: AdmitRequest, now: number): Refusal | undefined {
+    const { ledger: L, config: c } = this;
+    const tenant = L.tenants.get(r.tenant, now, fullBucket(c));
+    tenant.seen = now;
+    if (L.replicas.size > 0 && [...L.replicas.values()].every((x) => x.draining)) return { reason: 'draining', retryAfter: 5 };
+    const limited = withinLimits(tenant, c, L.service, now);
+    if (limited || L.waiting.size === 0) return limited;
+    let all = 0;
+    let own = 0;
+    for (const t of L.waiting) {
+      const cost = expectedCost(t.promptTokens, c, L.service);
+      all += cost;
+      if (t.tenant === r.tenant) own += cost;
+    }
+    const sharing = L.tenants.active() + (tenant.waiting === 0 ? 1 : 0);
+    return tooSlow(expectedWait(all, own, sharing, L.service), c);
+  }
+
+  /** Newest request of the tenant with the longest queue, when that is longer than the newcomer's would be. */
+  #victim(newcomer: string): Ticket | undefined {
+    const { tenants, waiting } = this.ledger;
+    let longest = '';
+    let n = (tenants.all.get(newcomer)?.waiting ?? 0) + 1;
+    for (const t of tenants.all.values()) {
+      if (t.waiting <= n) continue;
+      n = t.waiting;
+      longest = t.name;
+    }
+    let victim: Ticket | undefined;
+    for (const t of waiting) {
+      // one that ran before (epoch > 0) was admitted and is not put out again
+      if (t.tenant === longest && t.epoch === 0 && (!victim || t.arrived >= victim.arrived)) victim = t;
+    }
+    return victim;
+  }
+
+  /** Highest priority with age, then the lowest virtual counter, then the oldest. Skips tenants at their share of the slots. */
+  #next(now: number): Ticket | undefined {
+    const cap = this.#tenantCap(now);
+    let best: Ticket | undefined;
+    let bestLevel = 0;
+    let bestCounter = 0;
+    for (const t of this.ledger.waiting) {
+      if (!t.attached) continue;
+      const tenant = this.ledger.tenants.all.get(t.tenant)!;
+      if (tenant.running >= cap) continue;
+      const level = t.priority + Math.floor(Math.max(0, now - t.arrived) / this.config.agingMs);
+      const { counter } = tenant;
+      if (best) {
+        if (level < bestLevel) continue;
+        if (level === bestLevel && (counter > bestCounter || (counter === bestCounter && t.arrived >= best.arrived))) continue;
+      }
+      best = t;
+      bestLevel = level;
+      bestCounter = counter;
+    }
+    return best;
+  }
+
+  /** Slots one tenant may fill: all of them, less a reserve while another tenant was seen lately. */
+  #tenantCap(now: number): number {
+    const { tenants, replicas } = this.ledger;
+    let seen = 0;
+    for (const t of tenants.all.values()) if (now - t.seen < this.config.headroomMs && ++seen > 1) break;
+    let slots = 0;
+    for (const r of replicas.values()) if (!r.draining) slots += r.slots;
+    if (seen < 2 || slots < 2) return Number.POSITIVE_INFINITY;
+    return slots - Math.max(1, Math.floor(slots * this.config.headroom));
+  }
+
+  #choose(t: Ticket, now: number, random: () => number): Replica | undefined {
+    const free: Candidate[] = [];
+    for (const r of this.ledger.replicas.values()) {
+      if (!hasRoom(r, t.promptTokens, now)) continue;
+      free.push({ id: r.id, matched: r.chains.match(t.chain), backlog: r.backlog, running: r.running });
+    }
+    if (free.length === 0) return undefined;
+    return this.ledger.replicas.get(place(this.config.placement, t.promptTokens, free, this.ledger.epoch, random()).id);
+  }
+
+  /** What the replica should run but does not name is gone: after a restart at once, else once it had time to begin. */
+  #loseUnnamed(r: Replica, h: Heartbeat, now: number, ended: Ended): void {
+    const restarted = r.incarnation !== '' && r.incarnation !== h.incarnation;
+    const named = new Set([...h.running, ...h.done].map((p) => `${p.epoch} ${p.id}`));
+    for (const t of this.ledger.on(r.id)) {
+      if (named.has(`${t.epoch} ${t.id}`)) continue;
+      if (t.confirmed || now - t.dispatched > this.config.startMs) this.ledger.lose(t, now, ended);
+    }
+    if (restarted) r.chains.clear();
+  }
+}

@@ -1,0 +1,53 @@
+import { type Breaker, breakerState, closedBreaker } from './breaker.ts';
+import { ChainCache } from './chains.ts';
+import type { PolicyConfig } from './config.ts';
+
+/** What is kept of a replica. JSON as it stands; the chains are kept apart, they are only a guess. */
+export interface ReplicaRecord {
+  id: string;
+  /** Drawn by the replica when it starts; another value means that what ran before is gone. '' until its first heartbeat. */
+  incarnation: string;
+  slots: number;
+  kvTokens: number;
+  running: number;
+  /** Tokens its running requests hold, and prompt tokens they still have to compute. */
+  kvUsed: number;
+  backlog: number;
+  /** With work and silent until then, it has died. 0 while it has none. */
+  deadline: number;
+  draining: boolean;
+  breaker: Breaker;
+}
+
+export interface Replica extends ReplicaRecord {
+  readonly chains: ChainCache;
+}
+
+export function newReplica(id: string, c: PolicyConfig): Replica {
+  return {
+    id,
+    incarnation: '',
+    slots: c.slots,
+    kvTokens: c.kvTokens,
+    running: 0,
+    kvUsed: 0,
+    backlog: 0,
+    deadline: 0,
+    draining: false,
+    breaker: closedBreaker(),
+    chains: new ChainCache(c.kvTokens),
+  };
+}
+
+export function record(r: Replica): ReplicaRecord {
+  const { chains: _, ...rest } = r;
+  return rest;
+}
+
+/** May a request of so many prompt tokens start there now? An empty replica takes any; a suspected one takes a single probe. */
+export function hasRoom(r: Replica, promptTokens: number, now: number): boolean {
+  if (r.draining || r.running >= r.slots) return false;
+  const state = breakerState(r.breaker, now);
+  if (state === 'open' || (state === 'half-open' && r.running > 0)) return false;
+  return r.running === 0 || r.kvUsed + promptTokens <= r.kvTokens;
+}

@@ -1,0 +1,83 @@
+import type { Bucket } from './limits.ts';
+
+/** One key's account. JSON as it stands. */
+export interface Tenant {
+  name: string;
+  /** Virtual counter: weighted tokens served. */
+  counter: number;
+  waiting: number;
+  running: number;
+  bucket: Bucket;
+  seen: number;
+}
+
+/**
+ * Virtual token counters (Sheng et al., Fairness in Serving Large Language Models, OSDI'24): the waiting tenant with the
+ * lowest counter goes first. A tenant that comes back from idleness is lifted to the lowest of those who wait, or to the
+ * last one that left when nobody does, so that idleness earns no credit.
+ */
+export class Tenants {
+  readonly all = new Map<string, Tenant>();
+  /** Counter of the tenant that left the queue last. */
+  floor = 0;
+  /** Names changed since the caller last emptied it. */
+  readonly dirty = new Set<string>();
+
+  get(name: string, now: number, burst: number): Tenant {
+    let t = this.all.get(name);
+    if (!t) {
+      t = { name, counter: 0, waiting: 0, running: 0, bucket: { tokens: burst, at: now }, seen: now };
+      this.all.set(name, t);
+    }
+    this.dirty.add(name);
+    return t;
+  }
+
+  /** A request of the tenant starts to wait. */
+  enter(t: Tenant): void {
+    if (t.waiting === 0) t.counter = Math.max(t.counter, this.lowest());
+    t.waiting++;
+    this.dirty.add(t.name);
+  }
+
+  /** A request of the tenant no longer waits. */
+  leave(t: Tenant): void {
+    t.waiting--;
+    if (t.waiting === 0) this.floor = t.counter;
+    this.dirty.add(t.name);
+  }
+
+  /** Adds (or, as a correction, takes back) weighted tokens. */
+  charge(t: Tenant, units: number): void {
+    t.counter = Math.max(0, t.counter + units);
+    this.dirty.add(t.name);
+  }
+
+  /** Lowest counter among tenants that wait, or the floor. */
+  lowest(): number {
+    let low = Number.POSITIVE_INFINITY;
+    for (const t of this.all.values()) if (t.waiting > 0 && t.counter < low) low = t.counter;
+    return low === Number.POSITIVE_INFINITY ? this.floor : low;
+  }
+
+  /** Tenants with a request waiting. */
+  active(): number {
+    let n = 0;
+    for (const t of this.all.values()) if (t.waiting > 0) n++;
+    return n;
+  }
+
+  /** Forgets idle tenants whose account says nothing that a new one would not: returns their names. */
+  prune(now: number, idleMs: number): string[] {
+    const low = this.lowest();
+    const gone: string[] = [];
+    for (const t of this.all.values()) {
+      if (t.waiting === 0 && t.running === 0 && t.counter <= low && now - t.seen > idleMs) gone.push(t.name);
+    }
+    for (const name of gone) {
+      this.all.delete(name);
+      this.dirty.add(name);
+    }
+    return gone;
+  }
+}

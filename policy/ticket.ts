@@ -1,0 +1,96 @@
+import type { Link } from './chains.ts';
+
+/** What a caller asks for. The id is the caller's own and unique: asking again with it never makes a second request. */
+export interface AdmitRequest {
+  id: string;
+  /** The key's name: what fairness and limits count by. */
+  tenant: string;
+  /** Higher goes first. */
+  priority: number;
+  /** Estimate before tokenization: bytes / 3. */
+  promptTokens: number;
+  chain: readonly Link[];
+  /** Its owner (a session) starts it again when the replica dies; otherwise it is lost with the replica. */
+  restart: boolean;
+}
+
+/** A request the scheduler answers for: waiting or running. JSON as it stands. */
+export interface Ticket extends AdmitRequest {
+  state: 'waiting' | 'running';
+  arrived: number;
+  /** Someone waits for the answer. A waiting ticket without is not started, and dropped after `attachMs`. */
+  attached: boolean;
+  detachedAt: number;
+  /** Where it runs; '' while waiting. */
+  replica: string;
+  /** Grows with every start of any request: a holder of an older one is stale. */
+  epoch: number;
+  dispatched: number;
+  /** Its replica has named it in a heartbeat. */
+  confirmed: boolean;
+  /** Prompt tokens not computed yet, as far as known: its part of the replica's backlog. */
+  backlog: number;
+  /** Generated tokens charged so far, and weighted prompt tokens charged. */
+  output: number;
+  charged: number;
+}
+
+export interface Lease {
+  id: string;
+  replica: string;
+  epoch: number;
+  /** Prompt tokens the replica probably holds. */
+  matched: number;
+}
+
+/** What a replica says about one request it runs or has just ended. */
+export interface Progress {
+  id: string;
+  epoch: number;
+  /** Generated tokens so far. */
+  output: number;
+  /** Known once it was tokenized. */
+  promptTokens?: number;
+  cachedTokens?: number;
+  /** Of an ended one: the replica, not the caller, was at fault. */
+  failed?: boolean;
+}
+
+export interface Heartbeat {
+  /** Drawn by the replica when it starts. */
+  incarnation: string;
+  slots: number;
+  kvTokens: number;
+  running: readonly Progress[];
+  done: readonly Progress[];
+}
+
+export type RefusalReason = 'queue_full' | 'too_slow' | 'rate_limit' | 'concurrency_limit' | 'draining';
+
+export interface Refusal {
+  reason: RefusalReason;
+  /** Whole seconds, at least 1: when asking again may succeed. */
+  retryAfter: number;
+}
+
+const MAX_PROMPT = 1 << 22;
+
+/** Bounds every number and string of a request that came over the wire. Throws, naming the field. */
+export function checkRequest(r: AdmitRequest): AdmitRequest {
+  const text = (name: string, v: unknown, max: number) => {
+    if (typeof v !== 'string' || v.length === 0 || v.length > max)
+      throw new Error(`admit: ${name} must be a string of 1..${max} characters`);
+  };
+  text('id', r.id, 128);
+  text('tenant', r.tenant, 128);
+  if (!Number.isInteger(r.priority) || r.priority < -8 || r.priority > 8) throw new Error('admit: priority must be an integer in -8..8');
+  if (!Number.isInteger(r.promptTokens) || r.promptTokens < 0 || r.promptTokens > MAX_PROMPT) {
+    throw new Error(`admit: promptTokens must be an integer in 0..${MAX_PROMPT}`);
+  }
+  if (!Array.isArray(r.chain) || r.chain.length > 4096) throw new Error('admit: chain must be an array of at most 4096 links');
+  for (const link of r.chain) {
+    text('chain hash', link?.hash, 128);
+    if (!Number.isInteger(link.tokens) || link.tokens < 0 || link.tokens > MAX_PROMPT) throw new Error('admit: chain tokens out of range');
+  }
+  return r;
+}

@@ -1,0 +1,164 @@
+import { expect, test } from 'vitest';
+import { POLICY } from '../../policy/config.ts';
+import { Queue } from '../../policy/queue.ts';
+import { completed, newService, started, timeFor, worked } from '../../policy/service.ts';
+import type { AdmitRequest, Lease } from '../../policy/ticket.ts';
+
+const nothing = () => {};
+const half = () => 0.5;
+const ask = (id: string, tenant: string, more: Partial<AdmitRequest> = {}): AdmitRequest => ({
+  id,
+  tenant,
+  priority: 0,
+  promptTokens: 100,
+  chain: [],
+  restart: false,
+  ...more,
+});
+const ids = (leases: Lease[]) => leases.map((l) => l.id);
+
+/** One slot: each dispatch shows who is next. */
+function oneSlot(more = {}) {
+  return new Queue({ ...POLICY, slots: 1, ...more }, ['a']);
+}
+
+test('the waiting tenant with the lowest counter goes first, whatever the order of arrival', () => {
+  const q = oneSlot();
+  for (let i = 0; i < 3; i++) q.arrive(ask(`flood${i}`, 'flood'), i, nothing);
+  const [first] = q.dispatch(3, half);
+  expect(first!.id).toBe('flood0');
+  q.arrive(ask('late', 'quiet'), 4, nothing);
+  // flood was charged 100 for its prompt; quiet is lifted to flood's counter on arrival, then flood's output is charged
+  q.release({ id: 'flood0', epoch: first!.epoch, output: 50 }, 10);
+  expect(ids(q.dispatch(11, half))).toEqual(['late']);
+});
+
+test('idleness earns no credit: a returning tenant is lifted to the lowest that waits', () => {
+  const q = oneSlot();
+  q.arrive(ask('old', 'sleeper'), 0, nothing);
+  const [old] = q.dispatch(0, half);
+  q.release({ id: 'old', epoch: old!.epoch, output: 0 }, 1);
+  for (let i = 0; i < 40; i++) {
+    q.arrive(ask(`w${i}`, 'worker'), 2, nothing);
+    const [lease] = q.dispatch(2, half);
+    q.release({ id: lease!.id, epoch: lease!.epoch, output: 100 }, 3);
+  }
+  q.arrive(ask('busy', 'blocker'), 4, nothing);
+  const [blocker] = q.dispatch(4, half);
+  q.arrive(ask('next', 'worker'), 5, nothing);
+  q.arrive(ask('back', 'sleeper'), 6, nothing);
+  const counter = (name: string) => q.ledger.tenants.all.get(name)!.counter;
+  expect(counter('sleeper')).toBe(counter('worker'));
+  expect(counter('worker')).toBeGreaterThanOrEqual(40 * 300);
+  q.release({ id: 'busy', epoch: blocker!.epoch, output: 1 }, 7);
+});
+
+test('two backlogged tenants get the same service in tokens, though one asks for ten times as much at a time', () => {
+  const q = oneSlot({ agingMs: 1e9 });
+  const served: Record<string, number> = { big: 0, small: 0 };
+  for (let i = 0; i < 400; i++) {
+    q.arrive(ask(`b${i}`, 'big', { promptTokens: 1000 }), 0, nothing);
+    q.arrive(ask(`s${i}`, 'small', { promptTokens: 100 }), 0, nothing);
+  }
+  for (let i = 0; i < 200; i++) {
+    const [lease] = q.dispatch(i, half);
+    const big = lease!.id.startsWith('b');
+    served[big ? 'big' : 'small']! += big ? 1000 + 2 * 100 : 100 + 2 * 10;
+    q.release({ id: lease!.id, epoch: lease!.epoch, output: big ? 100 : 10 }, i);
+  }
+  expect(Math.abs(served.big! - served.small!)).toBeLessThanOrEqual(1200);
+});
+
+test('the estimate of the prompt is corrected on release, and cached tokens are not charged', () => {
+  const q = oneSlot();
+  q.arrive(ask('x', 't', { promptTokens: 900 }), 0, nothing);
+  const [lease] = q.dispatch(0, half);
+  expect(q.ledger.tenants.all.get('t')!.counter).toBe(900);
+  q.release({ id: 'x', epoch: lease!.epoch, output: 10, promptTokens: 800, cachedTokens: 600 }, 1);
+  expect(q.ledger.tenants.all.get('t')!.counter).toBe(200 + 20);
+});
+
+test('priority goes first, and age raises what waits', () => {
+  const q = oneSlot({ agingMs: 1000 });
+  q.arrive(ask('run', 'x'), 0, nothing);
+  const [run] = q.dispatch(0, half);
+  q.arrive(ask('low', 'a', { priority: -1 }), 0, nothing);
+  q.arrive(ask('high', 'b', { priority: 1 }), 10, nothing);
+  q.release({ id: 'run', epoch: run!.epoch, output: 1 }, 20);
+  const [first] = q.dispatch(20, half);
+  expect(first!.id).toBe('high');
+  q.arrive(ask('high2', 'b', { priority: 1 }), 3000, nothing);
+  q.release({ id: 'high', epoch: first!.epoch, output: 1 }, 3100);
+  expect(ids(q.dispatch(3100, half))).toEqual(['low']);
+});
+
+test('no tenant fills the last slots while another was seen lately', () => {
+  const q = new Queue({ ...POLICY, slots: 8 }, ['a']);
+  for (let i = 0; i < 20; i++) q.arrive(ask(`f${i}`, 'flood'), 0, nothing);
+  expect(q.dispatch(0, half)).toHaveLength(8); // alone: no reserve
+  const r = new Queue({ ...POLICY, slots: 8 }, ['a']);
+  r.arrive(ask('s', 'small'), 0, nothing);
+  for (let i = 0; i < 20; i++) r.arrive(ask(`f${i}`, 'flood'), 0, nothing);
+  expect(ids(r.dispatch(0, half)).filter((id) => id.startsWith('f'))).toHaveLength(6);
+  expect(ids(r.dispatch(700_000, half))).toHaveLength(1); // seen too long ago
+});
+
+test('a full queue costs the tenant with the longest queue its newest request', () => {
+  const q = oneSlot({ maxQueue: 4 });
+  q.arrive(ask('run', 'flood'), 0, nothing);
+  q.dispatch(0, half);
+  for (let i = 0; i < 4; i++) expect(q.arrive(ask(`f${i}`, 'flood'), i + 1, nothing).kind).toBe('queued');
+  const full = q.arrive(ask('f4', 'flood'), 9, nothing);
+  expect(full).toMatchObject({ kind: 'refused', reason: 'queue_full' });
+  const out: string[] = [];
+  expect(q.arrive(ask('s', 'small'), 10, (id) => out.push(id)).kind).toBe('queued');
+  expect(out).toEqual(['f3']);
+});
+
+test('rate limit: a burst, then one a second, and Retry-After says when', () => {
+  const q = new Queue({ ...POLICY, ratePerMinute: 60, burst: 2 }, ['a']);
+  expect(q.arrive(ask('1', 't'), 0, nothing).kind).toBe('queued');
+  expect(q.arrive(ask('2', 't'), 0, nothing).kind).toBe('queued');
+  expect(q.arrive(ask('3', 't'), 100, nothing)).toEqual({ kind: 'refused', reason: 'rate_limit', retryAfter: 1 });
+  expect(q.arrive(ask('4', 'other'), 100, nothing).kind).toBe('queued');
+  expect(q.arrive(ask('5', 't'), 1_100, nothing).kind).toBe('queued');
+});
+
+test('concurrency limit counts what waits and what runs', () => {
+  const q = new Queue({ ...POLICY, concurrency: 2, slots: 1 }, ['a']);
+  q.arrive(ask('1', 't'), 0, nothing);
+  q.dispatch(0, half);
+  q.arrive(ask('2', 't'), 0, nothing);
+  expect(q.arrive(ask('3', 't'), 0, nothing)).toMatchObject({ reason: 'concurrency_limit' });
+  q.cancel('2');
+  expect(q.arrive(ask('4', 't'), 0, nothing).kind).toBe('queued');
+});
+
+test('hopeless is refused with the time after which it would not be: work ahead over the measured rate', () => {
+  const q = oneSlot({ maxWaitMs: 10_000, maxQueue: 1000 });
+  const s = newService();
+  started(s, 0, true);
+  worked(s, 0, 0, 1);
+  worked(s, 100, 1_000, 1); // 0.1 weighted tokens a ms
+  expect(timeFor(s, 100)).toBeCloseTo(1_000);
+  completed(s, 50, 1_000);
+  q.ledger.service = s;
+  q.arrive(ask('run', 't'), 0, nothing);
+  q.dispatch(0, half);
+  // each costs 100 prompt + 2 · 50 output = 200 weighted tokens = 2 s
+  for (let i = 0; i < 6; i++) expect(q.arrive(ask(`${i}`, 't'), 0, nothing).kind).toBe('queued');
+  expect(q.arrive(ask('7th', 't'), 0, nothing)).toEqual({ kind: 'refused', reason: 'too_slow', retryAfter: 2 });
+  // another tenant shares the service: its own queue is empty, so it is not hopeless
+  expect(q.arrive(ask('other', 'u'), 0, nothing).kind).toBe('queued');
+});
+
+test('a window without a queue never lowers the measured rate', () => {
+  const s = newService();
+  started(s, 0, true);
+  worked(s, 1_000, 1_000, 3);
+  expect(s.rate.value).toBe(1);
+  worked(s, 10, 3_000, 0);
+  expect(s.rate.value).toBe(1);
+  worked(s, 5_000, 5_000, 0);
+  expect(s.rate.value).toBeGreaterThan(1);
+});

@@ -1,0 +1,84 @@
+import { expect, test } from 'vitest';
+import { BREAKER, breakerState, closedBreaker, failed, sent, succeeded } from '../../policy/breaker.ts';
+import { ewma, observe } from '../../policy/ewma.ts';
+import { learnLocal, learnNpu, newRoute, ROUTE, type RouteInput, route, routeFailed, routeSent } from '../../policy/route.ts';
+
+const input: RouteInput = {
+  promptTokens: 2000,
+  cachedTokens: 0,
+  kvBytesPerToken: 10_000,
+  uploadBytes: 0,
+  queueMs: 0,
+  pagesUsed: 100,
+  pages: 1000,
+  pagesNeeded: 125,
+  decoding: 0,
+  stepTokens: 64,
+  sameNumerics: true,
+};
+// local 1 token a ms; accelerator 20 a ms; link 100,000 bytes a ms; 5 ms overhead
+const state = newRoute(1, 20, 100_000, 5);
+const where = (x: Partial<RouteInput>, s = state, now = 0) => {
+  const r = route(s, { ...input, ...x }, now);
+  return `${r.place} ${r.why}`;
+};
+
+test('the estimate: transfer + queue + compute against local compute of the uncached part', () => {
+  expect(route(state, input, 0)).toEqual({ place: 'npu', why: 'faster', localMs: 2000, npuMs: 5 + 100 + 200 });
+  const shared = route(state, { ...input, decoding: 32, cachedTokens: 1000, queueMs: 50, uploadBytes: 1e6 }, 0);
+  expect(shared.localMs).toBeCloseTo(2000); // half of each step goes to the decodes
+  expect(shared.npuMs).toBeCloseTo(5 + 50 + 50 + 100 + 10);
+});
+
+test('two-sided threshold, and every veto', () => {
+  expect(where({ promptTokens: 255 })).toBe('local short');
+  expect(where({ cachedTokens: 1500 })).toBe('local cached');
+  expect(where({ queueMs: 10_001 })).toBe('local queue');
+  expect(where({ pagesUsed: 900 })).toBe('local memory');
+  expect(where({ sameNumerics: false })).toBe('local numerics');
+  expect(where({ queueMs: 1500 })).toBe('local slower');
+  expect(ROUTE.margin).toBeLessThan(1);
+});
+
+test('rates are learned, inside bounds', () => {
+  let s = state;
+  for (let i = 0; i < 50; i++) s = learnNpu(s, { tokens: 1000, bytes: 1e7, computeMs: 1000, transferMs: 1000, totalMs: 2050 });
+  expect(s.npu.value).toBeCloseTo(1);
+  expect(s.link.value).toBeCloseTo(10_000);
+  expect(s.overhead.value).toBeCloseTo(50);
+  expect(where({}, s)).toBe('local slower');
+  for (let i = 0; i < 50; i++) s = learnLocal(s, 100, 1000);
+  expect(s.local.value).toBeCloseTo(0.1);
+  expect(where({}, s)).toBe('npu faster');
+  expect(learnLocal(s, 100, 0)).toBe(s);
+  const bounds = { alpha: 0.5, min: 1, max: 10 };
+  expect(observe(ewma(5), Number.NaN, bounds)).toEqual(ewma(5));
+  expect(observe({ value: 5, samples: 9 }, 1e9, bounds).value).toBe(7.5);
+});
+
+test('the breaker opens after failures in a row, lets one probe through, and doubles its pause', () => {
+  let b = closedBreaker();
+  b = failed(failed(b, 0), 0);
+  expect(breakerState(b, 0)).toBe('closed');
+  b = failed(b, 10);
+  expect(breakerState(b, 10 + BREAKER.pauseMs - 1)).toBe('open');
+  expect(breakerState(b, 10 + BREAKER.pauseMs)).toBe('half-open');
+  b = sent(b, 1_010);
+  expect(breakerState(b, 1_011)).toBe('open'); // the probe is under way
+  expect(breakerState(b, 1_010 + BREAKER.probeMs)).toBe('half-open'); // and was lost
+  b = failed(b, 1_020);
+  expect(breakerState(b, 1_020 + 1_999)).toBe('open');
+  expect(breakerState(b, 1_020 + 2_000)).toBe('half-open');
+  expect(breakerState(succeeded(), 0)).toBe('closed');
+});
+
+test('routing survives the death of the accelerator: local until a probe succeeds', () => {
+  let s = state;
+  for (let i = 0; i < 3; i++) s = routeFailed(routeSent(s, 0), 0);
+  expect(where({}, s, 500)).toBe('local breaker');
+  expect(where({}, s, 1_000)).toBe('npu faster');
+  s = routeSent(s, 1_000);
+  expect(where({}, s, 1_001)).toBe('local breaker');
+  s = learnNpu(s, { tokens: 10, bytes: 10, computeMs: 100, transferMs: 100, totalMs: 205 });
+  expect(where({}, s, 1_002)).toMatch(/^npu/); // and so small a sample taught nothing but that
+});
