@@ -8,7 +8,7 @@ export interface Link {
 
 /** Links kept of one request: the last ones, a deep link implies those before it. */
 export const MAX_LINKS = 256;
-const MAX_CACHE_LINKS = 16_384;
+const MAX_CACHE_LINKS = 8_192;
 
 /**
  * What one replica probably holds: an LRU of links, bounded by the tokens its KV pages hold. A guess, never a promise:

@@ -22,6 +22,8 @@ class World {
   /** What each replica process believes it runs; a zombie keeps running after the queue gave it up. */
   readonly runs: Map<string, Map<string, Progress>> = new Map();
   readonly incarnation = new Map<string, number>();
+  /** Callers that wait for an answer: theirs must not be dropped. */
+  readonly asking = new Set<string>();
   finishes = new Map<string, number>();
   lastEpoch = 0;
   next = 0;
@@ -75,8 +77,10 @@ class World {
       same(Number.isInteger(a.retryAfter) && a.retryAfter >= 1, true);
       same(fresh, true);
       this.fates.set(id, 'refused');
-    } else if (a.kind === 'queued') this.fates.set(id, 'waiting');
-    else {
+    } else if (a.kind === 'queued') {
+      this.fates.set(id, 'waiting');
+      this.asking.add(id);
+    } else {
       // asked again while it runs: the same lease, no second run
       same(this.fates.get(id), 'running');
       same(this.q.ledger.tickets.get(id)?.epoch, a.lease.epoch);
@@ -110,8 +114,10 @@ class World {
     for (const id of e.orphaned) {
       same(this.fates.get(id), 'running');
       this.fates.set(id, 'orphaned');
+      this.asking.delete(id);
     }
     for (const id of e.dropped) {
+      same(this.asking.has(id), false, `${id} asks`);
       same(['waiting', 'orphaned'].includes(this.fates.get(id)!), true);
       this.fates.set(id, 'dropped');
     }
@@ -178,6 +184,7 @@ class World {
   restart(): void {
     const before = JSON.stringify(save(this.q));
     this.q = load(this.config, this.ids, JSON.parse(before), this.now);
+    this.asking.clear();
     for (const t of this.q.ledger.waiting) {
       same(t.attached, false);
       if (this.random() < 0.8) this.ask(t.id, t.restart, false);
