@@ -1,0 +1,61 @@
+import { render } from 'preact';
+import { httpTransport } from './api.ts';
+import { createChat } from './chat.ts';
+import { App } from './components/App.tsx';
+import { watchServer } from './server.ts';
+import { EMPTY, running } from './state.ts';
+import { createStorage } from './storage.ts';
+import { createStore } from './store.ts';
+import './style/base.css';
+import './style/chat.css';
+import './style/controls.css';
+
+const SAVE_EVERY = 500; // ms, while an answer grows
+
+const storage = createStorage(localStorage, sessionStorage);
+const store = createStore({ ...EMPTY, settings: storage.settings() });
+store.dispatch({ type: 'load', turns: storage.turns() });
+
+const transport = httpTransport('', storage.key);
+const chat = createChat(store, transport);
+let stopWatching = watchServer(store, transport);
+
+function onKey(key: string): void {
+  storage.saveKey(key);
+  stopWatching();
+  store.dispatch({ type: 'server', server: 'connecting' });
+  stopWatching = watchServer(store, transport);
+}
+
+function showTheme(): void {
+  const { theme } = store.get().settings;
+  if (theme === 'auto') delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
+}
+
+let saved = store.get();
+let timer: ReturnType<typeof setTimeout> | undefined;
+function save(): void {
+  clearTimeout(timer);
+  timer = undefined;
+  const state = store.get();
+  if (state.turns !== saved.turns) storage.saveTurns(state.turns);
+  if (state.settings !== saved.settings) storage.saveSettings(state.settings);
+  saved = state;
+}
+store.subscribe((state) => {
+  showTheme();
+  if (!running(state)) save();
+  else timer ??= setTimeout(save, SAVE_EVERY);
+});
+addEventListener('pagehide', save);
+
+// Another tab went on with the conversation: take it over, unless this one is in the middle of an answer.
+addEventListener('storage', (event) => {
+  if (!storage.isChat(event.key) || running(store.get())) return;
+  store.dispatch({ type: 'load', turns: storage.turns() });
+  saved = store.get();
+});
+
+showTheme();
+render(<App store={store} chat={chat} apiKey={storage.key} onKey={onKey} />, document.querySelector('#app') as HTMLElement);
