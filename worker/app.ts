@@ -1,0 +1,90 @@
+/** The Hono app: who may ask, what they may ask, and where it goes. */
+
+import { Hono, type MiddlewareHandler } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
+import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
+import { parseChat } from '../openai/requests/chat.ts';
+import { parseCompletion } from '../openai/requests/completion.ts';
+import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
+import { requireKey } from './auth.ts';
+import { readJson } from './body.ts';
+import { type App, maxBodyBytes } from './env.ts';
+import { servePack } from './packs.ts';
+import { callReplica } from './replica.ts';
+import { apiCors, pageSecurity } from './security.ts';
+
+/** Routes that carry a checked body to the replica, under the same path there. */
+const POSTS: Record<string, (body: unknown) => { model: string | undefined }> = {
+  '/v1/chat/completions': parseChat,
+  '/v1/completions': parseCompletion,
+  '/v1/tokenize': parseTokenize,
+  '/v1/detokenize': parseDetokenize,
+};
+
+export function createApp(): Hono<App> {
+  const app = new Hono<App>();
+  app.onError((error) => errorResponse(error));
+  app.notFound((c) => errorResponse(notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
+
+  app.use(requestId, pageSecurity, crossOrigin);
+  app.use(
+    checkMethods({
+      app,
+      onMethodNotAllowed: (c, methods) => errorResponse(methodNotAllowed(c.req.method, c.req.path, methods.join(', '))),
+    }),
+  );
+  app.use('/v1/*', requireKey);
+  app.use('/metrics', requireKey);
+
+  app.get('/health', (c) => c.json({ status: 'ok' }));
+  app.get('/ready', (c) => callReplica(c, '/ready'));
+  app.get('/metrics', (c) => callReplica(c, '/metrics'));
+
+  app.get('/v1/models', (c) => callReplica(c, '/v1/models'));
+  app.get('/v1/models/:id{.+}', async (c) => {
+    const id = c.req.param('id');
+    const list = await callReplica(c, '/v1/models');
+    if (!list.ok) return list;
+    const { data } = await list.json<{ data: { id: string }[] }>();
+    const model = data.find((m) => m.id === id);
+    if (!model) throw modelNotFound(id);
+    return c.json(model);
+  });
+
+  for (const [path, parse] of Object.entries(POSTS)) {
+    app.post(path, async (c) => {
+      const request = parse(await readJson(c.req.raw, maxBodyBytes(c.env)));
+      const served = c.env.MODEL_ID;
+      if (served && request.model !== undefined && request.model !== served) throw modelNotFound(request.model, served);
+      return callReplica(c, path, request);
+    });
+  }
+
+  app.use('/packs/*', (c, next) => (c.env.PUBLIC_PACKS === '1' ? next() : requireKey(c, next)));
+  app.get('/packs/:key{.+}', (c) => servePack(c, c.req.param('key')));
+
+  app.all('/v1/*', (c) => c.notFound());
+  app.all('*', (c) => (c.env.ASSETS && /^(GET|HEAD)$/.test(c.req.method) ? c.env.ASSETS.fetch(c.req.raw) : c.notFound()));
+  return app;
+}
+
+const requestId: MiddlewareHandler<App> = async (c, next) => {
+  const id = crypto.randomUUID().replaceAll('-', '');
+  c.set('requestId', id);
+  await next();
+  c.header('x-request-id', id);
+};
+
+const crossOrigin: MiddlewareHandler<App> = async (c, next) => {
+  const origins = c.env.CORS_ORIGINS?.trim();
+  if (origins) return apiCors(origins)(c, next);
+  await next();
+};
+
+/** OpenAI's envelope. What is not an ApiError is logged here and tells the client nothing. */
+function errorResponse(error: unknown): Response {
+  const shown = error instanceof HTTPException ? new ApiError(error.status, error.message) : asApiError(error);
+  if (shown.status === 500) console.error('request failed:', error);
+  return Response.json(shown.envelope(), { status: shown.status, headers: shown.headers });
+}

@@ -1,0 +1,68 @@
+/**
+ * API keys. Keys and candidates are hashed and the digests compared whole, every key each time, so that neither a key's length, nor
+ * how much of it is right, nor which one matched can be told from the time it takes.
+ */
+
+import type { MiddlewareHandler } from 'hono';
+import { unauthorized } from '../openai/errors.ts';
+import type { App, Env } from './env.ts';
+
+interface Key {
+  digest: Uint8Array;
+  tenant: string;
+}
+
+const encoder = new TextEncoder();
+
+const sha256 = async (text: string): Promise<Uint8Array> => new Uint8Array(await crypto.subtle.digest('SHA-256', encoder.encode(text)));
+
+/** Parsed once for each value of the secret; one isolate sees one or, around a deploy, two. */
+const parsed = new Map<string, Promise<Key[]>>();
+
+function keysOf(env: Env): Promise<Key[]> | null {
+  const secret = env.API_KEYS?.trim() ?? '';
+  if (secret === '') return null;
+  let keys = parsed.get(secret);
+  if (!keys) {
+    parsed.clear();
+    keys = parseKeys(secret);
+    parsed.set(secret, keys);
+  }
+  return keys;
+}
+
+async function parseKeys(secret: string): Promise<Key[]> {
+  const keys: Key[] = [];
+  for (const entry of secret.split(',').map((e) => e.trim())) {
+    if (entry === '') continue;
+    const key = entry.slice(entry.indexOf(':') + 1);
+    if (key.length < 8) throw new Error('API_KEYS: a key has fewer than 8 characters');
+    // The tenant id travels to logs and storage: it is hashed apart from the digest that lets in.
+    const tenant = (await sha256(`turnstone tenant\0${key}`)).slice(0, 16);
+    keys.push({ digest: await sha256(key), tenant: Array.from(tenant, (b) => b.toString(16).padStart(2, '0')).join('') });
+  }
+  if (keys.length === 0) throw new Error('API_KEYS is set but holds no key; unset it to let everybody in');
+  return keys;
+}
+
+/** The key's tenant, `public` when no keys are configured, null when the key is wrong or missing. */
+export async function tenantOf(env: Env, authorization: string | undefined): Promise<string | null> {
+  const keys = await keysOf(env);
+  if (!keys) return 'public';
+  const candidate = await sha256(/^Bearer +(\S{1,1024})$/i.exec(authorization ?? '')?.[1] ?? '');
+  let tenant: string | null = null;
+  for (const key of keys) {
+    let differ = 0;
+    for (let i = 0; i < 32; i++) differ |= key.digest[i] ^ candidate[i];
+    if (differ === 0) tenant = key.tenant;
+  }
+  return tenant;
+}
+
+/** Lets in who has a key, or everybody when there are none. */
+export const requireKey: MiddlewareHandler<App> = async (c, next) => {
+  const tenant = await tenantOf(c.env, c.req.header('authorization'));
+  if (tenant === null) throw unauthorized();
+  c.set('tenant', tenant);
+  await next();
+};

@@ -1,0 +1,66 @@
+/** A request's body: read up to a limit, whatever its headers claim, and parsed up to a depth. */
+
+import { ApiError, badRequest, payloadTooLarge } from '../openai/errors.ts';
+
+/** Deep enough for any schema or conversation; what later walks the value recursively stays far from the stack's end. */
+const MAX_DEPTH = 100;
+
+/** Throws 415, 413 or 400. `limit` in bytes. */
+export async function readJson(request: Request, limit: number): Promise<unknown> {
+  // A page of another origin can send any other type without asking first (no CORS preflight).
+  const type = request.headers.get('content-type')?.split(';')[0].trim().toLowerCase();
+  if (type !== 'application/json') {
+    throw new ApiError(415, "The request's content-type must be application/json.", { code: 'unsupported_media_type' });
+  }
+  const bytes = await readBytes(request, limit);
+  checkDepth(bytes);
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes));
+  } catch (error) {
+    const why = error instanceof SyntaxError ? `: ${error.message}` : ', it is not UTF-8';
+    throw badRequest(`The request's body is not valid JSON${why}.`, undefined, 'invalid_json');
+  }
+}
+
+async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
+  if (Number(request.headers.get('content-length') ?? 0) > limit) throw payloadTooLarge(limit); // no need to read it
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  const reader = request.body?.getReader();
+  while (reader) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    size += value.byteLength;
+    if (size > limit) {
+      await reader.cancel();
+      throw payloadTooLarge(limit);
+    }
+    chunks.push(value);
+  }
+  if (chunks.length === 1) return chunks[0];
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}
+
+/** Brackets outside strings, before any object is made of them. UTF-8's further bytes are never quotes or brackets. */
+function checkDepth(json: Uint8Array): void {
+  let depth = 0;
+  let string = false;
+  for (let i = 0; i < json.length; i++) {
+    const b = json[i];
+    if (string) {
+      if (b === 0x5c) i++;
+      else if (b === 0x22) string = false;
+    } else if (b === 0x22) string = true;
+    else if (b === 0x7b || b === 0x5b) {
+      if (++depth > MAX_DEPTH) {
+        throw badRequest(`The request's body is nested deeper than ${MAX_DEPTH} levels.`, undefined, 'json_too_deep');
+      }
+    } else if (b === 0x7d || b === 0x5d) depth--;
+  }
+}

@@ -1,0 +1,38 @@
+/** What the Worker is bound to; see wrangler.toml. */
+export interface Env {
+  REPLICA: DurableObjectNamespace;
+  /** The chat page. */
+  ASSETS?: Fetcher;
+  /** Packs, under the names the URLs have below `/packs/`. */
+  PACKS?: R2Bucket;
+  /** Comma-separated `key` or `name:key`. Unset or empty: everybody may. */
+  API_KEYS?: string;
+  /** The model's name in the API. Unset: the replica decides. */
+  MODEL_ID?: string;
+  /** `1`: `/packs/*` needs no key. */
+  PUBLIC_PACKS?: string;
+  /** Largest request body; 4 MiB when unset. */
+  MAX_BODY_BYTES?: string;
+  /** Comma-separated origins whose pages may call the API, or `*`. Unset: none but the server's own. */
+  CORS_ORIGINS?: string;
+}
+
+/** Hono's environment: bindings, and what the first middlewares find out about a request. */
+export interface App {
+  Bindings: Env;
+  Variables: {
+    /** Unique, chosen here: a client's own id could be used twice. */
+    requestId: string;
+    /** Salt of shared pages and unit of fairness: a hash of the key, or `public`. */
+    tenant: string;
+  };
+}
+
+export function maxBodyBytes(env: Env): number {
+  if (!env.MAX_BODY_BYTES) return 4 << 20;
+  const limit = Number(env.MAX_BODY_BYTES);
+  if (!Number.isInteger(limit) || limit < 1024 || limit > 100 << 20) {
+    throw new Error(`MAX_BODY_BYTES is ${JSON.stringify(env.MAX_BODY_BYTES)}, must be an integer in 1024..${100 << 20}`);
+  }
+  return limit;
+}
