@@ -60,6 +60,11 @@ export class Counter extends Values {
     if (!(amount >= 0)) throw new Error(`counter ${this.name}: ${amount} would lower it`);
     this.put(labels, (old) => old + amount);
   }
+
+  /** Takes over a total that is counted elsewhere. */
+  total(value: number): void {
+    this.put({}, (old) => Math.max(old, value));
+  }
 }
 
 export class Gauge extends Values {
