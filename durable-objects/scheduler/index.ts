@@ -1,0 +1,189 @@
+import { DurableObject } from 'cloudflare:workers';
+import type { Ended } from '../../policy/ledger.ts';
+import type { Queue } from '../../policy/queue.ts';
+import { type AdmitRequest, checkRequest, type Heartbeat, type Lease, type Progress, type Refusal } from '../../policy/ticket.ts';
+import { policyConfig, replicaNames, type SchedulerVars } from './config.ts';
+import { QueueStore } from './store.ts';
+
+/**
+ * `run`: call that replica with that epoch. `wait`: not yet; ask again at once with the same id, the place is kept.
+ * `refused`: 429 with Retry-After, in seconds.
+ */
+export type AdmitAnswer = ({ kind: 'run' } & Lease) | { kind: 'wait' } | ({ kind: 'refused' } & Refusal);
+
+export interface SchedulerStats {
+  waiting: number;
+  epoch: number;
+  /** Weighted tokens a second, measured; 0 before anything was. */
+  rate: number;
+  replicas: { id: string; running: number; slots: number; kvUsed: number; kvTokens: number; backlog: number; draining: boolean }[];
+  tenants: { name: string; counter: number; waiting: number; running: number }[];
+}
+
+/** An answer is held back for so long at most, so that no call hangs on a caller that is gone. */
+const HOLD_MS = 20_000;
+const MAX_BATCH = 4096;
+
+/**
+ * The queue of all replicas of one model. The policy decides (policy/), this object keeps the rows and the callers that
+ * wait. One `admit` a request and one `heartbeat` a replica and second: never a call a token. State is written at the end
+ * of each event, before its answer leaves the object, so an evicted scheduler has forgotten nothing it said.
+ */
+export class Scheduler extends DurableObject<SchedulerVars> {
+  readonly #queue: Queue;
+  readonly #store: QueueStore;
+  /** Callers held, by request id. */
+  readonly #held = new Map<string, { answer: (a: AdmitAnswer) => void; timer: ReturnType<typeof setTimeout> }>();
+  #alarmAt = Number.POSITIVE_INFINITY;
+
+  constructor(ctx: DurableObjectState, env: SchedulerVars) {
+    super(ctx, env);
+    const now = Date.now();
+    this.#store = new QueueStore(ctx.storage.sql);
+    this.#queue = this.#store.load(policyConfig(env), replicaNames(env), now);
+    this.#settle(now);
+  }
+
+  /** Asks for a place; answers when there is one, or after some seconds with `wait`. The same id is the same request. */
+  async admit(request: AdmitRequest): Promise<AdmitAnswer> {
+    const now = Date.now();
+    const r = checkRequest(request);
+    const arrival = this.#queue.arrive(r, now, (id, why) => this.#answer(id, { kind: 'refused', ...why }));
+    if (arrival.kind === 'running') return { ...arrival.lease, kind: 'run' };
+    if (arrival.kind === 'refused') {
+      this.#settle(now);
+      return arrival;
+    }
+    // asked again while an earlier call is held: the newer one gets the answer
+    this.#answer(r.id, { kind: 'wait' });
+    const answer = new Promise<AdmitAnswer>((resolve) => {
+      this.#held.set(r.id, { answer: resolve, timer: setTimeout(() => this.#letGo(r.id), HOLD_MS) });
+    });
+    this.#settle(now);
+    return answer;
+  }
+
+  /** The caller gave up: a waiting request leaves at once; a running one is aborted by its replica at its next heartbeat. */
+  cancel(id: string): boolean {
+    const known = this.#queue.cancel(id);
+    this.#answer(id, { kind: 'wait' });
+    this.#settle(Date.now());
+    return known;
+  }
+
+  /** Requests that ended; for a caller that never reached its replica, or saw it fail (`failed`). Answers how many were counted. */
+  release(list: Progress[]): number {
+    const now = Date.now();
+    let counted = 0;
+    for (const p of list.slice(0, MAX_BATCH)) if (this.#queue.release(bounded(p), now)) counted++;
+    this.#settle(now);
+    return counted;
+  }
+
+  /** A replica with work says so about once a second, and at once when a request ends. `abort`: what it must stop. */
+  heartbeat(replica: string, beat: Heartbeat): { abort: string[]; draining: boolean } {
+    const now = Date.now();
+    if (!this.#queue.ledger.replicas.has(replica)) throw new Error(`heartbeat: there is no replica "${replica}"; check REPLICAS`);
+    const { abort, draining } = this.#queue.heartbeat(replica, boundedBeat(beat), now);
+    this.#settle(now);
+    return { abort, draining };
+  }
+
+  /** Somebody saw the replica gone. What it ran is lost, or waits for its owner to ask again (`orphaned`). */
+  died(replica: string): Ended {
+    const now = Date.now();
+    const ended = this.#queue.die(replica, now);
+    this.#settle(now);
+    return ended;
+  }
+
+  /** For deploys: a draining replica finishes what it runs and gets nothing new. Answers how much it still runs. */
+  drain(replica: string, draining: boolean): number {
+    this.#queue.drain(replica, draining);
+    this.#settle(Date.now());
+    return this.#queue.ledger.replicas.get(replica)?.running ?? 0;
+  }
+
+  /** Where a request stands: what its owner asks before starting it again. */
+  lease(id: string): { state: 'unknown' | 'waiting' | 'running'; epoch: number; replica: string } {
+    const t = this.#queue.ledger.tickets.get(id);
+    return t ? { state: t.state, epoch: t.epoch, replica: t.replica } : { state: 'unknown', epoch: 0, replica: '' };
+  }
+
+  stats(): SchedulerStats {
+    const L = this.#queue.ledger;
+    return {
+      waiting: L.waiting.size,
+      epoch: L.epoch,
+      rate: L.service.rate.value * 1000,
+      replicas: [...L.replicas.values()].map((r) => ({
+        id: r.id,
+        running: r.running,
+        slots: r.slots,
+        kvUsed: r.kvUsed,
+        kvTokens: r.kvTokens,
+        backlog: r.backlog,
+        draining: r.draining,
+      })),
+      tenants: [...L.tenants.all.values()].map((t) => ({ name: t.name, counter: t.counter, waiting: t.waiting, running: t.running })),
+    };
+  }
+
+  override alarm(): void {
+    const now = Date.now();
+    this.#alarmAt = Number.POSITIVE_INFINITY;
+    this.#queue.expire(now);
+    this.#settle(now);
+  }
+
+  /** Ends every event: starts what can start, writes what changed, arms the alarm. */
+  #settle(now: number): void {
+    const leases = this.#queue.dispatch(now, Math.random);
+    this.#store.write(this.#queue, now);
+    for (const lease of leases) this.#answer(lease.id, { kind: 'run', ...lease });
+    const due = this.#queue.nextDeadline();
+    // an alarm that comes too early finds nothing to do and arms the next: heartbeats need not move it
+    if (due === undefined || due >= this.#alarmAt) return;
+    this.#alarmAt = Math.max(due, now);
+    void this.ctx.storage.setAlarm(this.#alarmAt);
+  }
+
+  #answer(id: string, a: AdmitAnswer): void {
+    const held = this.#held.get(id);
+    if (!held) return;
+    this.#held.delete(id);
+    clearTimeout(held.timer);
+    held.answer(a);
+  }
+
+  #letGo(id: string): void {
+    const now = Date.now();
+    this.#queue.detach(id, now);
+    this.#answer(id, { kind: 'wait' });
+    this.#settle(now);
+  }
+}
+
+const count = (name: string, v: number, hi: number): number => {
+  if (!Number.isInteger(v) || v < 0 || v > hi) throw new Error(`${name} is ${v}, must be an integer in 0..${hi}`);
+  return v;
+};
+
+function bounded(p: Progress): Progress {
+  count('output', p.output, 1 << 24);
+  if (p.promptTokens !== undefined) count('promptTokens', p.promptTokens, 1 << 22);
+  if (p.cachedTokens !== undefined) count('cachedTokens', p.cachedTokens, 1 << 22);
+  return p;
+}
+
+function boundedBeat(b: Heartbeat): Heartbeat {
+  if (typeof b.incarnation !== 'string' || b.incarnation.length === 0 || b.incarnation.length > 64) {
+    throw new Error('heartbeat: incarnation must be a string of 1..64 characters');
+  }
+  if (b.running.length > MAX_BATCH || b.done.length > MAX_BATCH) throw new Error(`heartbeat: more than ${MAX_BATCH} requests`);
+  count('slots', b.slots, 4096);
+  count('kvTokens', b.kvTokens, 1 << 30);
+  b.running.forEach(bounded);
+  b.done.forEach(bounded);
+  return b;
+}

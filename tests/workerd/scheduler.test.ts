@@ -1,0 +1,138 @@
+import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import type { Heartbeat, Progress } from '../../policy/ticket.ts';
+
+let next = 0;
+const scheduler = (name = `s${next++}`) => ({ name, stub: env.SCHEDULER.get(env.SCHEDULER.idFromName(name)) });
+const ask = (id: string, more = {}) => ({ id, tenant: 't', priority: 0, promptTokens: 100, chain: [], restart: false, ...more });
+const beat = (running: Progress[], more: Partial<Heartbeat> = {}): Heartbeat => ({
+  incarnation: 'i',
+  slots: 2,
+  kvTokens: 10_000,
+  running,
+  done: [],
+  ...more,
+});
+/** Both replicas say they have one slot each. */
+async function oneSlotEach(stub: ReturnType<typeof scheduler>['stub']) {
+  for (const r of ['0', '1']) await stub.heartbeat(r, beat([], { slots: 1 }));
+}
+
+test('admits, holds the next caller until a slot is free, and places a follow-up where its chain is', async () => {
+  const { stub } = scheduler();
+  await oneSlotEach(stub);
+  const chain = [
+    { hash: 'k', tokens: 50 },
+    { hash: 'k/u1', tokens: 100 },
+  ];
+  const first = await stub.admit(ask('a', { chain }));
+  const second = await stub.admit(ask('b'));
+  if (first.kind !== 'run' || second.kind !== 'run') throw new Error('not admitted');
+  expect(new Set([first.replica, second.replica])).toEqual(new Set(['0', '1']));
+  const third = stub.admit(ask('c', { chain: [...chain, { hash: 'k/u1/u2', tokens: 150 }], promptTokens: 150 }));
+  await stub.stats();
+  expect((await stub.stats()).waiting).toBe(1);
+  expect(await stub.release([{ id: 'a', epoch: first.epoch, output: 10, promptTokens: 90 }])).toBe(1);
+  expect(await third).toMatchObject({ kind: 'run', replica: first.replica, matched: 100 });
+});
+
+test('the same id is the same request: asked twice while it runs, it gets the same lease', async () => {
+  const { stub } = scheduler();
+  const first = await stub.admit(ask('a'));
+  expect(await stub.admit(ask('a'))).toMatchObject({ kind: 'run', epoch: first.kind === 'run' && first.epoch });
+  expect((await stub.stats()).replicas.reduce((n, r) => n + r.running, 0)).toBe(1);
+});
+
+test('a waiting request that is cancelled leaves at once; a running one is aborted by its replica', async () => {
+  const { stub } = scheduler();
+  await oneSlotEach(stub);
+  const a = await stub.admit(ask('a'));
+  await stub.admit(ask('b'));
+  const waiting = stub.admit(ask('c'));
+  expect(await stub.cancel('c')).toBe(true);
+  expect(await waiting).toEqual({ kind: 'wait' });
+  expect((await stub.stats()).waiting).toBe(0);
+  if (a.kind !== 'run') throw new Error('not admitted');
+  await stub.cancel('a');
+  expect(await stub.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 5 }]))).toEqual({ abort: ['a'], draining: false });
+});
+
+test('a full queue refuses with a Retry-After', async () => {
+  const { stub } = scheduler();
+  await oneSlotEach(stub);
+  await Promise.all(['a', 'b'].map((id) => stub.admit(ask(id))));
+  const held = Array.from({ length: 8 }, (_, i) => stub.admit(ask(`w${i}`)));
+  const refused = await stub.admit(ask('one too many'));
+  expect(refused).toMatchObject({ kind: 'refused', reason: 'queue_full' });
+  expect(refused.kind === 'refused' && refused.retryAfter).toBeGreaterThanOrEqual(1);
+  for (let i = 0; i < 8; i++) await stub.cancel(`w${i}`);
+  expect(await Promise.all(held)).toEqual(new Array(8).fill({ kind: 'wait' }));
+});
+
+test('evicted: what runs and what waits is remembered, and nothing runs twice', async () => {
+  const { name, stub } = scheduler();
+  await oneSlotEach(stub);
+  const a = await stub.admit(ask('a'));
+  const b = await stub.admit(ask('b'));
+  void stub.admit(ask('c')).catch(() => {}); // never answered: its object is gone
+  await stub.stats();
+  if (a.kind !== 'run' || b.kind !== 'run') throw new Error('not admitted');
+  await abortAllDurableObjects();
+  const again = scheduler(name).stub;
+  expect(await again.stats()).toMatchObject({ waiting: 1, epoch: b.epoch });
+  expect(await again.admit(ask('a'))).toMatchObject({ kind: 'run', replica: a.replica, epoch: a.epoch });
+  const c = again.admit(ask('c'));
+  expect((await again.stats()).waiting).toBe(1); // its old place, not a second one
+  expect(await again.release([{ id: 'a', epoch: a.epoch, output: 1 }])).toBe(1);
+  expect(await again.release([{ id: 'a', epoch: a.epoch, output: 1 }])).toBe(0);
+  expect(await c).toMatchObject({ kind: 'run', replica: a.replica, epoch: b.epoch + 1 });
+});
+
+test('a replica that falls silent: the alarm ends its lease; a session gets its place again under a new epoch', async () => {
+  const { stub } = scheduler();
+  const s = await stub.admit(ask('s', { restart: true }));
+  const p = await stub.admit(ask('p', { tenant: 'u', chain: [] }));
+  if (s.kind !== 'run' || p.kind !== 'run') throw new Error('not admitted');
+  for (const l of [s, p]) await stub.heartbeat(l.replica, beat([{ id: l.id, epoch: l.epoch, output: 3 }]));
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  await runDurableObjectAlarm(stub);
+  expect(await stub.lease('s')).toMatchObject({ state: 'waiting' });
+  expect(await stub.lease('p')).toMatchObject({ state: 'unknown' });
+  const probe = { incarnation: 'new' };
+  await stub.heartbeat('0', beat([], probe));
+  const again = await stub.admit(ask('s', { restart: true }));
+  if (again.kind !== 'run') throw new Error('not admitted again');
+  expect(again.epoch).toBeGreaterThan(p.epoch);
+  expect(await stub.release([{ id: 's', epoch: s.epoch, output: 4 }])).toBe(0);
+});
+
+test('draining: new requests are refused when every replica drains, what runs may end', async () => {
+  const { stub } = scheduler();
+  const a = await stub.admit(ask('a'));
+  const left = (await stub.drain('0', true)) + (await stub.drain('1', true));
+  expect(left).toBe(1);
+  expect(await stub.admit(ask('b'))).toEqual({ kind: 'refused', reason: 'draining', retryAfter: 5 });
+  expect(await stub.release([{ id: 'a', epoch: a.kind === 'run' ? a.epoch : 0, output: 1 }])).toBe(1);
+  await stub.drain('0', false);
+  expect((await stub.admit(ask('b'))).kind).toBe('run');
+});
+
+test('what came over the wire is bounded before it counts', async () => {
+  const { stub } = scheduler();
+  const wrong = (p: Promise<unknown>) => p.then(() => 'accepted').catch((e: Error) => e.message);
+  expect(await wrong(stub.admit(ask('x', { promptTokens: 1e9 })))).toMatch(/promptTokens/);
+  expect(await wrong(stub.admit(ask('')))).toMatch(/id must be/);
+  expect(await wrong(stub.heartbeat('9', beat([])))).toMatch(/no replica "9"/);
+  expect(await wrong(stub.heartbeat('0', beat([{ id: 'a', epoch: 1, output: -1 }])))).toMatch(/output is -1/);
+});
+
+test('rows follow the queue: none is left of requests that ended', async () => {
+  const { stub } = scheduler();
+  for (let i = 0; i < 5; i++) {
+    const a = await stub.admit(ask(`r${i}`));
+    if (a.kind === 'run') await stub.release([{ id: a.id, epoch: a.epoch, output: 1 }]);
+  }
+  const rows = await runInDurableObject(stub, (_, state) => state.storage.sql.exec('SELECT count(*) AS n FROM tickets').one().n);
+  expect(rows).toBe(0);
+});

@@ -1,0 +1,8 @@
+import { cloudflareTest } from '@cloudflare/vitest-pool-workers';
+import { defineConfig } from 'vitest/config';
+
+/** Tests that run inside workerd, against the real Durable Objects. */
+export default defineConfig({
+  plugins: [cloudflareTest({ wrangler: { configPath: './tests/workerd/wrangler.test.toml' }, miniflare: { cf: false } })],
+  test: { include: ['tests/workerd/**/*.test.ts'], testTimeout: 60_000 },
+});
