@@ -1,0 +1,42 @@
+/** What a schema may cost. Isolates have no clock that advances while computing, so every bound is a count. */
+export const LIMITS = {
+  /** JSON text of one schema, UTF-16 units. */
+  schemaChars: 128 * 1024,
+  /** Nesting of subschemas, and of values inside `enum` and `const`. */
+  depth: 64,
+  /** Branches of one value after anyOf, oneOf and allOf are multiplied out. */
+  alternatives: 256,
+  /** Values of one `enum`. */
+  enumValues: 1_000,
+  /** Distinct subschemas (conjunctions of subschemas under allOf). */
+  rules: 4_000,
+  /** States of the byte automaton. */
+  states: 150_000,
+  patternChars: 1_000,
+  /** Characters of a pattern with its repetitions written out. */
+  patternPositions: 2_000,
+  /** States of one string automaton (pattern, format, their intersection with lengths). */
+  dfaStates: 4_000,
+  /** Elementary steps of building one string automaton. */
+  dfaWork: 2_000_000,
+  /** Lengths and item counts up to here are exact; larger ones are refused. */
+  count: 1_000_000,
+  tools: 128,
+  /** Automaton steps of one mask, about a second. */
+  maskWork: 20_000_000,
+  /** State sets a running grammar may discover. */
+  sets: 30_000,
+} as const;
+
+/** A schema, pattern or grammar that cannot be compiled. `pointer` is a JSON pointer into the schema. */
+export class GrammarError extends Error {
+  readonly pointer: string;
+  readonly keyword: string;
+
+  constructor(pointer: string, keyword: string, reason: string) {
+    super(`${pointer === '' ? 'at the root' : `at ${pointer}`}${keyword === '' ? '' : `, "${keyword}"`}: ${reason}`);
+    this.name = 'GrammarError';
+    this.pointer = pointer;
+    this.keyword = keyword;
+  }
+}

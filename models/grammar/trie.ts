@@ -1,0 +1,121 @@
+import { FIRST_TAG, OTHER, ALPHABET } from './net.ts';
+
+/** What a grammar must know of a tokenizer. */
+export interface GrammarVocab {
+  size: number;
+  /** A token's bytes; a special token's are its name in UTF-8. */
+  bytesOf(id: number): Uint8Array;
+  /** Ids that end a generation: allowed exactly when the text may end. */
+  stopIds: readonly number[];
+  /** Special tokens are no text: a grammar allows them only as tags, or in free text. */
+  isSpecial(id: number): boolean;
+}
+
+/** Every token as a path of symbols, nodes in depth-first order, so that a walk is one loop and a dead end is one jump. */
+export interface TokenTrie {
+  readonly size: number; // V
+  readonly symbol: Uint16Array; // [nodes]
+  readonly depth: Uint8Array; // [nodes], the root is 0
+  /** First node after this one's subtree. */
+  readonly after: Int32Array; // [nodes]
+  /** A token that ends here, or -1. */
+  readonly token: Int32Array; // [nodes]
+  /** The next token of the same bytes, or -1. */
+  readonly twin: Int32Array; // [V]
+  /** Longest token, symbols. */
+  readonly longest: number;
+  /** Tokens in the trie: all but stops and empty ones. */
+  readonly count: number;
+  /** Special tokens by the symbol they became. */
+  readonly specials: ReadonlyMap<number, number>;
+}
+
+const MAX_DEPTH = 255;
+
+/** Builds the trie; special tokens named in `tags` become the symbols FIRST_TAG + index. About 12 bytes a node. */
+export function buildTrie(vocab: GrammarVocab, tags: readonly string[]): TokenTrie {
+  if (!Number.isInteger(vocab.size) || vocab.size < 1 || vocab.size > 1 << 20) throw new Error(`grammar: a vocabulary of ${vocab.size} tokens, must be 1..1048576`);
+  if (tags.length > ALPHABET - FIRST_TAG) throw new Error(`grammar: ${tags.length} tags, at most ${ALPHABET - FIRST_TAG}`);
+  const stops = new Set(vocab.stopIds);
+  const specials = new Map<number, number>();
+  const starts = new Int32Array(vocab.size + 1);
+  const lengths = new Uint16Array(vocab.size);
+  let total = 0;
+  for (let id = 0; id < vocab.size; id++) lengths[id] = stops.has(id) ? 0 : vocab.isSpecial(id) ? 1 : Math.min(vocab.bytesOf(id).length, MAX_DEPTH + 1);
+  for (let id = 0; id < vocab.size; id++) {
+    if (lengths[id] > MAX_DEPTH) lengths[id] = 0; // too long to be worth a deeper walk: never offered
+    starts[id] = total;
+    total += lengths[id];
+  }
+  starts[vocab.size] = total;
+  const symbols = new Uint16Array(total);
+  for (let id = 0; id < vocab.size; id++) {
+    if (lengths[id] === 0) continue;
+    const bytes = vocab.bytesOf(id);
+    if (vocab.isSpecial(id)) {
+      const tag = tags.indexOf(String.fromCharCode(...bytes.subarray(0, 64)));
+      specials.set(id, tag < 0 ? OTHER : FIRST_TAG + tag);
+      symbols[starts[id]] = tag < 0 ? OTHER : FIRST_TAG + tag;
+    } else symbols.set(bytes, starts[id]);
+  }
+  const order = Array.from({ length: vocab.size }, (_, id) => id).filter((id) => lengths[id] > 0);
+  const compare = (a: number, b: number): number => {
+    const n = Math.min(lengths[a], lengths[b]);
+    for (let i = 0; i < n; i++) {
+      const d = symbols[starts[a] + i] - symbols[starts[b] + i];
+      if (d !== 0) return d;
+    }
+    return lengths[a] - lengths[b] || a - b;
+  };
+  order.sort(compare);
+
+  const symbol = new Uint16Array(total + 1);
+  const depth = new Uint8Array(total + 1);
+  const after = new Int32Array(total + 1);
+  const token = new Int32Array(total + 1).fill(-1);
+  const twin = new Int32Array(vocab.size).fill(-1);
+  const open = [0]; // node at each depth of the current path
+  let nodes = 1;
+  let longest = 1;
+  const close = (keep: number) => {
+    while (open.length > keep) after[open.pop() as number] = nodes;
+  };
+  let previous = -1;
+  for (const id of order) {
+    let shared = 0;
+    if (previous >= 0) while (shared < lengths[previous] && shared < lengths[id] && symbols[starts[previous] + shared] === symbols[starts[id] + shared]) shared++;
+    close(shared + 1);
+    for (let d = shared; d < lengths[id]; d++) {
+      symbol[nodes] = symbols[starts[id] + d];
+      depth[nodes] = d + 1;
+      open.push(nodes++);
+    }
+    const node = open[open.length - 1];
+    twin[id] = token[node];
+    token[node] = id;
+    longest = Math.max(longest, lengths[id]);
+    previous = id;
+  }
+  close(0);
+  return {
+    size: vocab.size,
+    symbol: symbol.slice(0, nodes),
+    depth: depth.slice(0, nodes),
+    after: after.slice(0, nodes),
+    token: token.slice(0, nodes),
+    twin,
+    longest,
+    count: order.length,
+    specials,
+  };
+}
+
+/** Bytes that JSON text may need: without a token of its own for each, a mask could become empty. */
+export function missingBytes(trie: TokenTrie): number[] {
+  const alone = new Set<number>();
+  for (let n = 1; n < trie.symbol.length; n = trie.after[n]) if (trie.token[n] >= 0) alone.add(trie.symbol[n]);
+  const needed = [0x0a];
+  for (let b = 0x20; b < 0x7f; b++) needed.push(b);
+  for (let b = 0x80; b <= 0xf4; b++) if (b !== 0xc0 && b !== 0xc1) needed.push(b);
+  return needed.filter((b) => !alone.has(b));
+}
