@@ -1,0 +1,54 @@
+import { expect, it } from 'vitest';
+import { Registry, servingMetrics } from '../../openai/prometheus.ts';
+
+it('renders counters, gauges and histograms as the text format wants them', () => {
+  const r = new Registry({ model_name: 'a"b\\c\nd' });
+  const requests = r.counter('x_total', 'Some\nhelp.');
+  requests.add(2, { code: '200' });
+  requests.add(1, { code: '429' });
+  requests.add(1, { code: '200' });
+  r.gauge('g', 'G.').set(0.5);
+  const h = r.histogram('h_seconds', 'H.', [0.1, 1]);
+  for (const v of [0.05, 0.1, 0.5, 3]) h.observe(v);
+  const model = 'model_name="a\\"b\\\\c\\nd"';
+  expect(r.render()).toBe(
+    [
+      '# HELP x_total Some\\nhelp.',
+      '# TYPE x_total counter',
+      `x_total{${model},code="200"} 3`,
+      `x_total{${model},code="429"} 1`,
+      '# HELP g G.',
+      '# TYPE g gauge',
+      `g{${model}} 0.5`,
+      '# HELP h_seconds H.',
+      '# TYPE h_seconds histogram',
+      `h_seconds_bucket{${model},le="0.1"} 2`,
+      `h_seconds_bucket{${model},le="1"} 3`,
+      `h_seconds_bucket{${model},le="+Inf"} 4`,
+      `h_seconds_sum{${model}} 3.65`,
+      `h_seconds_count{${model}} 4`,
+      '',
+    ].join('\n'),
+  );
+});
+
+it('refuses what would make the text invalid or a counter fall', () => {
+  const r = new Registry();
+  r.gauge('g', '');
+  expect(() => r.gauge('g', '')).toThrow('twice');
+  expect(() => r.gauge('a b', '')).toThrow('a b');
+  expect(() => r.counter('c', '').add(-1)).toThrow('lower');
+  expect(() => r.histogram('h', '', [1, 1])).toThrow('ascend');
+});
+
+it('starts every counter at zero', () => {
+  const lines = servingMetrics('m').registry.render().split('\n');
+  for (const name of [
+    'turnstone_prompt_tokens_total',
+    'turnstone_generation_tokens_total',
+    'turnstone_num_requests_running',
+    'turnstone_prefix_cache_hits_total',
+  ]) {
+    expect(lines).toContain(`${name}{model_name="m"} 0`);
+  }
+});
