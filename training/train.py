@@ -1,0 +1,207 @@
+"""Train pebble: data, base, QAT and export stages, resumable.
+
+    python training/train.py --stage all --preset cpu
+"""
+import argparse
+import csv
+import math
+import os
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from model import Config, Pebble
+from optim import make_optimizers
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+RUNS = os.path.join(HERE, "runs")
+CURVE = os.path.join(HERE, "curve.csv")
+
+PRESETS = {
+    "cpu": dict(model=dict(dim=192, layers=6, heads=6, kv_heads=2, head_dim=32, ffn=512), device="cpu", micro=3072, accum=2,
+                tokens=16e6, qat_tokens=3e6, lr=0.02, adam_lr=4e-3, compile=False),
+    "gpu": dict(model=dict(dim=384, layers=10, heads=12, kv_heads=4, head_dim=32, ffn=1024), device="cuda", micro=65536, accum=1,
+                tokens=1.2e9, qat_tokens=1e8, lr=0.02, adam_lr=3e-3, compile=True),
+}
+# share of training tokens for each kind of document
+MIX = {"identity": 4, "reading": 23, "reading-long": 6, "unknown": 6, "memory": 14, "arithmetic": 12, "tools": 13, "json": 10,
+       "lists": 9, "stories": 3, "mixed": 3, "text": 5}
+PROMPT_P, PROMPT_W, TEXT_P, TEXT_W = 0.25, 0.4, 0.7, 0.5
+
+
+def pad(n, to=32):
+    """Few distinct lengths, so that kernels prepared for a shape are used again."""
+    return -(-n // to) * to
+
+
+class Stream:
+    """Micro-batches of documents of similar length, drawn by kind."""
+
+    def __init__(self, mix, micro, seed):
+        z = np.load(os.path.join(RUNS, "data.npz"))
+        self.ids, self.flags, self.start, kind = z["ids"], z["flags"], z["start"], z["kind"]
+        self.size = np.diff(self.start)
+        self.rng = np.random.default_rng(seed)
+        self.micro = micro
+        names = [str(x) for x in z["names"]]
+        self.docs = {n: np.flatnonzero(kind == i) for i, n in enumerate(names) if mix.get(n)}
+        w = np.array([mix[n] / self.size[d].mean() for n, d in self.docs.items()])
+        self.names, self.p = list(self.docs), w / w.sum()
+        self.pos = {n: (self.rng.permutation(d), 0) for n, d in self.docs.items()}
+
+    def draw(self, n):
+        order, i = self.pos[n]
+        if i >= len(order):
+            order, i = self.rng.permutation(self.docs[n]), 0
+        self.pos[n] = (order, i + 1)
+        return order[i]
+
+    def __iter__(self):
+        while True:
+            picks = np.array([self.draw(self.names[k]) for k in self.rng.choice(len(self.p), 1200, p=self.p)])
+            picks = picks[np.argsort(self.size[picks], kind="stable")]
+            batches, cur = [], []
+            for d in picks:
+                if cur and (len(cur) + 1) * pad(self.size[d] - 1) > self.micro:
+                    batches.append(cur)
+                    cur = []
+                cur.append(d)
+            batches.append(cur)
+            for i in self.rng.permutation(len(batches)):
+                yield self.pack(batches[i])
+
+    def pack(self, docs):
+        T = pad(max(self.size[d] for d in docs) - 1)
+        x = np.zeros((len(docs), T), dtype=np.int64)
+        y = np.full((len(docs), T), -1, dtype=np.int64)
+        w = np.zeros((len(docs), T), dtype=np.float32)
+        for i, d in enumerate(docs):
+            a, b = self.start[d], self.start[d + 1]
+            n = b - a - 1
+            x[i, :n], y[i, :n] = self.ids[a:b - 1], self.ids[a + 1:b]
+            f = self.flags[a + 1:b]
+            u = self.rng.random(n)
+            w[i, :n] = np.where(f == 1, 1.0, np.where(f == 2, (u < TEXT_P) * TEXT_W, (u < PROMPT_P) * PROMPT_W))
+        return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(w)
+
+
+def loss_of(model, trunk, x, y, w, qat):
+    """(weighted mean loss, mean loss on assistant tokens); the head runs on weighted positions only."""
+    h = trunk(x, qat)
+    w = w.reshape(-1)
+    sel = w.nonzero().squeeze(1)
+    sel = torch.cat((sel, (w == 0).nonzero().squeeze(1)[:pad(len(sel), 256) - len(sel)]))
+    logits = model.head(h.reshape(-1, h.shape[-1])[sel], qat)
+    ws = w[sel]
+    ce = F.cross_entropy(logits.float(), y.reshape(-1)[sel], reduction="none", ignore_index=-1)
+    main = ws == 1.0
+    return (ce * ws).sum() / ws.sum(), ce.detach()[main].mean() if main.any() else ce.detach().mean()
+
+
+def lr_at(done, total, warm, decay, floor):
+    if done < warm:
+        return (done + 1) / warm
+    left = (total - done) / max(1.0, decay * total)
+    return max(floor, min(1.0, left))
+
+
+def save(path, model, opts, done, seconds, conf):
+    torch.save({"model": model.state_dict(), "opts": [o.state_dict() for o in opts], "done": done, "seconds": seconds, "config": conf}, path + ".tmp")
+    os.replace(path + ".tmp", path)
+
+
+def run(stage, preset, args):
+    """One training stage, `base` or `qat`; resumes from its own checkpoint."""
+    P = PRESETS[preset]
+    torch.manual_seed(args.seed)
+    qat = stage == "qat"
+    total = args.tokens or (P["qat_tokens"] if qat else P["tokens"])
+    peak = args.lr or (0.3 if qat else 1.0)
+    ckpt = os.path.join(RUNS, f"{stage}.pt")
+    cfg = Config(**P["model"])
+    model = Pebble(cfg).to(P["device"])
+    opts = make_optimizers(model, P["lr"], P["adam_lr"])
+    done, seconds = 0, 0.0
+    if os.path.exists(ckpt):
+        c = torch.load(ckpt, weights_only=False)
+        model.load_state_dict(c["model"])
+        for o, s in zip(opts, c["opts"]):
+            o.load_state_dict(s)
+        done, seconds = c["done"], c["seconds"]
+        print("resumed", stage, "at", done, flush=True)
+    elif qat:
+        c = torch.load(os.path.join(RUNS, args.init), weights_only=False)
+        model.load_state_dict(c["model"])
+        for o, s in zip(opts, c["opts"]):
+            o.load_state_dict(s)
+    base_lr = [[g["lr0"] for g in o.param_groups] for o in opts]
+    trunk = torch.compile(model.trunk, dynamic=True) if P["compile"] or args.compile else model.trunk
+    mix = dict(MIX)
+    if args.mix:
+        mix.update({k: float(v) for k, v in (x.split("=") for x in args.mix.split(","))})
+    stream = iter(Stream(mix, P["micro"], args.seed + int(done)))
+    t0 = last = time.time()
+    step, tot, main, cnt, floor = 0, 0.0, 0.0, 0, 0.02
+    warm = 0.02 * total if not qat else 0.05 * total
+    while done < total:
+        scale = peak * lr_at(done, total, warm, 0.9 if qat else args.decay, floor)
+        for o, ls in zip(opts, base_lr):
+            for g, l in zip(o.param_groups, ls):
+                g["lr"] = l * scale
+        for _ in range(P["accum"]):
+            x, y, w = (t.to(P["device"]) for t in next(stream))
+            with torch.autocast(P["device"], torch.bfloat16):
+                loss, m = loss_of(model, trunk, x, y, w, qat)
+            (loss / P["accum"]).backward()
+            done += x.numel()
+            tot, main, cnt = tot + loss.item(), main + m.item(), cnt + 1
+        for o in opts:
+            o.step()
+            o.zero_grad(set_to_none=True)
+        step += 1
+        if step % 25 == 0:
+            now = time.time()
+            seconds += now - last
+            last = now
+            new = not os.path.exists(CURVE)
+            with open(CURVE, "a", newline="") as f:
+                c = csv.writer(f)
+                if new:
+                    c.writerow(["stage", "tokens", "seconds", "loss", "answer_loss", "lr_scale"])
+                c.writerow([stage, int(done), round(seconds, 1), round(tot / cnt, 4), round(main / cnt, 4), round(scale, 4)])
+            print(f"{stage} {done / 1e6:.2f}M {seconds:.0f}s loss {tot / cnt:.3f} answers {main / cnt:.3f} lr {scale:.3f} {25 * done / max(1, step) / 25:.0f}", flush=True)
+            tot = main = cnt = 0
+        if step % 100 == 0:
+            save(ckpt, model, opts, done, seconds, cfg.dict())
+    save(ckpt, model, opts, done, seconds, cfg.dict())
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--stage", default="all", choices=["all", "data", "base", "qat", "export"])
+    p.add_argument("--preset", default="cpu", choices=list(PRESETS))
+    p.add_argument("--text", default=None, help="folder of training text")
+    p.add_argument("--tokens", type=float, default=None, help="token budget of the stage")
+    p.add_argument("--mix", default="", help="override shares, as reading=30,lists=5")
+    p.add_argument("--lr", type=float, default=None, help="peak learning-rate scale")
+    p.add_argument("--decay", type=float, default=0.35, help="last part of the base stage in which the rate falls")
+    p.add_argument("--init", default="base.pt", help="checkpoint the QAT stage starts from")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--compile", action="store_true")
+    a = p.parse_args()
+    import data
+    if a.stage == "data" or a.stage == "all" and not os.path.exists(os.path.join(RUNS, "data.npz")):
+        data.build(a.text or data.TEXT, a.seed, scale=10.0 if a.preset == "gpu" else 1.0)
+    for s in ("base", "qat"):
+        if a.stage in (s, "all"):
+            run(s, a.preset, a)
+    if a.stage in ("export", "all"):
+        import export
+        export.main(["--from", "base.pt", "--to", os.path.join(RUNS, "export-f32")])
+        export.main(["--from", "qat.pt", "--qat"])
+
+
+if __name__ == "__main__":
+    main()
