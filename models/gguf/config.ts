@@ -8,7 +8,11 @@ export async function ggufConfig(file: GgufFile): Promise<ModelConfig> {
   const m = file.metadata;
   const family = m.string('general.architecture');
   if (family !== 'llama' && family !== 'qwen2' && family !== 'qwen3') {
-    throw new ModelFileError('key "general.architecture"', `is "${family}"; llama, qwen2 and qwen3 run here`, m.offset('general.architecture'));
+    throw new ModelFileError(
+      'key "general.architecture"',
+      `is "${family}"; llama, qwen2 and qwen3 run here`,
+      m.offset('general.architecture'),
+    );
   }
   const key = (name: string) => `${family}.${name}`;
   if (m.int(key('expert_count'), 0, 1 << 16, 0) > 0) {

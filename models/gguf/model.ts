@@ -41,8 +41,10 @@ function ggufPart(file: GgufFile, name: string, vector: boolean): Part {
     throw new ModelFileError(where, `has type ${t.type.name}; ${[...decoders.keys()].join(', ')} can be read`, t.offset);
   }
   const wanted = vector ? 1 : 2;
-  if (t.dims.slice(wanted).some((d) => d !== 1)) throw new ModelFileError(where, `has dimensions ${t.dims.join(' × ')}, must have ${wanted}`, t.offset);
-  if (vector && t.type.block !== 1) throw new ModelFileError(where, `is a vector of type ${t.type.name}; F32, F16 and BF16 are possible`, t.offset);
+  if (t.dims.slice(wanted).some((d) => d !== 1))
+    throw new ModelFileError(where, `has dimensions ${t.dims.join(' × ')}, must have ${wanted}`, t.offset);
+  if (vector && t.type.block !== 1)
+    throw new ModelFileError(where, `is a vector of type ${t.type.name}; F32, F16 and BF16 are possible`, t.offset);
   const K = vector ? 1 : t.dims[0];
   const rows = vector ? t.dims[0] : (t.dims[1] ?? 1);
   const rowBytes = (K / t.type.block) * t.type.bytes;

@@ -33,7 +33,8 @@ export async function readGguf(source: Source): Promise<GgufFile> {
   await c.fill(24, source.name);
   if (c.u32() !== MAGIC) throw new ModelFileError(source.name, 'does not start with GGUF: no GGUF file', 0);
   const version = c.u32();
-  if (version !== 0 && (version & 0xffff) === 0) throw new ModelFileError(source.name, 'is a big-endian GGUF file; convert it to little endian', 4);
+  if (version !== 0 && (version & 0xffff) === 0)
+    throw new ModelFileError(source.name, 'is a big-endian GGUF file; convert it to little endian', 4);
   if (version !== 2 && version !== 3) throw new ModelFileError(source.name, `GGUF version ${version} is not known (2 and 3 are)`, 4);
   const tensorCount = count(c, `${source.name}: tensor count`, MAX_TENSORS);
   const keyCount = count(c, `${source.name}: metadata count`, MAX_KEYS);
@@ -111,7 +112,11 @@ function place(infos: GgufTensor[], start: number, alignment: number, source: So
     if (t.offset % alignment !== 0) throw new ModelFileError(where, `offset ${t.offset} is no multiple of ${alignment}`, start + t.offset);
     t.offset += start;
     if (t.offset + t.bytes > source.size) {
-      throw new ModelFileError(where, `ends at ${t.offset + t.bytes} but the file ends at ${source.size}; it is cut short or damaged`, t.offset);
+      throw new ModelFileError(
+        where,
+        `ends at ${t.offset + t.bytes} but the file ends at ${source.size}; it is cut short or damaged`,
+        t.offset,
+      );
     }
   }
   const sorted = [...infos].sort((a, b) => a.offset - b.offset);

@@ -138,7 +138,8 @@ export class Machine {
     const known = this.ids.get(key);
     if (known !== undefined) return known;
     const id = this.sets.length;
-    if (id >= LIMITS.sets) throw new GrammarError('', '', `the grammar grew beyond ${LIMITS.sets} state sets; make the schema less ambiguous`);
+    if (id >= LIMITS.sets)
+      throw new GrammarError('', '', `the grammar grew beyond ${LIMITS.sets} state sets; make the schema less ambiguous`);
     this.ids.set(key, id);
     this.sets.push({
       states,

@@ -50,7 +50,7 @@ export class Masks {
     this.workStart = this.machine.work;
     if (this.bytes > this.budget) this.drop();
     out.fill(0);
-    const seen = new Set<Entry>();
+    const seen = new Map<Entry, Set<Frame>>();
     for (const t of config.threads) {
       const e = this.top(t);
       if (e.count === this.trie.count) return false;
@@ -84,7 +84,7 @@ export class Masks {
     return entry;
   }
 
-  private below(e: Entry, up: Frame, out: Uint32Array, seen: Set<Entry>): void {
+  private below(e: Entry, up: Frame, out: Uint32Array, seen: Map<Entry, Set<Frame>>): void {
     if (up === BOTTOM) return;
     const lo = this.clamp(up.lo);
     const hi = this.clamp(up.hi);
@@ -100,8 +100,10 @@ export class Masks {
       next = this.entry(walk);
       e.next.set(key, next);
     }
-    if (!seen.has(next)) merge(out, next);
-    seen.add(next);
+    const from = seen.get(next) ?? new Set<Frame>();
+    if (from.has(up)) return;
+    if (from.size === 0) merge(out, next);
+    seen.set(next, from.add(up));
     if (next.pops.length > 0) for (const u of up.ups) this.below(next, u, out, seen);
   }
 

@@ -41,7 +41,8 @@ export class Net {
   private readonly tails = new Map<string, number>();
 
   state(): number {
-    if (this.arcs.length >= LIMITS.states) throw new GrammarError('', '', `the grammar needs more than ${LIMITS.states} states; make it smaller`);
+    if (this.arcs.length >= LIMITS.states)
+      throw new GrammarError('', '', `the grammar needs more than ${LIMITS.states} states; make it smaller`);
     this.arcs.push([]);
     this.silent.push([]);
     this.calls.push([]);
@@ -49,7 +50,8 @@ export class Net {
   }
 
   rule(count?: { lo: number; hi: number }): number {
-    if (this.rules.length >= LIMITS.rules) throw new GrammarError('', '', `the grammar needs more than ${LIMITS.rules} rules; make it smaller`);
+    if (this.rules.length >= LIMITS.rules)
+      throw new GrammarError('', '', `the grammar needs more than ${LIMITS.rules} rules; make it smaller`);
     this.rules.push({ start: this.state(), end: this.state(), ...(count ? { count } : {}) });
     return this.rules.length - 1;
   }

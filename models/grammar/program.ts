@@ -54,7 +54,8 @@ export function compileNet(net: Net, root: number): Program {
     silent: net.silent.map((list, s) => freeze(live[s] ? list.filter((t) => live[t]) : [])),
     calls: net.calls.map((list, s) => {
       const out: number[] = [];
-      for (let i = 0; live[s] && i < list.length; i += 2) if (live[list[i + 1]] && live[net.rules[list[i]].start]) out.push(list[i], list[i + 1]);
+      for (let i = 0; live[s] && i < list.length; i += 2)
+        if (live[list[i + 1]] && live[net.rules[list[i]].start]) out.push(list[i], list[i + 1]);
       return freeze(out);
     }),
     rules: net.rules,

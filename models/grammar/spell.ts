@@ -42,7 +42,10 @@ const hexRange = ([lo, hi]: [number, number]): number[] => {
   if (hi >= 10) out.push(0x57 + Math.max(lo, 10), 0x57 + hi);
   return out;
 };
-const escapeU = [[0x5c, 0x5c], [0x75, 0x75]];
+const escapeU = [
+  [0x5c, 0x5c],
+  [0x75, 0x75],
+];
 const hex4 = (lo: number, hi: number): Spelling[] => splitDigits(lo, hi, 16, 4).map((d) => [...escapeU, ...d.map(hexRange)]);
 
 /**
@@ -57,10 +60,18 @@ export function spellings(set: CharSet): Spelling[] {
     const hi = set[i + 1];
     for (let cp = lo; cp <= Math.min(hi, 0x5c); cp++) {
       const short = SHORT.get(cp);
-      if (short !== undefined) out.push([[0x5c, 0x5c], [short.charCodeAt(0), short.charCodeAt(0)]]);
+      if (short !== undefined)
+        out.push([
+          [0x5c, 0x5c],
+          [short.charCodeAt(0), short.charCodeAt(0)],
+        ]);
       else if (cp < 0x20) out.push(...hex4(cp, cp));
     }
-    for (const [a, b] of [[0x20, 0x21], [0x23, 0x5b], [0x5d, 0x7f]]) {
+    for (const [a, b] of [
+      [0x20, 0x21],
+      [0x23, 0x5b],
+      [0x5d, 0x7f],
+    ]) {
       if (lo <= b && hi >= a) out.push([[Math.max(lo, a), Math.min(hi, b)]]);
     }
     for (const [a, b, n, mark] of UTF8) {

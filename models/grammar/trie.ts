@@ -1,4 +1,4 @@
-import { FIRST_TAG, OTHER, ALPHABET } from './net.ts';
+import { ALPHABET, FIRST_TAG, OTHER } from './net.ts';
 
 /** What a grammar must know of a tokenizer. */
 export interface GrammarVocab {
@@ -34,14 +34,16 @@ const MAX_DEPTH = 255;
 
 /** Builds the trie; special tokens named in `tags` become the symbols FIRST_TAG + index. About 12 bytes a node. */
 export function buildTrie(vocab: GrammarVocab, tags: readonly string[]): TokenTrie {
-  if (!Number.isInteger(vocab.size) || vocab.size < 1 || vocab.size > 1 << 20) throw new Error(`grammar: a vocabulary of ${vocab.size} tokens, must be 1..1048576`);
+  if (!Number.isInteger(vocab.size) || vocab.size < 1 || vocab.size > 1 << 20)
+    throw new Error(`grammar: a vocabulary of ${vocab.size} tokens, must be 1..1048576`);
   if (tags.length > ALPHABET - FIRST_TAG) throw new Error(`grammar: ${tags.length} tags, at most ${ALPHABET - FIRST_TAG}`);
   const stops = new Set(vocab.stopIds);
   const specials = new Map<number, number>();
   const starts = new Int32Array(vocab.size + 1);
   const lengths = new Uint16Array(vocab.size);
   let total = 0;
-  for (let id = 0; id < vocab.size; id++) lengths[id] = stops.has(id) ? 0 : vocab.isSpecial(id) ? 1 : Math.min(vocab.bytesOf(id).length, MAX_DEPTH + 1);
+  for (let id = 0; id < vocab.size; id++)
+    lengths[id] = stops.has(id) ? 0 : vocab.isSpecial(id) ? 1 : Math.min(vocab.bytesOf(id).length, MAX_DEPTH + 1);
   for (let id = 0; id < vocab.size; id++) {
     if (lengths[id] > MAX_DEPTH) lengths[id] = 0; // too long to be worth a deeper walk: never offered
     starts[id] = total;
@@ -83,7 +85,9 @@ export function buildTrie(vocab: GrammarVocab, tags: readonly string[]): TokenTr
   let previous = -1;
   for (const id of order) {
     let shared = 0;
-    if (previous >= 0) while (shared < lengths[previous] && shared < lengths[id] && symbols[starts[previous] + shared] === symbols[starts[id] + shared]) shared++;
+    if (previous >= 0)
+      while (shared < lengths[previous] && shared < lengths[id] && symbols[starts[previous] + shared] === symbols[starts[id] + shared])
+        shared++;
     close(shared + 1);
     for (let d = shared; d < lengths[id]; d++) {
       symbol[nodes] = symbols[starts[id] + d];

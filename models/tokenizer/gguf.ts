@@ -1,7 +1,7 @@
 import { ModelFileError } from '../error.ts';
 import type { Metadata } from '../gguf/metadata.ts';
 import { alphabetBytes, byteTokenValue } from './alphabet.ts';
-import { END_TEXTS, packTokens, TokenType, type TokenizerRules, type TokenizerSpec } from './spec.ts';
+import { END_TEXTS, packTokens, type TokenizerRules, type TokenizerSpec, TokenType } from './spec.ts';
 import { namedSplits } from './split.ts';
 
 const MAX_VOCAB = 1 << 20;
@@ -17,7 +17,8 @@ export function ggufTokenizer(m: Metadata): TokenizerSpec {
   const tokensKey = 'tokenizer.ggml.tokens';
   const tokens = m.strings(tokensKey);
   const V = tokens.length;
-  if (V < 1 || V > MAX_VOCAB) throw new ModelFileError(`key "${tokensKey}"`, `has ${V} tokens, must have 1..${MAX_VOCAB}`, m.offset(tokensKey));
+  if (V < 1 || V > MAX_VOCAB)
+    throw new ModelFileError(`key "${tokensKey}"`, `has ${V} tokens, must have 1..${MAX_VOCAB}`, m.offset(tokensKey));
   const id = (name: string) => (m.has(`tokenizer.ggml.${name}`) ? m.int(`tokenizer.ggml.${name}`, 0, V - 1) : undefined);
 
   const types = tokenTypes(m, V);
@@ -96,12 +97,18 @@ function ggufMerges(m: Metadata, tokens: readonly string[]): Uint32Array {
 }
 
 /** Merges [M, 3] as ids of left, right and both, from texts. Throws ModelFileError when a text is no token. */
-export function mergeIds(pairs: readonly (readonly [string, string])[], ids: ReadonlyMap<string, number>, where: string, offset?: number): Uint32Array {
+export function mergeIds(
+  pairs: readonly (readonly [string, string])[],
+  ids: ReadonlyMap<string, number>,
+  where: string,
+  offset?: number,
+): Uint32Array {
   const out = new Uint32Array(pairs.length * 3);
   pairs.forEach(([left, right], i) => {
     [left, right, left + right].forEach((text, j) => {
       const id = ids.get(text);
-      if (id === undefined) throw new ModelFileError(where, `merge ${i} names ${JSON.stringify(text.slice(0, 40))}, which is no token`, offset);
+      if (id === undefined)
+        throw new ModelFileError(where, `merge ${i} names ${JSON.stringify(text.slice(0, 40))}, which is no token`, offset);
       out[i * 3 + j] = id;
     });
   });

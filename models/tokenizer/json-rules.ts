@@ -53,7 +53,8 @@ function preTokenizer(rules: TextRules, p: Fields): void {
     rules.split.push(p.bool('individual_digits', false) ? '\\p{N}' : '\\p{N}+');
   } else if (type === 'Split') {
     const behavior = p.string('behavior');
-    if (behavior !== 'Isolated' && !(behavior === 'Removed' && p.bool('invert', false))) throw unknown(p, `Split with behavior ${behavior}`);
+    if (behavior !== 'Isolated' && !(behavior === 'Removed' && p.bool('invert', false)))
+      throw unknown(p, `Split with behavior ${behavior}`);
     const pattern = p.object('pattern');
     const source = pattern.has('Regex') ? pattern.string('Regex') : pattern.string('String').replace(/[\\^$.*+?()[\]{}|/]/g, '\\$&');
     try {

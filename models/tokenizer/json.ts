@@ -3,7 +3,7 @@ import { Fields, isObject, type Json, type JsonObject } from '../json.ts';
 import { alphabetBytes, byteTokenValue } from './alphabet.ts';
 import { mergeIds } from './gguf.ts';
 import { preRules, TextRules } from './json-rules.ts';
-import { END_TEXTS, packTokens, TokenType, type TokenizerRules, type TokenizerSpec } from './spec.ts';
+import { END_TEXTS, packTokens, type TokenizerRules, type TokenizerSpec, TokenType } from './spec.ts';
 
 const MAX_ID = (1 << 20) - 1;
 
@@ -77,7 +77,8 @@ function maxOf(values: Iterable<number>): number {
 function readVocab(f: Fields): Map<string, number> {
   const vocab = new Map<string, number>();
   for (const [token, id] of Object.entries(f.raw)) {
-    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > MAX_ID) throw f.wrong(JSON.stringify(token), id, `an id in 0..${MAX_ID}`);
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > MAX_ID)
+      throw f.wrong(JSON.stringify(token), id, `an id in 0..${MAX_ID}`);
     vocab.set(token, id);
   }
   return vocab;
@@ -115,6 +116,7 @@ function outerTokens(top: Fields): { first?: number; last?: number } {
     if (typeof first !== 'number' || !(first >= 0 && first <= MAX_ID)) throw special.wrong(name, first, 'a token with an id');
     return first;
   };
-  if (at < 0 || at > 1 || single.length - at > 2) throw template.wrong('single', single, 'at most one special token on each side of a sequence');
+  if (at < 0 || at > 1 || single.length - at > 2)
+    throw template.wrong('single', single, 'at most one special token on each side of a sequence');
   return { ...(at === 1 && { first: id(single[0]) }), ...(single.length > at + 1 && { last: id(single[at + 1]) }) };
 }

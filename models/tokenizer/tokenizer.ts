@@ -1,8 +1,8 @@
 import { bpeEncoder, type PieceEncoder } from './bpe.ts';
+import { type TokenizerSpec, TokenType } from './spec.ts';
 import { SpecialMatcher } from './special.ts';
 import { pieces, splitRegExp } from './split.ts';
 import { spmEncoder } from './spm.ts';
-import { TokenType, type TokenizerSpec } from './spec.ts';
 import { Vocabulary } from './vocabulary.ts';
 
 export interface EncodeOptions {
@@ -55,7 +55,12 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
   const idsOfType = (...wanted: number[]) => [...types.keys()].filter((id) => wanted.includes(types[id]));
   const textOf = (id: number) => utf8.decode(vocabulary.bytes(id));
   const specialIds = idsOfType(TokenType.control, TokenType.unknown);
-  const matcher = (ids: number[]) => new SpecialMatcher(ids.map((id) => [textOf(id), id] as const), rules.lstrip, rules.rstrip);
+  const matcher = (ids: number[]) =>
+    new SpecialMatcher(
+      ids.map((id) => [textOf(id), id] as const),
+      rules.lstrip,
+      rules.rstrip,
+    );
   const userDefined = idsOfType(TokenType.userDefined);
   const always = matcher(userDefined);
   const withSpecial = matcher([...specialIds, ...userDefined]);

@@ -1,4 +1,4 @@
-import { TokenType, type TokenizerSpec } from './spec.ts';
+import { type TokenizerSpec, TokenType } from './spec.ts';
 
 /** Token bytes ⇄ ids in two flat tables: about 12 bytes a token besides the text, where a Map of strings takes over 100. */
 export class Vocabulary {

@@ -1,0 +1,34 @@
+import type { Backend } from '../../engine/backend.ts';
+import type { ModelWeights } from '../../engine/model.ts';
+import { type ConvertOptions, loadModel, type ModelFiles } from '../model.ts';
+import type { Source } from '../source.ts';
+import { ggufTokenizer } from '../tokenizer/gguf.ts';
+import { ggufConfig } from './config.ts';
+import { ggufTensors } from './model.ts';
+import { readGguf } from './reader.ts';
+
+/** Opens a GGUF model: reads its head; tensors are read when asked for. Rejects with ModelFileError. */
+export async function openGguf(source: Source): Promise<ModelFiles> {
+  const file = await readGguf(source);
+  const config = await ggufConfig(file);
+  const tokenizer = ggufTokenizer(file.metadata);
+  const base = source.name.split('/').pop() ?? source.name;
+  return {
+    name: base.replace(/\.gguf$/i, ''),
+    config,
+    tensors: ggufTensors(file, config),
+    tokenizer,
+    ...(file.metadata.has('tokenizer.chat_template') && { chatTemplate: file.metadata.string('tokenizer.chat_template') }),
+    generation: { stopIds: tokenizer.rules.stopIds },
+  };
+}
+
+/** Loads a GGUF file straight into a backend. */
+export async function loadGguf(
+  source: Source,
+  backend: Backend,
+  options: ConvertOptions = {},
+): Promise<{ model: ModelFiles; weights: ModelWeights; digest: string }> {
+  const model = await openGguf(source);
+  return { model, ...(await loadModel(model, backend, options)) };
+}

@@ -1,0 +1,108 @@
+import type { WeightFormat } from '../../engine/backend.ts';
+import { BLOCK, packWeight, ROWS, weightBytes } from '../../engine/layout.ts';
+import { ModelFileError } from '../error.ts';
+import { decoders } from '../gguf/blocks.ts';
+import type { ModelTensor, Part } from '../tensors.ts';
+import { dequantize, fromQ4_0, fromQ8_0, type Quantized, quantizeRtn } from './rtn.ts';
+
+/** A format, or `auto`: per tensor the nearest one that holds its stored type. */
+export type Format = WeightFormat | 'auto';
+
+const AUTO: Record<string, WeightFormat> = { F32: 'f32', F16: 'w8', BF16: 'w8', Q4_0: 'w4', Q4_1: 'w4', Q4_K: 'w4' };
+
+/** Format of a tensor: vectors and matrices whose K is no multiple of 32 stay f32. The last part decides for `auto`. */
+export function formatOf(t: ModelTensor, wanted: Format): WeightFormat {
+  if (t.vector || t.K % BLOCK !== 0) return 'f32';
+  if (wanted !== 'auto') return wanted;
+  return AUTO[t.parts[t.parts.length - 1].type] ?? 'w8';
+}
+
+/** What quantization cost: relative RMS error √(Σ(x − x̂)² / Σx²). */
+export class Loss {
+  error = 0;
+  power = 0;
+
+  add(x: Float32Array, approximated: Float32Array): void {
+    for (let i = 0; i < x.length; i++) {
+      const e = x[i] - approximated[i];
+      this.error += e * e;
+      this.power += x[i] * x[i];
+    }
+  }
+
+  get relative(): number {
+    return this.power === 0 ? 0 : Math.sqrt(this.error / this.power);
+  }
+}
+
+/** Quantizes rows [from, from + rows) of a tensor; `x` is f32 [rows, K]. */
+export type Quantizer = (x: Float32Array, tensor: ModelTensor, from: number, format: 'w4' | 'w8') => Quantized;
+
+const rtn: Quantizer = (x, _tensor, _from, format) => quantizeRtn(format, x);
+
+/** Bytes of a tensor of this format in a pack or on a backend: kernel layout, plain f32 for vectors. */
+export function packedBytes(t: Pick<ModelTensor, 'vector' | 'N' | 'K'>, format: WeightFormat): number {
+  return t.vector ? t.N * 4 : weightBytes(format, t.N, t.K);
+}
+
+const CHUNK = 1 << 20; // elements converted at once: 4 MiB of f32
+
+/**
+ * A tensor in kernel layout, piece by piece in order: reads a range of rows, decodes, quantizes, packs. Q4_0 → w4 and Q8_0 → w8 keep every
+ * number; anything else that is quantized adds to `loss` when given. Throws ModelFileError naming the stored tensor.
+ */
+export async function* packedPieces(
+  t: ModelTensor,
+  format: WeightFormat,
+  loss?: Loss,
+  quantizer: Quantizer = rtn,
+): AsyncGenerator<Uint8Array> {
+  const step = Math.max(ROWS, Math.floor(CHUNK / t.K / ROWS) * ROWS);
+  let row = 0;
+  for (const part of t.parts) {
+    if (part !== t.parts[t.parts.length - 1] && !t.vector && part.rows % ROWS !== 0) {
+      throw new ModelFileError(`tensor "${part.name}"`, `has ${part.rows} rows, must be a multiple of ${ROWS} to be joined with others`);
+    }
+    for (let from = 0; from < part.rows; from += step) {
+      const to = Math.min(part.rows, from + step);
+      const raw = await part.read(from, to);
+      try {
+        yield convert(t, part, raw, row + from, to - from, format, loss, quantizer);
+      } catch (e) {
+        if (e instanceof RangeError) throw new ModelFileError(`tensor "${part.name}"`, `${e.message} (rows ${from} to ${to})`);
+        throw e;
+      }
+    }
+    row += part.rows;
+  }
+}
+
+function convert(
+  t: ModelTensor,
+  part: Part,
+  raw: Uint8Array,
+  row: number,
+  rows: number,
+  format: WeightFormat,
+  loss: Loss | undefined,
+  quantizer: Quantizer,
+): Uint8Array {
+  if (format === 'w4' && part.type === 'Q4_0' && quantizer === rtn) return packWeight('w4', rows, t.K, fromQ4_0(raw));
+  if (format === 'w8' && part.type === 'Q8_0') return packWeight('w8', rows, t.K, fromQ8_0(raw));
+  const x = decodeRows(part, raw, rows);
+  if (t.vector) return new Uint8Array(x.buffer);
+  if (format === 'f32') return packWeight('f32', rows, t.K, x);
+  const quantized = quantizer(x, t, row, format);
+  loss?.add(x, dequantize(format, quantized));
+  return packWeight(format, rows, t.K, quantized);
+}
+
+/** Rows of a part as f32. Throws RangeError when a value is not finite. */
+export function decodeRows(part: Pick<Part, 'type' | 'K'>, raw: Uint8Array, rows: number): Float32Array {
+  const x = new Float32Array(rows * part.K);
+  const decode = decoders.get(part.type);
+  if (!decode) throw new RangeError(`has type ${part.type}, which cannot be read`);
+  decode(raw, x, x.length);
+  for (let i = 0; i < x.length; i++) if (!(Math.abs(x[i]) < Infinity)) throw new RangeError('has a value that is not finite');
+  return x;
+}

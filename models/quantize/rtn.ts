@@ -1,0 +1,120 @@
+import { f16ToF32, f32ToF16 } from '../../engine/math.ts';
+
+/** A matrix [N, K] as quantized values row-major and f16 bits of the scales [N, K/32]: what engine/layout.ts packs. */
+export interface Quantized {
+  q: Int8Array;
+  d: Uint16Array;
+}
+
+const BLOCK = 32;
+
+/**
+ * Round to nearest in blocks of 32. w4 (Q4_0's rule): d = the element of largest magnitude / −8, q = round(x / d) + 8 in 0..15.
+ * w8 (Q8_0's): d = largest magnitude / 127, q = round(x / d). d is rounded to f16 before it divides, so values that are
+ * already quantized by the same rule come back unchanged. Throws RangeError when a value is not finite or too large for an f16 scale.
+ */
+export function quantizeRtn(format: 'w4' | 'w8', x: Float32Array): Quantized {
+  const q = new Int8Array(x.length);
+  const d = new Uint16Array(x.length / BLOCK);
+  for (let b = 0; b < d.length; b++) {
+    const scale = f32ToF16(blockScale(format, x, b * BLOCK));
+    if ((scale & 0x7c00) === 0x7c00) throw new RangeError('has values that are not finite or too large for an f16 scale');
+    d[b] = scale;
+    quantizeBlock(format, x, b * BLOCK, f16ToF32(scale), q);
+  }
+  return { q, d };
+}
+
+function blockScale(format: 'w4' | 'w8', x: Float32Array, at: number): number {
+  let max = 0;
+  let amax = 0;
+  for (let i = at; i < at + BLOCK; i++) {
+    const a = Math.abs(x[i]);
+    if (a > amax) {
+      amax = a;
+      max = x[i];
+    } else if (a !== a) return Number.NaN;
+  }
+  return format === 'w4' ? max / -8 : amax / 127;
+}
+
+/** Nearest q for a given scale; zero when the scale is. */
+export function quantizeBlock(format: 'w4' | 'w8', x: Float32Array, at: number, d: number, q: Int8Array): void {
+  for (let i = at; i < at + BLOCK; i++) {
+    const r = d === 0 ? 0 : Math.round(x[i] / d);
+    if (format === 'w4') q[i] = (r < -8 ? -8 : r > 7 ? 7 : r) + 8;
+    else q[i] = r < -127 ? -127 : r > 127 ? 127 : r;
+  }
+}
+
+/** The values that quantized ones stand for. */
+export function dequantize(format: 'w4' | 'w8', { q, d }: Quantized, out = new Float32Array(q.length)): Float32Array {
+  const zero = format === 'w4' ? 8 : 0;
+  for (let b = 0; b < d.length; b++) {
+    const scale = f16ToF32(d[b]);
+    for (let i = b * BLOCK; i < (b + 1) * BLOCK; i++) out[i] = (q[i] - zero) * scale;
+  }
+  return out;
+}
+
+/** Q4_0 blocks of GGUF as w4: the same numbers. */
+export function fromQ4_0(src: Uint8Array): Quantized {
+  const blocks = src.length / 18;
+  const q = new Int8Array(blocks * BLOCK);
+  const d = new Uint16Array(blocks);
+  for (let b = 0; b < blocks; b++) {
+    const at = b * 18;
+    d[b] = finiteScale(src[at] | (src[at + 1] << 8));
+    for (let i = 0; i < 16; i++) {
+      q[b * BLOCK + i] = src[at + 2 + i] & 15;
+      q[b * BLOCK + 16 + i] = src[at + 2 + i] >> 4;
+    }
+  }
+  return { q, d };
+}
+
+/** w4 as Q4_0 blocks: the inverse of fromQ4_0. */
+export function toQ4_0({ q, d }: Quantized): Uint8Array {
+  const out = new Uint8Array(d.length * 18);
+  for (let b = 0; b < d.length; b++) {
+    const at = b * 18;
+    out[at] = d[b] & 255;
+    out[at + 1] = d[b] >> 8;
+    for (let i = 0; i < 16; i++) out[at + 2 + i] = q[b * BLOCK + i] | (q[b * BLOCK + 16 + i] << 4);
+  }
+  return out;
+}
+
+/** Q8_0 blocks of GGUF as w8: the same numbers. Throws RangeError at −128, which w8 excludes. */
+export function fromQ8_0(src: Uint8Array): Quantized {
+  const blocks = src.length / 34;
+  const q = new Int8Array(blocks * BLOCK);
+  const d = new Uint16Array(blocks);
+  for (let b = 0; b < blocks; b++) {
+    const at = b * 34;
+    d[b] = finiteScale(src[at] | (src[at + 1] << 8));
+    for (let i = 0; i < BLOCK; i++) {
+      const v = (src[at + 2 + i] << 24) >> 24;
+      if (v === -128) throw new RangeError('has the quantized value -128, which w8 excludes; requantize the file or choose another format');
+      q[b * BLOCK + i] = v;
+    }
+  }
+  return { q, d };
+}
+
+/** w8 as Q8_0 blocks: the inverse of fromQ8_0. */
+export function toQ8_0({ q, d }: Quantized): Uint8Array {
+  const out = new Uint8Array(d.length * 34);
+  for (let b = 0; b < d.length; b++) {
+    const at = b * 34;
+    out[at] = d[b] & 255;
+    out[at + 1] = d[b] >> 8;
+    for (let i = 0; i < BLOCK; i++) out[at + 2 + i] = q[b * BLOCK + i];
+  }
+  return out;
+}
+
+function finiteScale(bits: number): number {
+  if ((bits & 0x7c00) === 0x7c00) throw new RangeError('has a block whose scale is not finite');
+  return bits;
+}
