@@ -1,0 +1,66 @@
+/** Cycles each unit needs for an instruction, from the device's figures alone. */
+import type { DeviceSpec, TensorType } from '../device/spec.ts';
+import { type Attend, type Instr, isQuant, type Mm, type MmFormat } from '../program/isa.ts';
+
+/** The tensor type that multiplies this format: integers run in BF16 where the device has none (8 bits of significand hold them). */
+export function tensorType(d: DeviceSpec, f: MmFormat): TensorType | undefined {
+  if (f === 'f32') return undefined;
+  if (f === 'bf16') return 'bf16';
+  const macs = d.tile.tensor.macsPerCycle;
+  if (f === 'fp8' || f === 'fp4') return macs[f] ? f : 'bf16';
+  return macs.int8 ? 'int8' : macs.int9 ? 'int9' : 'bf16';
+}
+
+/** MACs a cycle of one tile for this format; f32 runs on the vector unit, a multiply and an add. */
+export function macsPerCycle(d: DeviceSpec, f: MmFormat): number {
+  const type = tensorType(d, f);
+  return type ? (d.tile.tensor.macsPerCycle[type] as number) : d.tile.vector.lanes32 / 2;
+}
+
+/** Cycles of the tensor unit for [M, K] · [N, K]ᵀ: whole passes of its shape, then the fill. */
+export function tensorCycles(d: DeviceSpec, f: MmFormat, M: number, N: number, K: number): number {
+  if (f === 'f32') return 0;
+  const { m, n } = d.tile.tensor.shape;
+  const depth = macsPerCycle(d, f) / (m * n);
+  return Math.ceil(M / m) * Math.ceil(N / n) * Math.ceil(K / depth) + d.tile.tensor.fillCycles;
+}
+
+export const vectorCycles = (d: DeviceSpec, elems: number, ops: number): number =>
+  Math.ceil(elems / d.tile.vector.lanes32) * ops + d.tile.vector.startCycles;
+
+/**
+ * What the vector unit does while the tensor unit multiplies: for blocks of 32 with scales of their own, a multiply of
+ * the scales, one with the sum and an add an output and block, unless the accumulators take a scale; and unpacking
+ * weights to BF16 where there are no integers. f32 is done here alone.
+ */
+export function drainCycles(d: DeviceSpec, f: MmFormat, M: number, N: number, K: number): number {
+  if (f === 'f32') return vectorCycles(d, M * N, 2 * K);
+  if (!isQuant(f)) return 0;
+  const type = tensorType(d, f);
+  const unpack = type === 'bf16' ? (f === 'w4' ? 2 : 1) : f === 'w4' ? 1 : 0;
+  const unpacked = Math.ceil((N * K) / d.tile.vector.lanes16) * unpack;
+  if (d.tile.tensor.groupScale === 'fp32') return unpacked;
+  return unpacked + vectorCycles(d, M * N * (K / 32), 3);
+}
+
+/** Tensor and vector cycles of an instruction of the tensor queue; it lasts as long as the longer. */
+export function tensorQueueCycles(d: DeviceSpec, i: Mm | Attend): [tensor: number, vector: number] {
+  if (i.kind === 'mm') return [tensorCycles(d, i.format, i.M, i.N, i.K), drainCycles(d, i.format, i.M, i.N, i.K)];
+  const format = i.p.f32 ? 'f32' : 'int8';
+  const tensor = i.timed.macs.reduce((sum, [M, N, K]) => sum + tensorCycles(d, format, M, N, K), 0);
+  return [tensor, vectorCycles(d, i.timed.elems, i.timed.ops)];
+}
+
+/** HBM bytes of runs of `len`: whole bursts. */
+export function burstBytes(d: DeviceSpec, runs: number, len: number): number {
+  const b = d.hbm.burstBytes;
+  return runs * Math.ceil(len / b) * b;
+}
+
+/** Bytes a cycle that HBM gives a chip, at peak. */
+export const hbmBytesPerCycle = (d: DeviceSpec): number => d.hbm.GBps / d.clockGHz;
+
+export const hbmLatencyCycles = (d: DeviceSpec): number => Math.round(d.hbm.latencyNs * d.clockGHz);
+
+export const nameOf = (i: Instr): string =>
+  i.kind === 'mm' ? `mm ${i.format} ${i.M}x${i.N}x${i.K}` : i.kind === 'vec' ? i.fn : i.kind === 'dma' ? `${i.queue} ${i.hbm.buf}` : 'attend';

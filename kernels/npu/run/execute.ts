@@ -1,0 +1,63 @@
+import { type Dma, type Program } from '../program/isa.ts';
+import { vectorFunctions } from '../vector/index.ts';
+import { attend } from '../vector/attention.ts';
+import { multiply } from './multiply.ts';
+import { type Bindings, Sram } from './memory.ts';
+import { HazardError, type Ran, type Timeline } from './schedule.ts';
+
+/** Effects of a timeline in the order of their time: a load lands when it is done, everything else reads when it starts. */
+export function effects(timeline: Timeline): readonly Ran[] {
+  const at = (r: Ran): number => (r.instr.kind === 'dma' && r.instr.queue === 'load' ? r.end : r.start);
+  return timeline.order
+    .map((ran, i) => ({ ran, i, at: at(ran) }))
+    .sort((a, b) => a.at - b.at || a.i - b.i)
+    .map((e) => e.ran);
+}
+
+/** Tiles of a chip; SRAM is made as large as programs need it, never larger than the device's. */
+export class Tiles {
+  private readonly sram: Sram[] = [];
+
+  get(tile: number, bytes: number): Sram {
+    let s = this.sram[tile];
+    if (!s || s.u8.length < bytes) this.sram[tile] = s = new Sram(bytes);
+    return s;
+  }
+}
+
+/** Runs a program's effects on real bytes: the tiles' SRAM and the HBM its arguments are bound to. */
+export function execute(program: Program, order: readonly Ran[], tiles: Tiles, bindings: Bindings): void {
+  const sram = program.tiles.map((list, t) => (list.length > 0 ? tiles.get(t, program.sramBytes) : undefined));
+  for (const { tile, instr } of order) {
+    const own = sram[tile] as Sram;
+    if (instr.kind === 'dma') {
+      for (const t of instr.tiles) transfer(program, instr, (sram[t] ??= tiles.get(t, program.sramBytes)), bindings);
+    } else if (instr.kind === 'mm') multiply(own, instr);
+    else if (instr.kind === 'attend') attend(own, instr.p);
+    else {
+      const fn = vectorFunctions[instr.fn];
+      if (!fn) throw new Error(`${program.name}: the vector unit has no function ${instr.fn}`);
+      fn(own, instr.p);
+    }
+  }
+}
+
+function transfer(program: Program, i: Dma, sram: Sram, bindings: Bindings): void {
+  const b = bindings[i.hbm.buf];
+  if (!b) throw new Error(`${program.name}: argument ${i.hbm.buf} is not bound`);
+  const { starts, rows, pitch, len } = i.hbm;
+  let at = i.at;
+  for (const start of starts) {
+    for (let r = 0; r < rows; r++, at += i.pitch) {
+      const from = b.base + start + r * pitch;
+      if (from < 0 || from + len > b.bytes.length) {
+        throw new HazardError(`${program.name}: DMA of ${i.hbm.buf} at ${from}, ${len} bytes, is outside its ${b.bytes.length} bytes`);
+      }
+      if (at < 0 || at + len > program.sramBytes) {
+        throw new HazardError(`${program.name}: DMA of ${i.hbm.buf} at SRAM ${at}, ${len} bytes, is outside the ${program.sramBytes} bytes allocated`);
+      }
+      if (i.queue === 'load') sram.u8.set(b.bytes.subarray(from, from + len), at);
+      else b.bytes.set(sram.u8.subarray(at, at + len), from);
+    }
+  }
+}

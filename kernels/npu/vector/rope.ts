@@ -1,0 +1,56 @@
+import { kOffsetI8, PAGE, vOffsetI8 } from '../../../engine/layout.ts';
+import { f, quantize } from '../../reference/numeric.ts';
+import { rmsNorm } from '../../reference/norm.ts';
+import type { Sram } from '../run/memory.ts';
+import type { Params } from './rows.ts';
+
+/**
+ * Tokens of one page: qkv[n, (H + 2G)·d] → q[n, H·d], and keys and values into the page's layer [G heads].
+ * slots u32[n], angles f32[n, d]; gq and gk are −1 without a norm.
+ */
+export function rope(s: Sram, p: Params): void {
+  const { d, heads: H, kvHeads: G } = p;
+  const x = new Float32Array(d);
+  const y = new Float32Array(d);
+  const words = H * d + 2 * G * d;
+  for (let t = 0; t < p.n; t++) {
+    const j = s.u32[(p.slots >> 2) + t] % PAGE;
+    const angles = (p.angles >> 2) + t * d;
+    const row = (p.qkv >> 2) + t * words;
+    const turn = (h: number, gain: number): Float32Array => {
+      const from = s.f32.subarray(row + h * d, row + h * d + d);
+      if (gain >= 0) rmsNorm(x, from, s.f32.subarray(gain >> 2, (gain >> 2) + d), p.eps);
+      else x.set(from);
+      for (let i = 0; i < d / 2; i++) {
+        const c = s.f32[angles + i];
+        const n = s.f32[angles + d / 2 + i];
+        y[i] = f(f(x[i] * c) - f(x[i + d / 2] * n));
+        y[i + d / 2] = f(f(x[i + d / 2] * c) + f(x[i] * n));
+      }
+      return y;
+    };
+    for (let h = 0; h < H; h++) s.f32.set(turn(h, p.gq), (p.q >> 2) + (t * H + h) * d);
+    for (let g = 0; g < G; g++) {
+      const page = p.page + g * p.headBytes;
+      const value = s.f32.subarray(row + (H + G + g) * d, row + (H + G + g + 1) * d);
+      if (p.f32) storeF32(s, page, j, turn(H + g, p.gk), value);
+      else storeI8(s, page, j, turn(H + g, p.gk), value);
+    }
+  }
+}
+
+function storeF32(s: Sram, page: number, j: number, key: Float32Array, value: Float32Array): void {
+  const d = key.length;
+  for (let k = 0; k < d; k++) s.f32[(page >> 2) + k * PAGE + j] = key[k];
+  s.f32.set(value, (page >> 2) + d * PAGE + j * d);
+}
+
+function storeI8(s: Sram, page: number, j: number, key: Float32Array, value: Float32Array): void {
+  const d = key.length;
+  const q = new Int8Array(d);
+  const scales = (page + 2 * PAGE * d) >> 2;
+  s.f32[scales + j] = quantize(q, key, 127);
+  for (let k = 0; k < d; k++) s.i8[page + kOffsetI8(j, k)] = q[k];
+  s.f32[scales + PAGE + j] = quantize(q, value, 127);
+  for (let k = 0; k < d; k++) s.i8[page + PAGE * d + vOffsetI8(j, k, d)] = q[k];
+}
