@@ -1,0 +1,46 @@
+/** The functions of wasm/src/index.ts. Numbers are byte offsets, counts or 0/1 flags; rows and tokens come as [from, to). */
+type Fn = (...args: number[]) => void;
+
+export interface Kernels {
+  embedF32: Fn;
+  embedW4: Fn;
+  embedW8: Fn;
+  norm: Fn;
+  matmulF32: Fn;
+  matmulW4: Fn;
+  matmulW4One: Fn;
+  matmulW8: Fn;
+  widen: Fn;
+  ropeStore: Fn;
+  attentionF32: Fn;
+  attentionI8: Fn;
+  swiglu: Fn;
+  editLogits: (...args: number[]) => number;
+  maskLogits: Fn;
+  topk: Fn;
+}
+
+/** A module whose one function uses i16x8.relaxed_dot_i8x16_i7x16_s. */
+const RELAXED_PROBE = Uint8Array.of(
+  ...[0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00], // magic, version
+  ...[0x01, 0x05, 0x01, 0x60, 0x00, 0x01, 0x7b], // type: () → v128
+  ...[0x03, 0x02, 0x01, 0x00], // one function of it
+  ...[0x0a, 0x0f, 0x01, 0x0d, 0x00], // code: 13 bytes, no locals
+  ...[0x41, 0x00, 0xfd, 0x0f, 0x41, 0x00, 0xfd, 0x0f, 0xfd, 0x92, 0x02, 0x0b], // i8x16.splat 0, again, the dot, end
+);
+
+/** Whether this engine knows relaxed SIMD. Validation only: works where generating code from bytes is forbidden. */
+export function detectRelaxed(): boolean {
+  return WebAssembly.validate(RELAXED_PROBE);
+}
+
+export interface WasmModules {
+  relaxed?: WebAssembly.Module;
+  simd: WebAssembly.Module;
+}
+
+export function instantiate(modules: WasmModules, memory: WebAssembly.Memory): { kernels: Kernels; variant: 'relaxed' | 'simd' } {
+  const relaxed = modules.relaxed && detectRelaxed() ? modules.relaxed : undefined;
+  const instance = new WebAssembly.Instance(relaxed ?? modules.simd, { env: { memory } });
+  return { kernels: instance.exports as unknown as Kernels, variant: relaxed ? 'relaxed' : 'simd' };
+}

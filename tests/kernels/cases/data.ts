@@ -1,0 +1,46 @@
+/** Seeded data: the same numbers on every machine. */
+import { f32ToF16 } from '../../../engine/math.ts';
+
+/** mulberry32: uniform in [0, 1). */
+export function random(seed: number): () => number {
+  let s = seed >>> 0;
+  return () => {
+    s = (s + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(s ^ (s >>> 15), 1 | s);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Roughly normal values (sum of four uniforms), standard deviation `scale`. */
+export function normals(n: number, seed: number, scale = 1): Float32Array {
+  const next = random(seed);
+  return Float32Array.from({ length: n }, () => (next() + next() + next() + next() - 2) * Math.sqrt(3) * scale);
+}
+
+/** As activations are in practice: normal, every 97th value 30 times as large, one block of zeros, one of tiny values. */
+export function activations(n: number, seed: number): Float32Array {
+  const x = normals(n, seed);
+  for (let i = 5; i < n; i += 97) x[i] *= 30;
+  if (n >= 192) {
+    x.fill(0, 64, 96);
+    for (let i = 128; i < 160; i++) x[i] *= 1e-36;
+  }
+  return x;
+}
+
+/** w4 parts: q uniform in 0..15; scales around 0.02, some negative, some subnormal. */
+export function w4(N: number, K: number, seed: number): { q: Uint8Array; d: Uint16Array } {
+  const next = random(seed);
+  return { q: Uint8Array.from({ length: N * K }, () => Math.floor(next() * 16)), d: scales((N * K) / 32, next, 0.02) };
+}
+
+/** w8 parts: q uniform in −127..127. */
+export function w8(N: number, K: number, seed: number): { q: Int8Array; d: Uint16Array } {
+  const next = random(seed);
+  return { q: Int8Array.from({ length: N * K }, () => Math.floor(next() * 255) - 127), d: scales((N * K) / 32, next, 0.002) };
+}
+
+function scales(n: number, next: () => number, size: number): Uint16Array {
+  return Uint16Array.from({ length: n }, (_, i) => f32ToF16((next() + 0.5) * size * (i % 7 === 3 ? -1 : 1) * (i % 31 === 11 ? 1e-4 : 1)));
+}

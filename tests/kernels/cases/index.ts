@@ -1,0 +1,25 @@
+/** Every case of every op. They import neither node nor a test runner, so that a browser can run them too. */
+import { attentionCases } from './attention.ts';
+import type { Case } from './case.ts';
+import { copyPagesCases } from './copy-pages.ts';
+import { embedCases } from './embed.ts';
+import { editLogitsCases, topkCases } from './logits.ts';
+import { matmulCases } from './matmul.ts';
+import { normCases } from './norm.ts';
+import { ropeStoreCases } from './rope-store.ts';
+import { swigluCases } from './swiglu.ts';
+
+export type { Case, Output, Prepared } from './case.ts';
+export { type Comparison, compareCase } from './compare.ts';
+
+export const cases: Case[] = [
+  ...embedCases,
+  ...normCases,
+  ...matmulCases,
+  ...ropeStoreCases,
+  ...attentionCases,
+  ...swigluCases,
+  ...editLogitsCases,
+  ...topkCases,
+  ...copyPagesCases,
+];

@@ -1,0 +1,58 @@
+/** Pages for cases: random content in the page layout, and how to read pages as numbers. */
+import type { Backend, KvPool, KvShape } from '../../../engine/backend.ts';
+import { kOffsetI8, kvHeadBytes, PAGE, pageBytes, vOffsetI8 } from '../../../engine/layout.ts';
+import type { Output } from './case.ts';
+import { normals, random } from './data.ts';
+
+export interface KvCase {
+  format: KvShape['format'];
+  H: number;
+  G: number;
+  d: number;
+  layers?: number;
+}
+
+export const shapeOf = ({ format, G, d, layers = 2 }: KvCase): KvShape => ({ format, layers, kvHeads: G, headDim: d });
+
+/** Fills every page: i8 with uniform integers and scales around 0.02, f32 with normal values. */
+export function fillPages(b: Backend, kv: KvPool, seed: number): void {
+  const head = kvHeadBytes(kv.shape);
+  const d = kv.shape.headDim;
+  const heads = kv.shape.layers * kv.shape.kvHeads;
+  for (let page = 0; page < kv.pages; page++) {
+    const bytes = new Uint8Array(kv.pageBytes);
+    if (kv.shape.format === 'f32') {
+      bytes.set(new Uint8Array(normals(kv.pageBytes / 4, seed + page).buffer));
+    } else {
+      const next = random(seed + page);
+      const scales = new Float32Array(2 * PAGE);
+      for (let h = 0; h < heads; h++) {
+        for (let i = 0; i < 2 * d * PAGE; i++) bytes[h * head + i] = Math.floor(next() * 255) - 127;
+        for (let i = 0; i < 2 * PAGE; i++) scales[i] = (next() + 0.2) * 0.02;
+        bytes.set(new Uint8Array(scales.buffer), h * head + 2 * d * PAGE);
+      }
+    }
+    b.write(kv.data, bytes, page * kv.pageBytes);
+  }
+}
+
+/** Values of pages as numbers, in the order of the bytes. */
+export function decodePages(shape: KvShape, bytes: Uint8Array): Float32Array {
+  if (shape.format === 'f32') return new Float32Array(bytes.slice().buffer);
+  const head = kvHeadBytes(shape);
+  const d = shape.headDim;
+  const out: number[] = [];
+  for (let at = 0; at < bytes.length; at += head) {
+    const q = new Int8Array(bytes.buffer, bytes.byteOffset + at, 2 * d * PAGE);
+    const scales = new Float32Array(bytes.slice(at + 2 * d * PAGE, at + head).buffer);
+    for (let j = 0; j < PAGE; j++) {
+      for (let k = 0; k < d; k++) out.push(q[kOffsetI8(j, k)] * scales[j], q[d * PAGE + vOffsetI8(j, k, d)] * scales[PAGE + j]);
+    }
+  }
+  return Float32Array.from(out);
+}
+
+export async function readPages(b: Backend, kv: KvPool): Promise<Output> {
+  const bytes = await b.read(kv.data, 0, kv.pages * pageBytes(kv.shape));
+  return { name: 'pages', bytes, values: decodePages(kv.shape, bytes) };
+}

@@ -1,0 +1,53 @@
+import type { WeightFormat } from '../../../engine/backend.ts';
+import { weightBytes } from '../../../engine/layout.ts';
+import { type Case, f32Act, quantizedAct, randomWeight, readF32, upload } from './case.ts';
+import { activations, normals } from './data.ts';
+
+export interface MatmulShape {
+  format: WeightFormat;
+  N: number;
+  K: number;
+  T: number;
+  bias?: boolean;
+  accumulate?: boolean;
+}
+
+/** y[T, N] from random activations and weights, timed alone: the activations are prepared before. */
+export function matmulCase({ format, N, K, T, bias, accumulate }: MatmulShape): Case {
+  const seed = N * 7 + K * 3 + T;
+  return {
+    op: 'matmul',
+    name: `${format} N=${N} K=${K} T=${T}${bias ? ' bias' : ''}${accumulate ? ' accumulate' : ''}`,
+    // i8 activations are made by norm: a step of the quantizer in some of them
+    tolerance: format === 'f32' ? 1e-5 : 3e-3,
+    memoryBytes: (1 << 20) + weightBytes(format, N, K) + T * (N * 8 + K * 12),
+    macs: T * N * K,
+    bytes: weightBytes(format, N, K),
+    prepare(b) {
+      const x = activations(T * K, seed);
+      const act = format === 'f32' ? f32Act(b, x, T, K) : quantizedAct(b, x, T, K);
+      const w = randomWeight(b, format, N, K, seed + 1);
+      const opts = { bias: bias ? upload(b, normals(N, seed + 2), 'bias') : undefined, accumulate };
+      const y = b.alloc(T * N * 4, 'y');
+      b.write(y, new Uint8Array(normals(T * N, seed + 3).buffer));
+      return { run: () => b.matmul(y, act, w, T, opts), read: async () => [await readF32(b, 'y', y, 0, T * N)] };
+    },
+  };
+}
+
+const Ts = [1, 2, 3, 4, 5, 8, 33];
+const Ks = [32, 192, 576, 896];
+const shapes: MatmulShape[] = [];
+for (const format of ['w4', 'w8'] as const) {
+  for (const T of Ts) for (const K of Ks) shapes.push({ format, N: K === 32 ? 7 : 24, K, T });
+  shapes.push({ format, N: 9, K: 4864, T: 1 }, { format, N: 6, K: 4864, T: 3 }, { format, N: 4, K: 4864, T: 17 });
+  for (const T of [1, 3, 20]) {
+    shapes.push({ format, N: 13, K: 64, T, bias: true }, { format, N: 10, K: 64, T, accumulate: true });
+    shapes.push({ format, N: 15, K: 96, T, bias: true, accumulate: true }, { format, N: 1, K: 32, T });
+  }
+}
+for (const T of Ts) shapes.push({ format: 'f32', N: 21, K: 172, T }, { format: 'f32', N: 64, K: 64, T });
+for (const T of [1, 6])
+  shapes.push({ format: 'f32', N: 19, K: 8, T, bias: true }, { format: 'f32', N: 3, K: 33, T, bias: true, accumulate: true });
+
+export const matmulCases: Case[] = shapes.map(matmulCase);

@@ -1,0 +1,42 @@
+import { actReader, type Case, upload } from './case.ts';
+import { activations, normals } from './data.ts';
+
+const shapes = [
+  ['f32', 64, 3, false],
+  ['f32', 172, 2, true],
+  ['f32', 576, 5, false],
+  ['i8', 32, 1, false],
+  ['i8', 192, 3, true],
+  ['i8', 576, 8, false],
+  ['i8', 896, 2, true],
+  ['i8', 576, 1, false],
+] as const;
+
+export const normCases: Case[] = shapes.map(([format, D, n, gather], i) => ({
+  op: 'norm',
+  name: `${format} D=${D} n=${n}${gather ? ' gathered' : ''}`,
+  // i8: one step of the quantizer where a value lies between two
+  tolerance: format === 'f32' ? 1e-5 : 1.2 / 127,
+  memoryBytes: 8 << 20,
+  prepare(b) {
+    const total = n + 5;
+    const out = b.act(format, n, D, 'out');
+    const x = upload(b, activations(total * D, 200 + i), 'x');
+    const g = upload(b, normals(D, 210 + i), 'gain');
+    const rows = gather
+      ? upload(
+          b,
+          Uint32Array.from({ length: n }, (_, j) => (j * 3 + 4) % total),
+          'rows',
+        )
+      : undefined;
+    const reader = actReader(b, out, n);
+    return {
+      run() {
+        b.norm(out, x, g, 1e-5, n, D, rows);
+        reader.run();
+      },
+      read: reader.read,
+    };
+  },
+}));

@@ -1,0 +1,12 @@
+// What kernels/wasm calls. Pointers are byte offsets into the imported memory; every function works on a range of
+// rows or tokens, so that the caller decides how long a call lasts.
+export { attentionF32 } from './attention-f32';
+export { attentionI8 } from './attention-i8';
+export { embedF32, embedW4, embedW8 } from './embed';
+export { editLogits, maskLogits, topk } from './logits';
+export { matmulF32 } from './matmul-f32';
+export { matmulW4, matmulW4One } from './matmul-w4';
+export { matmulW8, widen } from './matmul-w8';
+export { norm } from './norm';
+export { ropeStore } from './rope-store';
+export { swiglu } from './swiglu';

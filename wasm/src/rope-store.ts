@@ -1,0 +1,108 @@
+// QK-norm (optional), rotation, and keys and values into their pages.
+import { rmsNorm } from './norm';
+import { clamp4, inverseScale, maxLane, rne4 } from './numeric';
+
+/** y = x rotated, halves paired. d is a multiple of 8; y may not be x. */
+@inline
+function rotate(y: usize, x: usize, table: usize, d: i32): void {
+  const half = <usize>d << 1; // bytes of d / 2 floats
+  for (const end = x + half; x < end; x += 16, y += 16, table += 16) {
+    const a = v128.load(x);
+    const b = v128.load(x + half);
+    const c = v128.load(table);
+    const s = v128.load(table + half);
+    v128.store(y, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
+    v128.store(y + half, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
+  }
+}
+
+/** Largest magnitude of d values (a multiple of 4). */
+export function largest(x: usize, d: i32): f32 {
+  let m = f32x4.splat(0);
+  for (const end = x + (<usize>d << 2); x < end; x += 16) m = f32x4.pmax(m, f32x4.abs(v128.load(x)));
+  return maxLane(m);
+}
+
+/** Quantizes d values; element k goes to out + (k div 2) · pair + (k mod 2) · 1. Returns the scale. */
+function storeKey(out: usize, x: usize, d: i32): f32 {
+  const amax = largest(x, d);
+  const inverse = f32x4.splat(inverseScale(127, amax));
+  for (const end = x + (<usize>d << 2); x < end; x += 16, out += 64) {
+    const q = rne4(clamp4(f32x4.mul(v128.load(x), inverse), 127));
+    const bytes = i32x4.extract_lane(i8x16.shuffle(q, q, 0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 0);
+    store<u16>(out, <u16>bytes, 0);
+    store<u16>(out, <u16>(bytes >>> 16), 32);
+  }
+  return amax / 127;
+}
+
+/** Quantizes d values; element k goes to out + 2k. Returns the scale. */
+function storeValue(out: usize, x: usize, d: i32): f32 {
+  const amax = largest(x, d);
+  const inverse = f32x4.splat(inverseScale(127, amax));
+  for (const end = x + (<usize>d << 2); x < end; x += 16, out += 8) {
+    const q = rne4(clamp4(f32x4.mul(v128.load(x), inverse), 127));
+    store<i8>(out, <i8>i32x4.extract_lane(q, 0), 0);
+    store<i8>(out, <i8>i32x4.extract_lane(q, 1), 2);
+    store<i8>(out, <i8>i32x4.extract_lane(q, 2), 4);
+    store<i8>(out, <i8>i32x4.extract_lane(q, 3), 6);
+  }
+  return amax / 127;
+}
+
+/** K f32 [d][16], V f32 [16][d] */
+function storeF32(head: usize, j: usize, key: usize, value: usize, d: i32): void {
+  let k = head + (j << 2);
+  for (const end = key + (<usize>d << 2); key < end; key += 4, k += 64) f32.store(k, f32.load(key));
+  memory.copy(head + (<usize>d << 6) + j * (<usize>d << 2), value, <usize>d << 2);
+}
+
+/** Tokens [from, to). layerPool: the pool at `layer` of page 0. scratch: 8·d bytes. */
+export function ropeStore(
+  q: usize,
+  layerPool: usize,
+  pageBytes: usize,
+  headBytes: usize,
+  quantized: bool,
+  qkv: usize,
+  table: usize,
+  pos: usize,
+  slot: usize,
+  from: i32,
+  to: i32,
+  H: i32,
+  G: i32,
+  d: i32,
+  qGain: usize,
+  kGain: usize,
+  eps: f32,
+  scratch: usize,
+): void {
+  const row = <usize>d << 2;
+  const rotated = scratch + row;
+  for (let t = from; t < to; t++) {
+    const angles = table + <usize>load<u32>(pos + (<usize>t << 2)) * row;
+    const at = load<u32>(slot + (<usize>t << 2));
+    const j = <usize>(at & 15);
+    let x = qkv + <usize>t * <usize>(H + 2 * G) * row;
+    let out = q + <usize>t * <usize>H * row;
+    for (let h = 0; h < H; h++, x += row, out += row) {
+      if (qGain) rmsNorm(scratch, x, qGain, d, eps);
+      rotate(out, qGain ? scratch : x, angles, d);
+    }
+    let head = layerPool + <usize>(at >>> 4) * pageBytes;
+    for (let g = 0; g < G; g++, x += row, head += headBytes) {
+      if (kGain) rmsNorm(scratch, x, kGain, d, eps);
+      rotate(rotated, kGain ? scratch : x, angles, d);
+      const value = x + <usize>G * row;
+      if (quantized) {
+        const values = head + (<usize>d << 4);
+        const scales = head + (<usize>d << 5) + (j << 2);
+        f32.store(scales, storeKey(head + (j << 1), rotated, d), 0);
+        f32.store(scales, storeValue(values + (j >> 1) * (<usize>d << 1) + (j & 1), value, d), 64);
+      } else {
+        storeF32(head, j, rotated, value, d);
+      }
+    }
+  }
+}
