@@ -6,7 +6,7 @@ import type { StateStore } from './store.ts';
 
 /** What the page can do with the conversation. */
 export interface Chat {
-  ask(text: string): void;
+  ask(text: string, tools?: string): void;
   edit(id: number, text: string): void;
   again(id: number): void;
   results(results: { callId: string; name: string; text: string }[]): void;
@@ -42,7 +42,7 @@ export function createChat(store: StateStore, transport: Transport): Chat {
     };
     try {
       const state = store.get();
-      const request = requestOf(state.turns.slice(0, -1), state.settings, modelOf(state));
+      const request = requestOf({ turns: state.turns.slice(0, -1), tools: state.tools }, state.settings, modelOf(state));
       for await (const delta of transport.chat(request, abort.signal)) {
         if (abort.signal.aborted) break;
         waiting.push({ delta, at: performance.now() - started });
@@ -76,7 +76,7 @@ export function createChat(store: StateStore, transport: Transport): Chat {
   }
 
   return {
-    ask: (text) => start({ type: 'ask', text }),
+    ask: (text, tools) => start({ type: 'ask', text, tools }),
     edit: (id, text) => start({ type: 'edit', id, text }),
     again: (id) => start({ type: 'again', id }),
     results: (results) => start({ type: 'results', results }),

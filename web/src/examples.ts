@@ -1,12 +1,40 @@
-/** First prompts, one for each thing the small shipped model does well. */
-export const EXAMPLES: { skill: string; prompt: string }[] = [
+/** A first prompt; `shown` is its short form, `tools` what the model may call (JSON, as in the API). */
+export interface Example {
+  skill: string;
+  prompt: string;
+  shown?: string;
+  tools?: string;
+}
+
+const PASSAGE =
+  'Nora Blake works as a teacher in Bergen. It was a cold day. Her friend Tom found 14 shells on the beach. The boat of Tom is red. The wind blew through the trees, and the road was empty. Nora has a small dog named Pip.';
+
+const SCHEMA =
+  '{"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}, "city": {"type": "string"}}, "required": ["name", "age", "city"]}';
+
+const WEATHER = `[{
+  "type": "function",
+  "function": {
+    "name": "get_weather",
+    "description": "Get the weather in a city.",
+    "parameters": {
+      "type": "object",
+      "properties": {"city": {"type": "string"}},
+      "required": ["city"]
+    }
+  }
+}]`;
+
+/** One for each thing the small shipped model does well. */
+export const EXAMPLES: Example[] = [
+  { skill: 'Read', shown: 'How many shells did Tom find? From a short passage.', prompt: `${PASSAGE}\n\nHow many shells did Tom find?` },
   {
-    skill: 'Read',
-    prompt:
-      'Read the text and answer the question.\n\nThe lighthouse at Skerry Point was built in 1871 by Ada Moran. Its lamp could be seen for nineteen miles. In 1940 the keeper, Tom Reyes, painted the tower red.\n\nWho built the lighthouse?',
+    skill: 'Extract',
+    shown: 'Turn a sentence about Nora into JSON, by a schema.',
+    prompt: `Turn this text into JSON.\nSchema: ${SCHEMA}\nText: This is Nora Blake. The age is 34. Lives in Bergen.`,
   },
-  { skill: 'Extract', prompt: 'Write the name, age and city as JSON: Nora Blake is 34 years old and lives in Bergen.' },
-  { skill: 'Reckon', prompt: 'A boat has 24 seats. 17 people get on. How many seats are free?' },
+  { skill: 'Call', shown: 'What is the weather in Bergen? With a tool to ask.', prompt: 'What is the weather in Bergen?', tools: WEATHER },
+  { skill: 'Reckon', prompt: 'Mia has 46 shells. Tom gives Mia 27 more. How many shells does Mia have now?' },
   { skill: 'Sort', prompt: 'Sort these words from A to Z: tide, gull, pebble, anchor, shore' },
-  { skill: 'Tell', prompt: 'Write a short story with the words bird, stone and rain.' },
+  { skill: 'Tell', prompt: 'Write a short story with the words bird, stone and boat.' },
 ];

@@ -14,7 +14,7 @@ const SAVE_EVERY = 500; // ms, while an answer grows
 
 const storage = createStorage(localStorage, sessionStorage);
 const store = createStore({ ...EMPTY, settings: storage.settings() });
-store.dispatch({ type: 'load', turns: storage.turns() });
+store.dispatch({ type: 'load', chat: storage.chat() });
 
 const transport = httpTransport('', storage.key);
 const chat = createChat(store, transport);
@@ -39,7 +39,7 @@ function save(): void {
   clearTimeout(timer);
   timer = undefined;
   const state = store.get();
-  if (state.turns !== saved.turns) storage.saveTurns(state.turns);
+  if (state.turns !== saved.turns || state.tools !== saved.tools) storage.saveChat(state);
   if (state.settings !== saved.settings) storage.saveSettings(state.settings);
   saved = state;
 }
@@ -53,7 +53,7 @@ addEventListener('pagehide', save);
 // Another tab went on with the conversation: take it over, unless this one is in the middle of an answer.
 addEventListener('storage', (event) => {
   if (!storage.isChat(event.key) || running(store.get())) return;
-  store.dispatch({ type: 'load', turns: storage.turns() });
+  store.dispatch({ type: 'load', chat: storage.chat() });
   saved = store.get();
 });
 

@@ -33,7 +33,7 @@ export function problemOf(status: number, body: string, retryAfter: string | nul
     return make('new', 'The conversation no longer fits the model’s context.', 'Start a new chat, or shorten an earlier message.');
   if (status === 404) return make('settings', 'The server does not have this model.', 'Choose another one in the settings.');
   if (status === 413) return make('new', 'That message is too large for this server.', 'Send a shorter one.');
-  if (status === 429) {
+  if (status === 429 || code === 'rate_limit_exceeded') {
     const after = seconds(retryAfter);
     return make('retry', 'The server is busy.', after ? `It asks to wait ${after} s.` : 'Wait a moment, then try again.', after);
   }
@@ -43,6 +43,9 @@ export function problemOf(status: number, body: string, retryAfter: string | nul
       param ? `The server refused “${param}”.` : 'The server refused the request.',
       'Change it in the settings, or edit the message.',
     );
+  if (code === 'server_overloaded') {
+    return make('retry', 'The server is overloaded.', 'Wait a moment, then try again.', seconds(retryAfter));
+  }
   if (status === 503) {
     return make('retry', 'The model is not ready yet.', 'It may still be loading. Try again in a few seconds.', seconds(retryAfter));
   }

@@ -1,10 +1,10 @@
 import type { ChatRequest, WireMessage } from './api.ts';
 import { Problem } from './problem.ts';
 import { readTools, type Settings } from './settings.ts';
-import type { Turn } from './state.ts';
+import type { Conversation } from './state.ts';
 
 /** The conversation so far as a request. Answers that said nothing are left out; an unset setting is too. */
-export function requestOf(turns: readonly Turn[], settings: Settings, model: string | undefined): ChatRequest {
+export function requestOf({ turns, tools: text }: Conversation, settings: Settings, model: string | undefined): ChatRequest {
   const messages: WireMessage[] = [];
   if (settings.system.trim()) messages.push({ role: 'system', content: settings.system });
   for (const turn of turns) {
@@ -25,14 +25,14 @@ export function requestOf(turns: readonly Turn[], settings: Settings, model: str
   if (settings.topP !== null) request.top_p = settings.topP;
   if (settings.maxTokens !== null) request.max_tokens = settings.maxTokens;
   if (settings.seed !== null) request.seed = settings.seed;
-  const tools = toolsOf(settings);
+  const tools = toolsOf(text);
   if (tools) request.tools = tools;
   return request;
 }
 
-function toolsOf(settings: Settings): unknown[] | undefined {
+function toolsOf(text: string): unknown[] | undefined {
   try {
-    return readTools(settings.tools);
+    return readTools(text);
   } catch (error) {
     const detail = error instanceof Error ? error.message : undefined;
     throw new Problem({

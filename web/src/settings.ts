@@ -8,8 +8,6 @@ export interface Settings {
   topP: number | null; // 0..1
   maxTokens: number | null; // 1..
   seed: number | null; // any whole number
-  /** JSON array of tools, as text; empty: none. */
-  tools: string;
   theme: 'auto' | 'light' | 'dark';
 }
 
@@ -20,7 +18,6 @@ export const DEFAULTS: Settings = {
   topP: null,
   maxTokens: null,
   seed: null,
-  tools: '',
   theme: 'auto',
 };
 
@@ -65,7 +62,6 @@ export function readSettings(stored: unknown): Settings {
     topP: number('topP'),
     maxTokens: number('maxTokens'),
     seed: number('seed'),
-    tools: text(from.tools),
     theme: from.theme === 'light' || from.theme === 'dark' ? from.theme : 'auto',
   };
 }

@@ -35,14 +35,19 @@ export interface ToolTurn {
 }
 export type Turn = UserTurn | AnswerTurn | ToolTurn;
 
-/** What a new chat, an edit or a regenerated answer took away, to be brought back. */
-export interface Undo {
-  what: 'chat' | 'edit' | 'answer';
+/** What is kept over a reload. */
+export interface Conversation {
   turns: Turn[];
+  /** JSON array of the tools offered to the model, as text; empty: none. */
+  tools: string;
 }
 
-export interface State {
-  turns: Turn[];
+/** What a new chat, an edit or a regenerated answer took away, to be brought back. */
+export interface Undo extends Conversation {
+  what: 'chat' | 'edit' | 'answer';
+}
+
+export interface State extends Conversation {
   undo?: Undo;
   settings: Settings;
   models: Model[];
@@ -57,7 +62,7 @@ export interface Timed {
 }
 
 export type Action =
-  | { type: 'ask'; text: string }
+  | { type: 'ask'; text: string; tools?: string }
   | { type: 'edit'; id: number; text: string }
   | { type: 'again'; id: number }
   | { type: 'results'; results: { callId: string; name: string; text: string }[] }
@@ -65,24 +70,30 @@ export type Action =
   | { type: 'ended'; id: number; status: 'done' | 'stopped' | 'failed'; problem?: ProblemInfo }
   | { type: 'clear' }
   | { type: 'undo' }
-  | { type: 'load'; turns: Turn[] }
+  | { type: 'load'; chat: Conversation }
+  | { type: 'tools'; tools: string }
   | { type: 'settings'; settings: Partial<Settings> }
   | { type: 'server'; server: State['server']; models?: Model[] };
 
-export const EMPTY: State = { turns: [], settings: DEFAULTS, models: [], server: 'connecting' };
+export const EMPTY: State = { turns: [], tools: '', settings: DEFAULTS, models: [], server: 'connecting' };
 
 /** Everything that can happen to the page's state. Pure. */
 export function reduce(state: State, action: Action): State {
   const { turns } = state;
   switch (action.type) {
     case 'ask':
-      return { ...state, undo: undefined, turns: withAnswer([...settled(turns), { id: nextId(turns), role: 'user', text: action.text }]) };
+      return {
+        ...state,
+        undo: undefined,
+        tools: action.tools ?? state.tools,
+        turns: withAnswer([...settled(turns), { id: nextId(turns), role: 'user', text: action.text }]),
+      };
     case 'edit': {
       const at = turns.findIndex((turn) => turn.id === action.id && turn.role === 'user');
       if (at < 0) return state;
       return {
         ...state,
-        undo: { what: 'edit', turns },
+        undo: { what: 'edit', turns, tools: state.tools },
         turns: withAnswer([...turns.slice(0, at), { id: nextId(turns), role: 'user', text: action.text }], nextId(turns) + 1),
       };
     }
@@ -93,7 +104,7 @@ export function reduce(state: State, action: Action): State {
       const worthKeeping = at < turns.length - 1 || lost.text !== '' || lost.calls.length > 0;
       return {
         ...state,
-        undo: worthKeeping ? { what: 'answer', turns } : state.undo,
+        undo: worthKeeping ? { what: 'answer', turns, tools: state.tools } : state.undo,
         turns: withAnswer(turns.slice(0, at), nextId(turns)),
       };
     }
@@ -110,11 +121,13 @@ export function reduce(state: State, action: Action): State {
     case 'ended':
       return change(state, action.id, (answer) => ({ ...answer, status: action.status, problem: action.problem }));
     case 'clear':
-      return turns.length ? { ...state, undo: { what: 'chat', turns }, turns: [] } : state;
+      return turns.length ? { ...state, undo: { what: 'chat', turns, tools: state.tools }, turns: [], tools: '' } : { ...state, tools: '' };
     case 'undo':
-      return state.undo ? { ...state, undo: undefined, turns: interrupted(state.undo.turns) } : state;
+      return state.undo ? { ...state, undo: undefined, turns: interrupted(state.undo.turns), tools: state.undo.tools } : state;
     case 'load':
-      return { ...state, undo: undefined, turns: interrupted(action.turns) };
+      return { ...state, undo: undefined, turns: interrupted(action.chat.turns), tools: action.chat.tools };
+    case 'tools':
+      return { ...state, tools: action.tools };
     case 'settings':
       return { ...state, settings: { ...state.settings, ...action.settings } };
     case 'server':

@@ -1,7 +1,7 @@
 import type { ToolCall, Usage } from './api.ts';
 import { isRecord } from './json.ts';
 import { readSettings, type Settings } from './settings.ts';
-import type { AnswerTurn, Turn } from './state.ts';
+import type { AnswerTurn, Conversation, Turn } from './state.ts';
 
 const CHAT = 'turnstone.chat.1';
 const SETTINGS = 'turnstone.settings.1';
@@ -15,9 +15,9 @@ export type Store = Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>;
 /** Conversation and settings live in `local` and survive; the key lives in `session`, this tab only. */
 export function createStorage(local: Store, session: Store) {
   return {
-    turns: (): Turn[] => readTurns(parse(local.getItem(CHAT))),
+    chat: (): Conversation => readChat(parse(local.getItem(CHAT))),
     /** False where the browser has no room. */
-    saveTurns: (turns: Turn[]): boolean => write(local, CHAT, JSON.stringify({ turns })),
+    saveChat: ({ turns, tools }: Conversation): boolean => write(local, CHAT, JSON.stringify({ turns, tools })),
     settings: (): Settings => readSettings(parse(local.getItem(SETTINGS))),
     saveSettings: (settings: Settings): boolean => write(local, SETTINGS, JSON.stringify(settings)),
     key: (): string => session.getItem(KEY) ?? '',
@@ -28,10 +28,11 @@ export function createStorage(local: Store, session: Store) {
 
 export type PageStorage = ReturnType<typeof createStorage>;
 
-/** Turns from storage; whatever is not one is left out. */
-export function readTurns(stored: unknown): Turn[] {
-  const list = isRecord(stored) && Array.isArray(stored.turns) ? stored.turns : [];
-  return list.slice(-MAX_TURNS).flatMap((entry: unknown, i): Turn[] => {
+/** A conversation from storage; whatever is no turn is left out. */
+export function readChat(stored: unknown): Conversation {
+  if (!isRecord(stored)) return { turns: [], tools: '' };
+  const list = Array.isArray(stored.turns) ? stored.turns : [];
+  const turns = list.slice(-MAX_TURNS).flatMap((entry: unknown, i): Turn[] => {
     if (!isRecord(entry) || typeof entry.text !== 'string') return [];
     const id = i + 1;
     const text = entry.text.slice(0, MAX_TEXT);
@@ -40,6 +41,7 @@ export function readTurns(stored: unknown): Turn[] {
     if (entry.role === 'assistant') return [readAnswer(id, text, entry)];
     return [];
   });
+  return { turns, tools: string(stored.tools) };
 }
 
 function readAnswer(id: number, text: string, entry: Record<string, unknown>): AnswerTurn {

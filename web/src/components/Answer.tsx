@@ -36,7 +36,7 @@ export function Answer({ answer, last, onAgain, onResults, ...problemActions }: 
       {nothing && <p class="note">The model ended its answer without a word.</p>}
       {end && <p class="note">{end}</p>}
       {answer.problem && <ProblemNote problem={answer.problem} retry={() => onAgain(answer.id)} {...problemActions} />}
-      {!live && (
+      {!live && !(answer.problem && !answer.text) && (
         <footer class="under">
           {answer.text && <CopyButton short text={() => answer.text} label="Copy answer" />}
           <button type="button" class="quiet" title="Regenerate" aria-label="Regenerate" onClick={() => onAgain(answer.id)}>

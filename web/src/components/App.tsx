@@ -39,9 +39,9 @@ export function App({ store, chat, apiKey, onKey }: Props) {
     chat.clear();
     box.current?.focus();
   }, [chat]);
-  const onAsk = (text: string) => {
+  const onAsk = (text: string, tools?: string) => {
     setEditing(null);
-    chat.ask(text);
+    chat.ask(text, tools);
     toEnd();
     box.current?.focus();
   };
@@ -102,6 +102,7 @@ export function App({ store, chat, apiKey, onKey }: Props) {
         state={state}
         apiKey={apiKey()}
         onChange={(change) => store.dispatch({ type: 'settings', settings: change })}
+        onTools={(tools) => store.dispatch({ type: 'tools', tools })}
         onKey={onKey}
         onClose={() => setSettings(false)}
       />

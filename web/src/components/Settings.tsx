@@ -13,12 +13,13 @@ interface Props {
   state: State;
   apiKey: string;
   onChange(settings: Partial<Values>): void;
+  onTools(tools: string): void;
   onKey(key: string): void;
   onClose(): void;
 }
 
 /** The panel at the side. Everything takes effect at the next message; an empty field is the server's default. */
-export function Settings({ open, state, apiKey, onChange, onKey, onClose }: Props) {
+export function Settings({ open, state, apiKey, onChange, onTools, onKey, onClose }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     if (open) dialog.current?.showModal();
@@ -76,7 +77,7 @@ export function Settings({ open, state, apiKey, onChange, onKey, onClose }: Prop
           <NumberField name="seed" label="Seed" value={settings.seed} onChange={onChange} />
         </fieldset>
 
-        <ToolsField value={settings.tools} onChange={onChange} />
+        <ToolsField value={state.tools} onTools={onTools} />
         <ThemeField value={settings.theme} onChange={onChange} />
         <KeyField key={apiKey} initial={apiKey} onKey={onKey} />
 
@@ -96,5 +97,9 @@ function curl(state: State): string {
   const last = state.turns.findLastIndex((turn) => turn.role === 'assistant');
   const turns = last > 0 ? state.turns.slice(0, last) : [{ id: 1, role: 'user' as const, text: 'Hello!' }];
   const keyed = typeof state.server === 'object' && state.server.next === 'key';
-  return curlOf(requestOf(turns, state.settings, modelOf(state)), location.origin, keyed);
+  try {
+    return curlOf(requestOf({ turns, tools: state.tools }, state.settings, modelOf(state)), location.origin, keyed);
+  } catch {
+    return curlOf(requestOf({ turns, tools: '' }, state.settings, modelOf(state)), location.origin, keyed);
+  }
 }

@@ -36,7 +36,7 @@ const THEMES = ['auto', 'light', 'dark'] as const;
 export function ThemeField({ value, onChange }: Field<Settings['theme']>) {
   return (
     <fieldset class="choice">
-      <legend>Colours</legend>
+      <legend>Theme</legend>
       {THEMES.map((theme) => (
         <label key={theme}>
           <input type="radio" name="theme" value={theme} checked={value === theme} onChange={() => onChange({ theme })} />
@@ -48,13 +48,13 @@ export function ThemeField({ value, onChange }: Field<Settings['theme']>) {
 }
 
 /** Tools as the API takes them, for trying tool calls by hand. */
-export function ToolsField({ value, onChange }: Field<string>) {
+export function ToolsField({ value, onTools }: { value: string; onTools(tools: string): void }) {
   const wrong = fault(value);
   return (
     <details class="tools" open={wrong !== undefined || undefined}>
       <summary>Tools{value.trim() && !wrong ? ' (in use)' : ''}</summary>
       <label>
-        <span>JSON array, as in the API. You play the tool: its result is asked for in the chat.</span>
+        <span>A JSON array, as in the API, for this chat. You play the tool: the page asks you for its result.</span>
         <textarea
           rows={6}
           class="mono"
@@ -62,7 +62,7 @@ export function ToolsField({ value, onChange }: Field<string>) {
           value={value}
           aria-invalid={wrong !== undefined}
           placeholder={'[{"type": "function",\n  "function": {"name": "get_weather", …}}]'}
-          onInput={(event) => onChange({ tools: event.currentTarget.value })}
+          onInput={(event) => onTools(event.currentTarget.value)}
         />
         {wrong && <small class="wrong">{wrong}</small>}
       </label>

@@ -13,7 +13,6 @@ export function Markdown({ text, live }: { text: string; live: boolean }) {
   return (
     <div class="prose">
       {blocks(live ? mend(text) : text).map((token, i) => (
-        // biome-ignore lint/suspicious/noArrayIndexKey: blocks only ever grow at the end
         <Block key={i} token={token} live={live} />
       ))}
     </div>

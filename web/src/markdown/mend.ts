@@ -6,7 +6,8 @@
 export function mend(text: string): string {
   const at = text.lastIndexOf('\n') + 1;
   const last = text.slice(at);
-  if (openFence(text.slice(0, at))) return /^\s*[`~]+\s*$/.test(last) ? text.slice(0, at) : text;
+  const fence = openFence(text.slice(0, at));
+  if (fence) return /^\s*[`~]+\s*$/.test(last) && last.trim().length < fence.length ? text.slice(0, at) : text;
   if (/^\s*(`{3}|~{3})/.test(last)) return text;
   // A marker without its text: "-" under a line would make that line a heading, "#" and "1." would jump.
   if (/^\s*([-*+=>|]+|#{1,6}|\d{1,3}[.)]|`{1,2})\s*$/.test(last)) return text.slice(0, at);
@@ -15,14 +16,14 @@ export function mend(text: string): string {
   return text.slice(0, from) + table(closeInline(halfLink(text.slice(from))));
 }
 
-/** Whether `text` (whole lines) ends inside a code fence. */
-function openFence(text: string): boolean {
+/** The fence that is open at the end of `text` (whole lines), or nothing. */
+function openFence(text: string): string {
   let open = '';
   for (const [, mark, rest] of text.matchAll(/^[ \t]*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?(`{3,}|~{3,})(.*)$/gm)) {
     if (!open) open = mark[0] === '`' && rest.includes('`') ? '' : mark;
     else if (mark[0] === open[0] && mark.length >= open.length && rest.trim() === '') open = '';
   }
-  return open !== '';
+  return open;
 }
 
 /** Where the last block begins: after the last blank line, or at the last list item or heading. */
@@ -65,15 +66,19 @@ function closeInline(text: string): string {
 function close(text: string, open: string[]): string {
   let body = text.trimEnd();
   const space = text.slice(body.length);
-  for (const mark of open.toReversed()) body = body.endsWith(mark) ? body.slice(0, -mark.length).trimEnd() : body + mark;
-  return body + space;
+  let left = open;
+  for (let mark = left.at(-1); mark && body.endsWith(mark); mark = left.at(-1)) {
+    body = body.slice(0, -mark.length).trimEnd();
+    left = left.slice(0, -1);
+  }
+  return body + left.toReversed().join('') + space;
 }
 
-/** A table's first line, and a delimiter line in the making, as a table without rows. */
+/** A table's first line in the making, or its delimiter line, as a table without rows. */
 function table(text: string): string {
   const lines = text.trimStart().split('\n');
-  const head = lines[0];
-  if (lines.length > 2 || !/^\|.+\|\s*$/.test(head) || !/^[\s|:-]*$/.test(lines[1] ?? '')) return text;
+  if (lines.length > 2 || !/^\|\s*[^\s|]/.test(lines[0]) || !/^[\s|:-]*$/.test(lines[1] ?? '')) return text;
+  const head = lines[0].trimEnd().replace(/([^|])$/, '$1 |');
   const columns = head.trim().slice(1, -1).split('|').length;
   return `${text.slice(0, text.length - text.trimStart().length)}${head}\n${'|---'.repeat(columns)}|`;
 }
