@@ -4,4 +4,6 @@ import { createApp } from './app.ts';
 
 const app = createApp();
 
+export { Replica } from '../durable-objects/replica/index.ts';
+
 export default { fetch: app.fetch } satisfies ExportedHandler<import('./env.ts').Env>;

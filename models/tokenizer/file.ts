@@ -21,7 +21,9 @@ export function writeTokenizer(spec: TokenizerSpec): Uint8Array {
   const words = 7 + padded / 4 + V + 1 + scores + merges;
   const out = new Uint8Array(words * 4 + V + spec.blob.length);
   const view = new DataView(out.buffer);
-  [MAGIC, VERSION, rules.length, V, spec.blob.length, merges / 3, scores ? 1 : 0].forEach((v, i) => view.setUint32(i * 4, v, true));
+  [MAGIC, VERSION, rules.length, V, spec.blob.length, merges / 3, scores ? 1 : 0].forEach((v, i) => {
+    view.setUint32(i * 4, v, true);
+  });
   out.set(rules, 28);
   let at = 28 + padded;
   for (const part of [spec.offsets, spec.scores, spec.merges, spec.types, spec.blob]) {

@@ -10,6 +10,8 @@ export interface EncodeOptions {
   special?: boolean;
   /** Whether the text starts with the bos token; default: as the model's files say. */
   bos?: boolean;
+  /** A character that is left out of the text, after control tokens were looked for: it keeps a client's text from spelling one. */
+  drop?: string;
 }
 
 export interface TokenStream {
@@ -36,8 +38,8 @@ export interface Tokenizer {
   decode(ids: readonly number[], options?: { skipSpecial?: boolean }): string;
   /** Bytes that a token stands for (a control token: its text). Empty for an unknown id. */
   bytesOf(id: number): Uint8Array;
-  /** Token by token; control tokens give nothing unless `skipSpecial` is false. A leading space stays. */
-  stream(options?: { skipSpecial?: boolean }): TokenStream;
+  /** Token by token; control tokens give nothing unless `skipSpecial` is false. `start`: the text begins here, not amid other text. */
+  stream(options?: { skipSpecial?: boolean; start?: boolean }): TokenStream;
 }
 
 const CACHED_WORD = 32;
@@ -70,8 +72,9 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
   const words = new WordCache(encodePiece, encoder);
   const spaces = rules.kind === 'spm' || rules.kind === 'bpe-chars';
 
-  function encodeText(text: string, first: boolean, out: number[]): void {
-    let t = rules.nfc ? text.normalize('NFC') : text;
+  function encodeText(text: string, first: boolean, out: number[], drop?: string): void {
+    let t = drop ? text.replaceAll(drop, '') : text;
+    if (rules.nfc) t = t.normalize('NFC');
     if (spaces) t = t.replaceAll('▁', ' ');
     const prefix = rules.spacePrefix === 'always' || (rules.spacePrefix === 'first' && first);
     if (prefix && !(rules.spacePrefixOnce && t.startsWith(' '))) t = ` ${t}`;
@@ -86,13 +89,13 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
     specialIds,
     isSpecial,
     idOf: (text) => named.get(text),
-    encode(text, { special = false, bos = rules.addBos } = {}) {
+    encode(text, { special = false, bos = rules.addBos, drop } = {}) {
       const out: number[] = [];
       if (bos && rules.bos !== undefined) out.push(rules.bos);
       let first = true;
       for (const part of (special ? withSpecial : always).split(text)) {
         if ('id' in part) out.push(part.id);
-        else encodeText(part.text, first, out);
+        else encodeText(part.text, first, out, drop);
         first = false;
       }
       if (rules.addEos && rules.eos !== undefined) out.push(rules.eos);
@@ -106,7 +109,10 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
       return rules.stripSpace && text.startsWith(' ') ? text.slice(1) : text;
     },
     bytesOf: (id) => vocabulary.bytes(id),
-    stream: ({ skipSpecial = true } = {}) => tokenStream(vocabulary, (id) => skipSpecial && isSpecial(id)),
+    stream({ skipSpecial = true, start = false } = {}) {
+      const stream = tokenStream(vocabulary, (id) => skipSpecial && isSpecial(id));
+      return start && rules.stripSpace ? withoutFirstSpace(stream) : stream;
+    },
   };
 }
 
@@ -117,6 +123,17 @@ function tokenStream(vocabulary: Vocabulary, skip: (id: number) => boolean): Tok
     push: (id) => (skip(id) ? '' : decoder.decode(vocabulary.bytes(id), { stream: true })),
     flush: () => decoder.decode(),
   };
+}
+
+/** SentencePiece puts a space before the first word of a text; it is not part of the text. */
+function withoutFirstSpace(stream: TokenStream): TokenStream {
+  let first = true;
+  const strip = (text: string) => {
+    if (!first || text === '') return text;
+    first = false;
+    return text.startsWith(' ') ? text.slice(1) : text;
+  };
+  return { push: (id) => strip(stream.push(id)), flush: () => strip(stream.flush()) };
 }
 
 /** Remembers the ids of short pieces; forgets all when full, so that its size is bounded. */

@@ -1,0 +1,92 @@
+/** What must be built before anything is served: the wasm kernels, the page, the Worker's bundle. Each is skipped while its inputs are unchanged. */
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+
+interface Target {
+  name: string;
+  /** Files and folders, relative to the root, that the result depends on. */
+  inputs: string[];
+  /** Exists when it was built. */
+  output: string;
+  command: string[];
+}
+
+const node = process.execPath;
+const bin = (name: string, path: string) => [node, join(ROOT, 'node_modules', name, path)];
+
+const TARGETS: Target[] = [
+  { name: 'wasm', inputs: ['wasm', 'package-lock.json'], output: '.build/wasm/turnstone-relaxed.wasm', command: [node, 'wasm/build.mjs'] },
+  {
+    name: 'page',
+    inputs: ['web', 'package-lock.json'],
+    output: 'dist/web/index.html',
+    command: [...bin('vite', 'bin/vite.js'), 'build', 'web', '--logLevel', 'warn'],
+  },
+  {
+    name: 'worker',
+    inputs: ['engine', 'kernels', 'models', 'openai', 'policy', 'durable-objects', 'worker', 'wasm', 'wrangler.toml', 'package-lock.json'],
+    output: '.build/worker/index.js',
+    command: [...bin('wrangler', 'bin/wrangler.js'), 'deploy', '--dry-run', '--outdir', '.build/worker'],
+  },
+];
+
+/** Builds what is stale; `say` is called once for each target that is. Rejects with the tool's own output when one fails. */
+export async function build(say: (line: string) => void = () => {}, names: string[] = TARGETS.map((t) => t.name)): Promise<void> {
+  for (const t of TARGETS.filter((x) => names.includes(x.name))) {
+    const stamp = join(ROOT, '.build', `${t.name}.stamp`);
+    const digest = digestOf(t.inputs);
+    if (existsSync(join(ROOT, t.output)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) continue;
+    say(`Building the ${t.name} …`);
+    rmSync(stamp, { force: true });
+    await run(t.command);
+    mkdirSync(join(ROOT, '.build'), { recursive: true });
+    writeFileSync(stamp, digest);
+  }
+}
+
+/** SHA-256 over paths and contents. */
+function digestOf(inputs: string[]): string {
+  const hash = createHash('sha256');
+  for (const file of inputs.flatMap(files).sort())
+    hash
+      .update(`${file}\0`)
+      .update(readFileSync(join(ROOT, file)))
+      .update('\0');
+  return hash.digest('hex');
+}
+
+function files(path: string): string[] {
+  const full = join(ROOT, path);
+  if (!existsSync(full)) return [];
+  let entries: ReturnType<typeof list>;
+  try {
+    entries = list(full);
+  } catch {
+    return [path]; // a file
+  }
+  return entries.filter((e) => e.name !== 'node_modules' && e.name !== 'pebble').flatMap((e) => files(`${path}/${e.name}`));
+}
+
+const list = (full: string) => readdirSync(full, { withFileTypes: true });
+
+async function run(command: string[]): Promise<void> {
+  const child = spawn(command[0], command.slice(1), {
+    cwd: ROOT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NO_COLOR: '1' },
+  });
+  let output = '';
+  child.stdout.on('data', (d) => {
+    output += d;
+  });
+  child.stderr.on('data', (d) => {
+    output += d;
+  });
+  const code = await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject));
+  if (code !== 0) throw new Error(`${command.slice(1).join(' ')} failed:\n${output}`);
+}

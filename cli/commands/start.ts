@@ -1,0 +1,59 @@
+import { startServer } from '../start.ts';
+
+/** Serves until Ctrl-C. */
+export async function startCommand(): Promise<void> {
+  const env = process.env;
+  const began = performance.now();
+  const port = env.PORT === undefined ? 8787 : Number(env.PORT);
+  if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
+  const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES } = env;
+  const server = await startServer({
+    port,
+    host: env.HOST,
+    model: env.MODEL,
+    format: env.FORMAT,
+    vars: { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES },
+    say: (line) => console.log(line),
+  }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
+
+  let stopping = false;
+  const stop = () => {
+    if (stopping) process.exit(130); // asked twice: at once
+    stopping = true;
+    void server.stop().finally(() => process.exit(0));
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+
+  const ready = await fetch(`${server.url}/ready`, { headers: API_KEYS ? { authorization: `Bearer ${firstKey(API_KEYS)}` } : {} });
+  if (!ready.ok) {
+    const body = (await ready.json().catch(() => undefined)) as { error?: { message?: string } } | undefined;
+    await server.stop();
+    fail(body?.error?.message ?? `the replica answered ${ready.status}`);
+  }
+  const { model, memory } = (await ready.json()) as { model: string; memory: Record<string, number> };
+  const mb = (n: number) => `${(n / 1048576).toFixed(0)} MB`;
+  const used = memory.js + memory.weights + memory.scratch + memory.kv;
+  console.log(`
+  Turnstone serves ${model} at ${server.url}   (ready in ${((performance.now() - began) / 1000).toFixed(1)} s)
+
+  chat      ${server.url}/
+  API       ${server.url}/v1
+  memory    ${mb(used)} of ${mb(memory.limit)}: weights ${mb(memory.weights)}, KV ${mb(memory.kv)}, scratch ${mb(memory.scratch)}, JavaScript ${mb(memory.js)}
+
+  curl -N ${server.url}/v1/chat/completions -H 'content-type: application/json' \\
+    -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
+
+  Ctrl-C stops it.`);
+}
+
+const firstKey = (keys: string) =>
+  keys
+    .split(',')[0]
+    .replace(/^[^:]*:/, '')
+    .trim();
+
+function fail(message: string): never {
+  console.error(`turnstone: ${message}`);
+  process.exit(1);
+}

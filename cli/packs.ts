@@ -1,0 +1,68 @@
+/** Which model is served locally: a pack folder as it is, anything else converted once and kept in `.cache/packs`. */
+import { createHash } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { openGguf } from '../models/gguf/open.ts';
+import { fileSource, folderSink, nodeHasher } from '../models/node/files.ts';
+import { writePack } from '../models/pack/write.ts';
+import { ROOT } from './build.ts';
+
+export interface LocalPack {
+  /** The model's name in the API. */
+  id: string;
+  folder: string;
+}
+
+const SHIPPED = join(ROOT, 'models/pebble');
+
+/** Rejects with what to do when there is no such model. */
+export async function localPack(model: string | undefined, say: (line: string) => void, format?: string): Promise<LocalPack> {
+  const path = model ? resolve(model) : SHIPPED;
+  if (!existsSync(path))
+    throw new Error(`MODEL=${model}: there is no such file or folder. Give a pack, a GGUF file or a Hugging Face folder.`);
+  const id = basename(path).replace(/\.gguf$/i, '');
+  if (existsSync(join(path, 'model.json'))) return { id, folder: path };
+  const source = path === SHIPPED ? join(path, 'hf') : path;
+  const key = createHash('sha256')
+    .update(`${source}\0${fingerprint(source)}\0${format ?? 'auto'}`)
+    .digest('hex')
+    .slice(0, 16);
+  const folder = join(ROOT, '.cache/packs', key);
+  if (!existsSync(join(folder, 'model.json'))) {
+    say(`Packing ${basename(path)} …`);
+    const file = await fileSource(source);
+    await writePack(await openGguf(file), folderSink(folder), { format: (format ?? 'auto') as 'auto', hasher: nodeHasher });
+    await file.close();
+  }
+  return { id, folder };
+}
+
+/** Sizes and times of a model's files. */
+function fingerprint(path: string): string {
+  const stat = statSync(path);
+  if (!stat.isDirectory()) return `${stat.size} ${stat.mtimeMs}`;
+  return readdirSync(path)
+    .map((f) => `${f} ${statSync(join(path, f)).size} ${statSync(join(path, f)).mtimeMs}`)
+    .join('\n');
+}
+
+/** What uploading needs of an R2 bucket. */
+interface Bucket {
+  get(key: string): Promise<{ text(): Promise<string> } | null>;
+  put(key: string, value: ArrayBuffer | string): Promise<unknown>;
+}
+
+/** Puts a pack under `<id>/` unless it is there already; the manifest goes last, so that a broken upload is no pack. */
+export async function uploadPack(bucket: Bucket, pack: LocalPack, say: (line: string) => void): Promise<void> {
+  const manifest = readFileSync(join(pack.folder, 'model.json'), 'utf8');
+  const there = await bucket.get(`${pack.id}/model.json`);
+  if (there && (await there.text()) === manifest) return;
+  const files = readdirSync(pack.folder, { withFileTypes: true }).filter((f) => f.isFile() && f.name !== 'model.json');
+  say(`Storing ${pack.id} …`);
+  for (const { name } of files) {
+    const bytes = await readFile(join(pack.folder, name));
+    await bucket.put(`${pack.id}/${name}`, bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer);
+  }
+  await bucket.put(`${pack.id}/model.json`, manifest);
+}

@@ -1,0 +1,77 @@
+/** `turnstone start`: the Worker with its Durable Objects, assets and R2 in a local workerd. */
+import { mkdirSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { Log, LogLevel, Miniflare, type MiniflareOptions } from 'miniflare';
+import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
+import { build, ROOT } from './build.ts';
+import { type LocalPack, localPack, uploadPack } from './packs.ts';
+
+export interface StartOptions {
+  /** 0 takes a free one. */
+  port?: number;
+  /** Anything but loopback needs API keys. */
+  host?: string;
+  /** A pack folder, GGUF file or Hugging Face folder; default: the shipped model. */
+  model?: string;
+  /** Kernel format that `model` is packed in, when it is no pack: w4, w8, f32 or auto. */
+  format?: string;
+  /** Where R2 and Durable Objects keep their data; default `.wrangler/state`. */
+  persist?: string;
+  /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
+  vars?: Record<string, string | undefined>;
+  /** Progress, a line each. */
+  say?: (line: string) => void;
+}
+
+export interface Server {
+  url: string;
+  /** The served model. */
+  pack: LocalPack;
+  miniflare: Miniflare;
+  stop(): Promise<void>;
+}
+
+const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
+
+/** Starts the server and resolves when it listens. Rejects with what to do when it cannot. */
+export async function startServer(o: StartOptions = {}): Promise<Server> {
+  const say = o.say ?? (() => {});
+  const host = o.host ?? '127.0.0.1';
+  const vars = Object.fromEntries(Object.entries(o.vars ?? {}).filter((e): e is [string, string] => e[1] !== undefined));
+  if (!LOOPBACK.has(host) && !vars.API_KEYS) {
+    throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or leave HOST out.`);
+  }
+  await build(say);
+  const pack = await localPack(o.model, say, o.format);
+  const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
+  mkdirSync(persist, { recursive: true });
+
+  const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
+  const options: MiniflareOptions = {
+    ...worker,
+    name: 'turnstone',
+    modules: true,
+    modulesRoot: join(ROOT, '.build/worker'),
+    scriptPath: join(ROOT, '.build/worker/index.js'),
+    modulesRules: [{ type: 'CompiledWasm', include: ['**/*.wasm'] }],
+    bindings: { ...worker.bindings, ...vars, MODEL_ID: pack.id },
+    host,
+    port: o.port ?? 8787,
+    cf: false,
+    r2Persist: join(persist, 'r2'),
+    durableObjectsPersist: join(persist, 'do'),
+    log: new Log(LogLevel.ERROR),
+  };
+  const miniflare = new Miniflare(options);
+  try {
+    const url = await miniflare.ready;
+    await uploadPack(await miniflare.getR2Bucket('PACKS'), pack, say);
+    return { url: url.href.replace(/\/$/, ''), pack, miniflare, stop: () => miniflare.dispose() };
+  } catch (error) {
+    await miniflare.dispose();
+    if (String(error).includes('EADDRINUSE') || String(error).includes('Address already in use')) {
+      throw new Error(`Port ${options.port} is taken. Set PORT to another one, e.g. PORT=8788 npm start.`);
+    }
+    throw error;
+  }
+}

@@ -1,0 +1,28 @@
+import type { Replica } from './replica/index.ts';
+
+/** Bindings and variables of the Worker and its objects (wrangler.toml). Variables are text; numbers in them are bounded where they are read. */
+export interface ReplicaEnv {
+  REPLICA: DurableObjectNamespace<Replica>;
+  /** Packs: `<MODEL_ID>/model.json` and its shards. Without the bucket, or when it lacks the model, the assets are asked. */
+  PACKS?: R2Bucket;
+  ASSETS?: Fetcher;
+  MODEL_ID: string;
+  /** `f32` turns the int8 KV off. */
+  KV?: string;
+  /** What the isolate may hold, where the host allows another amount than 128 MB. */
+  MEMORY_MB?: string;
+  /** Longest sequence in tokens, at most the model's own. */
+  CONTEXT?: string;
+  /** Sequences computed together. */
+  MAX_BATCH?: string;
+  /** `0` turns prompt-lookup speculation off. */
+  SPECULATE?: string;
+}
+
+/** A variable that must be an integer in a range; throws with its name otherwise. */
+export function integerVar(name: string, value: string | undefined, lo: number, hi: number): number | undefined {
+  if (value === undefined || value === '') return undefined;
+  const n = Number(value);
+  if (!Number.isInteger(n) || n < lo || n > hi) throw new Error(`${name} is "${value}", must be an integer in ${lo}..${hi}`);
+  return n;
+}

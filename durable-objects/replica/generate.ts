@@ -1,0 +1,66 @@
+import type { GenerateRequest } from '../../engine/index.ts';
+import { contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
+import type { ChatRequest, CompletionRequest } from '../../openai/requests/types.ts';
+import { createAnswer } from '../../openai/stream/answer.ts';
+import { constraintOf } from './constraint.ts';
+import type { Runtime } from './index.ts';
+import { Job } from './job.ts';
+import { chatPrompt, completionPrompt } from './prompt.ts';
+
+/** A chat or completion: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
+export async function generate(rt: Runtime, body: ChatRequest | CompletionRequest, http: Request): Promise<Response> {
+  const arrived = Date.now();
+  const { served, engine } = rt;
+  const { tokenizer } = served;
+  if (body.model !== served.id) throw modelNotFound(body.model, served.id);
+
+  const chat = body.kind === 'chat';
+  const prompts = chat
+    ? [chatPrompt(served, body.messages, body.tools, body.templateArgs)]
+    : body.prompts.map((p) => completionPrompt(tokenizer, p));
+  const sampling = resolveSampling(
+    body.sampling,
+    served.sampling,
+    () => [...crypto.getRandomValues(new Uint32Array(2))] as [number, number],
+  );
+  const id = http.headers.get('x-turnstone-request') ?? crypto.randomUUID();
+  const salt = JSON.stringify([http.headers.get('x-turnstone-tenant') ?? 'public', body.cacheSalt ?? '']);
+  const stopIds = body.ignoreEos ? body.stopTokenIds : [...served.stopIds, ...body.stopTokenIds];
+
+  const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
+    const room = engine.maxPrompt + 1 - prompt.length;
+    const maxTokens = body.maxTokens ?? room;
+    if (room < 1 || maxTokens > room) {
+      throw contextOverflow(engine.maxPrompt + 1, prompt.length, Math.max(1, body.maxTokens ?? 1), chat ? 'messages' : 'prompt');
+    }
+    return Array.from({ length: body.n }, (_, i) => ({
+      id: `${id}/${p * body.n + i}`,
+      prompt,
+      maxTokens,
+      stopIds,
+      sampling: { ...sampling, seed: choiceSeed(sampling.seed, p * body.n + i) },
+      salt,
+      constraint: chat ? constraintOf(served, body) : undefined,
+    }));
+  });
+
+  const answer = createAnswer(body, {
+    id,
+    model: served.id,
+    created: Math.floor(arrived / 1000),
+    fingerprint: served.fingerprint,
+  });
+  const echo = body.kind === 'completion' && body.echo ? (i: number) => tokenizer.decode(prompts[Math.floor(i / body.n)]) : undefined;
+  const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
+  const job = new Job({ loop: rt.loop, tokenizer, metrics: rt.metrics, answer, requests, n: body.n, echo, promptTokens, arrived });
+  if (!body.stream) {
+    const whole = job.complete();
+    whole.catch(() => {}); // start may throw first
+    job.start(http.signal);
+    return await whole;
+  }
+  const response = job.streaming();
+  job.start(http.signal);
+  return response;
+}

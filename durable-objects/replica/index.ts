@@ -1,0 +1,98 @@
+import { DurableObject } from 'cloudflare:workers';
+import type { Engine } from '../../engine/index.ts';
+import { ApiError, asApiError, notFound } from '../../openai/errors.ts';
+import { CONTENT_TYPE, type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
+import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../../openai/requests/types.ts';
+import type { ReplicaEnv } from '../env.ts';
+import { generate } from './generate.ts';
+import { EngineLoop } from './loop.ts';
+import { openEngine, type Served, served } from './model.ts';
+import { chatPrompt } from './prompt.ts';
+
+export interface Runtime {
+  served: Served;
+  engine: Engine;
+  loop: EngineLoop;
+  metrics: ServingMetrics;
+}
+
+type Body = ChatRequest | CompletionRequest | TokenizeRequest | DetokenizeRequest;
+
+/** One engine with its weights. The Worker has already checked the key and the body; everything here is one request, one crossing. */
+export class Replica extends DurableObject<ReplicaEnv> {
+  private runtime?: Promise<Runtime>;
+
+  override async fetch(request: Request): Promise<Response> {
+    const path = new URL(request.url).pathname;
+    try {
+      const rt = await this.open();
+      if (request.method === 'GET') return this.get(path, rt);
+      return await post(rt, (await request.json()) as Body, request);
+    } catch (error) {
+      if (!(error instanceof ApiError)) console.error(path, error);
+      const e = asApiError(error);
+      return Response.json(e.envelope(), { status: e.status, headers: { ...e.headers } });
+    }
+  }
+
+  /** Loads the model once; after a failure the next request tries again. */
+  private open(): Promise<Runtime> {
+    this.runtime ??= (async () => {
+      const model = await served(this.env);
+      const engine = await openEngine(model, this.env);
+      return { served: model, engine, loop: new EngineLoop(engine), metrics: servingMetrics(model.id) };
+    })();
+    this.runtime.catch(() => {
+      this.runtime = undefined;
+    });
+    return this.runtime;
+  }
+
+  private get(path: string, rt: Runtime): Response {
+    if (path === '/ready')
+      return Response.json({ status: 'ready', model: rt.served.id, memory: rt.engine.plan.bytes, stats: rt.engine.stats() });
+    if (path === '/metrics') return new Response(renderMetrics(rt), { headers: { 'content-type': CONTENT_TYPE } });
+    if (path === '/v1/models') return Response.json({ object: 'list', data: [modelObject(rt)] });
+    throw notFound(`There is nothing at ${path}.`);
+  }
+}
+
+function post(rt: Runtime, body: Body, request: Request): Promise<Response> | Response {
+  const { tokenizer } = rt.served;
+  switch (body.kind) {
+    case 'chat':
+    case 'completion':
+      return generate(rt, body, request);
+    case 'tokenize': {
+      const tokens =
+        body.messages !== undefined
+          ? chatPrompt(rt.served, body.messages, body.tools, {}, body.addGenerationPrompt)
+          : tokenizer.encode(body.text ?? '', { bos: body.addSpecialTokens ? undefined : false });
+      return Response.json({ tokens, count: tokens.length, max_model_len: rt.engine.plan.context });
+    }
+    case 'detokenize':
+      return Response.json({ prompt: tokenizer.decode(body.tokens) });
+  }
+}
+
+const modelObject = (rt: Runtime) => ({
+  id: rt.served.id,
+  object: 'model',
+  created: 0,
+  owned_by: 'turnstone',
+  max_model_len: rt.engine.plan.context,
+});
+
+/** Engine counters become Prometheus' at scrape time. */
+function renderMetrics({ engine, metrics: m }: Runtime): string {
+  const s = engine.stats();
+  m.running.set(s.running);
+  m.waiting.set(s.waiting);
+  m.kvUsage.set(s.pages.referenced / s.pages.total);
+  m.promptTokens.total(s.tokens.prompt);
+  m.generationTokens.total(s.tokens.generated);
+  m.prefixQueries.total(s.prefix.queried);
+  m.prefixHits.total(s.prefix.hit);
+  m.preemptions.total(s.preemptions);
+  return m.registry.render();
+}

@@ -1,0 +1,207 @@
+import type { FinishReason, GenerateRequest, StepEvent } from '../../engine/index.ts';
+import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts';
+import { ApiError, internalError } from '../../openai/errors.ts';
+import type { ServingMetrics } from '../../openai/prometheus.ts';
+import type { Answer, TokenLogprobs, TokenText } from '../../openai/stream/answer.ts';
+import type { EngineLoop, Sink } from './loop.ts';
+
+/** A reader this far behind is given up: its answer is aborted. */
+const MAX_BEHIND = 1 << 20; // bytes
+
+/** One sequence of a job: a prompt and which choice it is. */
+interface Choice {
+  request: GenerateRequest;
+  index: number;
+  stream: TokenStream;
+  lastToken: number; // ms
+  done: boolean;
+}
+
+export interface JobOptions {
+  loop: EngineLoop;
+  tokenizer: Tokenizer;
+  metrics: ServingMetrics;
+  answer: Answer;
+  /** In order of choice index. */
+  requests: GenerateRequest[];
+  /** Choices a prompt: of each prompt's, the first one's cached tokens count. */
+  n: number;
+  /** Text that comes before each choice (completions with `echo`). */
+  echo?: (index: number) => string;
+  /** Tokens of all prompts, each counted once. */
+  promptTokens: number;
+  arrived: number; // ms
+  /** Added to the last object of the answer. */
+  extra?: () => Record<string, unknown> | undefined;
+}
+
+/** One HTTP request inside the replica: its sequences, their text, and the bytes of the answer. */
+export class Job implements Sink {
+  private readonly o: JobOptions;
+  private readonly choices = new Map<string, Choice>();
+  private readonly encoder = new TextEncoder();
+  private controller?: ReadableStreamDefaultController<Uint8Array>;
+  private whole = '';
+  private error?: ApiError;
+  private usage = { prompt: 0, completion: 0, cached: 0 };
+  private ended!: () => void;
+  /** Settles when the last choice has ended, whatever the reason. */
+  readonly end = new Promise<void>((resolve) => {
+    this.ended = resolve;
+  });
+
+  constructor(o: JobOptions) {
+    this.o = o;
+    this.usage.prompt = o.promptTokens;
+    o.requests.forEach((request, index) => {
+      this.choices.set(request.id, {
+        request,
+        index,
+        stream: o.tokenizer.stream({ start: request.prompt.every((t) => o.tokenizer.isSpecial(t)) }),
+        lastToken: o.arrived,
+        done: false,
+      });
+    });
+  }
+
+  /** Starts all sequences or, when one of them is refused, none. */
+  start(signal: AbortSignal): void {
+    const added: string[] = [];
+    try {
+      for (const { request } of this.choices.values()) {
+        this.o.loop.add(request, this);
+        added.push(request.id);
+      }
+    } catch (error) {
+      for (const id of added) this.o.loop.abort(id);
+      throw error;
+    }
+    signal.addEventListener('abort', () => this.cancel());
+    if (signal.aborted) this.cancel();
+  }
+
+  /** The streaming response: frames as they come, bounded by the reader's pace. */
+  streaming(): Response {
+    const body = new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.controller = controller;
+          this.send(this.o.answer.open() + this.echoes());
+        },
+        cancel: () => this.cancel(),
+      },
+      new ByteLengthQueuingStrategy({ highWaterMark: 65_536 }),
+    );
+    return new Response(body, { headers: { 'content-type': this.o.answer.contentType, 'cache-control': 'no-store' } });
+  }
+
+  /** The whole answer as one JSON object, or the error's envelope. */
+  async complete(): Promise<Response> {
+    this.send(this.o.answer.open() + this.echoes());
+    await this.end;
+    if (this.error) throw this.error;
+    return new Response(this.whole, { headers: { 'content-type': this.o.answer.contentType, 'cache-control': 'no-store' } });
+  }
+
+  event(event: StepEvent): void {
+    const c = this.choices.get(event.request);
+    if (!c || c.done) return;
+    const now = Date.now();
+    const { metrics } = this.o;
+    if (event.cachedTokens !== undefined) {
+      metrics.ttft.observe((now - this.o.arrived) / 1000);
+      if (c.index % this.o.n === 0) this.usage.cached += event.cachedTokens;
+    } else for (const _ of event.tokens) metrics.interToken.observe((now - c.lastToken) / 1000 / event.tokens.length);
+    c.lastToken = now;
+    try {
+      let out = '';
+      for (const t of event.tokens) {
+        this.usage.completion++;
+        const logprobs = t.logprob === undefined ? undefined : [this.logprobs(t as Required<typeof t>)];
+        out += this.o.answer.push(c.index, c.stream.push(t.id), logprobs);
+        if (this.o.answer.stopped(c.index)) break;
+      }
+      if (this.o.answer.stopped(c.index)) {
+        this.o.loop.abort(event.request);
+        out += this.finish(c, 'stop');
+      } else if (event.finish) {
+        out += this.o.answer.push(c.index, c.stream.flush());
+        out += this.finish(c, this.o.answer.stopped(c.index) ? 'stop' : event.finish);
+      }
+      this.send(out);
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  fail(error: unknown): void {
+    if (this.error) return;
+    this.error = error instanceof ApiError ? error : internalError(error);
+    if (!(error instanceof ApiError)) console.error('request failed', error);
+    this.abortAll();
+    this.send(this.o.answer.fail(this.error));
+    this.close();
+  }
+
+  /** The client is gone: frees everything within a step. */
+  cancel(): void {
+    this.controller = undefined;
+    this.abortAll();
+    this.ended();
+  }
+
+  private finish(c: Choice, reason: FinishReason): string {
+    c.done = true;
+    this.o.metrics.finished.add(1, { finished_reason: reason });
+    let out = this.o.answer.finish(c.index, reason);
+    if ([...this.choices.values()].every((x) => x.done)) {
+      this.o.metrics.e2e.observe((Date.now() - this.o.arrived) / 1000);
+      out += this.o.answer.close(this.usage, this.o.extra?.());
+      queueMicrotask(() => this.close());
+    }
+    return out;
+  }
+
+  private send(text: string): void {
+    if (text === '') return;
+    if (!this.o.answer.contentType.startsWith('text/event-stream')) {
+      this.whole += text;
+      return;
+    }
+    const { controller } = this;
+    if (!controller) return;
+    controller.enqueue(this.encoder.encode(text));
+    if ((controller.desiredSize ?? 0) < -MAX_BEHIND) {
+      controller.error(new Error('the reader is too slow'));
+      this.cancel();
+    }
+  }
+
+  private close(): void {
+    this.controller?.close();
+    this.controller = undefined;
+    this.ended();
+  }
+
+  private abortAll(): void {
+    for (const c of this.choices.values()) {
+      if (c.done) continue;
+      c.done = true;
+      this.o.loop.abort(c.request.id);
+      this.o.metrics.finished.add(1, { finished_reason: 'abort' });
+    }
+  }
+
+  private echoes(): string {
+    const { echo, answer } = this.o;
+    return echo ? this.o.requests.map((_, i) => answer.echo(i, echo(i))).join('') : '';
+  }
+
+  private logprobs(t: Required<StepEvent['tokens'][number]>): TokenLogprobs {
+    const text = (id: number, logprob: number): TokenText => {
+      const bytes = this.o.tokenizer.bytesOf(id);
+      return { token: this.o.tokenizer.decode([id]), bytes: [...bytes], logprob };
+    };
+    return { ...text(t.id, t.logprob), top: t.top.map((x) => text(x.id, x.logprob)) };
+  }
+}

@@ -1,0 +1,85 @@
+import type { Engine, GenerateRequest, StepEvent } from '../../engine/index.ts';
+
+/** Where a request's events go. Neither method may throw. */
+export interface Sink {
+  event(event: StepEvent): void;
+  /** The engine failed; nothing more comes. */
+  fail(error: unknown): void;
+}
+
+const STEP_MS = 50; // a step's budget: nothing waits longer behind a prefill
+const YIELD_MS = 8; // decode steps between two yields may take this long together
+const FLOOR = 16; // tokens: below this a step's fixed cost dominates
+
+/**
+ * Runs an engine's steps while there is work, and lets requests and aborts in between. Rates are learned between
+ * yields only: in production the clock stands still while a step computes.
+ */
+export class EngineLoop {
+  readonly engine: Engine;
+  private readonly sinks = new Map<string, Sink>();
+  private running = false;
+  private tokensPerMs = 1; // prefill, learned
+  private stepMs = 4; // a decode step, learned
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+  }
+
+  /** Throws RangeError when the request can never run. */
+  add(request: GenerateRequest, sink: Sink): void {
+    this.engine.add(request);
+    this.sinks.set(request.id, sink);
+    if (!this.running) void this.run();
+  }
+
+  /** No event of the request comes after this. */
+  abort(id: string): void {
+    if (this.sinks.delete(id)) this.engine.abort(id);
+  }
+
+  private async run(): Promise<void> {
+    this.running = true;
+    try {
+      await scheduler.wait(0); // requests that arrived together ride in the first step together
+      while (this.engine.busy) {
+        const started = performance.now();
+        let prefilled = 0;
+        let steps = 0;
+        const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
+        do {
+          const budget = Math.max(FLOOR, Math.floor(this.tokensPerMs * STEP_MS));
+          this.dispatch(await this.engine.step(budget));
+          const { tokens, sequences } = this.engine.stats().lastStep;
+          steps++;
+          if (tokens > sequences * 8) prefilled += tokens;
+        } while (steps < most && prefilled === 0 && this.engine.busy);
+        await scheduler.wait(0);
+        this.learn(performance.now() - started, steps, prefilled);
+      }
+    } catch (error) {
+      for (const [id, sink] of this.sinks) {
+        this.engine.abort(id);
+        sink.fail(error);
+      }
+      this.sinks.clear();
+    } finally {
+      this.running = false;
+    }
+  }
+
+  private dispatch(events: readonly StepEvent[]): void {
+    for (const event of events) {
+      const sink = this.sinks.get(event.request);
+      if (event.finish) this.sinks.delete(event.request);
+      sink?.event(event);
+    }
+  }
+
+  private learn(ms: number, steps: number, prefilled: number): void {
+    if (!(ms > 0.5)) return; // the clock did not move
+    const blend = (old: number, now: number) => old * 0.8 + now * 0.2;
+    if (prefilled > 0) this.tokensPerMs = blend(this.tokensPerMs, prefilled / ms);
+    else this.stepMs = blend(this.stepMs, ms / steps);
+  }
+}

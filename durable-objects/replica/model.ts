@@ -1,0 +1,113 @@
+import { sha256 } from '@noble/hashes/sha2.js';
+import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
+import simd from '../../.build/wasm/turnstone-simd.wasm';
+import { Engine, formatsOf, type ModelConfig, type ModelWeights, type Plan, planMemory } from '../../engine/index.ts';
+import { countWasm, createWasm, type WasmBackend } from '../../kernels/wasm/index.ts';
+import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
+import { type ChatTemplate, compileTemplate } from '../../models/template.ts';
+import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
+import { allocWeights } from '../../models/weights.ts';
+import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
+import { integerVar, type ReplicaEnv } from '../env.ts';
+import { packSource } from './source.ts';
+
+const MIB = 1 << 20;
+
+/** A model that is loaded in this isolate: what all its replicas share. */
+export interface Served {
+  id: string;
+  /** The pack's. */
+  digest: string;
+  /** Names weights and numerics in answers. */
+  fingerprint: string;
+  config: ModelConfig;
+  tokenizer: Tokenizer;
+  template?: ChatTemplate;
+  stopIds: readonly number[];
+  /** Texts of control tokens. */
+  control: readonly string[];
+  sampling: SamplingDefaults;
+  backend: WasmBackend;
+  weights: ModelWeights;
+  plan: Plan;
+}
+
+/** Weights belong to the isolate: objects of one class may share it, and 128 MB hold them once. */
+let loading: { id: string; model: Promise<Served> } | undefined;
+
+/** The isolate's model, loaded on first use. Rejects with the plan's arithmetic or the pack's error; then the next call tries again. */
+export function served(env: ReplicaEnv): Promise<Served> {
+  if (loading?.id !== env.MODEL_ID) {
+    const model = load(env);
+    loading = { id: env.MODEL_ID, model };
+    model.catch(() => {
+      loading = undefined;
+    });
+  }
+  return loading!.model;
+}
+
+/** What JavaScript takes of the isolate: code and heap, and the tokenizer with its vocabulary. */
+export const jsBytes = (vocab: number): number => 8 * MIB + vocab * 350;
+
+async function load(env: ReplicaEnv): Promise<Served> {
+  const source = await packSource(env);
+  const { manifest, digest } = await openPack(source);
+  const { config, generation } = manifest;
+  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
+  const count = countWasm();
+  const counted = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
+  const weightBytes = count.used;
+  const plan = planMemory({
+    config,
+    formats: formatsOf(counted.weights),
+    kv: env.KV === 'f32' ? 'f32' : 'i8',
+    weightBytes,
+    memoryBytes: (integerVar('MEMORY_MB', env.MEMORY_MB, 16, 4096) ?? 128) * MIB,
+    jsBytes: jsBytes(config.vocab),
+    measure: (build) => {
+      const c = countWasm();
+      const before = c.used;
+      build(c);
+      return c.used - before;
+    },
+    context: integerVar('CONTEXT', env.CONTEXT, 16, 1 << 20),
+    maxSequences: integerVar('MAX_BATCH', env.MAX_BATCH, 1, 256),
+  });
+  const { scratch, kv } = plan.bytes;
+  const backend = createWasm({ modules: { relaxed, simd }, memoryBytes: weightBytes + scratch + kv + 64 });
+  const weights = await loadWeights(source, manifest, backend);
+  const tokenizer = await loadTokenizer(source, manifest);
+  const control = tokenizer.specialIds.map((id) => new TextDecoder().decode(tokenizer.bytesOf(id)));
+  const text = (id: number | undefined) => (id === undefined ? undefined : new TextDecoder().decode(tokenizer.bytesOf(id)));
+  const { stopIds, ...sampling } = generation;
+  return {
+    id: env.MODEL_ID,
+    digest,
+    fingerprint: `${digest.slice(0, 12)}-${backend.numerics}`,
+    config,
+    tokenizer,
+    template: manifest.chatTemplate
+      ? compileTemplate(manifest.chatTemplate, { bos: text(tokenizer.bos), eos: text(tokenizer.eos) })
+      : undefined,
+    stopIds: [...new Set([...tokenizer.stopIds, ...stopIds])],
+    control,
+    sampling,
+    backend,
+    weights,
+    plan,
+  };
+}
+
+/** An engine of its own for one replica, on the isolate's weights. */
+export function openEngine(s: Served, env: ReplicaEnv): Engine {
+  return new Engine({
+    backend: s.backend,
+    config: s.config,
+    weights: s.weights,
+    plan: s.plan,
+    hash: sha256,
+    pack: s.digest,
+    rowCost: env.SPECULATE === '0' ? Number.POSITIVE_INFINITY : undefined,
+  });
+}

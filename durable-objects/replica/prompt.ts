@@ -1,0 +1,58 @@
+import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
+import { badRequest } from '../../openai/errors.ts';
+import { templateMessages, templateTools } from '../../openai/requests/messages.ts';
+import type { ChatMessage, Tool } from '../../openai/requests/types.ts';
+import type { Served } from './model.ts';
+
+/** A private-use character that keeps a client's text from spelling a control token; the tokenizer drops it again. */
+export const GUARD = '\uE0FF';
+
+/** Puts GUARD into every control token's text that occurs in `text`, so that `<|im_end|>` in a message stays text. */
+export function guard(text: string, control: readonly string[]): string {
+  let t = text.includes(GUARD) ? text.replaceAll(GUARD, '') : text;
+  for (const c of control) if (t.includes(c)) t = t.replaceAll(c, c[0] + GUARD + c.slice(1));
+  return t;
+}
+
+/** Token ids of a conversation under the model's chat template, with the opening of the assistant's turn. */
+export function chatPrompt(
+  served: Served,
+  messages: readonly ChatMessage[],
+  tools: readonly Tool[],
+  args: Record<string, unknown> = {},
+  addGenerationPrompt = true,
+): number[] {
+  if (!served.template) {
+    throw badRequest('This model has no chat template; use /v1/completions.', 'messages', 'no_chat_template');
+  }
+  const safe = deepGuard(templateMessages(messages), served.control) as ReturnType<typeof templateMessages>;
+  const safeTools = tools.length > 0 ? (deepGuard(templateTools(tools), served.control) as ReturnType<typeof templateTools>) : undefined;
+  let text: string;
+  try {
+    text = served.template.render({ messages: safe, tools: safeTools, addGenerationPrompt, args });
+  } catch (error) {
+    // a template refuses with raise_exception, e.g. roles that must alternate
+    throw badRequest(`The chat template refuses these messages: ${error instanceof Error ? error.message : error}`, 'messages');
+  }
+  return served.tokenizer.encode(text, { special: true, bos: false, drop: GUARD });
+}
+
+/** Token ids of a completion's prompt; an empty one is the model's beginning-of-sequence token. */
+export function completionPrompt(tokenizer: Tokenizer, prompt: string | readonly number[]): number[] {
+  if (typeof prompt !== 'string') return [...prompt];
+  const ids = tokenizer.encode(prompt);
+  if (ids.length > 0) return ids;
+  const begin = tokenizer.bos ?? tokenizer.eos;
+  if (begin === undefined) throw badRequest('The prompt is empty and this model has no beginning-of-sequence token.', 'prompt');
+  return [begin];
+}
+
+/** `guard` on every string inside a JSON value. */
+function deepGuard(value: unknown, control: readonly string[]): unknown {
+  if (typeof value === 'string') return guard(value, control);
+  if (Array.isArray(value)) return value.map((v) => deepGuard(v, control));
+  if (typeof value === 'object' && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [guard(k, control), deepGuard(v, control)]));
+  }
+  return value;
+}

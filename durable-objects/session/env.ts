@@ -1,0 +1,32 @@
+import type { Scheduler } from '../scheduler/index.ts';
+
+export interface SessionEnv {
+  SCHEDULER: DurableObjectNamespace<Scheduler>;
+  /** Answers POST /session/run with the lines of a generation (RunLine). */
+  REPLICA: DurableObjectNamespace;
+  /** Seconds a session is kept after its last use; a day when unset. */
+  SESSION_TTL_S?: string;
+  /** Bytes of KV pages one session keeps; 64 MiB when unset. */
+  SESSION_BYTES?: string;
+}
+
+/** All replicas of a deployment share one queue. */
+export const schedulerOf = (env: Pick<SessionEnv, 'SCHEDULER'>): DurableObjectStub<Scheduler> =>
+  env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler'));
+
+/** The object that the scheduler calls by this number. */
+export const replicaOf = (env: Pick<SessionEnv, 'REPLICA'>, replica: string): DurableObjectStub =>
+  env.REPLICA.get(env.REPLICA.idFromName(`replica-${replica}`));
+
+export function sessionLimits(env: SessionEnv): { ttlMs: number; quota: number } {
+  const number = (name: string, value: string | undefined, lo: number, hi: number, otherwise: number): number => {
+    if (value === undefined || value === '') return otherwise;
+    const n = Number(value);
+    if (!(n >= lo && n <= hi)) throw new Error(`${name} is "${value}", must be a number in ${lo}..${hi}`);
+    return n;
+  };
+  return {
+    ttlMs: number('SESSION_TTL_S', env.SESSION_TTL_S, 0.1, 366 * 86_400, 86_400) * 1000,
+    quota: number('SESSION_BYTES', env.SESSION_BYTES, 0, 9 * 2 ** 30, 64 << 20),
+  };
+}

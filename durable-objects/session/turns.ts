@@ -1,0 +1,196 @@
+import type { Commit, CommitAnswer, Json, ResponseStatus, StopState, StoredResponse, Usage } from './types.ts';
+
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS turns (
+  id TEXT PRIMARY KEY, previous TEXT, created INTEGER NOT NULL, status TEXT NOT NULL, epoch INTEGER NOT NULL,
+  committed INTEGER NOT NULL, prompt BLOB, data TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS log (
+  turn TEXT NOT NULL, first INTEGER NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn, first)) WITHOUT ROWID;
+`;
+
+type Row = { id: string; previous: string | null; created: number; status: string; epoch: number; data: string };
+/** What lies in the row's JSON. */
+type Data = Omit<StoredResponse, 'id' | 'previous' | 'created' | 'status' | 'epoch'>;
+
+const COLUMNS = 'id, previous, created, status, epoch, data';
+
+const ids32 = (ids: readonly number[]): ArrayBuffer => Uint32Array.from(ids).buffer as ArrayBuffer;
+
+/** The turns of a conversation, a tree by `previous`, and the log of each answer's tokens. */
+export class TurnStore {
+  readonly #sql: SqlStorage;
+
+  constructor(sql: SqlStorage) {
+    this.#sql = sql;
+    sql.exec(SCHEMA);
+  }
+
+  insert(r: StoredResponse): void {
+    const { id, previous, created, status, epoch, ...data } = r;
+    this.#sql.exec(
+      'INSERT INTO turns (id, previous, created, status, epoch, committed, data) VALUES (?, ?, ?, ?, ?, 0, ?)',
+      id,
+      previous,
+      created,
+      status,
+      epoch,
+      JSON.stringify(data),
+    );
+  }
+
+  get(id: string): StoredResponse | undefined {
+    for (const row of this.#sql.exec<Row>(`SELECT ${COLUMNS} FROM turns WHERE id = ?`, id)) return fromRow(row);
+    return undefined;
+  }
+
+  all(): StoredResponse[] {
+    return [...this.#sql.exec<Row>(`SELECT ${COLUMNS} FROM turns ORDER BY created, id`)].map(fromRow);
+  }
+
+  /** Turns still to be generated. */
+  open(): string[] {
+    const rows = this.#sql.exec<{ id: string }>("SELECT id FROM turns WHERE status IN ('queued', 'in_progress') ORDER BY created, id");
+    return [...rows].map((r) => r.id);
+  }
+
+  /** From the first turn to this one. Throws when one between was deleted. */
+  path(id: string): StoredResponse[] {
+    const path: StoredResponse[] = [];
+    for (let at: string | null = id; at !== null; ) {
+      const turn = this.get(at);
+      if (!turn) throw new Error(at === id ? `there is no response ${id}` : `response ${at}, which ${id} goes on from, was deleted`);
+      path.unshift(turn);
+      at = turn.previous;
+    }
+    return path;
+  }
+
+  children(id: string): string[] {
+    return [...this.#sql.exec<{ id: string }>('SELECT id FROM turns WHERE previous = ?', id)].map((r) => r.id);
+  }
+
+  /** Changes parts of a turn that is no longer running, or that its lease's holder changes. */
+  update(id: string, change: Partial<Data> & { status?: ResponseStatus }): void {
+    const turn = this.get(id);
+    if (!turn) return;
+    const { id: _i, previous: _p, created: _c, status, epoch: _e, ...data } = { ...turn, ...change };
+    this.#sql.exec('UPDATE turns SET status = ?, data = ? WHERE id = ?', status, JSON.stringify(data), id);
+  }
+
+  /** A new lease takes the turn over; the older ones are stale from now on. False: this one is itself stale, or the turn has ended. */
+  claim(id: string, epoch: number): boolean {
+    const cursor = this.#sql.exec(
+      "UPDATE turns SET epoch = ?, status = 'in_progress' WHERE id = ? AND epoch < ? AND status IN ('queued', 'in_progress')",
+      epoch,
+      id,
+      epoch,
+    );
+    return cursor.rowsWritten > 0;
+  }
+
+  /** Prompt ids, the first time; later ones must be the same. */
+  setPrompt(id: string, ids: readonly number[]): void {
+    this.#sql.exec('UPDATE turns SET prompt = ? WHERE id = ? AND prompt IS NULL', ids32(ids), id);
+  }
+
+  prompt(id: string): number[] {
+    for (const row of this.#sql.exec<{ prompt: ArrayBuffer | null }>('SELECT prompt FROM turns WHERE id = ?', id)) {
+      return row.prompt ? [...new Uint32Array(row.prompt)] : [];
+    }
+    return [];
+  }
+
+  committed(id: string): number {
+    for (const row of this.#sql.exec<{ n: number }>('SELECT committed AS n FROM turns WHERE id = ?', id)) return row.n;
+    return 0;
+  }
+
+  /** Appends tokens under a lease. Tokens committed before are skipped, they are the same by construction. */
+  commit(c: Commit): CommitAnswer {
+    const turn = this.get(c.response);
+    if (!turn) return { ok: false, why: 'unknown', committed: 0 };
+    const committed = this.committed(c.response);
+    if (c.epoch !== turn.epoch || !isOpen(turn.status)) return { ok: false, why: 'stale', committed };
+    if (c.from > committed) return { ok: false, why: 'gap', committed };
+    const ids = c.ids.slice(committed - c.from);
+    const text = c.text.slice(committed - c.from);
+    if (ids.length === 0) return { ok: true, committed };
+    this.#sql.exec('INSERT INTO log (turn, first, ids, text) VALUES (?, ?, ?, ?)', c.response, committed, ids32(ids), JSON.stringify(text));
+    this.#sql.exec('UPDATE turns SET committed = ? WHERE id = ?', committed + ids.length, c.response);
+    this.update(c.response, { stop: c.stop });
+    return { ok: true, committed: committed + ids.length };
+  }
+
+  /** Committed tokens and the text each added. */
+  tokens(id: string): { ids: number[]; text: string[] } {
+    const ids: number[] = [];
+    const text: string[] = [];
+    for (const row of this.#sql.exec<{ ids: ArrayBuffer; text: string }>('SELECT ids, text FROM log WHERE turn = ? ORDER BY first', id)) {
+      for (const token of new Uint32Array(row.ids)) ids.push(token);
+      for (const piece of JSON.parse(row.text) as string[]) text.push(piece);
+    }
+    return { ids, text };
+  }
+
+  /** One row instead of one a commit. */
+  compact(id: string): void {
+    const { ids, text } = this.tokens(id);
+    this.#sql.exec('DELETE FROM log WHERE turn = ?', id);
+    if (ids.length === 0) return;
+    // pieces stay apart, so that a late reader gets the same events; a row holds them as long as the text is below 2 MB
+    for (let first = 0; first < ids.length; first += 16_384) {
+      const end = first + 16_384;
+      this.#sql.exec(
+        'INSERT INTO log (turn, first, ids, text) VALUES (?, ?, ?, ?)',
+        id,
+        first,
+        ids32(ids.slice(first, end)),
+        JSON.stringify(text.slice(first, end)),
+      );
+    }
+  }
+
+  /** Erases a turn, and what later turns hold of it: their prompt ids. */
+  erase(id: string): void {
+    this.#sql.exec('DELETE FROM log WHERE turn = ?', id);
+    this.#sql.exec('DELETE FROM turns WHERE id = ?', id);
+    const below = this.children(id);
+    for (let child = below.pop(); child; child = below.pop()) {
+      this.#sql.exec('UPDATE turns SET prompt = NULL WHERE id = ?', child);
+      below.push(...this.children(child));
+    }
+  }
+}
+
+export const isOpen = (status: ResponseStatus): boolean => status === 'queued' || status === 'in_progress';
+
+function fromRow(row: Row): StoredResponse {
+  const { id, previous, created, status, epoch } = row;
+  return { id, previous, created, epoch, status: status as ResponseStatus, ...(JSON.parse(row.data) as Data) };
+}
+
+/** A turn as it begins. */
+export function newTurn(
+  from: { id: string; previous?: string; tenant: string; model: string; input: readonly Json[]; request: Json; echo: Json; promptTokens: number; priority: number },
+  seed: readonly [number, number],
+  now: number,
+): StoredResponse {
+  const usage: Usage = { prompt: 0, cached: 0, completion: 0 };
+  const stop: StopState | null = null;
+  return {
+    ...from,
+    previous: from.previous ?? null,
+    created: Math.floor(now / 1000),
+    status: 'queued',
+    fingerprint: null,
+    recomputed: false,
+    seed,
+    epoch: 0,
+    stop,
+    finish: null,
+    tail: '',
+    output: [],
+    error: null,
+    usage,
+  };
+}
