@@ -65,7 +65,11 @@ export function createApp(): Hono<App> {
   app.get('/packs/:key{.+}', (c) => servePack(c, c.req.param('key')));
 
   app.all('/v1/*', (c) => c.notFound());
-  app.all('*', (c) => (c.env.ASSETS && /^(GET|HEAD)$/.test(c.req.method) ? c.env.ASSETS.fetch(c.req.raw) : c.notFound()));
+  app.all('*', async (c) => {
+    if (!c.env.ASSETS || !/^(GET|HEAD)$/.test(c.req.method)) return c.notFound();
+    const asset = await c.env.ASSETS.fetch(c.req.raw);
+    return new Response(asset.body, asset); // its own headers cannot be added to
+  });
   return app;
 }
 

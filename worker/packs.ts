@@ -13,7 +13,7 @@ export async function servePack(c: Context<App>, key: string): Promise<Response>
   if (response) return response;
   const asset = await c.env.ASSETS?.fetch(c.req.raw);
   if (!asset || asset.status === 404) throw notFound('There is no such pack file.');
-  return asset;
+  return new Response(asset.body, asset);
 }
 
 async function fromR2(bucket: R2Bucket, key: string, request: Request): Promise<Response | null> {

@@ -29,7 +29,8 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown)
     // A stub that has failed stays broken, so every try takes a new one.
     const stub = c.env.REPLICA.get(c.env.REPLICA.idFromName('replica-0'));
     try {
-      return await stub.fetch(`https://replica${path}`, init);
+      const response = await stub.fetch(`https://replica${path}`, init);
+      return new Response(response.body, response); // the same stream, with headers that may be added to
     } catch (error) {
       if (c.req.raw.signal.aborted)
         throw new ApiError(499, 'The client closed the request.', { code: 'client_closed_request', cause: error });

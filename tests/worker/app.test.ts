@@ -1,0 +1,270 @@
+/** Routing, keys and validation, in Node with a replica that only records: what runs in workerd is in runtime.test.ts. */
+
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { createApp } from '../../worker/app.ts';
+import type { Env } from '../../worker/env.ts';
+
+const KEY = 'sk-0123456789';
+const app = createApp();
+
+interface Call {
+  path: string;
+  method: string;
+  headers: Headers;
+  body: { [key: string]: unknown } | null;
+}
+
+let calls: Call[];
+let failures: unknown[];
+
+function env(extra: Partial<Env> = {}): Env {
+  const stub = {
+    async fetch(url: string, init: RequestInit): Promise<Response> {
+      const failure = failures.shift();
+      calls.push({
+        path: new URL(url).pathname,
+        method: init.method ?? 'GET',
+        headers: new Headers(init.headers),
+        body: init.body ? JSON.parse(init.body as string) : null,
+      });
+      if (failure) throw failure;
+      if (url.endsWith('/v1/models'))
+        return Response.json({ object: 'list', data: [{ id: 'org/pebble', object: 'model', created: 1, owned_by: 'x' }] });
+      return new Response('data: [DONE]\n\n', { headers: { 'content-type': 'text/event-stream' } });
+    },
+  };
+  const namespace = { idFromName: (name: string) => name, get: () => stub };
+  return { REPLICA: namespace as unknown as DurableObjectNamespace, ...extra };
+}
+
+const chat = { model: 'pebble', messages: [{ role: 'user', content: 'hi' }] };
+
+const post = (path: string, body: unknown, extra: Partial<Env> = {}, headers: Record<string, string> = {}) =>
+  app.request(
+    path,
+    {
+      method: 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: typeof body === 'string' ? body : JSON.stringify(body),
+    },
+    env(extra),
+  );
+
+async function envelope(response: Response) {
+  expect(response.headers.get('content-type')).toContain('application/json');
+  const { error } = (await response.json()) as { error: { message: string; type: string; param: string | null; code: string | null } };
+  expect(Object.keys(error).sort()).toEqual(['code', 'message', 'param', 'type']);
+  return error;
+}
+
+beforeEach(() => {
+  calls = [];
+  failures = [];
+});
+
+describe('routes', () => {
+  it('hands the checked request over in one call and the answer back as it is', async () => {
+    const response = await post('/v1/chat/completions', { ...chat, stream: true });
+    expect(response.status).toBe(200);
+    expect(await response.text()).toBe('data: [DONE]\n\n');
+    expect(calls).toHaveLength(1);
+    expect(calls[0]).toMatchObject({ path: '/v1/chat/completions', method: 'POST', body: { kind: 'chat', stream: true } });
+    expect(calls[0].headers.get('x-turnstone-tenant')).toBe('public');
+    expect(calls[0].headers.get('x-turnstone-request')).toBe(response.headers.get('x-request-id'));
+  });
+
+  it.each([
+    ['/v1/completions', { model: 'm', prompt: '' }, 'completion'],
+    ['/v1/tokenize', { prompt: 'x' }, 'tokenize'],
+    ['/v1/detokenize', { tokens: [1] }, 'detokenize'],
+  ])('%s', async (path, body, kind) => {
+    expect((await post(path, body)).status).toBe(200);
+    expect(calls[0]).toMatchObject({ path, body: { kind } });
+  });
+
+  it.each(['/ready', '/metrics', '/v1/models'])('asks the replica for %s', async (path) => {
+    expect((await app.request(path, {}, env())).status).toBe(200);
+    expect(calls[0]).toMatchObject({ path, method: 'GET', body: null });
+  });
+
+  it('finds a model by its id, with a slash in it too', async () => {
+    expect(await (await app.request('/v1/models/org/pebble', {}, env())).json()).toMatchObject({ id: 'org/pebble' });
+    const missing = await app.request('/v1/models/nobody', {}, env());
+    expect([missing.status, (await envelope(missing)).code]).toEqual([404, 'model_not_found']);
+  });
+
+  it('is healthy without a replica', async () => {
+    expect(await (await app.request('/health', {}, env())).json()).toEqual({ status: 'ok' });
+    expect(calls).toHaveLength(0);
+  });
+
+  it.each([
+    ['GET', '/v1/chat/completions', 405, 'POST'],
+    ['DELETE', '/v1/models', 405, 'GET, HEAD'],
+    ['POST', '/health', 405, 'GET, HEAD'],
+    ['GET', '/v1/nothing', 404, null],
+    ['POST', '/nothing', 404, null],
+    ['GET', '/nothing', 404, null],
+    ['GET', '/packs/x/model.json', 404, null],
+    ['GET', '/packs/%E0%A4%A', 404, null],
+  ])('%s %s is %i', async (method, path, status, allow) => {
+    const response = await app.request(path, { method }, env());
+    expect([response.status, response.headers.get('allow')]).toEqual([status, allow]);
+    expect((await envelope(response)).type).toBe('invalid_request_error');
+    expect(calls).toHaveLength(0);
+  });
+
+  it('leaves everything else to the assets, with headers that keep the page to itself', async () => {
+    const ASSETS = {
+      fetch: async () => new Response('<!doctype html>', { headers: { 'content-type': 'text/html' } }),
+    } as unknown as Fetcher;
+    const response = await app.request('/', {}, env({ ASSETS }));
+    expect(await response.text()).toBe('<!doctype html>');
+    const policy = response.headers.get('content-security-policy');
+    for (const part of [
+      "default-src 'self'",
+      "script-src 'self' 'wasm-unsafe-eval'",
+      "worker-src 'self' blob:",
+      "frame-ancestors 'none'",
+    ]) {
+      expect(policy).toContain(part);
+    }
+    expect(response.headers.get('x-content-type-options')).toBe('nosniff');
+  });
+});
+
+describe('keys', () => {
+  const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
+
+  it.each(['/v1/models', '/metrics', '/packs/x', '/v1/nothing'])('guard %s', async (path) => {
+    for (const headers of [{}, bearer('wrong-key-here'), bearer(KEY.slice(0, -1)), bearer(`${KEY}x`), { authorization: KEY }]) {
+      const response = await app.request(path, { headers }, env({ API_KEYS: `ann:${KEY}` }));
+      expect(response.status).toBe(401);
+      expect(response.headers.get('www-authenticate')).toBe('Bearer');
+      expect(await envelope(response)).toMatchObject({ type: 'authentication_error', code: 'invalid_api_key' });
+    }
+    const response = await app.request(path, { headers: bearer(KEY) }, env({ API_KEYS: `ann:${KEY}` }));
+    expect(response.status).not.toBe(401);
+  });
+
+  it('do not guard health and readiness, nor public packs', async () => {
+    expect((await app.request('/health', {}, env({ API_KEYS: KEY }))).status).toBe(200);
+    expect((await app.request('/ready', {}, env({ API_KEYS: KEY }))).status).toBe(200);
+    expect((await app.request('/packs/x', {}, env({ API_KEYS: KEY, PUBLIC_PACKS: '1' }))).status).toBe(404);
+  });
+
+  it('are tenants: each key its own, always the same, without showing the key', async () => {
+    const API_KEYS = `ann:${KEY}, sk-another-one`;
+    for (const key of [KEY, 'sk-another-one', KEY]) await post('/v1/chat/completions', chat, { API_KEYS }, bearer(key));
+    const [a, b, again] = calls.map((c) => c.headers.get('x-turnstone-tenant'));
+    expect(a).toMatch(/^[0-9a-f]{32}$/);
+    expect(b).not.toBe(a);
+    expect(again).toBe(a);
+  });
+
+  it.each([',', 'ann:', 'short'])(
+    'that are none (%j) close the server rather than open it, and say nothing of the secret',
+    async (API_KEYS) => {
+      const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+      const response = await post('/v1/chat/completions', chat, { API_KEYS });
+      expect(response.status).toBe(500);
+      expect((await envelope(response)).message).toBe('The server had an error while processing the request.');
+      expect(calls).toHaveLength(0);
+      expect(String(log.mock.calls[0][1])).toMatch(/^Error: API_KEYS/);
+      expect(String(log.mock.calls[0][1])).not.toContain('short');
+      log.mockRestore();
+    },
+  );
+});
+
+describe('bodies', () => {
+  const deep = (n: number) => `{"model":"m","messages":${'['.repeat(n)}${']'.repeat(n)}}`;
+
+  it.each<[string, unknown, Partial<Env>, Record<string, string>, number, string | null, string | null]>([
+    ['broken JSON', '{"model":', {}, {}, 400, 'invalid_json', null],
+    ['an empty body', '', {}, {}, 400, 'invalid_json', null],
+    ['an array', '[]', {}, {}, 400, 'invalid_type', null],
+    ['nesting without end', deep(5000), {}, {}, 400, 'json_too_deep', null],
+    [
+      'brackets in a string',
+      JSON.stringify({ ...chat, messages: [{ role: 'user', content: '["\\'.repeat(500) }] }),
+      {},
+      {},
+      200,
+      null,
+      null,
+    ],
+    ['another content type', JSON.stringify(chat), {}, { 'content-type': 'text/plain' }, 415, 'unsupported_media_type', null],
+    ['a charset', JSON.stringify(chat), {}, { 'content-type': 'application/json; charset=utf-8' }, 200, null, null],
+    ['too long a body', { ...chat, user: 'x'.repeat(2000) }, { MAX_BODY_BYTES: '1024' }, {}, 413, 'payload_too_large', null],
+    ['a wrong type', { ...chat, temperature: 'hot' }, {}, {}, 400, 'invalid_type', 'temperature'],
+    ['a refused parameter', { ...chat, audio: {} }, {}, {}, 400, 'unsupported_parameter', 'audio'],
+    ['another model', chat, { MODEL_ID: 'other' }, {}, 404, 'model_not_found', 'model'],
+    ['the model served', chat, { MODEL_ID: 'pebble' }, {}, 200, null, null],
+  ])('%s', async (_, body, extra, headers, status, code, param) => {
+    const response = await post('/v1/chat/completions', body, extra, headers);
+    expect(response.status).toBe(status);
+    expect(calls).toHaveLength(status === 200 ? 1 : 0);
+    if (status !== 200) expect(await envelope(response)).toMatchObject({ code, param });
+  });
+
+  it('invalid UTF-8', async () => {
+    const body = new Uint8Array([...new TextEncoder().encode('{"model":"'), 0xff, 0x22, 0x7d]);
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body };
+    expect((await envelope(await app.request('/v1/completions', init, env()))).message).toContain('UTF-8');
+  });
+});
+
+describe('a replica that fails', () => {
+  const failing = async (...errors: object[]) => {
+    failures = errors.map((e) => Object.assign(new Error('secret detail'), e));
+    return post('/v1/chat/completions', chat);
+  };
+
+  it('is asked once more when the platform says so', async () => {
+    expect((await failing({ retryable: true })).status).toBe(200);
+    expect(calls.map((c) => c.body)).toEqual([calls[0].body, calls[0].body]);
+  });
+
+  it.each([
+    [[{ retryable: true }, { retryable: true }], 500, 2],
+    [[{}], 500, 1],
+    [[{ retryable: true, overloaded: true }], 503, 1],
+  ])('with %j answers %i after %i calls, and tells nothing', async (errors, status, tries) => {
+    const log = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const response = await failing(...errors);
+    expect(response.status).toBe(status);
+    expect(calls).toHaveLength(tries);
+    expect((await envelope(response)).message).not.toContain('secret');
+    expect(response.headers.get('retry-after')).toBe(status === 503 ? '1' : null);
+    log.mockRestore();
+  });
+});
+
+describe('CORS', () => {
+  const preflight = (CORS_ORIGINS: string | undefined, origin: string) =>
+    app.request(
+      '/v1/chat/completions',
+      {
+        method: 'OPTIONS',
+        headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' },
+      },
+      env({ CORS_ORIGINS, API_KEYS: KEY }),
+    );
+
+  it('answers a preflight without a key, for the origins that are named', async () => {
+    const allowed = await preflight('https://a.example, https://b.example', 'https://b.example');
+    expect([allowed.status, allowed.headers.get('access-control-allow-origin')]).toEqual([204, 'https://b.example']);
+    expect(allowed.headers.get('access-control-allow-headers')).toContain('authorization');
+    expect((await preflight('https://a.example', 'https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
+    expect((await preflight('*', 'https://any.example')).headers.get('access-control-allow-origin')).toBe('*');
+    expect((await preflight(undefined, 'https://any.example')).headers.get('access-control-allow-origin')).toBeNull();
+  });
+
+  it('lets pages read errors and the request id', async () => {
+    const response = await post('/v1/chat/completions', '{', { CORS_ORIGINS: '*' }, { origin: 'https://a.example' });
+    expect(response.status).toBe(400);
+    expect(response.headers.get('access-control-allow-origin')).toBe('*');
+    expect(response.headers.get('access-control-expose-headers')).toContain('x-request-id');
+  });
+});

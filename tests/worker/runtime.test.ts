@@ -1,0 +1,195 @@
+/** What only the runtime can show: bodies as they stream in, packs in R2, and a client's disconnect. */
+
+import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { Miniflare } from 'miniflare';
+import { build } from 'vite';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const MAX_BODY = 65_536;
+let server: Miniflare;
+let url: URL;
+
+async function bundle(): Promise<string> {
+  const result = await build({
+    configFile: false,
+    logLevel: 'silent',
+    ssr: { noExternal: true },
+    build: {
+      ssr: new URL('stand-in.ts', import.meta.url).pathname,
+      write: false,
+      target: 'esnext',
+      rollupOptions: { external: ['cloudflare:workers'], output: { format: 'es' } },
+    },
+  });
+  if (!('output' in result)) throw new Error('vite built no output');
+  return result.output[0].code;
+}
+
+beforeAll(async () => {
+  server = new Miniflare({
+    modules: [{ type: 'ESModule', path: 'stand-in.js', contents: await bundle() }],
+    compatibilityDate: '2026-04-01',
+    compatibilityFlags: ['enable_request_signal'],
+    durableObjects: { REPLICA: 'Replica' },
+    r2Buckets: ['PACKS'],
+    bindings: { MAX_BODY_BYTES: String(MAX_BODY) },
+    cf: false,
+  });
+  url = await server.ready;
+  const packs = await server.getR2Bucket('PACKS');
+  await packs.put('pebble/model.json', '{"version":1}');
+  await packs.put(
+    'pebble/0.bin',
+    Uint8Array.from({ length: 1000 }, (_, i) => i % 251),
+  );
+});
+
+afterAll(() => server?.dispose());
+
+const chat = { model: 'm', messages: [{ role: 'user', content: 'hi' }] };
+
+const post = (body: string) =>
+  fetch(new URL('/v1/chat/completions', url), { method: 'POST', headers: { 'content-type': 'application/json' }, body });
+
+/** Sends `chunks` chunks of 16 KiB without a content-length, and resolves with the status. */
+function stream(chunks: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const req = httpRequest(
+      new URL('/v1/chat/completions', url),
+      { method: 'POST', headers: { 'content-type': 'application/json', 'transfer-encoding': 'chunked' } },
+      (res) => {
+        resolve(res.statusCode!);
+        res.resume();
+        req.destroy();
+      },
+    );
+    req.on('error', reject);
+    req.write(`${JSON.stringify(chat).slice(0, -1)},"user":"`);
+    for (let i = 0; i < chunks; i++) req.write('x'.repeat(16_384));
+    req.end('"}');
+  });
+}
+
+const metrics = async () => (await (await fetch(new URL('/metrics', url))).json()) as { sent: number; cancelled: number; aborted: number };
+
+async function eventually(what: () => Promise<boolean>): Promise<boolean> {
+  for (let i = 0; i < 100; i++) {
+    if (await what()) return true;
+    await new Promise((r) => setTimeout(r, 20));
+  }
+  return false;
+}
+
+describe('bodies', () => {
+  it('arrive checked', async () => {
+    expect(await (await post(JSON.stringify(chat))).json()).toMatchObject({ kind: 'chat', model: 'm' });
+  });
+
+  it('are read up to the limit when no length was declared', async () => {
+    expect(await stream(2)).toBe(200);
+    expect(await stream(8)).toBe(413);
+  });
+
+  it('are not read at all when the declared length is above it', async () => {
+    const response = await post(`${JSON.stringify(chat).slice(0, -1)},"user":"${'x'.repeat(MAX_BODY)}"}`);
+    expect(response.status).toBe(413);
+    expect(await response.json()).toMatchObject({ error: { code: 'payload_too_large' } });
+  });
+});
+
+describe('streams', () => {
+  it('come through as they are sent', async () => {
+    const response = await post(JSON.stringify({ ...chat, stream: true }));
+    expect(response.headers.get('content-type')).toBe('text/event-stream');
+    const reader = response.body!.getReader();
+    const { value } = await reader.read();
+    expect(new TextDecoder().decode(value)).toContain('data: {"x":1}\n\n');
+    await reader.cancel();
+  });
+
+  it("end inside the replica when the client goes, by the stream's cancel and the request's signal", async () => {
+    const before = await metrics();
+    const abort = new AbortController();
+    const response = await fetch(new URL('/v1/chat/completions', url), {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...chat, stream: true }),
+      signal: abort.signal,
+    });
+    await response.body!.getReader().read();
+    abort.abort();
+    expect(await eventually(async () => (await metrics()).cancelled > before.cancelled)).toBe(true);
+    expect(await eventually(async () => (await metrics()).aborted > before.aborted)).toBe(true);
+    const { sent } = await metrics();
+    await new Promise((r) => setTimeout(r, 100));
+    expect((await metrics()).sent).toBeLessThanOrEqual(sent + 1); // one may have been on its way
+  });
+});
+
+/**
+ * workerd on its own socket takes a closed sending half for no goodbye: before anything is written it notices a reset only. So this
+ * client resets; in front of a deployed Worker, the edge tells.
+ */
+it('a client that goes before there is any answer is heard of inside the replica', async () => {
+  const before = await metrics();
+  const body = JSON.stringify({ ...chat, model: 'slow' });
+  const socket = connect(Number(url.port), url.hostname);
+  socket.on('error', () => {});
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+  );
+  expect(await eventually(async () => (await metrics()).sent > before.sent)).toBe(true);
+  socket.resetAndDestroy();
+  expect(await eventually(async () => (await metrics()).aborted > before.aborted)).toBe(true);
+});
+
+describe('packs', () => {
+  const get = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
+    fetch(new URL(`/packs/${path}`, url), { method, headers });
+  const bytes = async (r: Response) => [...new Uint8Array(await r.arrayBuffer())];
+  const all = Array.from({ length: 1000 }, (_, i) => i % 251);
+
+  it('are served whole, typed, with an ETag', async () => {
+    const response = await get('pebble/model.json');
+    expect(await response.json()).toEqual({ version: 1 });
+    expect(response.headers.get('content-type')).toBe('application/json');
+    const shard = await get('pebble/0.bin');
+    expect(shard.headers.get('accept-ranges')).toBe('bytes');
+    expect(await bytes(shard)).toEqual(all);
+  });
+
+  it.each([
+    ['bytes=0-9', 206, 'bytes 0-9/1000', [0, 10]],
+    ['bytes=990-', 206, 'bytes 990-999/1000', [990, 1000]],
+    ['bytes=990-5000', 206, 'bytes 990-999/1000', [990, 1000]],
+    ['bytes=-7', 206, 'bytes 993-999/1000', [993, 1000]],
+    ['bytes=9-3', 200, null, [0, 1000]],
+    ['bytes=0-1,5-6', 200, null, [0, 1000]],
+    ['lines=1-2', 200, null, [0, 1000]],
+  ])('range %s is %i', async (range, status, contentRange, [from, to]) => {
+    const response = await get('pebble/0.bin', { range });
+    expect([response.status, response.headers.get('content-range')]).toEqual([status, contentRange]);
+    expect(await bytes(response)).toEqual(all.slice(from, to));
+  });
+
+  it('range beyond the end is 416', async () => {
+    const response = await get('pebble/0.bin', { range: 'bytes=1000-' });
+    expect([response.status, response.headers.get('content-range')]).toEqual([416, 'bytes */1000']);
+  });
+
+  it('answer conditions and HEAD', async () => {
+    const etag = (await get('pebble/0.bin', {}, 'HEAD')).headers.get('etag')!;
+    expect((await get('pebble/0.bin', { 'if-none-match': etag })).status).toBe(304);
+    expect((await get('pebble/0.bin', { 'if-none-match': '"other"' })).status).toBe(200);
+    expect((await get('pebble/0.bin', { 'if-match': '"other"' })).status).toBe(412);
+    const head = await get('pebble/0.bin', {}, 'HEAD');
+    expect([head.status, head.headers.get('content-length'), (await bytes(head)).length]).toEqual([200, '1000', 0]);
+  });
+
+  it('that are not there are 404 in the envelope', async () => {
+    const response = await get('pebble/9.bin');
+    expect(response.status).toBe(404);
+    expect(await response.json()).toMatchObject({ error: { code: 'not_found' } });
+  });
+});
