@@ -101,6 +101,12 @@ export class Ring {
     return instr;
   }
 
+  /** `instr` fills the piece without a signal of its own: some other semaphore orders its reader. */
+  fillWithin<I extends Instr>(instr: I, tile: number, use: number): I {
+    if (use >= this.depth) instr.waits.push(this.empty[tile], use - this.depth + 1);
+    return instr;
+  }
+
   /** `instr`, later in the queue of one that took the piece, frees it. */
   free<I extends Instr>(instr: I, tile: number): I {
     instr.signals.push(this.empty[tile]);

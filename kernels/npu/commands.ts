@@ -1,0 +1,194 @@
+/** What the backend records: an op to be, with the buffers it reads and writes. */
+import type { Act, Batch, Buf, KvPool, TopkOut, Weight } from '../../engine/backend.ts';
+import { kvHeadBytes } from '../../engine/layout.ts';
+import { type NpuBuf, npuBuf, scalesAt } from './buffers.ts';
+import type { Op } from './ops/index.ts';
+import type { Bindings } from './run/memory.ts';
+
+export interface Command {
+  /** Made when it is its turn: shapes of some ops are read from buffers that earlier commands fill. */
+  op(): Op;
+  bind(chip: number): Bindings;
+  readonly reads: readonly NpuBuf[];
+  readonly writes: readonly NpuBuf[];
+  /** What chips exchange afterwards: a buffer of `rows` rows, `pitch` bytes apart, that holds `scale` bytes a column. */
+  readonly gather: readonly { buf: NpuBuf; base: number; pitch: number; scale: number; rows: number }[];
+  readonly norm?: { x: NpuBuf; g: NpuBuf; out: NpuBuf; n: number; eps: number };
+  readonly matmul?: { y: NpuBuf; x: Act; w: Weight; T: number; bias?: NpuBuf; accumulate: boolean };
+  readonly swiglu?: { x: NpuBuf; out: Act; T: number; F: number };
+}
+
+/** The lists of a batch, read once and shared by its layers (their identity keys compiled programs). */
+export type Lists = (buf: Buf, count: number) => readonly number[];
+
+const bufs = (...list: (Buf | null | undefined)[]): NpuBuf[] => list.filter((b) => b !== null && b !== undefined).map(npuBuf);
+
+export function embedCommand(x: Buf, w: Weight, ids: Buf, T: number, lists: Lists): Command {
+  const [out, weight, index] = bufs(x, w.data, ids);
+  return {
+    op: () => ({ kind: 'embed', format: w.format, V: w.N, D: w.K, ids: lists(ids, T) }),
+    bind: (c) => ({ w: weight.bind(c), ids: index.bind(c), y: out.bindOwn(c) }),
+    reads: [weight, index],
+    writes: [out],
+    gather: [],
+  };
+}
+
+export function normCommand(out: Act, x: Buf, g: Buf, eps: number, n: number, D: number, rows: Buf | undefined, lists: Lists): Command {
+  const [y, source, gain] = bufs(out.data, x, g);
+  return {
+    op: () => ({ kind: 'norm', n, D, eps, quant: out.format === 'i8', rows: rows && lists(rows, n) }),
+    bind: (c) => ({ x: source.bind(c), g: gain.bind(c), y: y.bindOwn(c), 'y.scales': y.bindOwn(c, scalesAt(out)) }),
+    reads: [source, gain, ...bufs(rows)],
+    writes: [y],
+    gather: [],
+    norm: rows ? undefined : { x: source, g: gain, out: y, n, eps },
+  };
+}
+
+const actGather = (a: Act, rows: number) => {
+  const buf = npuBuf(a.data);
+  if (a.format === 'f32') return [{ buf, base: 0, pitch: a.K * 4, scale: 4, rows }];
+  return [
+    { buf, base: 0, pitch: a.K, scale: 1, rows },
+    { buf, base: scalesAt(a), pitch: a.K / 8, scale: 1 / 8, rows },
+  ];
+};
+
+/** A matmul, with a norm before it or a swiglu behind it when they are given. */
+export function matmulCommand(m: NonNullable<Command['matmul']>, norm?: Command['norm'], swiglu?: Command['swiglu']): Command {
+  const { w, T } = m;
+  const x = npuBuf(m.x.data);
+  const weight = npuBuf(w.data);
+  const source = norm ? [norm.x, norm.g] : [x];
+  const out = swiglu ? npuBuf(swiglu.out.data) : m.y;
+  return {
+    op: () => ({
+      ...{ kind: 'matmul', T, N: w.N, K: w.K, format: w.format, bias: m.bias !== undefined, accumulate: m.accumulate },
+      ...{ norm: norm?.eps, swiglu: swiglu !== undefined, out: swiglu?.out.format === 'i8' ? 'i8' : 'f32' },
+    }),
+    bind: (c) => ({
+      ...(norm ? { x: norm.x.bind(c), g: norm.g.bind(c) } : { x: x.bind(c), 'x.scales': x.bind(c, scalesAt(m.x)) }),
+      w: weight.bind(c),
+      y: out.bindOwn(c),
+      ...(swiglu && { 'y.scales': out.bindOwn(c, scalesAt(swiglu.out)) }),
+      ...(m.bias && { bias: m.bias.bind(c) }),
+    }),
+    reads: [...source, weight, ...bufs(m.bias), ...(m.accumulate ? [m.y] : [])],
+    writes: [out],
+    gather: swiglu ? actGather(swiglu.out, T) : [{ buf: m.y, base: 0, pitch: w.N * 4, scale: 4, rows: T }],
+    matmul: m,
+  };
+}
+
+export function ropeCommand(
+  ...[q, kv, qkv, table, batch, layer, heads, lists, qkNorm]: [
+    Buf,
+    KvPool,
+    Buf,
+    Buf,
+    Batch,
+    number,
+    number,
+    Lists,
+    { q: Buf; k: Buf; eps: number } | undefined,
+  ]
+): Command {
+  const [out, pages, x, angles, slot] = bufs(q, kv.data, qkv, table, batch.slot);
+  const T = batch.T;
+  const base = layer * kv.shape.kvHeads * kvHeadBytes(kv.shape);
+  const gains = qkNorm && bufs(qkNorm.q, qkNorm.k);
+  return {
+    op: () => {
+      const slots = lists(batch.slot, T);
+      const wrong = slots.find((s) => s >= kv.pages * 16);
+      if (wrong !== undefined) throw new Error(`ropeStore: slot ${wrong} is outside the pool of ${kv.pages} pages`);
+      return { kind: 'rope', heads, kv: kv.shape, pageBytes: kv.pageBytes, pos: lists(batch.pos, T), slot: slots, norm: qkNorm?.eps };
+    },
+    bind: (c) => ({
+      ...{ x: x.bind(c), table: angles.bind(c), slot: slot.bind(c), y: out.bindOwn(c), kv: pages.bindOwn(c, base) },
+      ...(gains && { gq: gains[0].bind(c), gk: gains[1].bind(c) }),
+    }),
+    reads: [x, angles, slot, pages, ...(gains ?? [])],
+    writes: [out, pages],
+    gather: [],
+  };
+}
+
+/** Block tables as lists, made once a batch. */
+export type Tables = (batch: Batch, pages: number) => readonly (readonly number[])[];
+
+export function attentionCommand(
+  ...[out, q, kv, batch, layer, heads, lists, tables]: [Act, Buf, KvPool, Batch, number, number, Lists, Tables]
+): Command {
+  const [y, x, pages, pos, seqOf, blocks] = bufs(out.data, q, kv.data, batch.pos, batch.seqOf, batch.blocks);
+  const T = batch.T;
+  const base = layer * kv.shape.kvHeads * kvHeadBytes(kv.shape);
+  return {
+    op: () => ({
+      ...{ kind: 'attention', heads, kv: kv.shape, pageBytes: kv.pageBytes, quant: out.format === 'i8' },
+      ...{ pos: lists(batch.pos, T), seqOf: lists(batch.seqOf, T), blocks: tables(batch, kv.pages) },
+    }),
+    bind: (c) => ({
+      ...{ x: x.bind(c), pos: pos.bind(c), kv: pages.bind(c, base) },
+      ...{ y: y.bindOwn(c), 'y.scales': y.bindOwn(c, scalesAt(out)) },
+    }),
+    reads: [x, pages, pos, seqOf, blocks],
+    writes: [y],
+    gather: actGather(out, T),
+  };
+}
+
+export function swigluCommand(out: Act, gateUp: Buf, T: number, F: number): Command {
+  const [y, x] = bufs(out.data, gateUp);
+  return {
+    op: () => ({ kind: 'swiglu', T, F, quant: out.format === 'i8' }),
+    bind: (c) => ({ x: x.bind(c), y: y.bindOwn(c), 'y.scales': y.bindOwn(c, scalesAt(out)) }),
+    reads: [x],
+    writes: [y],
+    gather: [],
+    swiglu: { x, out, T, F },
+  };
+}
+
+export function editCommand(logits: Buf, R: number, V: number, edits: Buf | null, E: number, mask: Buf | null, lists: Lists): Command {
+  const [x] = bufs(logits);
+  return {
+    op: () => {
+      const words = edits ? lists(edits, E * 4) : [];
+      const pairs = Array.from({ length: edits ? E : 0 }, (_, e): [number, number] => [words[e * 4], words[e * 4 + 1]]);
+      return { kind: 'edit', R, V, edits: pairs, mask: mask !== null };
+    },
+    bind: (c) => ({ x: x.bindOwn(c), edits: npuBuf(edits ?? logits).bind(c), mask: npuBuf(mask ?? logits).bind(c) }),
+    reads: [x, ...bufs(edits, mask)],
+    writes: [x],
+    gather: [],
+  };
+}
+
+export function topkCommand(out: TopkOut, logits: Buf, invTemp: Buf, R: number, V: number): Command {
+  const [y, x, t] = bufs(out.data, logits, invTemp);
+  return {
+    op: () => ({ kind: 'topk', R, V, K: out.K }),
+    bind: (c) => ({ x: x.bind(c), invTemp: t.bind(c), y: y.bindOwn(c) }),
+    reads: [x, t],
+    writes: [y],
+    gather: [],
+  };
+}
+
+export function copyCommand(kv: KvPool, pairs: Uint32Array): Command {
+  const [pages] = bufs(kv.data);
+  const list = Array.from(pairs);
+  return {
+    op: () => {
+      const wrong = list.find((p) => p >= kv.pages);
+      if (wrong !== undefined) throw new Error(`copyPages: page ${wrong} is outside the pool of ${kv.pages}`);
+      return { kind: 'copy', pairs: list, page: kv.pageBytes };
+    },
+    bind: (c) => ({ kv: pages.bindOwn(c) }),
+    reads: [pages],
+    writes: [pages],
+    gather: [],
+  };
+}

@@ -1,0 +1,135 @@
+import type { DeviceSpec } from '../device/spec.ts';
+import { compile, defaults, gathered, type Op, type Options, share } from '../ops/index.ts';
+import type { Program } from '../program/isa.ts';
+import { effects, execute, Tiles } from './execute.ts';
+import { allGatherUs } from './links.ts';
+import type { Bindings } from './memory.ts';
+import { checkRaces } from './races.ts';
+import { type Ran, schedule, type Timeline } from './schedule.ts';
+
+/** What an op was made into for one chip. */
+export interface Compiled {
+  readonly program: Program;
+  readonly timeline: Timeline;
+  effects?: readonly Ran[];
+}
+
+/** An op as it ran on all chips: the slowest chip's cycles, the launch, the exchange. */
+export interface Launch {
+  readonly name: string;
+  readonly kind: Op['kind'];
+  readonly us: number;
+  readonly computeUs: number;
+  readonly linkUs: number;
+  readonly flops: number;
+  readonly linkBytes: number;
+  readonly chip: Compiled; // the slowest
+}
+
+export interface MachineOptions extends Partial<Options> {
+  readonly chips?: number;
+  /** Checks every new program for races (default true). */
+  readonly checkRaces?: boolean;
+}
+
+/** Instructions that compiled programs may hold together before the oldest are dropped. */
+const CACHE_INSTRUCTIONS = 1_000_000;
+
+/** One or more chips: compiles ops, keeps what it compiled, times them, runs them. Launches follow one another. */
+export class Machine {
+  readonly device: DeviceSpec;
+  readonly chips: number;
+  readonly options: Options;
+  private readonly races: boolean;
+  private readonly cache = new Map<string, Compiled>();
+  private cached = 0;
+  private readonly tiles: Tiles[];
+
+  constructor(device: DeviceSpec, o: MachineOptions = {}) {
+    this.device = device;
+    this.chips = o.chips ?? 1;
+    if (!Number.isInteger(this.chips) || this.chips < 1 || this.chips > device.links.maxChips) {
+      throw new Error(`${device.name} links 1 to ${device.links.maxChips} chips, not ${this.chips}`);
+    }
+    this.options = {
+      doubleBuffer: o.doubleBuffer ?? defaults.doubleBuffer,
+      multicast: o.multicast ?? defaults.multicast,
+      fuseNorm: o.fuseNorm ?? defaults.fuseNorm,
+      fuseSwiglu: o.fuseSwiglu ?? defaults.fuseSwiglu,
+    };
+    this.races = o.checkRaces ?? true;
+    this.tiles = Array.from({ length: this.chips }, () => new Tiles());
+  }
+
+  /** The op's program for a chip and its timeline; from the cache when the same was asked before. */
+  compiled(op: Op, chip: number): Compiled {
+    const [from, to] = share(op, chip, this.chips);
+    const key = `${from}:${to}:${keyOf(op)}`;
+    const hit = this.cache.get(key);
+    if (hit) return hit;
+    const program = compile(this.device, op, this.options, chip, this.chips);
+    const made: Compiled = { program, timeline: schedule(this.device, program) };
+    this.cache.set(key, made);
+    this.cached += made.timeline.order.length;
+    for (const [old, c] of this.cache) {
+      if (this.cached <= CACHE_INSTRUCTIONS || old === key) break;
+      this.cache.delete(old);
+      this.cached -= c.timeline.order.length;
+    }
+    return made;
+  }
+
+  /** Times an op without bytes. Only the chips with different shares are compiled. */
+  time(op: Op): Launch {
+    const widths = new Map<number, number>();
+    for (let c = 0; c < this.chips; c++) {
+      const [from, to] = share(op, c, this.chips);
+      if (!widths.has(to - from)) widths.set(to - from, c);
+    }
+    return this.launch(
+      op,
+      [...widths.values()].map((c) => this.compiled(op, c)),
+    );
+  }
+
+  /** Runs an op on the bytes its arguments are bound to on each chip. The caller exchanges what was gathered. */
+  run(op: Op, bind: (chip: number) => Bindings): Launch {
+    const all: Compiled[] = [];
+    for (let c = 0; c < this.chips; c++) {
+      const made = this.compiled(op, c);
+      if (!made.effects) {
+        if (this.races) checkRaces(made.program, made.timeline);
+        made.effects = effects(made.timeline);
+      }
+      execute(made.program, made.effects, this.tiles[c], bind(c));
+      all.push(made);
+    }
+    return this.launch(op, all);
+  }
+
+  private launch(op: Op, all: Compiled[]): Launch {
+    const chip = all.reduce((a, b) => (b.timeline.cycles > a.timeline.cycles ? b : a));
+    const computeUs = this.us(chip.timeline.cycles) + this.device.launch.opUs;
+    const linkBytes = gathered(op, this.chips);
+    const linkUs = linkBytes > 0 ? allGatherUs(this.device, this.chips, linkBytes) : 0;
+    const flops = op.kind === 'matmul' ? 2 * op.T * op.N * op.K : chip.program.flops;
+    return { name: chip.program.name, kind: op.kind, us: computeUs + linkUs, computeUs, linkUs, flops, linkBytes, chip };
+  }
+
+  us(cycles: number): number {
+    return cycles / this.device.clockGHz / 1000;
+  }
+}
+
+const listKeys = new WeakMap<object, string>();
+let lists = 0;
+
+/** A key of an op's shape. Long lists are named by identity, so that layers of one batch share what was compiled. */
+function keyOf(op: Op): string {
+  return JSON.stringify(op, (_, v: unknown) => {
+    if (!Array.isArray(v) || v.length < 8) return v;
+    let key = listKeys.get(v);
+    if (!key) listKeys.set(v, (key = `list ${lists++}`));
+    return key;
+  });
+}

@@ -1,0 +1,9 @@
+import { expect, test } from 'vitest';
+import { createNpu } from '../../kernels/npu/backend.ts';
+import { device } from '../../kernels/npu/device/index.ts';
+import { cases, compareCase } from '../kernels/cases/index.ts';
+
+test.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))('edge-npu gives the reference its bits: %s', async (_, c) => {
+  const { failure } = await compareCase(c, createNpu(device('edge-npu')));
+  expect(failure).toBeNull();
+});
