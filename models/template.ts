@@ -1,7 +1,9 @@
-import { Template } from '@huggingface/jinja';
+import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 
 const MAX_TEMPLATE = 1 << 20; // characters
-const MAX_RENDERED = 16 << 20;
+const MAX_TEXT = 16 << 20; // characters of any string on the way
+const MAX_ITEMS = 1 << 20; // of any list
+const MAX_STEPS = 5_000_000; // expressions and statements: about a second
 
 export interface RenderInput {
   messages: readonly Record<string, unknown>[];
@@ -12,54 +14,97 @@ export interface RenderInput {
 }
 
 export interface ChatTemplate {
-  /** Throws what the template raises. */
+  /** Throws what the template raises, or when it does more than a chat template needs. */
   render(input: RenderInput): string;
 }
 
 export interface TemplateOptions {
   bos?: string;
   eos?: string;
-  /** Time for `strftime_now`; default: the clock. */
+  /** Time for `strftime_now`, in UTC; default: the clock. */
   now?: () => Date;
 }
 
 /** A Hugging Face chat template (Jinja), compiled once. Throws when it does not parse. */
 export function compileTemplate(source: string, { bos = '', eos = '', now = () => new Date() }: TemplateOptions = {}): ChatTemplate {
-  if (source.length > MAX_TEMPLATE) throw new Error(`the chat template has ${source.length} characters, at most ${MAX_TEMPLATE} are allowed`);
-  const template = new Template(source);
+  if (source.length > MAX_TEMPLATE)
+    throw new Error(`the chat template has ${source.length} characters, at most ${MAX_TEMPLATE} are allowed`);
+  const program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
   return {
-    render({ messages, tools, addGenerationPrompt = false, args = {} }) {
-      const text = template.render({
+    render({ messages, tools, addGenerationPrompt, args = {} }) {
+      const env = new Environment();
+      const variables: Record<string, unknown> = {
         ...args,
+        ...builtins,
         messages,
-        ...(tools && tools.length > 0 ? { tools } : {}),
-        add_generation_prompt: addGenerationPrompt,
+        ...(tools && tools.length > 0 && { tools }),
+        ...(addGenerationPrompt !== undefined && { add_generation_prompt: addGenerationPrompt }),
         bos_token: bos,
         eos_token: eos,
-        raise_exception: (message: string) => {
-          throw new Error(message);
-        },
         strftime_now: (format: string) => strftime(now(), format),
-      });
-      if (text.length > MAX_RENDERED) throw new Error(`the rendered prompt has ${text.length} characters`);
-      return text;
+      };
+      for (const [name, value] of Object.entries(variables)) env.set(name, value);
+      return String(new BoundedInterpreter(env).run(program).value);
     },
   };
 }
 
-/** The directives that chat templates use. */
+const builtins = {
+  true: true,
+  false: false,
+  none: null,
+  True: true,
+  False: false,
+  None: null,
+  range: (...args: unknown[]) => range(args.filter((a) => typeof a === 'number')),
+  raise_exception: (message: unknown) => {
+    throw new Error(String(message));
+  },
+};
+
+/** Jinja's range(stop) and range(start, stop, step). */
+function range(args: number[]): number[] {
+  const [start, stop, step] = args.length === 1 ? [0, args[0], 1] : [args[0] ?? 0, args[1] ?? 0, args[2] ?? 1];
+  const count = step === 0 ? 0 : Math.max(0, Math.ceil((stop - start) / step));
+  if (!(count <= MAX_ITEMS)) throw new Error(`the chat template asks for a range of ${count} numbers`);
+  return Array.from({ length: count }, (_, i) => start + i * step);
+}
+
+/** Stops a template that runs too long or makes too much: nothing else could, in one thread whose clock stands still. */
+class BoundedInterpreter extends Interpreter {
+  #steps = 0;
+
+  override evaluate(...args: Parameters<Interpreter['evaluate']>): ReturnType<Interpreter['evaluate']> {
+    if (++this.#steps > MAX_STEPS) throw new Error(`the chat template takes more than ${MAX_STEPS} steps`);
+    const result = super.evaluate(...args);
+    const { value } = result as { value: unknown };
+    if (typeof value === 'string' && value.length > MAX_TEXT) throw new Error(`the chat template makes more than ${MAX_TEXT} characters`);
+    if (Array.isArray(value) && value.length > MAX_ITEMS) throw new Error(`the chat template makes a list of more than ${MAX_ITEMS} items`);
+    return result;
+  }
+}
+
+const MONTHS = 'January February March April May June July August September October November December'.split(' ');
+const DAYS = 'Sunday Monday Tuesday Wednesday Thursday Friday Saturday'.split(' ');
+
+/** Python's strftime directives that chat templates use, in English and UTC. */
 function strftime(d: Date, format: string): string {
   const two = (n: number) => String(n).padStart(2, '0');
-  const month = d.toLocaleString('en-US', { month: 'long' });
   const parts: Record<string, string> = {
-    Y: String(d.getFullYear()),
-    m: two(d.getMonth() + 1),
-    d: two(d.getDate()),
-    B: month,
-    b: month.slice(0, 3),
-    H: two(d.getHours()),
-    M: two(d.getMinutes()),
-    S: two(d.getSeconds()),
+    Y: String(d.getUTCFullYear()),
+    y: two(d.getUTCFullYear() % 100),
+    m: two(d.getUTCMonth() + 1),
+    d: two(d.getUTCDate()),
+    B: MONTHS[d.getUTCMonth()],
+    b: MONTHS[d.getUTCMonth()].slice(0, 3),
+    A: DAYS[d.getUTCDay()],
+    a: DAYS[d.getUTCDay()].slice(0, 3),
+    H: two(d.getUTCHours()),
+    I: two(((d.getUTCHours() + 11) % 12) + 1),
+    M: two(d.getUTCMinutes()),
+    S: two(d.getUTCSeconds()),
+    p: d.getUTCHours() < 12 ? 'AM' : 'PM',
+    '%': '%',
   };
-  return format.replace(/%([YmdBbHMS])/g, (_, k: string) => parts[k]);
+  return format.replace(/%-?([YymdBbAaHIMSp%])/g, (directive, k: string) => (directive[1] === '-' ? parts[k].replace(/^0/, '') : parts[k]));
 }

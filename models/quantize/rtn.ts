@@ -33,7 +33,7 @@ function blockScale(format: 'w4' | 'w8', x: Float32Array, at: number): number {
     if (a > amax) {
       amax = a;
       max = x[i];
-    } else if (a !== a) return Number.NaN;
+    } else if (Number.isNaN(a)) return Number.NaN;
   }
   return format === 'w4' ? max / -8 : amax / 127;
 }

@@ -8,6 +8,8 @@ import { Vocabulary } from './vocabulary.ts';
 export interface EncodeOptions {
   /** Texts of control tokens, such as `<|im_end|>`, become those tokens. Never for text that a user wrote. Default false. */
   special?: boolean;
+  /** A character that is dropped after control tokens were found: what holds one of their texts apart, so that it stays text. */
+  drop?: string;
   /** Whether the text starts with the bos token; default: as the model's files say. */
   bos?: boolean;
   /** A character that is left out of the text, after control tokens were looked for: it keeps a client's text from spelling one. */
