@@ -8,8 +8,6 @@ import { Vocabulary } from './vocabulary.ts';
 export interface EncodeOptions {
   /** Texts of control tokens, such as `<|im_end|>`, become those tokens. Never for text that a user wrote. Default false. */
   special?: boolean;
-  /** A character that is dropped after control tokens were found: what holds one of their texts apart, so that it stays text. */
-  drop?: string;
   /** Whether the text starts with the bos token; default: as the model's files say. */
   bos?: boolean;
   /** A character that is left out of the text, after control tokens were looked for: it keeps a client's text from spelling one. */
@@ -76,6 +74,7 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
 
   function encodeText(text: string, first: boolean, out: number[], drop?: string): void {
     let t = drop ? text.replaceAll(drop, '') : text;
+    if (t === '') return;
     if (rules.nfc) t = t.normalize('NFC');
     if (spaces) t = t.replaceAll('▁', ' ');
     const prefix = rules.spacePrefix === 'always' || (rules.spacePrefix === 'first' && first);
