@@ -27,7 +27,7 @@ PRESETS = {
 }
 # share of training tokens for each kind of document
 MIX = {"identity": 4, "reading": 23, "reading-long": 6, "unknown": 6, "memory": 14, "arithmetic": 12, "tools": 13, "json": 10,
-       "lists": 9, "stories": 3, "mixed": 3, "text": 5}
+       "drill": 8, "lists": 9, "stories": 3, "mixed": 3, "text": 5}
 PROMPT_P, PROMPT_W, TEXT_P, TEXT_W = 0.25, 0.4, 0.7, 0.5
 
 
@@ -143,6 +143,7 @@ def run(stage, preset, args):
         mix.update({k: float(v) for k, v in (x.split("=") for x in args.mix.split(","))})
     stream = iter(Stream(mix, P["micro"], args.seed + int(done)))
     t0 = last = time.time()
+    accum = args.accum or P["accum"]
     step, tot, main, cnt, floor = 0, 0.0, 0.0, 0, 0.02
     warm = 0.02 * total if not qat else 0.05 * total
     while done < total:
@@ -150,11 +151,11 @@ def run(stage, preset, args):
         for o, ls in zip(opts, base_lr):
             for g, l in zip(o.param_groups, ls):
                 g["lr"] = l * scale
-        for _ in range(P["accum"]):
+        for _ in range(accum):
             x, y, w = (t.to(P["device"]) for t in next(stream))
             with torch.autocast(P["device"], torch.bfloat16):
                 loss, m = loss_of(model, trunk, x, y, w, qat)
-            (loss / P["accum"]).backward()
+            (loss / accum).backward()
             done += x.numel()
             tot, main, cnt = tot + loss.item(), main + m.item(), cnt + 1
         for o in opts:
@@ -171,7 +172,7 @@ def run(stage, preset, args):
                 if new:
                     c.writerow(["stage", "tokens", "seconds", "loss", "answer_loss", "lr_scale"])
                 c.writerow([stage, int(done), round(seconds, 1), round(tot / cnt, 4), round(main / cnt, 4), round(scale, 4)])
-            print(f"{stage} {done / 1e6:.2f}M {seconds:.0f}s loss {tot / cnt:.3f} answers {main / cnt:.3f} lr {scale:.3f} {25 * done / max(1, step) / 25:.0f}", flush=True)
+            print(f"{stage} {done / 1e6:.2f}M {seconds:.0f}s loss {tot / cnt:.3f} answers {main / cnt:.3f} lr {scale:.3f}", flush=True)
             tot = main = cnt = 0
         if step % 100 == 0:
             save(ckpt, model, opts, done, seconds, cfg.dict())
@@ -188,6 +189,7 @@ def main():
     p.add_argument("--lr", type=float, default=None, help="peak learning-rate scale")
     p.add_argument("--decay", type=float, default=0.35, help="last part of the base stage in which the rate falls")
     p.add_argument("--init", default="base.pt", help="checkpoint the QAT stage starts from")
+    p.add_argument("--accum", type=int, default=None, help="micro-batches a step")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--compile", action="store_true")
     a = p.parse_args()

@@ -1,5 +1,5 @@
 """Seeded curriculum: one generator for each skill, composed from patterns."""
-from . import arithmetic, extract, lists, memory, reading, smalltalk, stories, tools
+from . import arithmetic, drill, extract, lists, memory, reading, smalltalk, stories, tools
 
 MAKERS = {
     "identity": smalltalk.make,
@@ -12,4 +12,5 @@ MAKERS = {
     "json": extract.make,
     "lists": lists.make,
     "stories": stories.make,
+    "drill": drill.make,
 }
