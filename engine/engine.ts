@@ -54,7 +54,7 @@ export class Engine {
   readonly backend: Backend;
   readonly names: PageNames;
   readonly pool: PagePool;
-  private readonly kv: KvPool;
+  readonly kv: KvPool;
   private readonly weights: ModelWeights;
   private readonly state: ReturnType<typeof allocState>;
   private readonly scheduler: Scheduler;

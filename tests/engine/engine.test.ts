@@ -1,7 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Engine, GenerateRequest } from '../../engine/index.ts';
-import { createReference } from '../../kernels/reference/index.ts';
+import { createWasm } from '../../kernels/wasm/index.ts';
+import { wasmModules } from '../kernels/modules.ts';
 import { drain, greedy, noise, testEngine, tiny } from './random-model.ts';
+
+const modules = wasmModules();
+const wasm = () => createWasm({ modules, memoryBytes: 16 << 20 });
 
 const prompt = (seed: number, length: number) => {
   const next = noise(seed);
@@ -20,7 +24,7 @@ const request = (id: string, p: number[], o: Partial<GenerateRequest> = {}): Gen
 const hot = { ...greedy, temperature: 0.9, seed: [5, 6] as const };
 
 async function alone(r: GenerateRequest, o = {}): Promise<number[]> {
-  const engine = testEngine(createReference(), o);
+  const engine = testEngine(wasm(), o);
   engine.add(r);
   return (await drain(engine)).get(r.id)!;
 }
@@ -40,7 +44,7 @@ describe('a token does not depend on', () => {
     const single = new Map<string, number[]>();
     for (const r of requests) single.set(r.id, await alone(r));
     for (const budget of [7, 16, 64]) {
-      const engine = testEngine(createReference(), { maxTokens: 64 });
+      const engine = testEngine(wasm(), { maxTokens: 64 });
       for (const r of requests) engine.add(r);
       expect(await drain(engine, new Map(), budget)).toEqual(single);
       allPagesBack(engine);
@@ -50,7 +54,7 @@ describe('a token does not depend on', () => {
   });
 
   it('a prefix hit', async () => {
-    const engine = testEngine(createReference());
+    const engine = testEngine(wasm());
     const p = prompt(8, 60);
     const cold = await alone(request('x', p, { sampling: hot }));
     engine.add(request('x', p, { sampling: hot }));
@@ -71,7 +75,7 @@ describe('a token does not depend on', () => {
     const rs = [1, 2, 3, 4].map((i) => request(`r${i}`, prompt(20 + i, 30), { maxTokens: 40, sampling: hot }));
     const single = new Map<string, number[]>();
     for (const r of rs) single.set(r.id, await alone(r));
-    const engine = testEngine(createReference(), { pages: 12 });
+    const engine = testEngine(wasm(), { pages: 12 });
     for (const r of rs) engine.add(r);
     expect(await drain(engine)).toEqual(single);
     expect(engine.stats().preemptions).toBeGreaterThan(0);
@@ -83,7 +87,7 @@ describe('a token does not depend on', () => {
     const few: [number, number][] = [3, 1, 4].map((id) => [id, 12]);
     for (const sampling of [greedy, { ...hot, logitBias: few }, { ...greedy, frequency: 0.01, logitBias: few }]) {
       const plain = await alone(request('p', loop, { sampling, maxTokens: 60 }), { rowCost: Number.POSITIVE_INFINITY });
-      const engine = testEngine(createReference(), { rowCost: 0.01 });
+      const engine = testEngine(wasm(), { rowCost: 0.01 });
       engine.add(request('p', loop, { sampling, maxTokens: 60 }));
       expect((await drain(engine)).get('p')).toEqual(plain);
       expect(engine.stats().draft.proposed).toBeGreaterThan(0);
@@ -101,10 +105,10 @@ describe('a token does not depend on', () => {
 
   it('the replica its pages come from', async () => {
     const p = prompt(40, 50);
-    const a = testEngine(createReference());
+    const a = testEngine(wasm());
     a.add(request('q', p));
     const cold = (await drain(a)).get('q');
-    const b = testEngine(createReference());
+    const b = testEngine(wasm());
     for (const name of b.names.chain(p, 't')) b.importPage(name, (await a.exportPage(name))!);
     b.add(request('q', p));
     const first = await b.step();
@@ -121,7 +125,7 @@ describe('a token does not depend on', () => {
       while (e.busy) for (const event of await e.step()) for (const t of event.tokens) out.push(t.id, t.logprob!);
       return out;
     };
-    const a = testEngine(createReference());
+    const a = testEngine(wasm());
     const cold = await bits(a);
     const names = a.names.chain(r.prompt, 't');
     const pages = await Promise.all(names.map((n) => a.exportPage(n)));
@@ -129,7 +133,7 @@ describe('a token does not depend on', () => {
       [0, 1, 2],
       [1, 0, 2],
     ]) {
-      const b = testEngine(createReference());
+      const b = testEngine(wasm());
       names.forEach((n, i) => {
         b.importPage(n, pages[order[i]]!);
       });
@@ -141,7 +145,7 @@ describe('a token does not depend on', () => {
 
 describe('life of a request', () => {
   it('abort frees its pages at once, also in the middle of a prefill', async () => {
-    const engine = testEngine(createReference());
+    const engine = testEngine(wasm());
     engine.add(request('a', prompt(1, 100)));
     await engine.step(16);
     expect(engine.stats().pages.referenced).toBeGreaterThan(0);
@@ -165,7 +169,7 @@ describe('life of a request', () => {
   });
 
   it('refuses what can never run, before any page is taken', () => {
-    const engine = testEngine(createReference(), { pages: 20 });
+    const engine = testEngine(wasm(), { pages: 20 });
     expect(() => engine.add(request('e', []))).toThrow(/empty/);
     expect(() => engine.add(request('l', prompt(1, 320)))).toThrow(/at most 319/);
     expect(() => engine.add(request('v', [tiny.vocab]))).toThrow(/vocabulary/);
@@ -174,7 +178,7 @@ describe('life of a request', () => {
   });
 
   it('a constraint bans tokens, logprobs are normalised', async () => {
-    const engine = testEngine(createReference());
+    const engine = testEngine(wasm());
     const mask = new Uint32Array(Math.ceil(tiny.vocab / 32));
     for (const id of [5, 77, 130]) mask[id >> 5] |= 1 << (id & 31);
     const accepted: number[] = [];
@@ -195,7 +199,7 @@ describe('life of a request', () => {
   });
 
   it('identical prompts that arrive together are computed once', async () => {
-    const engine = testEngine(createReference());
+    const engine = testEngine(wasm());
     const p = prompt(12, 64);
     for (let i = 0; i < 4; i++) engine.add(request(`n${i}`, p, { sampling: { ...hot, seed: [i, 0] } }));
     const cached: number[] = [];

@@ -1,0 +1,25 @@
+import { describe, expect, it } from 'vitest';
+import { createReference } from '../../kernels/reference/index.ts';
+import { createWasm } from '../../kernels/wasm/index.ts';
+import { wasmModules } from '../kernels/modules.ts';
+import { digests, sabotaged, shortDigest } from './determinism.ts';
+
+const modules = wasmModules();
+const wasm = () => createWasm({ modules, memoryBytes: 32 << 20 });
+
+describe('one digest over tokens and logits', () => {
+  it('on wasm, whatever the batch, chunk, cache, preemption or speculation', async () => {
+    const all = await digests(wasm);
+    expect(Object.keys(all)).toHaveLength(9);
+    for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(all.alone);
+  });
+
+  it('on the reference, the same as on wasm', async () => {
+    expect(await shortDigest(createReference)).toBe(await shortDigest(wasm));
+  });
+
+  it('and another one when two pages are exchanged', async () => {
+    const { right, wrong } = await sabotaged(wasm);
+    expect(wrong).not.toBe(right);
+  });
+});

@@ -1,0 +1,142 @@
+/**
+ * The promise of exact-1 as one digest: a request's tokens and logits' bits, however it was served. Runs wherever a
+ * backend runs (Node, workerd), so it imports no test framework.
+ */
+import { sha256 } from '@noble/hashes/sha2.js';
+import type { Backend, Engine, GenerateRequest, StepEvent } from '../../engine/index.ts';
+import { greedy, noise, testEngine, tiny } from './random-model.ts';
+
+/** Big enough that pages, chunks and groups matter, small enough for a test. */
+export const model = { ...tiny, vocab: 1000, hidden: 128, heads: 6, kvHeads: 2, headDim: 32, ffn: 256, layers: 3 };
+const sizes = { config: model, format: 'w4' as const, kv: 'i8' as const, maxTokens: 512, maxSequences: 8 };
+
+const ids = (seed: number, n: number): number[] => {
+  const next = noise(seed);
+  return Array.from({ length: n }, () => Math.floor(((next() + 1) / 2) * model.vocab));
+};
+
+/** The two requests that are held: greedy and drawn, 37 and 700 tokens of prompt, 200 generated, the best 20 logits of every token reported. */
+export const held = (generate = 200): GenerateRequest[] =>
+  [37, 700].map((n, i) => ({
+    id: `held-${n}`,
+    prompt: ids(n, n),
+    maxTokens: generate,
+    stopIds: [],
+    salt: 't',
+    sampling: { ...greedy, temperature: i === 0 ? 0 : 0.8, seed: [n, 3], logprobs: 20 },
+  }));
+
+type Bits = Map<string, number[]>;
+
+const record = (bits: Bits, events: readonly StepEvent[]): void => {
+  for (const e of events) {
+    const list = bits.get(e.request) ?? [];
+    for (const t of e.tokens) list.push(t.id, t.logprob as number, ...(t.top ?? []).flatMap((x) => [x.id, x.logprob]));
+    bits.set(e.request, list);
+  }
+};
+
+/** One digest over all that was recorded of the held requests: ids and log-probabilities (f32 logits and the f32 softmax sum) to the last bit. */
+function digest(bits: Bits): string {
+  const all = held().flatMap((r) => bits.get(r.id) ?? []);
+  return Array.from(sha256(new Uint8Array(Float64Array.from(all).buffer)), (b) => b.toString(16).padStart(2, '0')).join('');
+}
+
+async function run(engine: Engine, budget: number, meanwhile: (step: number) => void = () => {}): Promise<Bits> {
+  const bits: Bits = new Map();
+  for (let step = 0; engine.busy && step < 10_000; step++) {
+    meanwhile(step);
+    record(bits, await engine.step(budget));
+  }
+  return bits;
+}
+
+/** Every way of serving the held requests, each on a fresh backend, with the digest of what came out. */
+export async function digests(create: () => Backend, generate = 200): Promise<Record<string, string>> {
+  const out: Record<string, string> = {};
+  const fresh = (o: object = {}) => testEngine(create(), { ...sizes, ...o });
+  const serve = (e: Engine) => {
+    for (const r of held(generate)) e.add(r);
+  };
+
+  const alone: Bits = new Map();
+  for (const r of held(generate)) {
+    const e = fresh();
+    e.add(r);
+    for (const [id, b] of await run(e, 512)) alone.set(id, b);
+  }
+  out.alone = digest(alone);
+
+  for (const chunk of [16, 64, 512]) {
+    const e = fresh();
+    serve(e);
+    out[`chunks of ${chunk}`] = digest(await run(e, chunk));
+  }
+
+  const crowd = fresh();
+  serve(crowd);
+  out['strangers joining and leaving'] = digest(
+    await run(crowd, 64, (step) => {
+      if (step % 7 === 3 && step < 400) {
+        const sampling = { ...greedy, temperature: 1, seed: [step, 9] as const };
+        crowd.add({ id: `s${step}`, prompt: ids(step, 5 + (step % 90)), maxTokens: 3 + (step % 40), stopIds: [], salt: 's', sampling });
+      }
+      if (step % 11 === 5) crowd.abort(`s${step - 16}`);
+    }),
+  );
+
+  const warm = fresh();
+  serve(warm);
+  await run(warm, 512);
+  serve(warm);
+  out['after a prefix hit'] = digest(await run(warm, 512));
+  if (warm.stats().prefix.hit < 700) throw new Error('the second pass did not hit the prefix cache');
+
+  const tight = fresh({ pages: 72 }); // 57 for the long one at its end, 15 for the short
+  serve(tight);
+  tight.add({ id: 'third', prompt: ids(9, 300), maxTokens: 100, stopIds: [], salt: 's', sampling: greedy });
+  out['after eviction and recompute'] = digest(
+    await run(tight, 64, (step) => {
+      if (step === 40) tight.add({ id: 'late', prompt: ids(10, 200), maxTokens: 50, stopIds: [], salt: 's', sampling: greedy });
+    }),
+  );
+
+  const small = testEngine(create(), { ...sizes, pages: 60 });
+  serve(small);
+  out['after preemption'] = digest(await run(small, 512));
+  if (small.stats().preemptions === 0) throw new Error('60 pages should have forced a preemption');
+
+  const eager = fresh({ rowCost: 0.01 });
+  serve(eager);
+  out['with speculation'] = digest(await run(eager, 512));
+  return out;
+}
+
+/** The short request alone, few tokens: what the reference can do in a test. */
+export async function shortDigest(create: () => Backend): Promise<string> {
+  const e = testEngine(create(), sizes);
+  e.add(held(8)[0]);
+  return digest(await run(e, 512));
+}
+
+/** The same with two pages of the long prompt's cache exchanged: must give another digest. */
+export async function sabotaged(create: () => Backend): Promise<{ right: string; wrong: string }> {
+  const results: string[] = [];
+  for (const swap of [false, true]) {
+    const e = testEngine(create(), sizes);
+    for (const r of held(20)) e.add(r);
+    await run(e, 512);
+    if (swap) {
+      const [a, b] = e.names
+        .chain(held()[1].prompt, 't')
+        .slice(3, 5)
+        .map((n) => e.pool.peek(n) as number);
+      const spare = e.pool.alloc() as number;
+      e.backend.copyPages(e.kv, Uint32Array.of(a, spare, b, a, spare, b));
+      e.pool.release(spare);
+    }
+    for (const r of held(20)) e.add(r);
+    results.push(digest(await run(e, 512)));
+  }
+  return { right: results[0], wrong: results[1] };
+}
