@@ -94,6 +94,8 @@ describe('a conversation', () => {
       { role: 'assistant', content: null, tool_calls: [{ id: 'c1', type: 'function', function: { name: 'f', arguments: '{"a":1}' } }] },
       { role: 'tool', content: '2', tool_call_id: 'c1' },
     ]);
+    // calls that were never answered are not sent: the API refuses them
+    expect(requestOf(reduce(called, ask('never mind')), DEFAULTS, 'm').messages.map((message) => message.role)).toEqual(['user', 'user']);
   });
 });
 

@@ -3,14 +3,16 @@ import { Problem } from './problem.ts';
 import { readTools, type Settings } from './settings.ts';
 import type { Conversation } from './state.ts';
 
-/** The conversation so far as a request. Answers that said nothing are left out; an unset setting is too. */
+/**
+ * The conversation so far as a request. Answers that said nothing are left out, calls without results and
+ * unset settings too. */
 export function requestOf({ turns, tools: text }: Conversation, settings: Settings, model: string | undefined): ChatRequest {
   const messages: WireMessage[] = [];
   if (settings.system.trim()) messages.push({ role: 'system', content: settings.system });
-  for (const turn of turns) {
+  for (const [i, turn] of turns.entries()) {
     if (turn.role === 'user') messages.push({ role: 'user', content: turn.text });
     else if (turn.role === 'tool') messages.push({ role: 'tool', content: turn.text, tool_call_id: turn.callId });
-    else if (turn.calls.length) {
+    else if (turn.calls.length && turns[i + 1]?.role === 'tool') {
       const tool_calls = turn.calls.map(({ id, name, arguments: args }) => ({
         id,
         type: 'function' as const,

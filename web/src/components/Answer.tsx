@@ -28,7 +28,7 @@ export function Answer({ answer, last, onAgain, onResults, ...problemActions }: 
       {answer.status === 'waiting' && (
         <p class="waiting">
           <span class="pebble" aria-hidden="true" />
-          <span class="offstage">Waiting for the first token</span>
+          <span class="waiting-words">Waiting for the first token</span>
         </p>
       )}
       {answer.text && <Markdown text={answer.text} live={live} />}

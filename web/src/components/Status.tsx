@@ -29,5 +29,5 @@ function spoken(answer: AnswerTurn): string {
   const problem = answer.problem ? `${answer.problem.title} ${answer.problem.advice}` : '';
   const calls = answer.calls.map((call) => `Calls ${call.name}.`).join(' ');
   const stopped = answer.status === 'stopped' ? 'Stopped.' : '';
-  return [answer.text.replace(/[*_`#>|~]+/g, '').slice(0, LONGEST), calls, stopped, problem].filter(Boolean).join(' ');
+  return [answer.text.replace(/[*_`#>|~\s]+/g, ' ').slice(0, LONGEST), calls, stopped, problem].filter(Boolean).join(' ');
 }
