@@ -20,20 +20,47 @@ export class Answer {
   #stop: StopState | null = null;
   #committed: number;
   #stored = 0; // ms, of the last commit
+  #epoch: number;
+  #open: boolean;
+  /** Events of text so far. */
+  #seq: number;
 
   constructor(turns: TurnStore, id: string) {
     this.#turns = turns;
     this.id = id;
+    const turn = turns.get(id);
+    this.#epoch = turn?.epoch ?? 0;
+    this.#open = turn !== undefined && isOpen(turn.status);
     this.#committed = turns.committed(id);
+    this.#seq = turns.tokens(id).text.filter((piece) => piece !== '').length;
   }
 
   get readers(): number {
     return this.#readers.size;
   }
 
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Not ended. */
+  get open(): boolean {
+    return this.#open;
+  }
+
   /** Tokens in all, stored or not. */
   get length(): number {
     return this.#committed + this.#ids.length;
+  }
+
+  /** A new lease takes over: it goes on from the stored tokens, and what was only delivered comes again. False: it is itself stale. */
+  claim(epoch: number): boolean {
+    if (!this.#open || !this.#turns.claim(this.id, epoch)) return false;
+    this.#epoch = epoch;
+    this.#ids = [];
+    this.#text = [];
+    this.#seq = this.#turns.tokens(this.id).text.filter((piece) => piece !== '').length;
+    return true;
   }
 
   /** A reader that has seen events up to number `after` (-1: none). Missed ones come at once, then the rest as it happens. */
@@ -51,8 +78,8 @@ export class Answer {
     const add = (piece: string, index: number) => {
       if (piece !== '') events.push({ seq: events.length, index, text: piece });
     };
-    text.forEach(add);
-    this.#text.forEach((piece, i) => add(piece, this.#committed + i));
+    for (const [i, piece] of text.entries()) add(piece, i);
+    for (const [i, piece] of this.#text.entries()) add(piece, this.#committed + i);
     const response = this.#turns.get(this.id);
     if (!response || isOpen(response.status)) return events;
     add(response.tail, text.length);
@@ -60,76 +87,53 @@ export class Answer {
     return events;
   }
 
-  /** Tokens of a step, delivered now. The same tokens a second time (after a restart) change nothing. */
+  /** Tokens of a step, delivered now. Tokens it has already change nothing: they are the same by construction. */
   push(c: Commit, now: number): CommitAnswer {
-    const turn = this.#turns.get(c.response);
-    if (!turn) return { ok: false, why: 'unknown', committed: 0 };
-    if (c.epoch !== turn.epoch || !isOpen(turn.status)) return { ok: false, why: 'stale', committed: this.#committed };
+    if (c.epoch !== this.#epoch || !this.#open) return { ok: false, why: 'stale', committed: this.#committed };
     if (c.from > this.length) return { ok: false, why: 'gap', committed: this.length };
     const skip = this.length - c.from;
     if (skip < c.ids.length) {
-      const seq = this.#readers.size > 0 ? this.events().length : 0;
-      const fresh = c.text.slice(skip);
       const first = this.length;
       this.#ids.push(...c.ids.slice(skip));
-      this.#text.push(...fresh);
+      this.#text.push(...c.text.slice(skip));
       this.#stop = c.stop;
-      this.#deliver(fresh, first, seq);
+      c.text.slice(skip).forEach((text, i) => {
+        if (text === '') return;
+        const event: SessionEvent = { seq: this.#seq++, index: first + i, text };
+        for (const reader of this.#readers) reader.send(event);
+      });
     }
-    if (this.#ids.length >= COMMIT_TOKENS || now - this.#stored >= COMMIT_MS) this.flush(turn.epoch, now);
+    if (this.#ids.length >= COMMIT_TOKENS || now - this.#stored >= COMMIT_MS) return this.flush(now);
     return { ok: true, committed: this.#committed };
   }
 
   /** Stores what was only delivered. */
-  flush(epoch: number, now: number): CommitAnswer {
-    const answer = this.#turns.commit({
-      response: this.id,
-      epoch,
-      from: this.#committed,
-      ids: this.#ids,
-      text: this.#text,
-      stop: this.#stop,
-    });
-    if (answer.ok) {
-      this.#committed = answer.committed;
-      this.#ids = [];
-      this.#text = [];
-      this.#stored = now;
-    }
-    return answer;
-  }
-
-  /** Another replica goes on from the stored tokens: what was only delivered will come again. */
-  rewind(): void {
+  flush(now: number): CommitAnswer {
+    const c: Commit = { response: this.id, epoch: this.#epoch, from: this.#committed, ids: this.#ids, text: this.#text, stop: this.#stop };
+    const answer = this.#turns.commit(c);
+    if (!answer.ok) return answer;
+    this.#committed = answer.committed;
     this.#ids = [];
     this.#text = [];
-    this.#committed = this.#turns.committed(this.id);
+    this.#stored = now;
+    return answer;
   }
 
   /** Ends the turn and tells the readers. */
   end(status: ResponseStatus, change: Partial<StoredResponse>): void {
-    const completion = this.length;
-    const turn = this.#turns.get(this.id);
-    if (!turn || !isOpen(turn.status)) return;
-    this.flush(turn.epoch, 0);
-    this.#turns.update(this.id, { ...change, status, usage: { ...turn.usage, completion } });
+    if (!this.#open) return;
+    this.flush(0);
+    this.#open = false;
+    const usage = { ...(change.usage ?? this.#turns.get(this.id)?.usage ?? { prompt: 0, cached: 0 }), completion: this.#committed };
+    this.#turns.update(this.id, { ...change, status, usage });
     this.#turns.compact(this.id);
-    const events = this.events();
-    for (const reader of this.#readers) for (const event of events) reader.send(event);
+    const last = this.events();
+    for (const reader of this.#readers) for (const event of last) reader.send(event);
     this.#readers.clear();
   }
 
   close(): void {
     for (const reader of this.#readers) reader.close();
     this.#readers.clear();
-  }
-
-  #deliver(pieces: readonly string[], first: number, seq: number): void {
-    let n = seq;
-    pieces.forEach((text, i) => {
-      if (text === '') return;
-      const event: SessionEvent = { seq: n++, index: first + i, text };
-      for (const reader of this.#readers) reader.send(event);
-    });
   }
 }

@@ -1,18 +1,18 @@
-import type { Commit, CommitAnswer, Json, ResponseStatus, StopState, StoredResponse, Usage } from './types.ts';
+import type { BeginRequest, Commit, CommitAnswer, ResponseStatus, StopState, StoredResponse, Usage } from './types.ts';
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS turns (
   id TEXT PRIMARY KEY, previous TEXT, created INTEGER NOT NULL, status TEXT NOT NULL, epoch INTEGER NOT NULL,
-  committed INTEGER NOT NULL, prompt BLOB, data TEXT NOT NULL) WITHOUT ROWID;
+  committed INTEGER NOT NULL, prompt BLOB, stop TEXT, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log (
   turn TEXT NOT NULL, first INTEGER NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn, first)) WITHOUT ROWID;
 `;
 
-type Row = { id: string; previous: string | null; created: number; status: string; epoch: number; data: string };
+type Row = { id: string; previous: string | null; created: number; status: string; epoch: number; stop: string | null; data: string };
 /** What lies in the row's JSON. */
-type Data = Omit<StoredResponse, 'id' | 'previous' | 'created' | 'status' | 'epoch'>;
+type Data = Omit<StoredResponse, 'id' | 'previous' | 'created' | 'status' | 'epoch' | 'stop'>;
 
-const COLUMNS = 'id, previous, created, status, epoch, data';
+const COLUMNS = 'id, previous, created, status, epoch, stop, data';
 
 const ids32 = (ids: readonly number[]): ArrayBuffer => Uint32Array.from(ids).buffer as ArrayBuffer;
 
@@ -26,7 +26,7 @@ export class TurnStore {
   }
 
   insert(r: StoredResponse): void {
-    const { id, previous, created, status, epoch, ...data } = r;
+    const { id, previous, created, status, epoch, stop: _, ...data } = r;
     this.#sql.exec(
       'INSERT INTO turns (id, previous, created, status, epoch, committed, data) VALUES (?, ?, ?, ?, ?, 0, ?)',
       id,
@@ -73,7 +73,7 @@ export class TurnStore {
   update(id: string, change: Partial<Data> & { status?: ResponseStatus }): void {
     const turn = this.get(id);
     if (!turn) return;
-    const { id: _i, previous: _p, created: _c, status, epoch: _e, ...data } = { ...turn, ...change };
+    const { id: _i, previous: _p, created: _c, status, epoch: _e, stop: _s, ...data } = { ...turn, ...change };
     this.#sql.exec('UPDATE turns SET status = ?, data = ? WHERE id = ?', status, JSON.stringify(data), id);
   }
 
@@ -107,18 +107,22 @@ export class TurnStore {
 
   /** Appends tokens under a lease. Tokens committed before are skipped, they are the same by construction. */
   commit(c: Commit): CommitAnswer {
-    const turn = this.get(c.response);
+    const rows = this.#sql.exec<{ committed: number; epoch: number; status: string }>(
+      'SELECT committed, epoch, status FROM turns WHERE id = ?',
+      c.response,
+    );
+    const [turn] = [...rows];
     if (!turn) return { ok: false, why: 'unknown', committed: 0 };
-    const committed = this.committed(c.response);
-    if (c.epoch !== turn.epoch || !isOpen(turn.status)) return { ok: false, why: 'stale', committed };
+    const { committed } = turn;
+    if (c.epoch !== turn.epoch || !isOpen(turn.status as ResponseStatus)) return { ok: false, why: 'stale', committed };
     if (c.from > committed) return { ok: false, why: 'gap', committed };
     const ids = c.ids.slice(committed - c.from);
     const text = c.text.slice(committed - c.from);
     if (ids.length === 0) return { ok: true, committed };
+    const next = committed + ids.length;
     this.#sql.exec('INSERT INTO log (turn, first, ids, text) VALUES (?, ?, ?, ?)', c.response, committed, ids32(ids), JSON.stringify(text));
-    this.#sql.exec('UPDATE turns SET committed = ? WHERE id = ?', committed + ids.length, c.response);
-    this.update(c.response, { stop: c.stop });
-    return { ok: true, committed: committed + ids.length };
+    this.#sql.exec('UPDATE turns SET committed = ?, stop = ? WHERE id = ?', next, c.stop && JSON.stringify(c.stop), c.response);
+    return { ok: true, committed: next };
   }
 
   /** Committed tokens and the text each added. */
@@ -166,15 +170,12 @@ export const isOpen = (status: ResponseStatus): boolean => status === 'queued' |
 
 function fromRow(row: Row): StoredResponse {
   const { id, previous, created, status, epoch } = row;
-  return { id, previous, created, epoch, status: status as ResponseStatus, ...(JSON.parse(row.data) as Data) };
+  const stop = row.stop === null ? null : (JSON.parse(row.stop) as StopState);
+  return { id, previous, created, epoch, status: status as ResponseStatus, stop, ...(JSON.parse(row.data) as Data) };
 }
 
 /** A turn as it begins. */
-export function newTurn(
-  from: { id: string; previous?: string; tenant: string; model: string; input: readonly Json[]; request: Json; echo: Json; promptTokens: number; priority: number },
-  seed: readonly [number, number],
-  now: number,
-): StoredResponse {
+export function newTurn({ seed: _, ...from }: BeginRequest, seed: readonly [number, number], now: number): StoredResponse {
   const usage: Usage = { prompt: 0, cached: 0, completion: 0 };
   const stop: StopState | null = null;
   return {

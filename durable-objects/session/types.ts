@@ -17,8 +17,9 @@ export interface BeginRequest {
   request: Json;
   /** What the finished response repeats: instructions, metadata, parameters. */
   echo: Json;
-  promptTokens: number; // estimate, for the scheduler
   priority: number;
+  /** The client's; drawn here when it gave none. */
+  seed?: readonly [lo: number, hi: number];
 }
 
 /** What the replica needs to start a generation, or to go on with it where another one stopped. */
@@ -90,7 +91,6 @@ export interface StoredResponse {
   input: readonly Json[];
   request: Json;
   echo: Json;
-  promptTokens: number;
   priority: number;
   seed: readonly [number, number];
   epoch: number;
@@ -103,7 +103,7 @@ export interface StoredResponse {
   usage: Usage;
 }
 
-/** What a reader of a running answer gets, in this order; `seq` counts up from 0 without a gap and depends on the tokens alone. */
 export type BeginAnswer = { ok: true } | { ok: false; why: 'previous_not_found' | 'previous_not_finished' | 'exists' };
 
+/** What a reader of a running answer gets, in this order; `seq` counts up from 0 without a gap and depends on the tokens alone. */
 export type SessionEvent = { seq: number; index: number; text: string } | { end: ResponseStatus; response: StoredResponse };

@@ -1,5 +1,7 @@
 declare namespace Cloudflare {
   interface Env {
     SCHEDULER: DurableObjectNamespace<import('../../durable-objects/scheduler/index.ts').Scheduler>;
+    SESSION: DurableObjectNamespace<import('../../durable-objects/session/index.ts').Session>;
+    REPLICA: DurableObjectNamespace<import('./test-replica.ts').TestReplica>;
   }
 }

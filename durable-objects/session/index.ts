@@ -1,0 +1,230 @@
+import { DurableObject } from 'cloudflare:workers';
+import { Answer } from './answer.ts';
+import { type SessionEnv, sessionLimits } from './env.ts';
+import { frameBytes, frameHead, readFrames } from './frames.ts';
+import { PageStore } from './pages.ts';
+import { Runs } from './runs.ts';
+import { isOpen, newTurn, TurnStore } from './turns.ts';
+import type { BeginAnswer, BeginRequest, Commit, CommitAnswer, Json, StoredResponse } from './types.ts';
+
+/** While a turn runs, the alarm comes back so often: if the object has lost its memory meanwhile, it starts the rest. */
+const WATCH_MS = 3_000;
+const MAX_NAMES = 65_536;
+
+interface Stores {
+  turns: TurnStore;
+  pages: PageStore;
+  runs: Runs;
+}
+
+/**
+ * One conversation: its turns (a tree), the log of the answer that is being generated, and its KV pages. It outlives every
+ * replica; a turn it owns is driven to its end from here. Nothing is written before the first `begin` or page.
+ */
+export class Session extends DurableObject<SessionEnv> {
+  #stores?: Stores;
+  readonly #answers = new Map<string, Answer>();
+  readonly #limits: { ttlMs: number; quota: number };
+
+  constructor(ctx: DurableObjectState, env: SessionEnv) {
+    super(ctx, env);
+    this.#limits = sessionLimits(env);
+    const tables = ctx.storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM sqlite_master WHERE name = 'turns'").one();
+    if (tables.n > 0) this.#open();
+  }
+
+  /** Takes a turn on: stored with its seed before anything runs. It then runs to its end, whoever listens. */
+  async begin(r: BeginRequest): Promise<BeginAnswer> {
+    const { turns, runs } = this.#open();
+    if (turns.get(r.id)) return { ok: false, why: 'exists' };
+    if (r.previous) {
+      const before = turns.get(r.previous);
+      if (!before || !whole(turns, r.previous)) return { ok: false, why: 'previous_not_found' };
+      if (isOpen(before.status)) return { ok: false, why: 'previous_not_finished' };
+    }
+    const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
+    turns.insert(newTurn(r, r.seed ?? [lo!, hi!], Date.now()));
+    await this.#touch();
+    this.ctx.waitUntil(runs.start(r.id));
+    return { ok: true };
+  }
+
+  /** A turn as it stands, with the text committed so far. */
+  get(id: string): { response: StoredResponse; text: string } | undefined {
+    const turns = this.#stores?.turns;
+    const response = turns?.get(id);
+    if (!turns || !response) return undefined;
+    return { response, text: turns.tokens(id).text.join('') + response.tail };
+  }
+
+  /** Input of the turn and of all before it, oldest first: what the model was shown. */
+  inputItems(id: string): Json[] | undefined {
+    const turns = this.#stores?.turns;
+    if (!turns?.get(id) || !whole(turns, id)) return undefined;
+    const path = turns.path(id);
+    return path.flatMap((t) => (t.id === id ? [...t.input] : [...t.input, ...t.output]));
+  }
+
+  /** Stops a turn that runs; what it has said stays. */
+  async cancel(id: string): Promise<{ response: StoredResponse; text: string } | undefined> {
+    if (!this.#stores?.turns.get(id)) return undefined;
+    this.#answer(id).end('cancelled', {});
+    await this.#stores.runs.stop(id);
+    return this.get(id);
+  }
+
+  /** Erases a turn and all that was derived from it; the last one takes the whole session with it. False: there is none. */
+  async remove(id: string): Promise<boolean> {
+    const stores = this.#stores;
+    if (!stores?.turns.get(id)) return false;
+    await this.cancel(id);
+    this.#answers.delete(id);
+    stores.turns.erase(id);
+    stores.pages.clear(); // pages hold what was said: all go, recompute fills in for other branches
+    if (stores.turns.all().length === 0) await this.erase();
+    return true;
+  }
+
+  /** Nothing is left, in storage or memory. */
+  async erase(): Promise<void> {
+    const stores = this.#stores;
+    this.#stores = undefined;
+    for (const answer of this.#answers.values()) answer.close();
+    this.#answers.clear();
+    if (stores) await Promise.all(stores.turns.open().map((id) => stores.runs.stop(id)));
+    await this.ctx.storage.deleteAlarm();
+    await this.ctx.storage.deleteAll();
+  }
+
+  /** A lease's progress, for a replica that sends it by call instead of answering in lines. Stale epochs are refused. */
+  commit(c: Commit): CommitAnswer {
+    if (!this.#stores?.turns.get(c.response)) return { ok: false, why: 'unknown', committed: 0 };
+    return this.#answer(c.response).push(c, Date.now());
+  }
+
+  /** Of a chain of page names, root first, those the session lacks. */
+  missing(names: string[]): string[] {
+    return this.#stores ? this.#stores.pages.missing(names.slice(0, MAX_NAMES)) : names;
+  }
+
+  stats(): { turns: number; pages: number; pageBytes: number; running: number } {
+    const s = this.#stores;
+    if (!s) return { turns: 0, pages: 0, pageBytes: 0, running: 0 };
+    return { turns: s.turns.all().length, pages: s.pages.count, pageBytes: s.pages.bytes, running: s.runs.size };
+  }
+
+  /**
+   * What is too big or too long for a call. `PUT /pages` stores frames; `POST /pages` {names} answers frames of those that
+   * are here; `GET /events?response=&after=` answers events as NDJSON, the missed ones first.
+   */
+  override async fetch(request: Request): Promise<Response> {
+    const url = new URL(request.url);
+    if (url.pathname === '/pages' && request.method === 'PUT' && request.body) return this.#putPages(request.body);
+    if (url.pathname === '/pages' && request.method === 'POST') return this.#getPages((await request.json<{ names: string[] }>()).names);
+    if (url.pathname === '/events') {
+      const id = url.searchParams.get('response') ?? '';
+      const after = Number(url.searchParams.get('after') ?? -1);
+      if (!this.#stores?.turns.get(id) || !Number.isInteger(after)) return new Response('no such response', { status: 404 });
+      return new Response(this.#answer(id).read(after), { headers: { 'content-type': 'application/x-ndjson' } });
+    }
+    return new Response(`a session has nothing at ${request.method} ${url.pathname}`, { status: 404 });
+  }
+
+  override async alarm(): Promise<void> {
+    const stores = this.#stores;
+    if (!stores) return;
+    const open = stores.turns.open();
+    if (open.length === 0 && Date.now() >= this.#expires()) return this.erase();
+    for (const id of open) this.ctx.waitUntil(stores.runs.start(id));
+    await this.#arm();
+  }
+
+  async #putPages(body: ReadableStream<Uint8Array>): Promise<Response> {
+    const { pages } = this.#open();
+    let stored = 0;
+    let refused = 0;
+    try {
+      for await (const f of readFrames(body)) pages.put(f) ? stored++ : refused++;
+    } catch (error) {
+      return Response.json({ stored, refused, error: error instanceof Error ? error.message : String(error) }, { status: 400 });
+    }
+    await this.#touch();
+    return Response.json({ stored, refused });
+  }
+
+  #getPages(names: readonly string[]): Response {
+    const pages = this.#stores?.pages;
+    const found: { name: string; bytes: number; digest: Uint8Array }[] = [];
+    for (const name of names.slice(0, MAX_NAMES)) {
+      const head = pages?.head(name);
+      if (!head) break; // a page without its ancestors is of no use
+      found.push({ name, ...head });
+    }
+    pages?.touch(found.map((f) => f.name));
+    const { readable, writable } = new FixedLengthStream(found.reduce((n, f) => n + frameBytes(f.bytes), 0));
+    const writer = writable.getWriter();
+    const send = async () => {
+      for (const f of found) {
+        await writer.write(frameHead(f.name, f.digest, f.bytes));
+        for (const part of pages!.payload(f.name)) await writer.write(part);
+      }
+      await writer.close();
+    };
+    this.ctx.waitUntil(send().catch((error) => writer.abort(error)));
+    return new Response(readable, { headers: { 'content-type': 'application/octet-stream' } });
+  }
+
+  #open(): Stores {
+    if (this.#stores) return this.#stores;
+    const { sql } = this.ctx.storage;
+    sql.exec('CREATE TABLE IF NOT EXISTS life (id INTEGER PRIMARY KEY CHECK (id = 0), expires INTEGER NOT NULL)');
+    const turns = new TurnStore(sql);
+    const pages = new PageStore(sql, this.#limits.quota);
+    const runs = new Runs({
+      env: this.env,
+      session: this.ctx.id.name ?? this.ctx.id.toString(),
+      turns,
+      answer: (id) => this.#answer(id),
+      later: (ms) => void this.ctx.storage.setAlarm(Date.now() + ms),
+    });
+    this.#stores = { turns, pages, runs };
+    return this.#stores;
+  }
+
+  #answer(id: string): Answer {
+    let answer = this.#answers.get(id);
+    if (!answer) {
+      answer = new Answer(this.#stores!.turns, id);
+      if (answer.open) this.#answers.set(id, answer);
+    }
+    if (!answer.open) this.#answers.delete(id);
+    return answer;
+  }
+
+  #expires(): number {
+    for (const row of this.ctx.storage.sql.exec<{ expires: number }>('SELECT expires FROM life')) return row.expires;
+    return 0;
+  }
+
+  /** Used now: it lives its whole time from here. */
+  async #touch(): Promise<void> {
+    const expires = Date.now() + this.#limits.ttlMs;
+    this.ctx.storage.sql.exec('INSERT OR REPLACE INTO life (id, expires) VALUES (0, ?)', expires);
+    await this.#arm();
+  }
+
+  async #arm(): Promise<void> {
+    const open = this.#stores && this.#stores.turns.open().length > 0;
+    await this.ctx.storage.setAlarm(open ? Date.now() + WATCH_MS : this.#expires());
+  }
+}
+
+/** None of the turns before it was erased. */
+function whole(turns: TurnStore, id: string): boolean {
+  for (let at: string | null = id; at !== null; ) {
+    const turn = turns.get(at);
+    if (!turn) return false;
+    at = turn.previous;
+  }
+  return true;
+}

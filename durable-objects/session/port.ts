@@ -1,0 +1,20 @@
+import type { BeginAnswer, BeginRequest, Commit, CommitAnswer, Json, StoredResponse } from './types.ts';
+
+/** A session as its callers see it. Written out because the platform's own types unfold nested JSON without end. */
+export interface SessionPort {
+  begin(r: BeginRequest): Promise<BeginAnswer>;
+  get(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
+  inputItems(id: string): Promise<Json[] | undefined>;
+  cancel(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
+  remove(id: string): Promise<boolean>;
+  erase(): Promise<void>;
+  commit(c: Commit): Promise<CommitAnswer>;
+  missing(names: string[]): Promise<string[]>;
+  stats(): Promise<{ turns: number; pages: number; pageBytes: number; running: number }>;
+  fetch(url: string, init?: RequestInit): Promise<Response>;
+}
+
+/** The session of that name (ids.ts), whether it has been begun or not. */
+export function openSession(namespace: DurableObjectNamespace, name: string): SessionPort {
+  return namespace.get(namespace.idFromName(name)) as unknown as SessionPort;
+}

@@ -1,0 +1,201 @@
+import { chainTokens, messageChain } from '../scheduler/chain.ts';
+import type { Answer } from './answer.ts';
+import { replicaOf, type SessionEnv, schedulerOf } from './env.ts';
+import { readLines } from './lines.ts';
+import type { TurnStore } from './turns.ts';
+import type { Json, RunLine, RunOrder, StoredResponse } from './types.ts';
+
+/** Starts without a single new token after which a turn is given up. */
+const MAX_FAILURES = 5;
+const BACKOFF_MS = 100;
+
+const serverError = (message: string): Json => ({ message, type: 'server_error', param: null, code: 'server_error' });
+
+export interface RunsOptions {
+  env: SessionEnv;
+  session: string;
+  turns: TurnStore;
+  answer: (id: string) => Answer;
+  /** The turn could not start now; try again then (ms from now). */
+  later: (ms: number) => void;
+}
+
+/**
+ * Drives turns to their end: asks the scheduler for a place, hands the replica its order, reads tokens back. When the
+ * replica goes away in between, the rest is started on another one from the stored tokens; sampling depends on seed and
+ * token index alone, so the text is the one an undisturbed run gives.
+ */
+export class Runs {
+  readonly #o: RunsOptions;
+  readonly #live = new Map<string, AbortController>();
+
+  constructor(o: RunsOptions) {
+    this.#o = o;
+  }
+
+  has(id: string): boolean {
+    return this.#live.has(id);
+  }
+
+  get size(): number {
+    return this.#live.size;
+  }
+
+  /** Runs the turn unless it runs already. Settles when it has ended or was put off. */
+  async start(id: string): Promise<void> {
+    if (this.#live.has(id)) return;
+    const abort = new AbortController();
+    this.#live.set(id, abort);
+    try {
+      await this.#drive(id, abort.signal);
+    } catch (error) {
+      if (!abort.signal.aborted) {
+        console.error('session: a turn stopped', error);
+        this.#o.later(1_000);
+      }
+    } finally {
+      this.#live.delete(id);
+    }
+  }
+
+  /** Stops the turn here and in the queue. */
+  async stop(id: string): Promise<void> {
+    this.#live.get(id)?.abort(new Error('cancelled'));
+    await schedulerOf(this.#o.env).cancel(id);
+  }
+
+  async #drive(id: string, signal: AbortSignal): Promise<void> {
+    const { env, turns, later } = this.#o;
+    const answer = this.#o.answer(id);
+    let failures = 0;
+    // a lease from before this object woke up is nobody's any more
+    if (answer.epoch > 0) await this.#giveUp(id, answer.epoch);
+    while (answer.open && !signal.aborted) {
+      const turn = turns.get(id);
+      if (!turn) return;
+      const path = turns.path(id);
+      const history = path.slice(0, -1).flatMap((t) => [...t.input, ...t.output]);
+      const chain = await messageChain([turn.tenant, turn.model, turn.echo], [...history, ...turn.input]);
+      const place = await schedulerOf(env).admit({
+        id,
+        tenant: turn.tenant,
+        priority: turn.priority,
+        promptTokens: Math.max(chainTokens(chain), turns.prompt(id).length),
+        chain,
+        restart: true,
+      });
+      if (signal.aborted) return;
+      if (place.kind === 'wait') continue;
+      if (place.kind === 'refused') {
+        if (answer.length > 0) return later(place.retryAfter * 1000);
+        const message = `The server is busy (${place.reason}); try again in ${place.retryAfter} s.`;
+        return answer.end('failed', {
+          error: { message, type: 'rate_limit_error', param: null, code: place.reason, retry_after: place.retryAfter },
+        });
+      }
+      if (!answer.claim(place.epoch)) return;
+      const before = answer.length;
+      const ended = await this.#attempt(answer, turn, history, place.epoch, place.replica, signal);
+      if (ended || signal.aborted) return;
+      await this.#giveUp(id, place.epoch);
+      failures = answer.length > before ? 0 : failures + 1;
+      if (failures >= MAX_FAILURES) return answer.end('failed', { error: serverError('No replica could generate this response.') });
+      await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS * 2 ** failures));
+    }
+  }
+
+  /** One replica's go. True when the turn has ended, false when the replica went away. */
+  async #attempt(
+    answer: Answer,
+    turn: StoredResponse,
+    history: Json[],
+    epoch: number,
+    replica: string,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const { env, turns, session } = this.#o;
+    const { id } = answer;
+    const order: RunOrder = {
+      response: id,
+      session,
+      tenant: turn.tenant,
+      epoch,
+      model: turn.model,
+      request: turn.request,
+      history,
+      input: turn.input,
+      seed: turn.seed,
+      prompt: turns.prompt(id),
+      generated: turns.tokens(id).ids,
+      stop: turns.get(id)?.stop ?? null,
+    };
+    try {
+      const response = await replicaOf(env, replica).fetch('https://replica/session/run', {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', 'x-turnstone-tenant': turn.tenant, 'x-turnstone-request': id },
+        body: JSON.stringify(order),
+        signal,
+      });
+      if (!response.ok || !response.body) {
+        if (response.status >= 500) return false;
+        const { error } = await response.json<{ error: Json }>();
+        answer.end('failed', { error });
+        await this.#release(answer);
+        return true;
+      }
+      for await (const line of readLines(response.body)) {
+        if (await this.#line(answer, JSON.parse(line) as RunLine)) return true;
+        if (!answer.open || answer.epoch !== epoch) return true;
+      }
+    } catch (error) {
+      if (!signal.aborted) console.warn('session: a replica went away', error instanceof Error ? error.message : error);
+    }
+    if (answer.open) answer.flush(Date.now());
+    return false;
+  }
+
+  /** True when it was the last. */
+  async #line(answer: Answer, line: RunLine): Promise<boolean> {
+    const { turns } = this.#o;
+    const { id, epoch } = answer;
+    switch (line.type) {
+      case 'start': {
+        const turn = turns.get(id);
+        const before = turn?.previous ? turns.get(turn.previous)?.fingerprint : undefined;
+        turns.setPrompt(id, line.prompt);
+        // the first replica's count is what the client was spared; a restart restores pages for its own sake
+        const cached = turn && turn.fingerprint === null ? line.cachedTokens : (turn?.usage.cached ?? 0);
+        turns.update(id, {
+          fingerprint: line.fingerprint,
+          recomputed: before !== undefined && before !== null && before !== line.fingerprint,
+          usage: { prompt: line.prompt.length, cached, completion: 0 },
+        });
+        return false;
+      }
+      case 'tokens':
+        answer.push({ response: id, epoch, from: line.from, ids: line.ids, text: line.text, stop: line.stop }, Date.now());
+        return false;
+      case 'end':
+        answer.end(line.finish === 'length' ? 'incomplete' : 'completed', { finish: line.finish, tail: line.tail, output: line.output });
+        await this.#release(answer);
+        return true;
+      case 'error': {
+        if (line.status >= 500) throw new Error(`replica: ${JSON.stringify(line.error)}`);
+        answer.end('failed', { error: line.error });
+        await this.#release(answer);
+        return true;
+      }
+    }
+  }
+
+  async #release(answer: Answer): Promise<void> {
+    const usage = this.#o.turns.get(answer.id)?.usage;
+    const known = usage && usage.prompt > 0 ? { promptTokens: usage.prompt, cachedTokens: usage.cached } : {};
+    await schedulerOf(this.#o.env).release([{ id: answer.id, epoch: answer.epoch, output: answer.length, ...known }]);
+  }
+
+  /** The lease is over without an end. */
+  async #giveUp(id: string, epoch: number): Promise<void> {
+    await schedulerOf(this.#o.env).release([{ id, epoch, output: this.#o.answer(id).length, failed: true }]);
+  }
+}

@@ -1,0 +1,250 @@
+import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { env } from 'cloudflare:workers';
+import { expect, test } from 'vitest';
+import { newResponseId, newSessionId, sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
+import type { Session } from '../../durable-objects/session/index.ts';
+import { openSession, type SessionPort } from '../../durable-objects/session/port.ts';
+import type { BeginRequest, Json, SessionEvent } from '../../durable-objects/session/types.ts';
+import { type Script, textOf, tokenAt } from './test-replica.ts';
+
+const open = (session = newSessionId(), tenant = 't') => ({
+  session,
+  stub: openSession(env.SESSION as DurableObjectNamespace, sessionName(tenant, session)),
+});
+/** The stub as the test harness wants it. */
+const raw = (stub: Stub) => stub as unknown as DurableObjectStub<Session>;
+const turn = (session: string, script: Script, more: Partial<BeginRequest> = {}): BeginRequest => ({
+  id: newResponseId(session),
+  tenant: 't',
+  model: 'm',
+  input: [{ role: 'user', content: 'hello' }],
+  request: script as unknown as Json,
+  echo: {},
+  priority: 0,
+  ...more,
+});
+type Stub = SessionPort;
+
+async function events(stub: Stub, id: string, after = -1, limit = Number.POSITIVE_INFINITY): Promise<SessionEvent[]> {
+  const response = await stub.fetch(`https://session/events?response=${id}&after=${after}`);
+  const got: SessionEvent[] = [];
+  let held = '';
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    const lines = (held + value).split('\n');
+    held = lines.pop()!;
+    for (const line of lines) got.push(JSON.parse(line) as SessionEvent);
+    if (got.length >= limit) {
+      await reader.cancel();
+      break;
+    }
+  }
+  return got;
+}
+
+const textOfEvents = (list: SessionEvent[]) => list.map((e) => ('seq' in e ? e.text : '')).join('');
+const seqs = (list: SessionEvent[]) => list.flatMap((e) => ('seq' in e ? [e.seq] : []));
+const wanted = (seed: readonly [number, number], n: number) =>
+  `${Array.from({ length: n }, (_, i) => textOf(tokenAt(seed, i), i)).join('')}!`;
+
+test('an id says its session, and nothing else passes for one', () => {
+  const session = newSessionId();
+  expect(sessionOf(newResponseId(session))).toBe(session);
+  expect(sessionOf('resp_1')).toBeUndefined();
+});
+
+test('a turn runs to its end; readers get every event once, whenever they come', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 40, delayMs: 2 }, { seed: [7, 9] });
+  expect(await stub.begin(t)).toEqual({ ok: true });
+  const live = await events(stub, t.id);
+  expect(textOfEvents(live)).toBe(wanted([7, 9], 40));
+  expect(seqs(live)).toEqual(Array.from({ length: 33 }, (_, i) => i)); // 32 tokens with text and the tail
+  expect(live.at(-1)).toMatchObject({ end: 'completed', response: { usage: { completion: 40 }, finish: 'stop' } });
+  const late = await events(stub, t.id);
+  expect(late).toEqual(live);
+  expect(await events(stub, t.id, 20)).toEqual(live.filter((e) => !('seq' in e) || e.seq > 20));
+  const { text, response } = (await stub.get(t.id))!;
+  expect(text).toBe(wanted([7, 9], 40));
+  expect(response.status).toBe('completed');
+});
+
+test('the replica dies again and again: the text is the undisturbed one, each event comes once', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 60, dieAt: 23, deaths: 2, delayMs: 1 });
+  await stub.begin(t);
+  const got = await events(stub, t.id);
+  const { response, text } = (await stub.get(t.id))!;
+  expect(text).toBe(wanted(response.seed, 60));
+  expect(textOfEvents(got)).toBe(text);
+  expect(seqs(got)).toEqual(Array.from({ length: 49 }, (_, i) => i));
+  expect(response.epoch).toBeGreaterThan(1);
+  const orders = (await Promise.all([0, 1].map((r) => env.REPLICA.get(env.REPLICA.idFromName(`replica-${r}`)).seen())))
+    .flat()
+    .filter((o) => o.response === t.id)
+    .sort((a, b) => a.epoch - b.epoch);
+  expect(orders.length).toBeGreaterThanOrEqual(2);
+  expect(orders[1]!.generated).toHaveLength(23);
+  expect(orders[1]!.stop).toEqual({ held: '22', stopped: false });
+  expect(orders[1]!.prompt).toEqual(orders[0]!.prompt.length > 0 ? orders[0]!.prompt : expect.any(Array));
+  expect(orders[1]!.prompt.length).toBeGreaterThan(0);
+  expect(orders.every((o) => o.seed[0] === orders[0]!.seed[0])).toBe(true);
+});
+
+test('the session itself dies mid-stream: the alarm starts the rest, a returning reader misses and repeats nothing', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 120, delayMs: 4 });
+  await stub.begin(t);
+  const before = await events(stub, t.id, -1, 50);
+  const lastSeen = seqs(before).at(-1)!;
+  await abortAllDurableObjects();
+  const again = open(session).stub;
+  const committed = await runInDurableObject(
+    again,
+    (_, s) => s.storage.sql.exec<{ n: number }>('SELECT committed AS n FROM turns').one().n,
+  );
+  expect(committed).toBeLessThan(120);
+  expect(await runDurableObjectAlarm(raw(again))).toBe(true);
+  const after = await events(again, t.id, lastSeen);
+  const { response } = (await again.get(t.id))!;
+  expect(textOfEvents(before) + textOfEvents(after)).toBe(wanted(response.seed, 120));
+  expect([...seqs(before), ...seqs(after)]).toEqual(Array.from({ length: 97 }, (_, i) => i));
+});
+
+test('stale commits are refused, gaps are told, what is known already changes nothing', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 3, hang: true });
+  await stub.begin(t);
+  await events(stub, t.id, -1, 3);
+  const { epoch } = (await stub.get(t.id))!.response;
+  const ids = [1, 2, 3, 4].map((_, i) => tokenAt([0, 0], i));
+  const c = { response: t.id, epoch, from: 0, ids: ids.slice(0, 3), text: ['x', 'x', 'x'], stop: null };
+  expect(await stub.commit({ ...c, epoch: epoch - 1 })).toMatchObject({ ok: false, why: 'stale' });
+  expect(await stub.commit({ ...c, from: 9 })).toEqual({ ok: false, why: 'gap', committed: 3 });
+  expect(await stub.commit({ ...c, response: newResponseId(session) })).toMatchObject({ ok: false, why: 'unknown' });
+  expect(await stub.commit(c)).toMatchObject({ ok: true });
+  await stub.cancel(t.id);
+  const { text } = (await stub.get(t.id))!;
+  expect(text).not.toContain('x');
+  expect(await stub.commit(c)).toMatchObject({ ok: false, why: 'stale' });
+});
+
+test('cancel keeps what was said, frees the place in the queue, and ends the readers', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 10_000, delayMs: 3 });
+  await stub.begin(t);
+  const reading = events(stub, t.id);
+  await events(stub, t.id, -1, 5);
+  expect((await stub.cancel(t.id))!.response.status).toBe('cancelled');
+  const got = await reading;
+  expect(got.at(-1)).toMatchObject({ end: 'cancelled' });
+  expect(seqs(got).length).toBeGreaterThanOrEqual(5);
+  const stats = await env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler')).stats();
+  expect(stats.tenants.filter((x) => x.running + x.waiting > 0)).toEqual([]);
+});
+
+test('a request the replica refuses fails with its error', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 1, refuse: 400 });
+  await stub.begin(t);
+  const got = await events(stub, t.id);
+  expect(got).toEqual([{ end: 'failed', response: expect.objectContaining({ error: expect.objectContaining({ message: 'refused' }) }) }]);
+});
+
+test('branches: turn 3 and another turn 3 share turns 1 and 2, and see only their own past', async () => {
+  const { session, stub } = open();
+  const say = async (content: string, previous?: string) => {
+    const t = turn(session, { tokens: 2 }, { previous, input: [{ role: 'user', content }] });
+    expect(await stub.begin(t)).toEqual({ ok: true });
+    await events(stub, t.id);
+    return t.id;
+  };
+  const one = await say('one');
+  const two = await say('two', one);
+  await say('three', two);
+  const other = await say('other three', two);
+  const answer = { role: 'assistant', content: '2' };
+  const user = (content: string) => ({ role: 'user', content });
+  expect(await stub.inputItems(other)).toEqual([user('one'), answer, user('two'), answer, user('other three')]);
+  expect(await stub.begin(turn(session, { tokens: 1 }, { previous: newResponseId(session) }))).toEqual({
+    ok: false,
+    why: 'previous_not_found',
+  });
+});
+
+test('another model at the next turn: the response says that everything was computed anew', async () => {
+  const { session, stub } = open();
+  const first = turn(session, { tokens: 1 });
+  await stub.begin(first);
+  await events(stub, first.id);
+  const second = turn(session, { tokens: 1 }, { previous: first.id, model: 'm2' });
+  await stub.begin(second);
+  await events(stub, second.id);
+  expect((await stub.get(first.id))!.response.recomputed).toBe(false);
+  expect((await stub.get(second.id))!.response.recomputed).toBe(true);
+});
+
+const tables = (stub: Stub) =>
+  runInDurableObject(raw(stub), async (_, state) => ({
+    tables: state.storage.sql
+      .exec<{ name: string }>("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_cf\\_%' ESCAPE '\\'")
+      .toArray()
+      .map((r) => r.name),
+    alarm: await state.storage.getAlarm(),
+    keys: (await state.storage.list()).size,
+  }));
+
+test('deleting the last turn leaves nothing: no table, no key, no alarm', async () => {
+  const { session, stub } = open();
+  const first = turn(session, { tokens: 5 });
+  await stub.begin(first);
+  await events(stub, first.id);
+  const second = turn(session, { tokens: 5 }, { previous: first.id, input: [{ role: 'user', content: 'a secret' }] });
+  await stub.begin(second);
+  await events(stub, second.id);
+  expect((await tables(stub)).tables.length).toBeGreaterThan(3);
+  expect(await stub.remove(first.id)).toBe(true);
+  expect(await stub.remove(first.id)).toBe(false);
+  // the second turn's own text stays, what it was made from does not: nobody can go on from it
+  expect((await stub.get(second.id))!.text).toContain('!');
+  const prompt = await runInDurableObject(raw(stub), (_, s) => s.storage.sql.exec('SELECT prompt FROM turns').one().prompt);
+  expect(prompt).toBeNull();
+  expect(await stub.begin(turn(session, { tokens: 1 }, { previous: second.id }))).toEqual({ ok: false, why: 'previous_not_found' });
+  expect(await stub.remove(second.id)).toBe(true);
+  expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
+  expect(await stub.get(second.id)).toBeUndefined();
+});
+
+test('erasing while a turn runs leaves nothing either', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 10_000, delayMs: 2 });
+  await stub.begin(t);
+  await events(stub, t.id, -1, 3);
+  await stub.remove(t.id);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
+});
+
+test('a session nobody began writes nothing', async () => {
+  const { session, stub } = open();
+  expect(await stub.get(newResponseId(session))).toBeUndefined();
+  expect(await stub.missing(['a'])).toEqual(['a']);
+  expect((await stub.fetch(`https://session/events?response=${newResponseId(session)}`)).status).toBe(404);
+  expect((await tables(stub)).tables).toEqual([]);
+});
+
+test('its time to live: the alarm after the last use erases it', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 1 });
+  await stub.begin(t);
+  await events(stub, t.id);
+  await runDurableObjectAlarm(raw(stub));
+  expect((await stub.get(t.id))?.response.status).toBe('completed'); // early: it only arms the next
+  await runInDurableObject(raw(stub), (_, s) => {
+    s.storage.sql.exec('UPDATE life SET expires = 1');
+  });
+  expect(await runDurableObjectAlarm(raw(stub))).toBe(true);
+  expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
+});

@@ -1,0 +1,64 @@
+import { DurableObject } from 'cloudflare:workers';
+import type { Json, RunLine, RunOrder } from '../../durable-objects/session/types.ts';
+
+/** What the test tells the replica through the request: how long, and when to fail. */
+export interface Script {
+  tokens: number;
+  /** Break the stream once this many tokens were sent in all, on the first so many attempts. */
+  dieAt?: number;
+  deaths?: number;
+  delayMs?: number;
+  /** Refuse with this status at once. */
+  refuse?: number;
+  finish?: 'stop' | 'length';
+  /** Never end. */
+  hang?: boolean;
+}
+
+/** Token `index` of a run: a function of seed and index alone, as sampling is. Every fifth shows no text. */
+export const tokenAt = (seed: readonly [number, number], index: number): number => (Math.imul(seed[0] ^ index, 2654435761) >>> 0) % 50_000;
+export const textOf = (id: number, index: number): string => (index % 5 === 4 ? '' : `${id.toString(36)} `);
+
+/** Stands where a replica stands: answers an order with the lines of a generation, and dies when told to. */
+export class TestReplica extends DurableObject {
+  readonly #attempts = new Map<string, number>();
+  orders: RunOrder[] = [];
+
+  override async fetch(request: Request): Promise<Response> {
+    const order = (await request.json()) as RunOrder;
+    this.orders.push(order);
+    const script = order.request as unknown as Script;
+    if (script.refuse) return Response.json({ error: { message: 'refused', type: 'invalid_request_error' } }, { status: script.refuse });
+    const attempt = (this.#attempts.get(order.response) ?? 0) + 1;
+    this.#attempts.set(order.response, attempt);
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    this.ctx.waitUntil(run(order, script, attempt, writable).catch(() => {}));
+    return new Response(readable);
+  }
+
+  seen(): RunOrder[] {
+    return this.orders;
+  }
+}
+
+async function run(order: RunOrder, script: Script, attempt: number, writable: WritableStream<Uint8Array>): Promise<void> {
+  const writer = writable.getWriter();
+  const encoder = new TextEncoder();
+  const send = (line: RunLine) => writer.write(encoder.encode(`${JSON.stringify(line)}\n`));
+  const prompt = order.prompt.length > 0 ? [...order.prompt] : promptOf([...order.history, ...order.input]);
+  await send({ type: 'start', prompt, cachedTokens: order.history.length > 0 ? 16 : 0, fingerprint: order.model });
+  for (let i = order.generated.length; i < script.tokens; i++) {
+    if (script.dieAt !== undefined && i >= script.dieAt && attempt <= (script.deaths ?? 1)) {
+      await writer.abort(new Error('killed'));
+      return;
+    }
+    const id = tokenAt(order.seed, i);
+    await send({ type: 'tokens', from: i, ids: [id], text: [textOf(id, i)], stop: { held: String(i), stopped: false } });
+    if (script.delayMs) await new Promise((resolve) => setTimeout(resolve, script.delayMs));
+  }
+  if (script.hang) return;
+  await send({ type: 'end', finish: script.finish ?? 'stop', tail: '!', output: [{ role: 'assistant', content: `${script.tokens}` }] });
+  await writer.close();
+}
+
+const promptOf = (items: readonly Json[]): number[] => [...JSON.stringify(items)].map((c) => c.charCodeAt(0));
