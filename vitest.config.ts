@@ -2,6 +2,18 @@ import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
-    projects: [{ test: { name: 'node', include: ['tests/**/*.test.ts'], exclude: ['tests/workerd/**'], testTimeout: 60_000 } }],
+    projects: [
+      { test: { name: 'node', include: ['tests/**/*.test.ts'], exclude: ['tests/workerd/**', 'tests/e2e/**'], testTimeout: 120_000 } },
+      {
+        test: {
+          name: 'e2e',
+          include: ['tests/e2e/**/*.test.ts'],
+          globalSetup: './tests/build.ts',
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          fileParallelism: false, // each file starts a server; their timings must not mix
+        },
+      },
+    ],
   },
 });
