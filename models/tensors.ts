@@ -44,6 +44,14 @@ function checked(want: TensorShape, parts: readonly Part[]): ModelTensor {
   return { name: want.name, vector: want.shape.length === 1, N, K, parts };
 }
 
+/** Throws when a file has a tensor that the model would ignore, such as a bias it cannot apply: the result would be silently wrong. */
+export function checkUsed(all: Iterable<string>, used: ReadonlySet<string>, ignorable: (name: string) => boolean): void {
+  for (const name of all) {
+    if (!used.has(name) && !ignorable(name))
+      throw new ModelFileError(`tensor "${name}"`, 'has no place in this kind of model, which would ignore it');
+  }
+}
+
 /** The part of layer tensors' names after the layer's number: 'layers.3.qkv' → [3, 'qkv']; [-1, name] outside layers. */
 export function splitName(name: string): [layer: number, rest: string] {
   const m = /^layers\.(\d+)\.(\w+)$/.exec(name);

@@ -1,6 +1,6 @@
 import type { ModelConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
-import { type ModelTensor, modelTensors, type Part, rotateHalfRows, splitName } from '../tensors.ts';
+import { checkUsed, type ModelTensor, modelTensors, type Part, rotateHalfRows, splitName } from '../tensors.ts';
 import { decoders } from './blocks.ts';
 import type { GgufFile } from './reader.ts';
 
@@ -22,15 +22,20 @@ const NAMES: Record<string, readonly string[]> = {
 
 /** The tensors of a GGUF model under the engine's names, in loading order; q and k of the llama family in rotate-half order. Throws ModelFileError. */
 export function ggufTensors(file: GgufFile, config: ModelConfig): ModelTensor[] {
-  return modelTensors(config, (name) => {
+  const used = new Set(['rope_freqs.weight']); // read with the configuration
+  const tensors = modelTensors(config, (name) => {
     const [layer, rest] = splitName(name);
-    const vector = rest.endsWith('orm') || rest.endsWith('Bias');
+    const vector = /orm$|Bias$/.test(rest);
     return NAMES[rest].map((stored) => {
-      const part = ggufPart(file, layer < 0 ? stored : `blk.${layer}.${stored}`, vector);
+      const full = layer < 0 ? stored : `blk.${layer}.${stored}`;
+      used.add(full);
+      const part = ggufPart(file, full, vector);
       const interleaved = config.family === 'llama' && /^attn_[qk]\.(weight|bias)$/.test(stored);
       return interleaved ? rotateHalfRows(part, config.headDim) : part;
     });
   });
+  checkUsed(file.tensors.keys(), used, (name) => name.endsWith('attn_rot_embd.weight'));
+  return tensors;
 }
 
 function ggufPart(file: GgufFile, name: string, vector: boolean): Part {

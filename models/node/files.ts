@@ -1,7 +1,10 @@
 import { createHash } from 'node:crypto';
-import { mkdir, open, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, open, stat, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { ModelFileError } from '../error.ts';
+import { openGguf } from '../gguf/open.ts';
+import { openHf } from '../hf/open.ts';
+import type { ModelFiles } from '../model.ts';
 import type { NewHasher } from '../pack/hash.ts';
 import type { PackSource } from '../pack/source.ts';
 import type { PackSink } from '../pack/write.ts';
@@ -28,6 +31,36 @@ export async function fileSource(path: string): Promise<Source & { close(): Prom
     close: () => handle.close(),
   };
 }
+
+/** A model on disk, whatever its kind: a GGUF file or a Hugging Face folder. Close it when its tensors have been read. */
+export async function openModel(path: string): Promise<ModelFiles & { close(): Promise<void> }> {
+  const opened: { close(): Promise<void> }[] = [];
+  const source = async (file: string) => {
+    const s = await fileSource(file);
+    opened.push(s);
+    return s;
+  };
+  const close = async () => {
+    await Promise.all(opened.map((s) => s.close()));
+  };
+  try {
+    if (!(await stat(path)).isDirectory()) return { ...(await openGguf(await source(path))), close };
+    const folder = {
+      name: basename(path),
+      open: async (file: string) => ((await exists(join(path, file))) ? source(join(path, file)) : undefined),
+    };
+    return { ...(await openHf(folder)), close };
+  } catch (e) {
+    await close();
+    throw e;
+  }
+}
+
+const exists = (path: string) =>
+  stat(path).then(
+    (s) => s.isFile(),
+    () => false,
+  );
 
 /** A folder with a pack's files. */
 export function folderPack(folder: string): PackSource {
