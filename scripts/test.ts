@@ -1,0 +1,39 @@
+/** `npm test`: checks, then tests in Node and over HTTP, then tests inside workerd. One closing line; non-zero when anything failed. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { build, ROOT } from '../cli/build.ts';
+
+const node = process.execPath;
+const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
+const report = (name: string) => join(ROOT, '.build', `tests-${name}.json`);
+const suite = (name: string, ...args: string[]) => ({
+  name,
+  command: [node, vitest, 'run', ...args, '--reporter=default', '--reporter=json', `--outputFile.json=${report(name)}`],
+});
+
+const only = process.argv.slice(2);
+const suites = [suite('node'), suite('workerd', '--config', 'vitest.workerd.config.ts')].filter((s) => only.length === 0 || only.includes(s.name));
+
+await build((line) => console.log(line));
+mkdirSync(join(ROOT, '.build'), { recursive: true });
+let failed = 0;
+const total = { passed: 0, failed: 0, skipped: 0 };
+if (only.length === 0 || only.includes('check')) failed += run('check', [node, '--import', 'tsx', join(ROOT, 'scripts/check.ts')]);
+for (const s of suites) {
+  failed += run(s.name, s.command);
+  const r = JSON.parse(readFileSync(report(s.name), 'utf8')) as { numPassedTests: number; numFailedTests: number; numPendingTests: number };
+  total.passed += r.numPassedTests;
+  total.failed += r.numFailedTests;
+  total.skipped += r.numPendingTests;
+}
+console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exit(failed > 0 ? 1 : 0);
+
+/** 1 when the command failed. */
+function run(name: string, [file, ...args]: string[]): number {
+  console.log(`\n── ${name} ──`);
+  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' };
+  const r = spawnSync(file, args, { cwd: ROOT, stdio: 'inherit', env });
+  return r.status === 0 ? 0 : 1;
+}
