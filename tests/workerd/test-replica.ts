@@ -36,13 +36,15 @@ export class TestReplica extends DurableObject {
     return new Response(readable);
   }
 
-  seen(): RunOrder[] {
-    return this.orders;
+  /** Orders so far, as JSON. */
+  seen(): string {
+    return JSON.stringify(this.orders);
   }
 }
 
 async function run(order: RunOrder, script: Script, attempt: number, writable: WritableStream<Uint8Array>): Promise<void> {
   const writer = writable.getWriter();
+  writer.closed.catch(() => {}); // a death is not an accident here
   const encoder = new TextEncoder();
   const send = (line: RunLine) => writer.write(encoder.encode(`${JSON.stringify(line)}\n`));
   const prompt = order.prompt.length > 0 ? [...order.prompt] : promptOf([...order.history, ...order.input]);
