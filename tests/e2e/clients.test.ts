@@ -1,0 +1,219 @@
+/** The clients that people use, against the real server: OpenAI's own and the AI SDK's. */
+
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import { APICallError, generateText, streamText } from 'ai';
+import OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { missing, startTestServer } from './server.ts';
+
+const KEY = 'sk-test-0123456789';
+const PROMPT = 'Once upon a time there was a little girl who lived near a big river with her old dog and two cats.';
+const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: PROMPT }];
+
+let server: Awaited<ReturnType<typeof startTestServer>>;
+let client: OpenAI;
+let model: string;
+
+const get = async (path: string) => (await fetch(`${server.url}${path}`, { headers: { authorization: `Bearer ${KEY}` } })).text();
+
+/** A metric's value, of the series that has `label` among its labels. */
+async function metric(name: string, label = ''): Promise<number> {
+  const line = (await get('/metrics')).split('\n').find((l) => l.startsWith(`${name}{`) && l.includes(label));
+  return Number(line?.split(' ').at(-1));
+}
+
+async function eventually(what: () => Promise<boolean>): Promise<boolean> {
+  for (let i = 0; i < 100; i++) {
+    if (await what()) return true;
+    await new Promise((r) => setTimeout(r, 50));
+  }
+  return false;
+}
+
+const aborted = () => metric('turnstone_request_success_total', 'finished_reason="abort"');
+
+const idle = () =>
+  eventually(async () => (await metric('turnstone_num_requests_running')) === 0 && (await metric('turnstone_kv_cache_usage_perc')) === 0);
+
+describe.skipIf(missing !== null)(`clients${missing ? ` (skipped: ${missing})` : ''}`, () => {
+  beforeAll(async () => {
+    server = await startTestServer({ API_KEYS: `tester:${KEY}` });
+    model = server.model;
+    client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: KEY, maxRetries: 0 });
+  }, 300_000);
+
+  afterAll(() => server?.stop());
+
+  describe('openai', () => {
+    it('lists and retrieves models', async () => {
+      const list = await client.models.list();
+      expect(list.data.map((m) => m.id)).toEqual([model]);
+      expect(await client.models.retrieve(model)).toMatchObject({ id: model, object: 'model' });
+      await expect(client.models.retrieve('nobody')).rejects.toMatchObject({ status: 404, code: 'model_not_found' });
+    });
+
+    const greedy = { temperature: 0, max_completion_tokens: 24 };
+
+    it('chats: the stream joins to the whole answer', async () => {
+      const whole = await client.chat.completions.create({ model, messages, ...greedy });
+      expect(whole.choices[0].message.content!.length).toBeGreaterThan(0);
+      const { usage } = whole;
+      expect(usage!.total_tokens).toBe(usage!.prompt_tokens + usage!.completion_tokens);
+
+      const stream = await client.chat.completions.create({
+        model,
+        messages,
+        ...greedy,
+        stream: true,
+        stream_options: { include_usage: true },
+      });
+      let text = '';
+      let finish: string | null = null;
+      let last: OpenAI.ChatCompletionChunk | undefined;
+      for await (const chunk of stream) {
+        text += chunk.choices[0]?.delta.content ?? '';
+        finish = chunk.choices[0]?.finish_reason ?? finish;
+        last = chunk;
+      }
+      expect(text).toBe(whole.choices[0].message.content);
+      expect(finish).toBe(whole.choices[0].finish_reason);
+      expect(last!.usage).toMatchObject({ prompt_tokens: usage!.prompt_tokens, completion_tokens: usage!.completion_tokens });
+    });
+
+    it('finds the pages of a prompt it has seen, and gives the same answer', async () => {
+      const ask = () => client.chat.completions.create({ model, messages: [{ role: 'user', content: `${PROMPT} ${PROMPT}` }], ...greedy });
+      const first = await ask();
+      const second = await ask();
+      expect(second.usage!.prompt_tokens_details!.cached_tokens).toBeGreaterThanOrEqual(16);
+      expect(second.choices[0].message.content).toBe(first.choices[0].message.content);
+    });
+
+    it('repeats itself with a seed, and gives n different choices', async () => {
+      const ask = () => client.chat.completions.create({ model, messages, seed: 42, n: 3, temperature: 1, max_tokens: 16 });
+      const [a, b] = await Promise.all([ask(), ask()]);
+      const texts = a.choices.map((c) => c.message.content);
+      expect(a.choices.map((c) => c.index)).toEqual([0, 1, 2]);
+      expect(new Set(texts).size).toBeGreaterThan(1);
+      expect(b.choices.map((c) => c.message.content)).toEqual(texts);
+    });
+
+    it('gives log-probabilities whose bytes join to the text', async () => {
+      const { choices } = await client.chat.completions.create({ model, messages, ...greedy, logprobs: true, top_logprobs: 3 });
+      const tokens = choices[0].logprobs!.content!;
+      const bytes = tokens.flatMap((t) => t.bytes ?? []);
+      expect(new TextDecoder().decode(Uint8Array.from(bytes)).trimStart()).toBe(choices[0].message.content!.trimStart());
+      for (const t of tokens) {
+        expect(t.top_logprobs).toHaveLength(3);
+        expect(t.top_logprobs[0].logprob).toBe(t.logprob); // greedy
+        expect(t.logprob).toBeLessThanOrEqual(0);
+      }
+    });
+
+    it('stops before a stop string that spans tokens', async () => {
+      const whole = (await client.chat.completions.create({ model, messages, ...greedy })).choices[0].message.content!;
+      const stop = whole.slice(9, 20);
+      const stream = client.chat.completions.stream({ model, messages, ...greedy, stop });
+      const final = await stream.finalChatCompletion();
+      expect(final.choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: whole.slice(0, whole.indexOf(stop)) } });
+    });
+
+    it('completes texts and token ids, one or several, echoed or not, streamed or not', async () => {
+      const { prompt_tokens: n } = (await client.completions.create({ model, prompt: PROMPT, max_tokens: 1 })).usage!;
+      const response = await fetch(`${server.url}/v1/tokenize`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${KEY}`, 'content-type': 'application/json' },
+        body: JSON.stringify({ prompt: PROMPT }),
+      });
+      const { tokens } = (await response.json()) as { tokens: number[] };
+      expect(tokens).toHaveLength(n);
+
+      const options = { model, temperature: 0, max_tokens: 12 };
+      const several = await client.completions.create({ ...options, prompt: [PROMPT, 'One day'] });
+      const byIds = await client.completions.create({ ...options, prompt: tokens });
+      expect(several.choices.map((c) => c.index)).toEqual([0, 1]);
+      expect(byIds.choices[0].text).toBe(several.choices[0].text);
+      const echoed = await client.completions.create({ ...options, prompt: 'One day', echo: true });
+      expect(echoed.choices[0].text).toBe(`One day${several.choices[1].text}`);
+
+      let text = '';
+      for await (const chunk of await client.completions.create({ ...options, prompt: PROMPT, stream: true }))
+        text += chunk.choices[0]?.text ?? '';
+      expect(text).toBe(several.choices[0].text);
+    });
+
+    it('throws its own error classes, with the parameter and the code', async () => {
+      const ask = (extra: object) =>
+        client.chat.completions.create({ model, messages, ...extra } as OpenAI.ChatCompletionCreateParamsNonStreaming);
+      const stranger = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'sk-wrong-0123456', maxRetries: 0 });
+      await expect(stranger.models.list()).rejects.toBeInstanceOf(OpenAI.AuthenticationError);
+      await expect(ask({ model: 'nobody' })).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+      await expect(ask({ temperature: 'hot' })).rejects.toMatchObject({ status: 400, param: 'temperature', code: 'invalid_type' });
+      await expect(ask({ modalities: ['audio'] })).rejects.toMatchObject({
+        status: 400,
+        param: 'modalities',
+        code: 'unsupported_parameter',
+      });
+      await expect(ask({ messages: [{ role: 'user', content: 'word '.repeat(20_000) }] })).rejects.toMatchObject({
+        status: 400,
+        code: 'context_length_exceeded',
+      });
+      await expect(ask({ max_tokens: 1 << 20, stream: true })).rejects.toMatchObject({ status: 400, code: 'context_length_exceeded' });
+    });
+
+    it('aborts: the sequence ends and its pages come back', async () => {
+      const before = await aborted();
+      const stream = await client.chat.completions.create({
+        model,
+        messages,
+        stream: true,
+        n: 4,
+        ignore_eos: true,
+      } as OpenAI.ChatCompletionCreateParamsStreaming);
+      for await (const chunk of stream) if (chunk.choices[0]?.delta.content) break; // leaving the loop aborts
+      expect(await eventually(async () => (await aborted()) === before + 4)).toBe(true);
+      expect(await idle()).toBe(true);
+    });
+  });
+
+  describe('ai', () => {
+    const provider = () => createOpenAICompatible({ name: 'turnstone', baseURL: `${server.url}/v1`, apiKey: KEY, includeUsage: true });
+
+    it('generates and streams the same text', async () => {
+      const options = { model: provider()(model), prompt: PROMPT, temperature: 0, maxOutputTokens: 16, maxRetries: 0 };
+      const whole = await generateText(options);
+      expect(whole.text.length).toBeGreaterThan(0);
+      const stream = streamText(options);
+      let text = '';
+      for await (const part of stream.textStream) text += part;
+      expect(text).toBe(whole.text);
+      expect((await stream.usage).outputTokens).toBe(whole.usage.outputTokens);
+      expect(await stream.finishReason).toBe(whole.finishReason);
+    });
+
+    it('completes', async () => {
+      const whole = await generateText({
+        model: provider().completionModel(model),
+        prompt: PROMPT,
+        temperature: 0,
+        maxOutputTokens: 8,
+        maxRetries: 0,
+      });
+      expect(whole.text.length).toBeGreaterThan(0);
+    });
+
+    it('tells an error with its message', async () => {
+      const failing = generateText({ model: provider()('nobody'), prompt: PROMPT, maxRetries: 0 });
+      await expect(failing).rejects.toBeInstanceOf(APICallError);
+      await expect(failing).rejects.toMatchObject({ statusCode: 404, message: expect.stringContaining('nobody') });
+    });
+
+    it('aborts', async () => {
+      const before = await aborted();
+      const abort = new AbortController();
+      const stream = streamText({ model: provider()(model), prompt: PROMPT, abortSignal: abort.signal, maxRetries: 0, onError: () => {} });
+      for await (const part of stream.fullStream) if (part.type === 'text-delta') abort.abort();
+      expect(await eventually(async () => (await aborted()) === before + 1)).toBe(true);
+      expect(await idle()).toBe(true);
+    });
+  });
+});
