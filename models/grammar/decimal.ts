@@ -8,7 +8,7 @@ export interface NumberRange {
   hiOpen?: boolean;
   /** Digits after the point at most: 0 for integers. */
   places: number;
-  /** Integers only: a multiple of this. */
+  /** A multiple of this many units of the last place. */
   step?: number;
 }
 
@@ -46,6 +46,7 @@ export function decimalRange(net: Net, range: NumberRange): Fragment {
 const neg = (x: number | undefined) => (x === undefined ? undefined : -x);
 
 function magnitudes(net: Net, range: NumberRange, negative: boolean, from: number, to: number): void {
+  const free = new Map<string, number>();
   const whole = range.places === 0 ? 16 : DIGITS;
   for (let n = 1; n <= whole; n++) {
     const places = Math.min(range.places, range.places === 0 ? 0 : DIGITS - n);
@@ -64,16 +65,29 @@ function magnitudes(net: Net, range: NumberRange, negative: boolean, from: numbe
       const most = hi.exact && range.hiOpen ? hi.floor - 1n : hi.floor;
       if (most < b) b = most;
     }
-    if (a <= b) digits(net, String(a).padStart(n + places, '0'), String(b).padStart(n + places, '0'), n, range.step ?? 1, from, to);
+    if (a <= b) digits(net, String(a).padStart(n + places, '0'), String(b).padStart(n + places, '0'), n, range.step ?? 1, from, to, free);
   }
 }
 
-/** Texts of `n` whole digits whose digits, with zeros appended, lie between a and b (of equal length). */
-function digits(net: Net, a: string, b: string, n: number, step: number, from: number, to: number): void {
-  const states = new Map<string, number>();
-  const todo: { at: number; low: boolean; high: boolean; rem: number; state: number }[] = [];
+interface DigitState {
+  at: number;
+  /** So far equal to a, to b. */
+  low: boolean;
+  high: boolean;
+  rem: number;
+  state: number;
+}
+
+/**
+ * Texts of `n` whole digits whose digits, with zeros appended, lie between a and b (of equal length). States that have left both bounds
+ * are shared in `free` by what is still to come.
+ */
+function digits(net: Net, a: string, b: string, n: number, step: number, from: number, to: number, free: Map<string, number>): void {
+  const bound = new Map<string, number>();
+  const todo: DigitState[] = [];
   const reach = (at: number, low: boolean, high: boolean, rem: number): number => {
-    const key = `${at},${low},${high},${rem}`;
+    const states = low || high ? bound : free;
+    const key = low || high ? `${at},${low},${high},${rem}` : `${n - at},${a.length - at},${rem}`;
     const known = states.get(key);
     if (known !== undefined) return known;
     const state = at === 0 ? from : net.state();
@@ -84,7 +98,8 @@ function digits(net: Net, a: string, b: string, n: number, step: number, from: n
   reach(0, true, true, 0);
   for (let t = todo.pop(); t; t = todo.pop()) {
     let source = t.state;
-    if (t.at >= n && t.rem === 0 && (!t.low || /^0*$/.test(a.slice(t.at)))) net.skip(source, to);
+    const zeros = 10 ** (a.length - t.at);
+    if (t.at >= n && (t.rem * zeros) % step === 0 && (!t.low || /^0*$/.test(a.slice(t.at)))) net.skip(source, to);
     if (t.at === a.length) continue;
     if (t.at === n) {
       source = net.state();
@@ -92,9 +107,14 @@ function digits(net: Net, a: string, b: string, n: number, step: number, from: n
     }
     const least = t.low ? Number(a[t.at]) : 0;
     const most = t.high ? Number(b[t.at]) : 9;
+    const low = t.low && !/^0*$/.test(a.slice(t.at + 1)); // zeros bound nothing
+    const high = t.high && !/^9*$/.test(b.slice(t.at + 1));
     for (let d = least; d <= most; d++) {
-      const next = reach(t.at + 1, t.low && d === least, t.high && d === most, (t.rem * 10 + d) % step);
-      net.arc(source, 0x30 + d, 0x30 + d, next);
+      const target = (x: number) => reach(t.at + 1, low && x === least, high && x === most, (t.rem * 10 + x) % step);
+      const next = target(d);
+      const first = d;
+      while (d < most && target(d + 1) === next) d++;
+      net.arc(source, 0x30 + first, 0x30 + d, next);
     }
   }
 }

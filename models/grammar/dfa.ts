@@ -1,5 +1,5 @@
 import { ANY, type CharSet, codePoints, has, intersect, invert, union } from './charset.ts';
-import { GrammarError, LIMITS } from './limits.ts';
+import { Budget, GrammarError, LIMITS } from './limits.ts';
 import type { Regex } from './regex.ts';
 
 /** A deterministic automaton over characters. State 0 is the start; the sets of a state's edges are disjoint. */
@@ -15,7 +15,11 @@ const tooBig = (what: string) =>
 class Positions {
   readonly sets: CharSet[] = [];
   readonly follow: Set<number>[] = [];
-  private links = 0;
+  private readonly budget: Budget;
+
+  constructor(budget: Budget) {
+    this.budget = budget;
+  }
 
   visit(r: Regex): { empty: boolean; first: number[]; last: number[] } {
     if (r.kind === 'set') {
@@ -28,37 +32,43 @@ class Positions {
       const parts = r.parts.map((p) => this.visit(p));
       return { empty: parts.some((p) => p.empty), first: parts.flatMap((p) => p.first), last: parts.flatMap((p) => p.last) };
     }
-    const parts: Regex[] = r.kind === 'seq' ? [...r.parts] : [];
-    if (r.kind === 'repeat') {
-      const copies = r.max === Infinity ? Math.max(r.min, 1) : r.max;
-      if (copies > LIMITS.patternPositions) throw tooBig('a repetition in the pattern');
-      for (let i = 0; i < copies; i++) parts.push(r.of);
-    }
+    if (r.kind === 'repeat') return this.repeat(r.of, r.min, r.max);
     let all = { empty: true, first: [] as number[], last: [] as number[] };
-    parts.forEach((p, i) => {
-      const next = this.visit(p);
-      if (r.kind === 'repeat' && i >= r.min) next.empty = true;
-      if (r.kind === 'repeat' && r.max === Infinity && i === parts.length - 1) this.link(next.last, next.first);
+    for (const part of r.parts) {
+      const next = this.visit(part);
       this.link(all.last, next.first);
       all = {
         empty: all.empty && next.empty,
         first: all.empty ? [...all.first, ...next.first] : all.first,
         last: next.empty ? [...all.last, ...next.last] : next.last,
       };
-    });
+    }
     return all;
   }
 
+  /** Copies in a row; a text of fewer repetitions uses the first ones, so each copy is linked to the next alone. */
+  private repeat(of: Regex, min: number, max: number): { empty: boolean; first: number[]; last: number[] } {
+    const copies = max === Infinity ? Math.max(min, 1) : max;
+    if (copies > LIMITS.patternPositions) throw tooBig('a repetition in the pattern');
+    const parts = Array.from({ length: copies }, () => this.visit(of));
+    if (copies === 0) return { empty: true, first: [], last: [] };
+    const least = parts[0].empty ? 0 : min;
+    parts.forEach((p, i) => {
+      if (i + 1 < copies) this.link(p.last, parts[i + 1].first);
+      else if (max === Infinity) this.link(p.last, p.first);
+    });
+    return { empty: least === 0, first: parts[0].first, last: parts.slice(Math.max(least, 1) - 1).flatMap((p) => p.last) };
+  }
+
   private link(from: readonly number[], to: readonly number[]): void {
-    this.links += from.length * to.length;
-    if (this.links > LIMITS.dfaWork) throw tooBig('the pattern');
+    this.budget.spend(from.length * to.length);
     for (const a of from) for (const b of to) this.follow[a].add(b);
   }
 }
 
 /** Subset construction; refuses patterns whose automaton explodes, so that following one is always a table look-up. */
-export function toDfa(regex: Regex): Dfa {
-  const positions = new Positions();
+export function toDfa(regex: Regex, budget: Budget = new Budget()): Dfa {
+  const positions = new Positions(budget);
   const whole = positions.visit(regex);
   const lasts = new Set(whole.last);
   const ids = new Map<string, number>();
@@ -74,7 +84,6 @@ export function toDfa(regex: Regex): Dfa {
   };
   const edges: { set: CharSet; to: number }[][] = [];
   const accept: boolean[] = [];
-  let work = 0;
   subsets.push([]); // the start: no position read yet
   for (let s = 0; s < subsets.length; s++) {
     const next = s === 0 ? [...new Set(whole.first)] : [...new Set(subsets[s].flatMap((p) => [...positions.follow[p]]))];
@@ -82,8 +91,7 @@ export function toDfa(regex: Regex): Dfa {
     const cuts = [...new Set(next.flatMap((p) => positions.sets[p].map((x, i) => (i % 2 === 0 ? x : x + 1))))].sort((a, b) => a - b);
     const targets = new Map<number, CharSet[]>();
     for (let i = 0; i + 1 < cuts.length; i++) {
-      work += next.length + subsets[s].length;
-      if (work > LIMITS.dfaWork) throw tooBig('the pattern');
+      budget.spend(next.length + subsets[s].length);
       const subset = next.filter((p) => has(positions.sets[p], cuts[i]));
       if (subset.length === 0) continue;
       const to = id(subset);
@@ -95,12 +103,13 @@ export function toDfa(regex: Regex): Dfa {
 }
 
 /** Texts that both accept. */
-export function both(a: Dfa, b: Dfa): Dfa {
+export function both(a: Dfa, b: Dfa, budget: Budget = new Budget()): Dfa {
   const ids = new Map([['0,0', 0]]);
   const pairs: [number, number][] = [[0, 0]];
   const edges: { set: CharSet; to: number }[][] = [];
   for (const [x, y] of pairs) {
     const out: { set: CharSet; to: number }[] = [];
+    budget.spend(1 + a.edges[x].length * b.edges[y].length);
     for (const e of a.edges[x]) {
       for (const f of b.edges[y]) {
         const set = intersect(e.set, f.set);

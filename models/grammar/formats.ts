@@ -1,11 +1,13 @@
-import { parseRegex, type Regex } from './regex.ts';
+import { both, type Dfa, toDfa } from './dfa.ts';
+import { parseRegex } from './regex.ts';
 
 const DAY = '(0[1-9]|[12]\\d|30)';
 const YEAR = '\\d{4}';
 const LEAP = '(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)';
 const DATE = [`${YEAR}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-${DAY}|02-(0[1-9]|1\\d|2[0-8]))`, `${LEAP}-02-29`].join('|');
 const TIME = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?([Zz]|[+-]([01]\\d|2[0-3]):[0-5]\\d)';
-const LABEL = '[A-Za-z0-9]([A-Za-z0-9-]{0,30}[A-Za-z0-9])?';
+const LABEL = '[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
+const NO_DOUBLE_HYPHEN = '([^-]|-[^-])*';
 const OCTET = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
 const H16 = '[0-9A-Fa-f]{1,4}';
 const IPV4 = `${OCTET}(\\.${OCTET}){3}`;
@@ -19,11 +21,12 @@ const IPV6 = [
 const ATOM = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
 const DURATION_TIME = 'T(\\d+H(\\d+M(\\d+S)?)?|\\d+M(\\d+S)?|\\d+S)';
 const DURATION_DATE = '(\\d+Y(\\d+M(\\d+D)?)?|\\d+M(\\d+D)?|\\d+D)';
-const UCHAR = "([A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})";
+const NAME = "([A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})";
+const PATH = `(${NAME}|[:@/])*`;
 
 /**
  * The formats that are enforced, as whole-text patterns (RFC 3339 for dates and times, without leap seconds; RFC 4291 for IPv6; RFC 5321
- * without quoted local parts for email; host labels up to 32 characters). Any other name is refused.
+ * without quoted local parts for email; no host label with two hyphens in a row, so no punycode). Any other name is refused.
  */
 const FORMATS: Record<string, string> = {
   date: DATE,
@@ -35,12 +38,14 @@ const FORMATS: Record<string, string> = {
   ipv4: IPV4,
   ipv6: IPV6,
   uuid: '[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}',
-  uri: `[A-Za-z][A-Za-z0-9+.-]*:(//(${UCHAR}|\\[(${IPV6})\\])*)?(${UCHAR}|\\?)*(#(${UCHAR}|\\?)*)?`,
+  uri: `[A-Za-z][A-Za-z0-9+.-]*:(//((${NAME}|:)*@)?(${NAME}*|\\[(${IPV6})\\])(:\\d*)?(/${PATH})?|(/?(${NAME}|[:@])${PATH}|/)?)(\\?(${PATH}\\??)*)?(#(${PATH}\\??)*)?`,
   'json-pointer': '(/([^/~]|~[01])*)*',
 };
 
 export const formatNames: readonly string[] = Object.keys(FORMATS);
 
-export function formatRegex(name: string): Regex | undefined {
-  return Object.hasOwn(FORMATS, name) ? parseRegex(FORMATS[name], '', false) : undefined;
+export function formatDfa(name: string): Dfa | undefined {
+  if (!Object.hasOwn(FORMATS, name)) return undefined;
+  const dfa = toDfa(parseRegex(FORMATS[name], '', false));
+  return name === 'hostname' || name === 'email' ? both(dfa, toDfa(parseRegex(NO_DOUBLE_HYPHEN, '', false))) : dfa;
 }

@@ -11,14 +11,16 @@ export const LIMITS = {
   /** Distinct subschemas (conjunctions of subschemas under allOf). */
   rules: 4_000,
   /** States of the byte automaton. */
-  states: 150_000,
+  states: 100_000,
   patternChars: 1_000,
   /** Characters of a pattern with its repetitions written out. */
   patternPositions: 2_000,
   /** States of one string automaton (pattern, format, their intersection with lengths). */
   dfaStates: 4_000,
-  /** Elementary steps of building one string automaton. */
-  dfaWork: 2_000_000,
+  /** Elementary steps of building all string automata of one schema, about half a second. */
+  dfaWork: 20_000_000,
+  /** Arcs of the byte automaton, 16 bytes each. */
+  arcs: 250_000,
   /** Lengths and item counts up to here are exact; larger ones are refused. */
   count: 1_000_000,
   tools: 128,
@@ -27,6 +29,16 @@ export const LIMITS = {
   /** State sets a running grammar may discover. */
   sets: 30_000,
 } as const;
+
+/** Steps left to spend on one schema. */
+export class Budget {
+  private left: number = LIMITS.dfaWork;
+
+  spend(steps: number): void {
+    this.left -= steps;
+    if (this.left < 0) throw new GrammarError('', '', 'the patterns of this schema take too long to compile; simplify them');
+  }
+}
 
 /** A schema, pattern or grammar that cannot be compiled. `pointer` is a JSON pointer into the schema. */
 export class GrammarError extends Error {

@@ -1,7 +1,7 @@
 import type { CharSet } from './charset.ts';
 import { codePoints } from './charset.ts';
 import { GrammarError, LIMITS } from './limits.ts';
-import { type Spelling, spellings } from './spell.ts';
+import { type Spelling, spellings, utf8Spellings } from './spell.ts';
 
 /** The alphabet: 256 bytes, then whole tokens that are no text: OTHER for any special token, then one symbol for each tag. */
 export const OTHER = 256;
@@ -23,6 +23,12 @@ export interface Rule {
   count?: { lo: number; hi: number };
 }
 
+/** A first byte and the rule of the rest, or -1. */
+interface Head {
+  ranges: readonly number[];
+  rule: number;
+}
+
 /** Adds paths between two states. */
 export type Fragment = (from: number, to: number) => void;
 
@@ -38,7 +44,9 @@ export class Net {
   /** Flat per state: rule, to. */
   readonly calls: number[][] = [];
   readonly rules: Rule[] = [];
+  private count = 0;
   private readonly tails = new Map<string, number>();
+  private readonly heads = new Map<string, Head[]>();
 
   state(): number {
     if (this.arcs.length >= LIMITS.states)
@@ -64,6 +72,7 @@ export class Net {
   }
 
   arc(from: number, lo: number, hi: number, to: number, tag: number = NO_TAG): void {
+    if (++this.count > LIMITS.arcs) throw new GrammarError('', '', `the grammar needs more than ${LIMITS.arcs} arcs; make it smaller`);
     this.arcs[from].push(lo, hi, to, tag);
   }
 
@@ -111,31 +120,71 @@ export class Net {
     };
   }
 
-  /** One character of the set as a JSON string writes it; the tag sits on its first byte. Suffixes that lead to one state are shared. */
+  /** One character of the set as a JSON string writes it; the tag sits on its first byte. */
   char(set: CharSet, tag: number = NO_TAG): Fragment {
+    return this.spelled(`json ${set.join()}`, () => spellings(set), tag);
+  }
+
+  /** One character of the set in UTF-8. */
+  utf8(set: CharSet): Fragment {
+    return this.spelled(`utf8 ${set.join()}`, () => utf8Spellings(set), NO_TAG);
+  }
+
+  private spelled(key: string, list: () => Spelling[], tag: number): Fragment {
+    const heads = this.heads.get(key) ?? this.split(list());
+    this.heads.set(key, heads);
     return (from, to) => {
-      for (const s of spellings(set)) {
-        const next = this.tail(s, 1, to);
-        for (let i = 0; i < s[0].length; i += 2) this.arc(from, s[0][i], s[0][i + 1], next, tag);
+      const entries = new Map<number, number>(); // rule → state that calls it
+      for (const { ranges, rule } of heads) {
+        let next = to;
+        if (rule >= 0) {
+          next = entries.get(rule) ?? this.state();
+          if (!entries.has(rule)) this.call(next, rule, to);
+          entries.set(rule, next);
+        }
+        for (let i = 0; i < ranges.length; i += 2) this.arc(from, ranges[i], ranges[i + 1], next, tag);
       }
     };
   }
 
-  private tail(s: Spelling, at: number, to: number): number {
-    if (at === s.length) return to;
-    const key = `${to}:${s.slice(at).join(';')}`;
+  /** Spellings by first byte; what follows it is a rule, shared by all states of the net. */
+  private split(list: readonly Spelling[]): Head[] {
+    const byFirst = new Map<string, Spelling[]>();
+    for (const s of list) byFirst.set(s[0].join(), [...(byFirst.get(s[0].join()) ?? []), s.slice(1)]);
+    return [...byFirst].map(([first, tails]) => ({
+      ranges: first.split(',').map(Number),
+      rule: tails[0].length > 0 ? this.tailRule(tails) : -1,
+    }));
+  }
+
+  private tailRule(tails: readonly Spelling[]): number {
+    const key = tails.map((s) => s.join(';')).join('|');
     const known = this.tails.get(key);
     if (known !== undefined) return known;
-    const state = this.state();
-    this.tails.set(key, state);
-    const next = this.tail(s, at + 1, to);
-    for (let i = 0; i < s[at].length; i += 2) this.arc(state, s[at][i], s[at][i + 1], next);
-    return state;
+    const rule = this.define((from, to) => {
+      for (const s of tails)
+        this.seq(
+          ...s.map(
+            (ranges): Fragment =>
+              (a, b) =>
+                this.byteIn(ranges, a, b),
+          ),
+        )(from, to);
+    });
+    this.tails.set(key, rule);
+    return rule;
+  }
+
+  private byteIn(ranges: readonly number[], from: number, to: number): void {
+    for (let i = 0; i < ranges.length; i += 2) this.arc(from, ranges[i], ranges[i + 1], to);
   }
 
   /** A JSON string of exactly these characters, quotes included. */
   quoted(s: string): Fragment {
-    const chars = codePoints(s).map((cp) => this.char([cp, cp]));
+    const chars = codePoints(s).map((cp) => {
+      const plain = cp >= 0x20 && cp < 0x7f && cp !== 0x22 && cp !== 0x5c;
+      return plain ? this.text(String.fromCharCode(cp)) : this.char([cp, cp]);
+    });
     return this.seq(this.text('"'), ...chars, this.text('"'));
   }
 }

@@ -25,7 +25,6 @@ export const anyChars: Regex = { kind: 'repeat', of: { kind: 'set', set: ANY }, 
  * other than ^ first and $ last in a top-level alternative. `search`: the pattern may match anywhere, as JSON Schema has it.
  */
 export function parseRegex(source: string, pointer: string, search: boolean): Regex {
-  if (source.length > LIMITS.patternChars) throw new GrammarError(pointer, 'pattern', `longer than ${LIMITS.patternChars} characters`);
   return new Parser(source, pointer).top(search);
 }
 

@@ -1,4 +1,4 @@
-import type { CharSet } from './charset.ts';
+import { type CharSet, has, intersect } from './charset.ts';
 
 /** One way to write a character: a list of bytes, each a list of ranges lo, hi, lo, hi … */
 export type Spelling = readonly (readonly number[])[];
@@ -12,6 +12,12 @@ const SHORT = new Map([
   [0x22, '"'],
   [0x5c, '\\'],
 ]);
+
+/** Written as themselves: printable ASCII and DEL, without quote and backslash. */
+const PLAIN: CharSet = [0x20, 0x21, 0x23, 0x5b, 0x5d, 0x7f];
+/** Controls without a short escape. */
+const CONTROLS: CharSet = [0x00, 0x07, 0x0b, 0x0b, 0x0e, 0x1f];
+const WIDE: CharSet = [0x80, 0x10ffff];
 
 /** Numbers lo..hi of `n` digits in a radix, as products of digit ranges. */
 function splitDigits(lo: number, hi: number, radix: number, n: number): [number, number][][] {
@@ -31,10 +37,25 @@ function splitDigits(lo: number, hi: number, radix: number, n: number): [number,
 
 /** [first code point, last, bytes, mark of the first byte] of UTF-8 (RFC 3629); surrogates are no code points here. */
 const UTF8: readonly (readonly [number, number, number, number])[] = [
+  [0, 0x7f, 1, 0],
   [0x80, 0x7ff, 2, 0xc0],
   [0x800, 0xffff, 3, 0xe0],
   [0x10000, 0x10ffff, 4, 0xf0],
 ];
+
+/** The characters of a set in UTF-8. */
+export function utf8Spellings(set: CharSet): Spelling[] {
+  const out: Spelling[] = [];
+  for (let i = 0; i < set.length; i += 2) {
+    for (const [a, b, n, mark] of UTF8) {
+      if (set[i] > b || set[i + 1] < a) continue;
+      for (const digits of splitDigits(Math.max(set[i], a), Math.min(set[i + 1], b), 64, n)) {
+        out.push(digits.map(([x, y], k) => (k === 0 ? [mark + x, mark + y] : [0x80 + x, 0x80 + y])));
+      }
+    }
+  }
+  return out;
+}
 
 const hexRange = ([lo, hi]: [number, number]): number[] => {
   const out: number[] = [];
@@ -55,35 +76,22 @@ const hex4 = (lo: number, hi: number): Spelling[] => splitDigits(lo, hi, 16, 4).
  */
 export function spellings(set: CharSet): Spelling[] {
   const out: Spelling[] = [];
-  for (let i = 0; i < set.length; i += 2) {
-    const lo = set[i];
-    const hi = set[i + 1];
-    for (let cp = lo; cp <= Math.min(hi, 0x5c); cp++) {
-      const short = SHORT.get(cp);
-      if (short !== undefined)
-        out.push([
-          [0x5c, 0x5c],
-          [short.charCodeAt(0), short.charCodeAt(0)],
-        ]);
-      else if (cp < 0x20) out.push(...hex4(cp, cp));
-    }
-    for (const [a, b] of [
-      [0x20, 0x21],
-      [0x23, 0x5b],
-      [0x5d, 0x7f],
-    ]) {
-      if (lo <= b && hi >= a) out.push([[Math.max(lo, a), Math.min(hi, b)]]);
-    }
-    for (const [a, b, n, mark] of UTF8) {
-      if (lo > b || hi < a) continue;
-      for (const digits of splitDigits(Math.max(lo, a), Math.min(hi, b), 64, n)) {
-        out.push(digits.map(([x, y], k) => (k === 0 ? [mark + x, mark + y] : [0x80 + x, 0x80 + y])));
-      }
-    }
-    if (hi >= 0x80 && lo <= 0xffff) out.push(...hex4(Math.max(lo, 0x80), Math.min(hi, 0xffff)));
-    if (lo <= 0x10000 && hi === 0x10ffff) {
-      for (const high of hex4(0xd800, 0xdbff)) for (const low of hex4(0xdc00, 0xdfff)) out.push([...high, ...low]);
-    }
+  for (const [cp, short] of SHORT)
+    if (has(set, cp))
+      out.push([
+        [0x5c, 0x5c],
+        [short.charCodeAt(0), short.charCodeAt(0)],
+      ]);
+  const ranges = (within: CharSet, write: (lo: number, hi: number) => Spelling[]) => {
+    const part = intersect(set, within);
+    for (let i = 0; i < part.length; i += 2) out.push(...write(part[i], part[i + 1]));
+  };
+  ranges(CONTROLS, hex4);
+  ranges(PLAIN, (lo, hi) => [[[lo, hi]]]);
+  ranges(WIDE, (lo, hi) => utf8Spellings([lo, hi]));
+  ranges([0x80, 0xffff], hex4);
+  if (has(set, 0x10000) && intersect(set, [0x10000, 0x10ffff]).length === 2 && has(set, 0x10ffff)) {
+    for (const high of hex4(0xd800, 0xdbff)) for (const low of hex4(0xdc00, 0xdfff)) out.push([...high, ...low]);
   }
   return out;
 }

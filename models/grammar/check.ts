@@ -1,0 +1,61 @@
+import { codePoints, has } from './charset.ts';
+import { accepts } from './dfa.ts';
+import { type Flat, isDict, type Node, sameJson, typeOf } from './flat.ts';
+import type { Schema } from './flatten.ts';
+import { GrammarError, LIMITS } from './limits.ts';
+
+/** Whether a value satisfies all of these schemas: which values of an `enum` its siblings leave. */
+export function satisfies(schema: Schema, nodes: readonly Node[], value: unknown, depth = 0): boolean {
+  if (depth > LIMITS.depth) throw new GrammarError(nodes[0]?.at ?? '', 'enum', 'a value nested too deep');
+  return schema.flatten(nodes).some((f) => fits(schema, f, value, depth));
+}
+
+export function fits(schema: Schema, f: Flat, value: unknown, depth = 0): boolean {
+  const type = typeOf(value);
+  if (f.types && !f.types.has(type) && !(type === 'integer' && f.types.has('number'))) return false;
+  if (f.values && !f.values.some((v) => sameJson(v, value))) return false;
+  if (typeof value === 'string') return fitsString(f, value);
+  if (typeof value === 'number') return fitsNumber(f, value);
+  if (Array.isArray(value)) {
+    if (value.length < f.array.min || value.length > f.array.max) return false;
+    return value.every((v, i) => satisfies(schema, itemNodes(f, i), v, depth + 1));
+  }
+  if (isDict(value)) {
+    const keys = Object.keys(value);
+    if (keys.length < f.object.min || keys.length > f.object.max) return false;
+    for (const k of f.object.required) if (!Object.hasOwn(value, k)) return false;
+    return keys.every(
+      (k) => satisfies(schema, f.object.names, k, depth + 1) && satisfies(schema, propertyNodes(f, k), value[k], depth + 1),
+    );
+  }
+  return true;
+}
+
+export function fitsString(f: Flat, s: string): boolean {
+  const { dfas, chars, min, max } = f.string;
+  const cps = codePoints(s);
+  return cps.length >= min && cps.length <= max && cps.every((c) => has(chars, c)) && dfas.every((d) => accepts(d, s));
+}
+
+function fitsNumber(f: Flat, x: number): boolean {
+  const { lo, hi, loOpen, hiOpen, steps } = f.number;
+  if (lo !== undefined && (x < lo || (loOpen && x === lo))) return false;
+  if (hi !== undefined && (x > hi || (hiOpen && x === hi))) return false;
+  return steps.every((s) => Number.isInteger(x / s) || Math.abs(x / s - Math.round(x / s)) < 1e-9);
+}
+
+/** What the item at an index must satisfy. */
+export function itemNodes(f: Flat, i: number): Node[] {
+  return f.array.parts.flatMap((p) => p.prefix[i] ?? p.items ?? []);
+}
+
+/** What the value of a property must satisfy. */
+export function propertyNodes(f: Flat, key: string): Node[] {
+  return f.object.parts.flatMap((p) => {
+    const own = p.properties.get(key);
+    const out = own ? [own] : [];
+    for (const { dfa, node } of p.patterns) if (accepts(dfa, key)) out.push(node);
+    if (out.length === 0 && p.additional) out.push(p.additional);
+    return out;
+  });
+}

@@ -1,0 +1,105 @@
+import type { SchemaBuilder } from './build.ts';
+import { propertyNodes, satisfies } from './check.ts';
+import { both, complement, type Dfa, isEmpty, lengths, words } from './dfa.ts';
+import { type Flat, isClosed, type Node } from './flat.ts';
+import { stringDfas } from './flatten.ts';
+import { GrammarError } from './limits.ts';
+import type { Fragment } from './net.ts';
+
+/** Names a property may have beyond the declared ones, and what their values must satisfy. */
+interface Extra {
+  key: number; // rule
+  nodes: readonly Node[];
+}
+
+/**
+ * An object: `{`, the declared properties in the schema's order (those not required may be left out), then any others, `}`. A required name
+ * that is not declared counts as declared last. Other names never repeat a declared one; JSON keeps the last of two equal names, so
+ * they may repeat each other, and minProperties is refused where that would matter.
+ */
+export function objectFragment(b: SchemaBuilder, f: Flat): Fragment {
+  const { net, schema } = b;
+  const { parts, required, min } = f.object;
+  const names = [...new Set([...parts.flatMap((p) => [...p.properties.keys()]), ...required])];
+  const properties = names
+    .filter((k) => required.has(k) || satisfies(schema, f.object.names, k))
+    .map((k) => ({ key: k, required: required.has(k), impossible: !satisfies(schema, f.object.names, k), nodes: propertyNodes(f, k) }));
+  const extras = extraProperties(b, f, names);
+  if (extras.length > 0 && min > Math.max(1, required.size)) {
+    schema.unsupported(f.at, 'minProperties', 'with undeclared properties, more than the required ones cannot be counted');
+  }
+  const max = extras.length === 0 && f.object.max >= names.length ? Infinity : f.object.max;
+  const cap = max !== Infinity ? max + 1 : Math.max(min, 1);
+
+  return (from, to) => {
+    const states = new Map<string, number>();
+    /** After the first `i` declared properties, `n` of them present (counted up to `cap`). */
+    const state = (i: number, n: number): number => {
+      const key = `${i},${n}`;
+      const s = states.get(key) ?? net.state();
+      states.set(key, s);
+      return s;
+    };
+    const more = (n: number) => Math.min(n + 1, cap);
+    const member = (s: number, n: number, key: Fragment, nodes: readonly Node[], next: number) => {
+      net.seq(net.text(n === 0 ? '' : ', '), key, net.text(': '), net.ruleCall(b.rule(nodes)))(s, next);
+    };
+    net.arc(from, 0x7b, 0x7b, state(0, 0));
+    for (let i = 0; i < properties.length; i++) {
+      const p = properties[i];
+      for (let n = 0; n <= Math.min(i, cap); n++) {
+        if (!states.has(`${i},${n}`)) continue;
+        if (more(n) <= max && !p.impossible) member(state(i, n), n, net.quoted(p.key), p.nodes, state(i + 1, more(n)));
+        if (!p.required) net.skip(state(i, n), state(i + 1, n));
+      }
+    }
+    const last = properties.length;
+    for (let n = 0; n <= cap; n++) {
+      if (!states.has(`${last},${n}`)) continue;
+      if (n >= Math.min(min, cap) && n <= max) net.arc(state(last, n), 0x7d, 0x7d, to);
+      for (const e of extras) if (more(n) <= max) member(state(last, n), n, net.ruleCall(e.key), e.nodes, state(last, more(n)));
+    }
+  };
+}
+
+function extraProperties(b: SchemaBuilder, f: Flat, names: readonly string[]): Extra[] {
+  const { parts } = f.object;
+  const patterns = parts.flatMap((p) => p.patterns);
+  const said = parts.filter((p) => p.additional !== undefined);
+  const others = [...(names.length > 0 ? [complement(words(names))] : []), ...nameDfas(b, f)];
+  const keyRule = (dfas: readonly Dfa[]) =>
+    dfas.length === 0 ? b.anyString() : b.quotedDfa(dfas.reduce((x, y) => both(x, y, b.schema.budget)));
+  const out: Extra[] = [];
+  if (patterns.length > 0) {
+    for (let i = 0; i < patterns.length; i++) {
+      for (let j = 0; j < i; j++) {
+        if (!isEmpty(both(patterns[i].dfa, patterns[j].dfa, b.schema.budget)))
+          b.schema.unsupported(f.at, 'patternProperties', 'two patterns that a name can match at once');
+      }
+    }
+    // Under another part's additionalProperties a matching name must satisfy that too.
+    if (parts.length > 1 && said.length > 0)
+      b.schema.unsupported(f.at, 'patternProperties', 'combined with additionalProperties of another subschema');
+    for (const { dfa, node } of patterns) out.push({ key: keyRule([dfa, ...others]), nodes: [node] });
+  }
+  if (isClosed(f, b.schema.open)) return out;
+  out.push({
+    key: keyRule([...patterns.map((p) => complement(p.dfa)), ...others]),
+    nodes: said.map((p) => p.additional as Node),
+  });
+  return out;
+}
+
+/** What propertyNames asks, as automata. */
+function nameDfas(b: SchemaBuilder, f: Flat): Dfa[] {
+  const nodes = f.object.names;
+  if (nodes.length === 0) return [];
+  const flats = b.schema.flatten(nodes).filter((n) => !n.types || n.types.has('string'));
+  const at = nodes[0].at;
+  if (flats.length > 1) throw new GrammarError(at, 'anyOf', 'propertyNames with alternatives is not supported; use one pattern');
+  if (flats.length === 0) return [words([])];
+  const [flat] = flats;
+  if (flat.values) return [words(flat.values.filter((v): v is string => typeof v === 'string' && satisfies(b.schema, nodes, v)))];
+  const dfas = stringDfas(flat);
+  return dfas.length > 0 ? dfas : [lengths(flat.string.chars, flat.string.min, flat.string.max)];
+}
