@@ -1,6 +1,6 @@
 import type { Act, Backend, Batch, Buf, KvPool } from '../../engine/backend.ts';
 import { pageBytes } from '../../engine/layout.ts';
-import { actBufBytes, type NpuBuf, npuBuf, NpuBuf as Buffer } from './buffers.ts';
+import { actBufBytes, NpuBuf as Buffer, type NpuBuf, npuBuf } from './buffers.ts';
 import {
   attentionCommand,
   type Command,
@@ -67,7 +67,10 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
     let made = own.get(S);
     if (!made) {
       const all = npuBuf(blocks).u32(S * maxBlocks);
-      own.set(S, (made = Array.from({ length: S }, (_, s) => all.slice(s * maxBlocks, (s + 1) * maxBlocks).map((p) => Math.min(p, pages - 1)))));
+      own.set(
+        S,
+        (made = Array.from({ length: S }, (_, s) => all.slice(s * maxBlocks, (s + 1) * maxBlocks).map((p) => Math.min(p, pages - 1)))),
+      );
     }
     return made;
   };
@@ -80,14 +83,14 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
   const exchange = (c: Command): void => {
     if (machine.chips < 2 || c.gather.length === 0) return;
     const op = c.op();
-    for (const { buf, base, pitch, scale, rows } of c.gather) {
+    for (const { buf, pitch, scale, rows } of c.gather) {
       const parts = Array.from({ length: machine.chips }, (_, chip) => ({ from: share(op, chip, machine.chips), bytes: buf.own(chip) }));
       parts.forEach((p, chip) => {
         const [a, b] = p.from;
         parts.forEach((to, other) => {
           if (other === chip || a === b) return;
           for (let r = 0; r < rows; r++) {
-            const at = base + r * pitch;
+            const at = r * pitch;
             to.bytes.set(p.bytes.subarray(at + a * scale, at + b * scale), at + a * scale);
           }
         });
@@ -96,7 +99,8 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
   };
 
   const runCommand = (c: Command): void => {
-    for (const b of c.reads) if (b.fusedAway) throw new Error(`${b.label} was fused into its reader and never filled; turn fusion off to read it`);
+    for (const b of c.reads)
+      if (b.fusedAway) throw new Error(`${b.label} was fused into its reader and never filled; turn fusion off to read it`);
     const launch = machine.run(c.op(), (chip) => c.bind(chip));
     exchange(c);
     for (const b of c.writes) b.fusedAway = false;
@@ -133,7 +137,8 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
   };
 
   const bounds = (buf: Buf, offset: number, bytes: number): void => {
-    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= buf.bytes)) throw new Error(`${buf.label}: ${offset} + ${bytes} is outside its ${buf.bytes} bytes`);
+    if (!(offset >= 0 && bytes >= 0 && offset + bytes <= buf.bytes))
+      throw new Error(`${buf.label}: ${offset} + ${bytes} is outside its ${buf.bytes} bytes`);
   };
 
   return {
@@ -183,5 +188,16 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
 
 /** Counts of a batch change from step to step; a command keeps those of its own. */
 const snapshot = (b: Batch): Batch => ({
-  ...{ T: b.T, S: b.S, R: b.R, ids: b.ids, pos: b.pos, slot: b.slot, seqOf: b.seqOf, blocks: b.blocks, maxBlocks: b.maxBlocks, rows: b.rows },
+  ...{
+    T: b.T,
+    S: b.S,
+    R: b.R,
+    ids: b.ids,
+    pos: b.pos,
+    slot: b.slot,
+    seqOf: b.seqOf,
+    blocks: b.blocks,
+    maxBlocks: b.maxBlocks,
+    rows: b.rows,
+  },
 });

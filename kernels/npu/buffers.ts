@@ -1,5 +1,6 @@
-import type { Act, ActFormat, Buf } from '../../engine/backend.ts';
+import type { ActFormat, Buf } from '../../engine/backend.ts';
 import { BLOCK } from '../../engine/layout.ts';
+import { ACT_BLOCK } from './program/isa.ts';
 import type { Binding } from './run/memory.ts';
 
 /** A buffer in the HBM of every chip. Chips share its bytes until one of them stores into it. */
@@ -51,12 +52,9 @@ export function npuBuf(buf: Buf): NpuBuf {
   throw new Error(`${buf.label}: not a buffer of the NPU backend`);
 }
 
-/** Bytes of activations [rows, K]: f32 [rows, K], or i8 [rows, K] and then f32 scales [rows, K/32]. */
+/** Bytes of activations [rows, K]: f32 [rows, K], or blocks of 32 i8 with their scale (vector/rows.ts). */
 export function actBufBytes(format: ActFormat, rows: number, K: number): number {
   if (format === 'f32') return rows * K * 4;
   if (K % BLOCK !== 0) throw new Error(`act: i8 needs K to be a multiple of ${BLOCK}, got ${K}`);
-  return rows * K + ((rows * K) / BLOCK) * 4;
+  return (rows * K * ACT_BLOCK) / BLOCK;
 }
-
-/** Where the scales of i8 activations start. */
-export const scalesAt = (a: Act): number => (a.format === 'i8' ? a.rows * a.K : 0);

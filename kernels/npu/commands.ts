@@ -1,8 +1,9 @@
 /** What the backend records: an op to be, with the buffers it reads and writes. */
 import type { Act, Batch, Buf, KvPool, TopkOut, Weight } from '../../engine/backend.ts';
 import { kvHeadBytes } from '../../engine/layout.ts';
-import { type NpuBuf, npuBuf, scalesAt } from './buffers.ts';
+import { type NpuBuf, npuBuf } from './buffers.ts';
 import type { Op } from './ops/index.ts';
+import { ACT_BLOCK } from './program/isa.ts';
 import type { Bindings } from './run/memory.ts';
 
 export interface Command {
@@ -12,7 +13,7 @@ export interface Command {
   readonly reads: readonly NpuBuf[];
   readonly writes: readonly NpuBuf[];
   /** What chips exchange afterwards: a buffer of `rows` rows, `pitch` bytes apart, that holds `scale` bytes a column. */
-  readonly gather: readonly { buf: NpuBuf; base: number; pitch: number; scale: number; rows: number }[];
+  readonly gather: readonly { buf: NpuBuf; pitch: number; scale: number; rows: number }[];
   readonly norm?: { x: NpuBuf; g: NpuBuf; out: NpuBuf; n: number; eps: number };
   readonly matmul?: { y: NpuBuf; x: Act; w: Weight; T: number; bias?: NpuBuf; accumulate: boolean };
   readonly swiglu?: { x: NpuBuf; out: Act; T: number; F: number };
@@ -38,7 +39,7 @@ export function normCommand(out: Act, x: Buf, g: Buf, eps: number, n: number, D:
   const [y, source, gain] = bufs(out.data, x, g);
   return {
     op: () => ({ kind: 'norm', n, D, eps, quant: out.format === 'i8', rows: rows && lists(rows, n) }),
-    bind: (c) => ({ x: source.bind(c), g: gain.bind(c), y: y.bindOwn(c), 'y.scales': y.bindOwn(c, scalesAt(out)) }),
+    bind: (c) => ({ x: source.bind(c), g: gain.bind(c), y: y.bindOwn(c) }),
     reads: [source, gain, ...bufs(rows)],
     writes: [y],
     gather: [],
@@ -47,12 +48,8 @@ export function normCommand(out: Act, x: Buf, g: Buf, eps: number, n: number, D:
 }
 
 const actGather = (a: Act, rows: number) => {
-  const buf = npuBuf(a.data);
-  if (a.format === 'f32') return [{ buf, base: 0, pitch: a.K * 4, scale: 4, rows }];
-  return [
-    { buf, base: 0, pitch: a.K, scale: 1, rows },
-    { buf, base: scalesAt(a), pitch: a.K / 8, scale: 1 / 8, rows },
-  ];
+  const scale = a.format === 'f32' ? 4 : ACT_BLOCK / 32;
+  return [{ buf: npuBuf(a.data), pitch: a.K * scale, scale, rows }];
 };
 
 /** A matmul, with a norm before it or a swiglu behind it when they are given. */
@@ -68,15 +65,14 @@ export function matmulCommand(m: NonNullable<Command['matmul']>, norm?: Command[
       ...{ norm: norm?.eps, swiglu: swiglu !== undefined, out: swiglu?.out.format === 'i8' ? 'i8' : 'f32' },
     }),
     bind: (c) => ({
-      ...(norm ? { x: norm.x.bind(c), g: norm.g.bind(c) } : { x: x.bind(c), 'x.scales': x.bind(c, scalesAt(m.x)) }),
+      ...(norm ? { x: norm.x.bind(c), g: norm.g.bind(c) } : { x: x.bind(c) }),
       w: weight.bind(c),
       y: out.bindOwn(c),
-      ...(swiglu && { 'y.scales': out.bindOwn(c, scalesAt(swiglu.out)) }),
       ...(m.bias && { bias: m.bias.bind(c) }),
     }),
     reads: [...source, weight, ...bufs(m.bias), ...(m.accumulate ? [m.y] : [])],
     writes: [out],
-    gather: swiglu ? actGather(swiglu.out, T) : [{ buf: m.y, base: 0, pitch: w.N * 4, scale: 4, rows: T }],
+    gather: swiglu ? actGather(swiglu.out, T) : [{ buf: m.y, pitch: w.N * 4, scale: 4, rows: T }],
     matmul: m,
   };
 }
@@ -131,7 +127,7 @@ export function attentionCommand(
     }),
     bind: (c) => ({
       ...{ x: x.bind(c), pos: pos.bind(c), kv: pages.bind(c, base) },
-      ...{ y: y.bindOwn(c), 'y.scales': y.bindOwn(c, scalesAt(out)) },
+      ...{ y: y.bindOwn(c) },
     }),
     reads: [x, pages, pos, seqOf, blocks],
     writes: [y],
@@ -143,7 +139,7 @@ export function swigluCommand(out: Act, gateUp: Buf, T: number, F: number): Comm
   const [y, x] = bufs(out.data, gateUp);
   return {
     op: () => ({ kind: 'swiglu', T, F, quant: out.format === 'i8' }),
-    bind: (c) => ({ x: x.bind(c), y: y.bindOwn(c), 'y.scales': y.bindOwn(c, scalesAt(out)) }),
+    bind: (c) => ({ x: x.bind(c), y: y.bindOwn(c) }),
     reads: [x],
     writes: [y],
     gather: [],

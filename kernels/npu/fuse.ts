@@ -1,5 +1,5 @@
-import { type Command, matmulCommand } from './commands.ts';
 import type { NpuBuf } from './buffers.ts';
+import { type Command, matmulCommand } from './commands.ts';
 import type { Machine } from './run/machine.ts';
 
 /**

@@ -123,7 +123,8 @@ export function checkDevice(raw: unknown): DeviceSpec {
   const macs = at(raw, 'tile.tensor.macsPerCycle');
   if (macs === null || typeof macs !== 'object') throw bad('tile.tensor.macsPerCycle must name at least bf16');
   for (const [type, n] of Object.entries(macs)) {
-    if (!TENSOR_TYPES.includes(type as TensorType)) throw bad(`tile.tensor.macsPerCycle.${type}: no such type, have ${TENSOR_TYPES.join(', ')}`);
+    if (!TENSOR_TYPES.includes(type as TensorType))
+      throw bad(`tile.tensor.macsPerCycle.${type}: no such type, have ${TENSOR_TYPES.join(', ')}`);
     const { m, n: cols } = tensor.shape;
     if (!Number.isInteger(n) || n < 1 || n > 1 << 20 || n % (m * cols) !== 0) {
       throw bad(`tile.tensor.macsPerCycle.${type} is ${n}, must be a multiple of shape m · n = ${m * cols} up to ${1 << 20}`);

@@ -2,16 +2,16 @@
  * Causal attention over pages. A piece of work is a run of tokens of one sequence with a group of kv heads; pieces go to
  * the tiles by their cost, the longest first. Each streams its sequence's pages, ascending, past the queries' state.
  *
- * Arguments: x (q), pos (u32), kv (the layer's part of the pages), y, y.scales.
+ * Arguments: x (q), pos (u32), kv (the layer's part of the pages), y.
  */
 import type { KvShape } from '../../../engine/backend.ts';
 import { kvHeadBytes, PAGE } from '../../../engine/layout.ts';
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
-import type { Attend, Program } from '../program/isa.ts';
+import { type Attend, actBytes, type Program } from '../program/isa.ts';
 import { attendStateBytes } from '../vector/attention.ts';
 import { OPS } from '../vector/index.ts';
-import { block, bytes, cut, DIV, gather, load, type Options, store, span, vec } from './common.ts';
+import { block, bytes, cut, DIV, gather, load, type Options, span, store, vec } from './common.ts';
 
 export interface AttentionShape {
   readonly heads: number;
@@ -88,8 +88,8 @@ export function compileAttention(d: DeviceSpec, s: AttentionShape, o: Options): 
   const width = size * per * dim;
   const sram = d.tile.sramKiB * 1024;
   const depth = o.doubleBuffer ? 2 : 1;
-  const e = s.quant ? 1 : 4;
-  const outBytes = width * e + (s.quant ? width / 8 : 0);
+  const e = (n: number): number => actBytes(s.quant ? 'w4' : 'f32', n);
+  const outBytes = e(width);
   // enough tokens to fill the tensor unit's rows and to keep every tile busy, within half of SRAM
   const eachToken = attendStateBytes(size * per, dim) + depth * (width * 4 + outBytes + 4) + 64;
   const share = DIV(s.pos.length * DIV(kv.kvHeads, size), tilesOf(d) * s.chips);
@@ -129,7 +129,22 @@ export function compileAttention(d: DeviceSpec, s: AttentionShape, o: Options): 
         const n = cut(w.pages, parts, c + 1) - first;
         const at = pages.at(pageUse);
         const table = s.blocks[s.seqOf[w.from]].slice(first, first + n);
-        pages.load(b, t, [load([t], gather('kv', table.map((p) => p * s.pageBytes + w.g0 * headBytes), piece), at)], pageUse);
+        pages.load(
+          b,
+          t,
+          [
+            load(
+              [t],
+              gather(
+                'kv',
+                table.map((p) => p * s.pageBytes + w.g0 * headBytes),
+                piece,
+              ),
+              at,
+            ),
+          ],
+          pageUse,
+        );
         const instr: Attend = {
           ...{ kind: 'attend', queue: 'tensor', waits: [], signals: [] },
           p: { ...common, at, headBytes, groups: w.groups, perGroup: per, tokens: w.n, pos: pos.at(use), first, pages: n },
@@ -148,9 +163,8 @@ export function compileAttention(d: DeviceSpec, s: AttentionShape, o: Options): 
       }
 
       const out = y.at(use);
-      const scales = out + w.n * width;
       const params = {
-        ...{ ...common, groups: w.groups, perGroup: per, tokens: w.n, out, ldo: width * e, scales, lds: width / 8 },
+        ...{ ...common, groups: w.groups, perGroup: per, tokens: w.n, out, ldo: outBytes },
         quant: s.quant ? 1 : 0,
       };
       const end = vec('attendEnd', params, M * dim, 1 + (s.quant ? OPS.quantize : 0), [stateRange], [bytes(out, w.n * outBytes)]);
@@ -158,8 +172,7 @@ export function compileAttention(d: DeviceSpec, s: AttentionShape, o: Options): 
       state.free(end, t);
       q.free(end, t);
       b.emit(t, y.fill(end, [t], use));
-      b.emit(t, y.take(store(t, block('y', (w.from * H * dim + row) * e, w.n, H * dim * e, width * e), out), t, use, !s.quant));
-      if (s.quant) b.emit(t, y.free(store(t, block('y.scales', (w.from * H * dim + row) / 8, w.n, (H * dim) / 8, width / 8), scales), t));
+      b.emit(t, y.take(store(t, block('y', w.from * e(H * dim) + e(row), w.n, e(H * dim), outBytes), out), t, use));
     });
   });
   return b.finish();

@@ -27,7 +27,13 @@ export function vec(fn: string, p: Record<string, number>, elems: number, ops: n
 }
 
 /** `rows` runs of `len` bytes from `start` on, `pitch` apart. */
-export const block = (buf: string, start: number, rows: number, pitch: number, len: number): HbmRange => ({ buf, starts: [start], rows, pitch, len });
+export const block = (buf: string, start: number, rows: number, pitch: number, len: number): HbmRange => ({
+  buf,
+  starts: [start],
+  rows,
+  pitch,
+  len,
+});
 /** Contiguous bytes. */
 export const span = (buf: string, start: number, len: number): HbmRange => block(buf, start, 1, len, len);
 /** Runs of `len` bytes at the given places. */

@@ -1,6 +1,6 @@
 /** Every op of the backend contract as data, and its compiler: the same for a run with bytes and for one that is only timed. */
 import type { DeviceSpec } from '../device/spec.ts';
-import type { Program } from '../program/isa.ts';
+import { ACT_BLOCK, type Program } from '../program/isa.ts';
 import { type AttentionShape, chipHeads, compileAttention } from './attention.ts';
 import { cut, DIV, type Options } from './common.ts';
 import { compileEdit, compileTopk, type EditShape } from './logits.ts';
@@ -66,8 +66,8 @@ export function compile(d: DeviceSpec, op: Op, o: Options, chip = 0, chips = 1):
 
 /** Output bytes a row and column, as they cross the links. */
 function outBytes(op: Op): number {
-  if (op.kind === 'attention') return op.quant ? 1.125 : 4;
-  if (op.kind === 'matmul') return op.out === 'i8' ? 1.125 : op.out === 'bf16' ? 2 : 4;
+  if (op.kind === 'attention') return op.quant ? ACT_BLOCK / 32 : 4;
+  if (op.kind === 'matmul') return op.out === 'i8' ? ACT_BLOCK / 32 : op.out === 'bf16' ? 2 : 4;
   return 0;
 }
 
@@ -78,4 +78,3 @@ export function gathered(op: Op, chips: number): number {
   if (op.kind === 'matmul') return op.T * (op.swiglu ? op.N / 2 : op.N) * outBytes(op);
   return 0;
 }
-

@@ -8,7 +8,8 @@ import { topkStateBytes } from '../vector/logits.ts';
 import { bytes, DIV, load, type Options, span, store, vec } from './common.ts';
 
 /** Ids a chunk: a multiple of 32 that leaves room for two of them. */
-const chunkOf = (d: DeviceSpec, V: number): number => Math.min(DIV(V, 32) * 32, Math.floor((d.tile.sramKiB * 1024) / 4 / 4 / 32) * 32, 16384);
+const chunkOf = (d: DeviceSpec, V: number): number =>
+  Math.min(DIV(V, 32) * 32, Math.floor((d.tile.sramKiB * 1024) / 4 / 4 / 32) * 32, 16384);
 
 export interface EditShape {
   readonly R: number;
@@ -114,4 +115,3 @@ export function compileTopk(d: DeviceSpec, s: { R: number; V: number; K: number 
   }
   return b.finish();
 }
-

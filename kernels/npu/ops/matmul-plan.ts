@@ -1,7 +1,7 @@
 /** How a matmul is cut for a device: tiles into a grid, regions into blocks, K into chunks. */
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
-import { actBytes, isQuant, type MmFormat, mmWeightBytes } from '../program/isa.ts';
 import { Ring, SramError } from '../program/builder.ts';
+import { ACT_BLOCK, actBytes, isQuant, type MmFormat, mmWeightBytes } from '../program/isa.ts';
 import { drainCycles, hbmBytesPerCycle, hbmLatencyCycles, tensorCycles } from '../run/costs.ts';
 import { cut, DIV, type Options } from './common.ts';
 
@@ -44,7 +44,8 @@ export const units = (d: DeviceSpec, s: MatmulShape): { row: number; col: number
 });
 
 /** Where part i of `parts` starts when `total` is dealt out in whole units. */
-export const deal = (total: number, unit: number, parts: number, i: number): number => Math.min(total, cut(DIV(total, unit), parts, i) * unit);
+export const deal = (total: number, unit: number, parts: number, i: number): number =>
+  Math.min(total, cut(DIV(total, unit), parts, i) * unit);
 
 /** Largest block of each kind, elements. */
 export function blockSizes(d: DeviceSpec, s: MatmulShape, p: Pick<MatmulPlan, 'gm' | 'gn' | 'mSteps' | 'nSteps' | 'kSteps'>) {
@@ -56,15 +57,23 @@ export function blockSizes(d: DeviceSpec, s: MatmulShape, p: Pick<MatmulPlan, 'g
   };
 }
 
-/** Bytes of activations [M, K] in SRAM: rows, then scales. */
-export const actPiece = (f: MmFormat, M: number, K: number): number => M * K * actBytes(f) + (isQuant(f) ? (M * K) / 8 : 0);
+/** Bytes of activations [M, K]. */
+export const actPiece = (f: MmFormat, M: number, K: number): number => M * actBytes(f, K);
+
+/** Bytes of n outputs of a row. */
+export const outBytes = (out: MatmulShape['out'], n: number): number =>
+  out === 'i8' ? (n / 32) * ACT_BLOCK : n * (out === 'bf16' ? 2 : 4);
 
 /** The buffers a plan needs in each tile. */
 export function pieces(d: DeviceSpec, s: MatmulShape, p: Omit<MatmulPlan, 'estimate'>): { label: string; bytes: number; depth: number }[] {
   const { M, N, K } = blockSizes(d, s, p);
   const both = s.swiglu ? 2 : 1;
   const list = [
-    { label: 'activations', bytes: actPiece(s.format, M, p.resident ? s.K : K), depth: p.resident ? (p.mSteps > 1 ? p.depth : 1) : p.depth },
+    {
+      label: 'activations',
+      bytes: actPiece(s.format, M, p.resident ? s.K : K),
+      depth: p.resident ? (p.mSteps > 1 ? p.depth : 1) : p.depth,
+    },
     { label: 'weights', bytes: both * mmWeightBytes(s.format, N, K), depth: p.depth },
     { label: 'accumulators', bytes: both * M * N * 4, depth: p.accDepth },
   ];
@@ -73,7 +82,7 @@ export function pieces(d: DeviceSpec, s: MatmulShape, p: Omit<MatmulPlan, 'estim
   }
   if (s.bias) list.push({ label: 'bias', bytes: N * 4, depth: 1 });
   if (s.accumulate) list.push({ label: 'residual', bytes: M * N * 4, depth: 1 });
-  if (s.swiglu || s.out === 'bf16') list.push({ label: 'output', bytes: s.out === 'i8' ? (M * N * 9) / 8 : M * N * (s.out === 'bf16' ? 2 : 4), depth: p.accDepth });
+  if (s.swiglu || s.out === 'bf16') list.push({ label: 'output', bytes: M * outBytes(s.out, N), depth: p.accDepth });
   return list;
 }
 
@@ -83,24 +92,23 @@ function estimate(d: DeviceSpec, s: MatmulShape, p: Omit<MatmulPlan, 'estimate'>
   const cols = s.to - s.from;
   const both = s.swiglu ? 2 : 1;
   const steps = p.mSteps * p.nSteps * p.kSteps;
-  const one = Math.max(
-    tensorCycles(d, s.format, M, both * N, K) - d.tile.tensor.fillCycles,
-    drainCycles(d, s.format, M, both * N, K),
-  );
+  const one = Math.max(tensorCycles(d, s.format, M, both * N, K) - d.tile.tensor.fillCycles, drainCycles(d, s.format, M, both * N, K));
   const lanes = d.tile.vector.lanes32;
   const normed = s.norm !== undefined ? (p.mSteps * M * s.K * 11) / lanes : 0;
-  const finish = (p.mSteps * p.nSteps * M * N * ((s.swiglu ? 31 : 0) + (s.bias ? 1 : 0) + (s.accumulate ? 1 : 0) + (s.out === 'bf16' ? 1 : 0))) / lanes;
+  const finish =
+    (p.mSteps * p.nSteps * M * N * ((s.swiglu ? 31 : 0) + (s.bias ? 1 : 0) + (s.accumulate ? 1 : 0) + (s.out === 'bf16' ? 1 : 0))) / lanes;
   const compute = steps * (one + d.launch.instructionCycles) + normed + (s.format === 'f32' ? finish : p.accDepth > 1 ? 0 : finish);
   const a = s.norm !== undefined ? s.T * s.K * 4 : actPiece(s.format, s.T, s.K) * (p.resident ? 1 : p.nSteps);
   const w = both * mmWeightBytes(s.format, cols, s.K) * p.mSteps;
   const spread = { a: o.multicast && d.noc.multicast ? 1 : p.gn, w: o.multicast && d.noc.multicast ? 1 : p.gm };
-  const y = s.T * cols * (s.out === 'i8' ? 1.125 : s.out === 'bf16' ? 2 : 4) * (s.accumulate ? 2 : 1);
+  const y = s.T * outBytes(s.out, cols) * (s.accumulate ? 2 : 1);
   const hbm = (a * spread.a + w * spread.w + y) / (hbmBytesPerCycle(d) * d.hbm.efficiency);
   const engines = Math.ceil(d.tile.dma.engines / 2) * d.tile.dma.bytesPerCycle;
   const leaders = o.multicast && d.noc.multicast ? p.gm * p.gn : 1;
   const own = leaders === 1 ? (a / p.gm + w / p.gn) / engines : Math.max(a / p.gm, w / p.gn) / engines;
   const chunk = Math.max(actPiece(s.format, M, p.resident ? 0 : K), both * mmWeightBytes(s.format, N, K)) / engines;
-  const latency = hbmLatencyCycles(d) + d.noc.latencyCycles + d.tile.dma.startCycles + 2 * d.launch.semaphoreCycles + d.tile.tensor.fillCycles;
+  const latency =
+    hbmLatencyCycles(d) + d.noc.latencyCycles + d.tile.dma.startCycles + 2 * d.launch.semaphoreCycles + d.tile.tensor.fillCycles;
   const first = latency + (actPiece(s.format, M, p.resident ? s.K : K) + both * mmWeightBytes(s.format, N, K)) / engines;
   // a piece is loaded and used `depth` at a time: what of the round trip is not hidden stalls every step
   const trip = (steps * (latency + Math.max(chunk, hbm / steps) + one)) / p.depth;
@@ -150,6 +158,7 @@ export function planMatmul(d: DeviceSpec, s: MatmulShape, o: Options): MatmulPla
       }
     }
   }
-  if (!best) throw new SramError(`matmul [${s.T}, ${s.K}] x [${s.N}, ${s.K}] ${s.format}: no tiling fits the ${limit} bytes of a tile of ${d.name}`);
+  if (!best)
+    throw new SramError(`matmul [${s.T}, ${s.K}] x [${s.N}, ${s.K}] ${s.format}: no tiling fits the ${limit} bytes of a tile of ${d.name}`);
   return best;
 }

@@ -3,21 +3,30 @@
  * its blocks with the whole grid in step, so that row i shares each load of activations and column j each load of
  * weights. K runs ascending in chunks; the accumulators stay in SRAM from chunk to chunk, and no sum is ever split.
  *
- * Arguments: x, w, y; x.scales (i8), bias, g (gain of the norm), y.scales (i8 output).
+ * Arguments: x, w, y, bias, g (gain of the norm).
  */
 import type { DeviceSpec } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
 import { actBytes, type Dma, isQuant, type Mm, mmWeightBytes, type Program } from '../program/isa.ts';
 import { OPS } from '../vector/index.ts';
 import { block, bytes, cut, load, type Options, range, span, store, vec } from './common.ts';
-import { actPiece, blockSizes, deal, type MatmulPlan, type MatmulShape, pieces, planMatmul, units } from './matmul-plan.ts';
+import { actPiece, blockSizes, deal, type MatmulPlan, type MatmulShape, outBytes, pieces, planMatmul, units } from './matmul-plan.ts';
 
-export function compileMatmul(d: DeviceSpec, s: MatmulShape, o: Options, plan: MatmulPlan = planMatmul(d, s, o)): Program {
+export function compileMatmul(d: DeviceSpec, s: MatmulShape, o: Options, given?: MatmulPlan): Program {
   const flops = 2 * s.T * (s.to - s.from) * s.K * (s.swiglu ? 2 : 1);
-  const b = new Builder(d, `${s.norm !== undefined ? 'norm+' : ''}matmul${s.swiglu ? '+swiglu' : ''} ${s.T}x${s.to - s.from}x${s.K} ${s.format}`, flops);
+  const b = new Builder(
+    d,
+    `${s.norm !== undefined ? 'norm+' : ''}matmul${s.swiglu ? '+swiglu' : ''} ${s.T}x${s.to - s.from}x${s.K} ${s.format}`,
+    flops,
+  );
+  if (s.from === s.to) return b.finish(); // a chip without a share
+  const plan = given ?? planMatmul(d, s, o);
   new Matmul(b, s, plan, o.multicast && d.noc.multicast).compile();
   return b.finish();
 }
+
+/** Columns of an accumulator: whole row groups of the weight. */
+const pad = (cols: number): number => Math.ceil(cols / 4) * 4;
 
 interface Block {
   row: number;
@@ -105,14 +114,12 @@ class Matmul {
   private loadActs(mb: number, k0: number, k1: number): void {
     const { s, p, count } = this;
     const ring = this.ring('activations');
-    const e = actBytes(s.format);
+    const e = (n: number): number => actBytes(s.format, n);
     for (let i = 0; i < p.gm; i++) {
       const { row, rows } = this.block(i, 0, mb, 0);
       this.each(this.rowGroup(i), i, (issuer, tiles) => {
-        const at = ring.at(count.a);
-        const loads = [load(tiles, block('x', (row * s.K + k0) * e, rows, s.K * e, (k1 - k0) * e), at)];
-        if (this.quant) loads.push(load(tiles, block('x.scales', (row * s.K + k0) / 8, rows, s.K / 8, (k1 - k0) / 8), at + rows * (k1 - k0)));
-        ring.load(this.b, issuer, loads, count.a);
+        const x = block('x', row * e(s.K) + e(k0), rows, e(s.K), e(k1 - k0));
+        ring.load(this.b, issuer, [load(tiles, x, ring.at(count.a))], count.a);
       });
     }
   }
@@ -171,16 +178,14 @@ class Matmul {
           x.load(this.b, issuer, [load(tiles, span('x', (row + r0) * s.K * 4, (r1 - r0) * s.K * 4), x.at(count.x))], count.x);
         });
         for (const t of this.rowGroup(i)) {
-          const size = this.quant ? s.K : s.K * actBytes(s.format);
+          const size = actBytes(s.format, s.K);
           const out = a.at(count.a) + r0 * size;
-          const scales = a.at(count.a) + rows * s.K + (r0 * s.K) / 8;
           const params = {
             ...{ x: x.at(count.x), ldx: s.K * 4, g: gain.at(0), D: s.K, eps: s.norm as number, rows: r1 - r0 },
-            ...{ out, ldo: size, scales, lds: s.K / 8, quant: this.quant ? 1 : 0 },
+            ...{ out, ldo: size, quant: this.quant ? 1 : 0 },
           };
           const reads = [bytes(x.at(count.x), (r1 - r0) * s.K * 4), bytes(gain.at(0), s.K * 4)];
           const writes = [bytes(out, (r1 - r0) * size)];
-          if (this.quant) writes.push(bytes(scales, ((r1 - r0) * s.K) / 8));
           const instr = vec('norm', params, (r1 - r0) * s.K, OPS.norm + (this.quant ? OPS.quantize : 0), reads, writes);
           if (count.x === 0) gain.take(instr, t, 0, false);
           x.take(instr, t, count.x);
@@ -200,7 +205,6 @@ class Matmul {
     const K = k1 - k0;
     const held = p.resident ? s.K : K;
     const skip = p.resident ? k0 : 0;
-    const e = actBytes(s.format);
     for (let i = 0; i < p.gm; i++) {
       for (let j = 0; j < p.gn; j++) {
         const t = this.tile(i, j);
@@ -209,10 +213,9 @@ class Matmul {
           const lastHalf = half === (s.swiglu ? 1 : 0);
           const instr: Mm = {
             ...{ kind: 'mm', queue: 'tensor', format: s.format, M, N, K, waits: [], signals: [] },
-            ...{ a: a.at(count.a) + skip * e, lda: held * e },
-            ...{ scales: a.at(count.a) + M * held + skip / 8, lds: held / 8 },
+            ...{ a: a.at(count.a) + actBytes(s.format, skip), lda: actBytes(s.format, held) },
             w: w.at(count.w) + half * mmWeightBytes(s.format, N, K),
-            ...{ acc: acc.at(count.acc) + half * M * N * 4, ldc: N * 4, first: kb === 0 },
+            ...{ acc: acc.at(count.acc) + half * N * 4, ldc: (s.swiglu ? 2 : 1) * pad(N) * 4, first: kb === 0 },
           };
           const lastOfA = lastHalf && (!p.resident || (nb === p.nSteps - 1 && kb === p.kSteps - 1));
           if (half === 0 && (!p.resident || (nb === 0 && kb === 0))) a.take(instr, t, count.a, lastOfA);
@@ -248,20 +251,21 @@ class Matmul {
     const n = s.from + col;
     const valid = Math.min(cols, s.to - n);
     const y = block('y', (row * s.N + n) * 4, rows, s.N * 4, valid * 4);
-    const out = store(t, y, at, cols * 4);
+    const pitch = pad(cols) * 4;
+    const out = store(t, y, at, pitch);
     if (s.bias || s.accumulate) {
       const bias = s.bias ? this.ring('bias') : undefined;
       const residual = s.accumulate ? this.ring('residual') : undefined;
       bias?.load(this.b, t, [load([t], span('bias', n * 4, valid * 4), bias.at(use))], use);
-      residual?.load(this.b, t, [load([t], y, residual.at(use), cols * 4)], use);
+      residual?.load(this.b, t, [load([t], y, residual.at(use), pitch)], use);
       const params = {
-        ...{ acc: at, ldc: cols * 4, rows, cols: valid, bias: bias ? bias.at(use) : -1 },
-        ...{ y: residual ? residual.at(use) : -1, ldy: cols * 4 },
+        ...{ acc: at, ldc: pitch, rows, cols: valid, bias: bias ? bias.at(use) : -1 },
+        ...{ y: residual ? residual.at(use) : -1, ldy: pitch },
       };
-      const whole = range(at, rows, cols * 4, valid * 4);
+      const whole = range(at, rows, pitch, valid * 4);
       const reads = [whole];
       if (bias) reads.push(bytes(bias.at(use), valid * 4));
-      if (residual) reads.push(range(residual.at(use), rows, cols * 4, valid * 4));
+      if (residual) reads.push(range(residual.at(use), rows, pitch, valid * 4));
       const instr = vec('finish', params, rows * valid, (bias ? 1 : 0) + (residual ? 1 : 0), reads, [whole]);
       acc.take(instr, t, use, false);
       bias?.take(instr, t, use);
@@ -284,22 +288,21 @@ class Matmul {
     const use = count.acc;
     const F = s.N / 2;
     const quant = s.out === 'i8';
-    const e = quant ? 1 : s.out === 'bf16' ? 2 : 4;
+    const row1 = outBytes(s.out, cols);
     const out = ring.at(use);
-    const scales = out + rows * cols;
-    const half = rows * cols * 4;
-    const params = {
-      ...{ gate: acc.at(use), up: acc.at(use) + half, ldg: cols * 4, rows, cols },
-      ...{ out, ldo: cols * e, scales, lds: cols / 8, quant: quant ? 1 : 0 },
-    };
-    const writes = [bytes(out, rows * cols * e)];
-    if (quant) writes.push(bytes(scales, (rows * cols) / 8));
-    const instr = vec('swiglu', params, rows * cols, OPS.swiglu + (quant ? OPS.quantize : 0), [bytes(acc.at(use), 2 * half)], writes);
+    const params = { x: acc.at(use), rows, cols, out, ldo: row1, quant: quant ? 1 : 0 };
+    const instr = vec(
+      'swiglu',
+      params,
+      rows * cols,
+      OPS.swiglu + (quant ? OPS.quantize : 0),
+      [bytes(acc.at(use), rows * cols * 8)],
+      [bytes(out, rows * row1)],
+    );
     this.b.emit(t, ring.fill(acc.take(instr, t, use), [t], use));
     const n = s.from + col;
-    const values = store(t, block('y', (row * F + n) * e, rows, F * e, cols * e), out);
-    this.b.emit(t, ring.take(values, t, use, !quant));
-    if (quant) this.b.emit(t, ring.free(store(t, block('y.scales', (row * F + n) / 8, rows, F / 8, cols / 8), scales), t));
+    const y = block('y', row * outBytes(s.out, F) + outBytes(s.out, n), rows, outBytes(s.out, F), row1);
+    this.b.emit(t, ring.take(store(t, y, out), t, use));
   }
 
   /** Rounds to BF16; timed only. */

@@ -4,8 +4,9 @@
  *
  * Arguments: x (qkv), table, slot (u32), y (q), kv (the layer's part of the pages), gq, gk.
  */
-import { kvHeadBytes, PAGE } from '../../../engine/layout.ts';
+
 import type { KvShape } from '../../../engine/backend.ts';
+import { kvHeadBytes, PAGE } from '../../../engine/layout.ts';
 import type { DeviceSpec } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
 import type { Program } from '../program/isa.ts';

@@ -1,9 +1,10 @@
 /** Ops that treat every row by itself: rows are dealt out to the tiles, each streams its own through SRAM in chunks. */
-import { rowGroupBytes } from '../../../engine/layout.ts';
+
 import type { WeightFormat } from '../../../engine/backend.ts';
+import { rowGroupBytes } from '../../../engine/layout.ts';
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
-import type { HbmRange, Program } from '../program/isa.ts';
+import { actBytes, type HbmRange, type Program } from '../program/isa.ts';
 import { OPS } from '../vector/index.ts';
 import { block, bytes, cut, DIV, gather, load, type Options, span, store, vec } from './common.ts';
 
@@ -33,11 +34,10 @@ export interface NormShape {
   readonly rows?: readonly number[];
 }
 
-/** Arguments: x f32 [.., D], g [D], y [n, D], y.scales. */
+/** Arguments: x f32 [.., D], g [D], y [n, D]. */
 export function compileNorm(d: DeviceSpec, s: NormShape, o: Options): Program {
   const b = new Builder(d, `norm ${s.n}x${s.D}`, 4 * s.n * s.D);
-  const e = s.quant ? 1 : 4;
-  const outBytes = s.D * e + (s.quant ? s.D / 8 : 0);
+  const outBytes = actBytes(s.quant ? 'w4' : 'f32', s.D);
   const most = fit(d, s.D * 4 + outBytes + 128);
   const depth = o.doubleBuffer ? 2 : 1;
   const size = Math.min(most, DIV(s.n, Math.min(tilesOf(d), s.n)));
@@ -55,24 +55,26 @@ export function compileNorm(d: DeviceSpec, s: NormShape, o: Options): Program {
       : span('x', row * s.D * 4, n * s.D * 4);
     x.load(b, t, [load([t], from, x.at(use))], use);
     const out = y.at(use);
-    const scales = out + n * s.D;
-    const params = {
-      ...{ x: x.at(use), ldx: s.D * 4, g: gain.at(0), D: s.D, eps: s.eps, rows: n, out, ldo: s.D * e },
-      ...{ scales, lds: s.D / 8, quant: s.quant ? 1 : 0 },
-    };
-    const instr = vec('norm', params, n * s.D, OPS.norm + (s.quant ? OPS.quantize : 0), [bytes(x.at(use), n * s.D * 4), bytes(gain.at(0), s.D * 4)], [bytes(out, n * outBytes)]);
+    const params = { x: x.at(use), ldx: s.D * 4, g: gain.at(0), D: s.D, eps: s.eps, rows: n, out, ldo: outBytes, quant: s.quant ? 1 : 0 };
+    const instr = vec(
+      'norm',
+      params,
+      n * s.D,
+      OPS.norm + (s.quant ? OPS.quantize : 0),
+      [bytes(x.at(use), n * s.D * 4), bytes(gain.at(0), s.D * 4)],
+      [bytes(out, n * outBytes)],
+    );
     if (use === 0) gain.take(instr, t, 0, false);
     b.emit(t, y.fill(x.take(instr, t, use), [t], use));
-    b.emit(t, y.take(store(t, span('y', row * s.D * e, n * s.D * e), out), t, use, !s.quant));
-    if (s.quant) b.emit(t, y.free(store(t, span('y.scales', (row * s.D) / 8, (n * s.D) / 8), scales), t));
+    b.emit(t, y.take(store(t, span('y', row * outBytes, n * outBytes), out), t, use));
   }
   return b.finish();
 }
 
-/** Arguments: x f32 [T, 2F], y [T, F], y.scales. Rows and, where rows are few, blocks of columns are dealt out. */
+/** Arguments: x f32 [T, 2F], y [T, F]. Rows and, where rows are few, blocks of columns are dealt out. */
 export function compileSwiglu(d: DeviceSpec, s: { T: number; F: number; quant: boolean }, o: Options): Program {
   const b = new Builder(d, `swiglu ${s.T}x${s.F}`, 5 * s.T * s.F);
-  const e = s.quant ? 1 : 4;
+  const e = (n: number): number => actBytes(s.quant ? 'w4' : 'f32', n);
   const unit = s.quant ? 32 : 4;
   const colUnits = DIV(s.F, unit);
   const split = Math.min(colUnits, Math.max(1, Math.floor(b.tileCount / s.T), DIV(s.F * 9, (d.tile.sramKiB * 1024) / 4)));
@@ -81,23 +83,27 @@ export function compileSwiglu(d: DeviceSpec, s: { T: number; F: number; quant: b
   const rows = s.T * split; // virtual rows: (row, part of its columns)
   const size = split > 1 ? 1 : Math.min(fit(d, s.F * 9.2 + 128), DIV(rows, Math.min(b.tileCount, rows)));
   const x = new Ring(b, size * width * 8, depth, 'gate and up');
-  const y = new Ring(b, size * width * (s.quant ? 1.125 : 4), depth, 'y');
+  const y = new Ring(b, size * e(width), depth, 'y');
   for (const [t, virtual, n, use] of chunks(b.tileCount, rows, size)) {
     const row = Math.floor(virtual / split);
     const part = virtual % split;
     const c0 = Math.min(s.F, cut(colUnits, split, part) * unit);
     const cols = Math.min(s.F, cut(colUnits, split, part + 1) * unit) - c0;
-    const half = n * cols * 4;
     const gate = block('x', (row * 2 * s.F + c0) * 4, n, 2 * s.F * 4, cols * 4);
     const up = block('x', (row * 2 * s.F + s.F + c0) * 4, n, 2 * s.F * 4, cols * 4);
-    x.load(b, t, [load([t], gate, x.at(use)), load([t], up, x.at(use) + half)], use);
+    x.load(b, t, [load([t], gate, x.at(use), 2 * cols * 4), load([t], up, x.at(use) + cols * 4, 2 * cols * 4)], use);
     const out = y.at(use);
-    const scales = out + n * cols;
-    const params = { gate: x.at(use), up: x.at(use) + half, ldg: cols * 4, rows: n, cols, out, ldo: cols * e, scales, lds: cols / 8, quant: s.quant ? 1 : 0 };
-    const instr = vec('swiglu', params, n * cols, OPS.swiglu + (s.quant ? OPS.quantize : 0), [bytes(x.at(use), 2 * half)], [bytes(out, n * cols * e + (s.quant ? (n * cols) / 8 : 0))]);
+    const params = { x: x.at(use), rows: n, cols, out, ldo: e(cols), quant: s.quant ? 1 : 0 };
+    const instr = vec(
+      'swiglu',
+      params,
+      n * cols,
+      OPS.swiglu + (s.quant ? OPS.quantize : 0),
+      [bytes(x.at(use), n * cols * 8)],
+      [bytes(out, n * e(cols))],
+    );
     b.emit(t, y.fill(x.take(instr, t, use), [t], use));
-    b.emit(t, y.take(store(t, block('y', (row * s.F + c0) * e, n, s.F * e, cols * e), out), t, use, !s.quant));
-    if (s.quant) b.emit(t, y.free(store(t, block('y.scales', (row * s.F + c0) / 8, n, s.F / 8, cols / 8), scales), t));
+    b.emit(t, y.take(store(t, block('y', row * e(s.F) + e(c0), n, e(s.F), e(cols)), out), t, use));
   }
   return b.finish();
 }
@@ -125,8 +131,23 @@ export function compileEmbed(d: DeviceSpec, s: EmbedShape, o: Options): Program 
     const starts = s.ids.slice(row, row + n).map((id) => (id >> 2) * group);
     groups.load(b, t, [load([t], gather('w', starts, group), groups.at(use))], use);
     ids.load(b, t, [load([t], span('ids', row * 4, n * 4), ids.at(use))], use);
-    const params = { rows: n, K: s.D, groups: groups.at(use), pitch: group, ids: ids.at(use), out: y.at(use), format: s.format === 'f32' ? 0 : s.format === 'w8' ? 1 : 2 };
-    const instr = vec('embed', params, n * s.D, OPS.embed, [bytes(groups.at(use), n * group), bytes(ids.at(use), n * 4)], [bytes(y.at(use), n * s.D * 4)]);
+    const params = {
+      rows: n,
+      K: s.D,
+      groups: groups.at(use),
+      pitch: group,
+      ids: ids.at(use),
+      out: y.at(use),
+      format: s.format === 'f32' ? 0 : s.format === 'w8' ? 1 : 2,
+    };
+    const instr = vec(
+      'embed',
+      params,
+      n * s.D,
+      OPS.embed,
+      [bytes(groups.at(use), n * group), bytes(ids.at(use), n * 4)],
+      [bytes(y.at(use), n * s.D * 4)],
+    );
     b.emit(t, y.fill(ids.take(groups.take(instr, t, use), t, use), [t], use));
     b.emit(t, y.take(store(t, span('y', row * s.D * 4, n * s.D * 4), y.at(use)), t, use));
   }

@@ -27,7 +27,9 @@ export class Builder {
     const limit = this.device.tile.sramKiB * 1024;
     if (!(bytes >= 0) || at + bytes > limit) {
       const used = this.program.sram.map((s) => `${s.label} ${s.bytes}`).join(' + ');
-      throw new SramError(`${this.program.name}: ${used} + ${label} ${bytes} bytes are more than the ${limit} bytes of a tile of ${this.device.name}`);
+      throw new SramError(
+        `${this.program.name}: ${used} + ${label} ${bytes} bytes are more than the ${limit} bytes of a tile of ${this.device.name}`,
+      );
     }
     this.program.sram.push({ label, at, bytes });
     this.program.sramBytes = at + bytes;
@@ -122,7 +124,14 @@ function split(l: Dma, n: number): Dma[] {
   const parts = Math.min(n, Math.floor((starts.length * rows * len) / SPLIT_BYTES));
   if (parts < 2) return [l];
   if (starts.length === 1 && rows === 1) {
-    return ranges(len, parts, 64).map(([a, b]) => ({ ...l, hbm: { ...l.hbm, starts: [starts[0] + a], len: b - a }, at: l.at + a, pitch: b - a, waits: [], signals: [] }));
+    return ranges(len, parts, 64).map(([a, b]) => ({
+      ...l,
+      hbm: { ...l.hbm, starts: [starts[0] + a], len: b - a },
+      at: l.at + a,
+      pitch: b - a,
+      waits: [],
+      signals: [],
+    }));
   }
   if (starts.length === 1) {
     return ranges(rows, Math.min(parts, rows), 1).map(([a, b]) => ({

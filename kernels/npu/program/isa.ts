@@ -52,10 +52,8 @@ export interface Mm extends Base {
   M: number;
   N: number;
   K: number;
-  a: number; // i8 rows of `lda` bytes (f32 and bf16: their own)
+  a: number; // rows of `lda` bytes
   lda: number;
-  scales: number; // f32 rows of `lds` bytes, a scale a block of 32 (i8 activations only)
-  lds: number;
   w: number; // kernel layout [N, K] (engine/layout.ts)
   acc: number; // rows of `ldc` bytes
   ldc: number;
@@ -112,11 +110,7 @@ export const sramRun = run;
 export function sramReads(i: Instr): SramRange[] {
   if (i.kind === 'dma') return i.queue === 'store' ? [dmaSram(i)] : [];
   if (i.kind !== 'mm') return i.reads;
-  const list = [
-    { at: i.a, rows: i.M, pitch: i.lda, len: i.K * actBytes(i.format) },
-    run(i.w, mmWeightBytes(i.format, i.N, i.K)),
-  ];
-  if (isQuant(i.format)) list.push({ at: i.scales, rows: i.M, pitch: i.lds, len: (i.K / 32) * 4 });
+  const list = [{ at: i.a, rows: i.M, pitch: i.lda, len: actBytes(i.format, i.K) }, run(i.w, mmWeightBytes(i.format, i.N, i.K))];
   if (!i.first) list.push(accRange(i));
   return list;
 }
@@ -133,9 +127,12 @@ const dmaSram = (i: Dma): SramRange => ({ at: i.at, rows: i.hbm.starts.length * 
 /** Formats whose activations are i8 with a scale a block of 32. */
 export const isQuant = (f: MmFormat): boolean => f === 'w4' || f === 'w8';
 
-/** Bytes of an activation element. */
-export function actBytes(f: MmFormat): number {
-  return f === 'f32' ? 4 : f === 'bf16' ? 2 : 1;
+/** Bytes of a block of 32 i8 activations: the values, their f32 scale, and 4 that the wasm kernels use (two i16 corrections). */
+export const ACT_BLOCK = 40;
+
+/** Bytes of K activations of a row. */
+export function actBytes(f: MmFormat, K: number): number {
+  return isQuant(f) ? (K / 32) * ACT_BLOCK : K * (f === 'f32' ? 4 : f === 'bf16' ? 2 : 1);
 }
 
 /** Bytes of a weight matrix [N, K] as a tile holds it. */

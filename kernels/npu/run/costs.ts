@@ -63,4 +63,10 @@ export const hbmBytesPerCycle = (d: DeviceSpec): number => d.hbm.GBps / d.clockG
 export const hbmLatencyCycles = (d: DeviceSpec): number => Math.round(d.hbm.latencyNs * d.clockGHz);
 
 export const nameOf = (i: Instr): string =>
-  i.kind === 'mm' ? `mm ${i.format} ${i.M}x${i.N}x${i.K}` : i.kind === 'vec' ? i.fn : i.kind === 'dma' ? `${i.queue} ${i.hbm.buf}` : 'attend';
+  i.kind === 'mm'
+    ? `mm ${i.format} ${i.M}x${i.N}x${i.K}`
+    : i.kind === 'vec'
+      ? i.fn
+      : i.kind === 'dma'
+        ? `${i.queue} ${i.hbm.buf}`
+        : 'attend';

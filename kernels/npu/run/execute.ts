@@ -1,8 +1,8 @@
-import { type Dma, type Program } from '../program/isa.ts';
-import { vectorFunctions } from '../vector/index.ts';
+import type { Dma, Program } from '../program/isa.ts';
 import { attend } from '../vector/attention.ts';
+import { vectorFunctions } from '../vector/index.ts';
+import type { Bindings, Sram, Tiles } from './memory.ts';
 import { multiply } from './multiply.ts';
-import { type Bindings, Sram } from './memory.ts';
 import { HazardError, type Ran, type Timeline } from './schedule.ts';
 
 /** Effects of a timeline in the order of their time: a load lands when it is done, everything else reads when it starts. */
@@ -12,17 +12,6 @@ export function effects(timeline: Timeline): readonly Ran[] {
     .map((ran, i) => ({ ran, i, at: at(ran) }))
     .sort((a, b) => a.at - b.at || a.i - b.i)
     .map((e) => e.ran);
-}
-
-/** Tiles of a chip; SRAM is made as large as programs need it, never larger than the device's. */
-export class Tiles {
-  private readonly sram: Sram[] = [];
-
-  get(tile: number, bytes: number): Sram {
-    let s = this.sram[tile];
-    if (!s || s.u8.length < bytes) this.sram[tile] = s = new Sram(bytes);
-    return s;
-  }
 }
 
 /** Runs a program's effects on real bytes: the tiles' SRAM and the HBM its arguments are bound to. */
@@ -54,7 +43,9 @@ function transfer(program: Program, i: Dma, sram: Sram, bindings: Bindings): voi
         throw new HazardError(`${program.name}: DMA of ${i.hbm.buf} at ${from}, ${len} bytes, is outside its ${b.bytes.length} bytes`);
       }
       if (at < 0 || at + len > program.sramBytes) {
-        throw new HazardError(`${program.name}: DMA of ${i.hbm.buf} at SRAM ${at}, ${len} bytes, is outside the ${program.sramBytes} bytes allocated`);
+        throw new HazardError(
+          `${program.name}: DMA of ${i.hbm.buf} at SRAM ${at}, ${len} bytes, is outside the ${program.sramBytes} bytes allocated`,
+        );
       }
       if (i.queue === 'load') sram.u8.set(b.bytes.subarray(from, from + len), at);
       else b.bytes.set(sram.u8.subarray(at, at + len), from);

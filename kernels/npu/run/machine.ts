@@ -1,9 +1,10 @@
-import type { DeviceSpec } from '../device/spec.ts';
+import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { compile, defaults, gathered, type Op, type Options, share } from '../ops/index.ts';
 import type { Program } from '../program/isa.ts';
-import { effects, execute, Tiles } from './execute.ts';
+import { effects, execute } from './execute.ts';
+import type { TileModules } from './kernels.ts';
 import { allGatherUs } from './links.ts';
-import type { Bindings } from './memory.ts';
+import { type Bindings, Tiles } from './memory.ts';
 import { checkRaces } from './races.ts';
 import { type Ran, schedule, type Timeline } from './schedule.ts';
 
@@ -30,6 +31,8 @@ export interface MachineOptions extends Partial<Options> {
   readonly chips?: number;
   /** Checks every new program for races (default true). */
   readonly checkRaces?: boolean;
+  /** The tiles' functions in WebAssembly (default: JavaScript, slower). */
+  readonly modules?: TileModules;
 }
 
 /** Instructions that compiled programs may hold together before the oldest are dropped. */
@@ -43,7 +46,8 @@ export class Machine {
   private readonly races: boolean;
   private readonly cache = new Map<string, Compiled>();
   private cached = 0;
-  private readonly tiles: Tiles[];
+  private tiles?: Tiles;
+  private readonly modules?: TileModules;
 
   constructor(device: DeviceSpec, o: MachineOptions = {}) {
     this.device = device;
@@ -58,7 +62,7 @@ export class Machine {
       fuseSwiglu: o.fuseSwiglu ?? defaults.fuseSwiglu,
     };
     this.races = o.checkRaces ?? true;
-    this.tiles = Array.from({ length: this.chips }, () => new Tiles());
+    this.modules = o.modules;
   }
 
   /** The op's program for a chip and its timeline; from the cache when the same was asked before. */
@@ -95,13 +99,16 @@ export class Machine {
   /** Runs an op on the bytes its arguments are bound to on each chip. The caller exchanges what was gathered. */
   run(op: Op, bind: (chip: number) => Bindings): Launch {
     const all: Compiled[] = [];
+    // chips run one after the other and keep nothing in SRAM from op to op, so one set of tiles serves them all
+    this.tiles ??= new Tiles(tilesOf(this.device), this.device.tile.sramKiB * 1024, this.modules);
+    const { tiles } = this;
     for (let c = 0; c < this.chips; c++) {
       const made = this.compiled(op, c);
       if (!made.effects) {
         if (this.races) checkRaces(made.program, made.timeline);
         made.effects = effects(made.timeline);
       }
-      execute(made.program, made.effects, this.tiles[c], bind(c));
+      execute(made.program, made.effects, tiles, bind(c));
       all.push(made);
     }
     return this.launch(op, all);

@@ -2,8 +2,10 @@
  * The tensor unit's function: acc[M, N] += a[M, K] · w[N, K]ᵀ as NUMERICS.md orders it, K-blocks ascending, the sum
  * carried in SRAM from one K to the next.
  */
-import type { Mm } from '../program/isa.ts';
+
 import { f16ToF32 } from '../../../engine/math.ts';
+import { ACT_BLOCK, type Mm } from '../program/isa.ts';
+import type { TileKernels } from './kernels.ts';
 import type { Sram } from './memory.ts';
 
 const f = Math.fround;
@@ -13,6 +15,7 @@ let unpacked = new Int8Array(0);
 
 export function multiply(s: Sram, i: Mm): void {
   if (i.first) for (let m = 0; m < i.M; m++) s.f32.fill(0, (i.acc + m * i.ldc) >> 2, ((i.acc + m * i.ldc) >> 2) + i.N);
+  if (s.kernels && (i.format === 'w4' || i.format === 'w8' || i.format === 'f32')) return inWasm(s, s.kernels, i);
   if (i.format === 'f32') return multiplyF32(s, i);
   if (i.format !== 'w4' && i.format !== 'w8') throw new Error(`the tensor unit times ${i.format}, it has no function for it`);
   const { K } = i;
@@ -29,12 +32,22 @@ export function multiply(s: Sram, i: Mm): void {
     const rows = Math.min(4, i.N - n);
     for (let m = 0; m < i.M; m++) {
       const a = i.a + m * i.lda;
-      const da = (i.scales + m * i.lds) >> 2;
       const acc = ((i.acc + m * i.ldc) >> 2) + n;
       for (let r = 0; r < rows; r++) {
-        s.f32[acc + r] = dotBlocks(s.i8, a, q, r * K, blocks, s.f32, da, s.u16, scales + r, s.f32[acc + r]);
+        s.f32[acc + r] = dotBlocks(s.i8, a, q, r * K, blocks, s.f32, s.u16, scales + r, s.f32[acc + r]);
       }
     }
+  }
+}
+
+/** Multiply-adds a call: short enough that the engine soon replaces its first, unoptimized code. */
+const CALL_MACS = 1 << 21;
+
+function inWasm(s: Sram, k: TileKernels, i: Mm): void {
+  const run = i.format === 'w4' ? k.multiplyW4 : i.format === 'w8' ? k.multiplyW8 : k.multiplyF32;
+  const step = Math.max(4, Math.floor(CALL_MACS / (i.M * i.K) / 4) * 4);
+  for (let n = 0; n < i.N; n += step) {
+    run(s.base + i.acc, i.ldc, s.base + i.a, i.lda, s.base + i.w, i.M, i.K, n, Math.min(i.N, n + step));
   }
 }
 
@@ -44,8 +57,7 @@ function dotBlocks(
   q: Int8Array,
   from: number,
   blocks: number,
-  das: Float32Array,
-  da: number,
+  f32: Float32Array,
   dws: Uint16Array,
   dw: number,
   carry: number,
@@ -53,12 +65,12 @@ function dotBlocks(
   let acc = carry;
   for (let b = 0; b < blocks; b++) {
     let dot = 0;
-    const x = at + b * 32;
+    const x = at + b * ACT_BLOCK;
     const y = from + b * 32;
     for (let k = 0; k < 32; k += 4) {
       dot += a[x + k] * q[y + k] + a[x + k + 1] * q[y + k + 1] + a[x + k + 2] * q[y + k + 2] + a[x + k + 3] * q[y + k + 3];
     }
-    acc = f(acc + f(dot * f(HALF[dws[dw + b * 4]] * das[da + b])));
+    acc = f(acc + f(dot * f(HALF[dws[dw + b * 4]] * f32[(x + 32) >> 2])));
   }
   return acc;
 }

@@ -36,7 +36,16 @@ export interface Ran {
  * Throws HazardError when queues wait for each other.
  */
 export function schedule(d: DeviceSpec, program: Program): Timeline {
-  const queues = program.tiles.flatMap((list, tile) => QUEUES.map((q, i) => newQueue(d, tile, i, list.filter((x) => x.queue === q))));
+  const queues = program.tiles.flatMap((list, tile) =>
+    QUEUES.map((q, i) =>
+      newQueue(
+        d,
+        tile,
+        i,
+        list.filter((x) => x.queue === q),
+      ),
+    ),
+  );
   const signals: number[][] = Array.from({ length: program.semaphores }, () => []);
   const waiters: QueueState[][] = Array.from({ length: program.semaphores }, () => []);
   const vectorFree = new Float64Array(tilesOf(d));
@@ -54,7 +63,7 @@ export function schedule(d: DeviceSpec, program: Program): Timeline {
   const offer = (q: QueueState): void => {
     const instr = q.list[q.head];
     if (!instr) return;
-    let ready = Math.min(...q.free);
+    let ready = Math.max(q.lastStart, ...(q.free.length === 1 ? q.free : [Math.min(...q.free)]));
     for (let i = 0; i < instr.waits.length; i += 2) {
       const times = signals[instr.waits[i]];
       const value = instr.waits[i + 1];
@@ -115,6 +124,7 @@ export function schedule(d: DeviceSpec, program: Program): Timeline {
     const instr = q.list[q.head++];
     const end = Math.max(start(q, instr, next.time), q.lastEnd);
     q.lastEnd = end;
+    q.lastStart = next.time;
     cycles = Math.max(cycles, end);
     order.push({ tile: q.tile, queue: q.kind, instr, start: next.time, end });
     for (const s of instr.signals) {
@@ -146,13 +156,15 @@ interface QueueState {
   head: number;
   /** When each engine (DMA) or the unit takes its next instruction. */
   free: number[];
+  /** A queue issues in order even with several engines. */
+  lastStart: number;
   lastEnd: number;
 }
 
 function newQueue(d: DeviceSpec, tile: number, kind: number, list: Instr[]): QueueState {
   const { engines } = d.tile.dma;
   const n = kind === 0 ? Math.ceil(engines / 2) : kind === 1 ? Math.floor(engines / 2) : 1;
-  return { index: tile * QUEUES.length + kind, tile, kind, list, head: 0, free: new Array(n).fill(0), lastEnd: 0 };
+  return { index: tile * QUEUES.length + kind, tile, kind, list, head: 0, free: new Array(n).fill(0), lastStart: 0, lastEnd: 0 };
 }
 
 /** Cycles that no schedule can beat: all MACs at peak on every tile, or all bytes at HBM's peak. */

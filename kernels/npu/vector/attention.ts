@@ -5,6 +5,7 @@
  */
 import { PAGE } from '../../../engine/layout.ts';
 import { exp, f, inverseScale, max, quantize, rne } from '../../reference/numeric.ts';
+import { SCRATCH, type TileKernels } from '../run/kernels.ts';
 import type { Sram } from '../run/memory.ts';
 import { type Params, storeRow } from './rows.ts';
 
@@ -21,6 +22,11 @@ function stateAt(p: Params) {
 export function attendStart(s: Sram, p: Params): void {
   const { M, d } = p;
   const at = stateAt(p);
+  if (s.kernels && !p.f32) {
+    const b = s.base;
+    s.kernels.attendStart(b + p.q, M, d, b + at.qi * 2, b + at.qs * 4, b + at.m * 4, b + at.l * 4, b + at.o * 4);
+    return;
+  }
   const sigma = f(1 / f(Math.sqrt(d)));
   for (let r = 0; r < M; r++) {
     const q = s.f32.subarray((p.q >> 2) + r * d, (p.q >> 2) + (r + 1) * d);
@@ -40,6 +46,7 @@ const lanes = new Float32Array(4);
 /** Pages `first` .. first + pages of the sequence, each [kv heads of the group] of headBytes, for every row; token t sees positions 0..pos[t]. */
 export function attend(s: Sram, p: Params): void {
   const { d, groups, perGroup, tokens } = p;
+  if (s.kernels && !p.f32) return attendInWasm(s, s.kernels, p);
   for (let i = 0; i < p.pages; i++) {
     for (let t = 0; t < tokens; t++) {
       const n = Math.min(PAGE, s.u32[(p.pos >> 2) + t] + 1 - (p.first + i) * PAGE);
@@ -53,6 +60,21 @@ export function attend(s: Sram, p: Params): void {
         }
       }
     }
+  }
+}
+
+/** Multiply-adds a call (run/multiply.ts). */
+const CALL_MACS = 1 << 21;
+
+function attendInWasm(s: Sram, k: TileKernels, p: Params): void {
+  const { d, groups, perGroup, tokens } = p;
+  const at = stateAt(p);
+  const b = s.base;
+  const step = Math.max(1, Math.floor(CALL_MACS / (2 * p.pages * PAGE * groups * perGroup * d)));
+  for (let t = 0; t < tokens; t += step) {
+    const range = [b + p.pos, t, Math.min(tokens, t + step)] as const;
+    const state = [b + at.qi * 2, b + at.qs * 4, b + at.m * 4, b + at.l * 4, b + at.o * 4] as const;
+    k.attendI8(b + p.at, p.headBytes, p.pages, p.first, ...range, groups, perGroup, d, ...state, SCRATCH);
   }
 }
 
@@ -130,6 +152,10 @@ function pageF32(s: Sram, p: Params, page: number, r: number, n: number, d: numb
 export function attendEnd(s: Sram, p: Params): void {
   const at = stateAt(p);
   const width = p.groups * p.perGroup;
+  if (s.kernels) {
+    s.kernels.attendEnd(s.base + p.out, p.ldo, p.quant, p.tokens, width, p.d, s.base + at.l * 4, s.base + at.o * 4, SCRATCH);
+    return;
+  }
   const y = new Float32Array(width * p.d);
   for (let t = 0; t < p.tokens; t++) {
     for (let h = 0; h < width; h++) {
@@ -137,6 +163,6 @@ export function attendEnd(s: Sram, p: Params): void {
       const inverse = f(1 / s.f32[at.l + r]);
       for (let k = 0; k < p.d; k++) y[h * p.d + k] = f(s.f32[at.o + r * p.d + k] * inverse);
     }
-    storeRow(s, y, p.out + t * p.ldo, p.scales + t * p.lds, p.quant);
+    storeRow(s, y, p.out + t * p.ldo, p.quant);
   }
 }

@@ -1,5 +1,5 @@
-import { f16ToF32 } from '../../../engine/math.ts';
 import { scaleOffset, w4Offset, w4Shift, w8Offset } from '../../../engine/layout.ts';
+import { f16ToF32 } from '../../../engine/math.ts';
 import type { Sram } from '../run/memory.ts';
 import type { Params } from './rows.ts';
 

@@ -1,6 +1,7 @@
 import { kOffsetI8, PAGE, vOffsetI8 } from '../../../engine/layout.ts';
-import { f, quantize } from '../../reference/numeric.ts';
 import { rmsNorm } from '../../reference/norm.ts';
+import { f, quantize } from '../../reference/numeric.ts';
+import { IOTA, SCRATCH } from '../run/kernels.ts';
 import type { Sram } from '../run/memory.ts';
 import type { Params } from './rows.ts';
 
@@ -10,6 +11,31 @@ import type { Params } from './rows.ts';
  */
 export function rope(s: Sram, p: Params): void {
   const { d, heads: H, kvHeads: G } = p;
+  if (s.kernels) {
+    const b = s.base;
+    const gains = [p.gq >= 0 ? b + p.gq : 0, p.gk >= 0 ? b + p.gk : 0] as const;
+    // the page of every slot is the one at hand, and the angles were gathered: row t is token t's
+    s.kernels.ropeStore(
+      b + p.q,
+      b + p.page,
+      0,
+      p.headBytes,
+      p.f32 ? 0 : 1,
+      b + p.qkv,
+      b + p.angles,
+      IOTA,
+      b + p.slots,
+      0,
+      p.n,
+      H,
+      G,
+      d,
+      ...gains,
+      p.eps,
+      SCRATCH,
+    );
+    return;
+  }
   const x = new Float32Array(d);
   const y = new Float32Array(d);
   const words = H * d + 2 * G * d;

@@ -1,6 +1,9 @@
 /** Functions of the vector unit on rows: norm, swiglu, the end of a matmul. Addresses and pitches are bytes of the tile's SRAM. */
-import { f, quantize, sigmoid } from '../../reference/numeric.ts';
+
 import { rmsNorm } from '../../reference/norm.ts';
+import { f, quantize, sigmoid } from '../../reference/numeric.ts';
+import { ACT_BLOCK } from '../program/isa.ts';
+import { SCRATCH } from '../run/kernels.ts';
 import type { Sram } from '../run/memory.ts';
 
 export type Params = Readonly<Record<string, number>>;
@@ -11,39 +14,59 @@ const temp = (n: number): Float32Array => {
   return scratch.subarray(0, n);
 };
 
-/** A row of activations: f32 as it is, or i8 in blocks of 32 with its scales. */
-export function storeRow(s: Sram, y: Float32Array, out: number, scales: number, quant: number): void {
+/**
+ * A row of activations: f32 as it is, or blocks of 40 bytes: 32 × i8, their f32 scale, and two i16 with −8 times the sum
+ * of the elements whose k mod 4 is in {0, 1} and in {2, 3}, from which the wasm kernels start w4 products.
+ */
+export function storeRow(s: Sram, y: Float32Array, out: number, quant: number): void {
   if (!quant) {
     s.f32.set(y, out >> 2);
     return;
   }
-  for (let b = 0; b * 32 < y.length; b++) {
-    s.f32[(scales >> 2) + b] = quantize(s.i8.subarray(out + b * 32, out + b * 32 + 32), y.subarray(b * 32, b * 32 + 32), 127);
+  for (let b = 0, at = out; b < y.length; b += 32, at += ACT_BLOCK) {
+    const q = s.i8.subarray(at, at + 32);
+    s.f32[(at + 32) >> 2] = quantize(q, y.subarray(b, b + 32), 127);
+    let low = 0;
+    let high = 0;
+    for (let k = 0; k < 32; k += 4) {
+      low += q[k] + q[k + 1];
+      high += q[k + 2] + q[k + 3];
+    }
+    s.i16[(at + 36) >> 1] = -8 * low;
+    s.i16[(at + 38) >> 1] = -8 * high;
   }
 }
 
 /** out[rows, D] = RMSNorm(x) · g, quantized with `quant`. */
 export function norm(s: Sram, p: Params): void {
+  if (s.kernels && p.D % 4 === 0) {
+    s.kernels.norm(s.base + p.out, p.ldo, p.quant, s.base + p.x, s.base + p.g, 0, 0, p.rows, p.D, p.eps, SCRATCH);
+    return;
+  }
   const gain = s.f32.subarray(p.g >> 2, (p.g >> 2) + p.D);
   const y = temp(p.D);
   for (let i = 0; i < p.rows; i++) {
     const x = (p.x + i * p.ldx) >> 2;
     rmsNorm(y, s.f32.subarray(x, x + p.D), gain, p.eps);
-    storeRow(s, y, p.out + i * p.ldo, p.scales + i * p.lds, p.quant);
+    storeRow(s, y, p.out + i * p.ldo, p.quant);
   }
 }
 
-/** out[rows, cols] = silu(gate) · up, quantized with `quant`. */
+/** out[rows, cols] = silu(gate) · up of x[rows, 2 · cols], quantized with `quant`. */
 export function swiglu(s: Sram, p: Params): void {
+  if (s.kernels && p.cols % 4 === 0) {
+    s.kernels.swiglu(s.base + p.out, p.ldo, p.quant, s.base + p.x, 0, p.rows, p.cols, SCRATCH);
+    return;
+  }
   const y = temp(p.cols);
   for (let i = 0; i < p.rows; i++) {
-    const gate = (p.gate + i * p.ldg) >> 2;
-    const up = (p.up + i * p.ldg) >> 2;
+    const gate = (p.x >> 2) + i * 2 * p.cols;
+    const up = gate + p.cols;
     for (let k = 0; k < p.cols; k++) {
       const g = s.f32[gate + k];
       y[k] = f(f(g * sigmoid(g)) * s.f32[up + k]);
     }
-    storeRow(s, y, p.out + i * p.ldo, p.scales + i * p.lds, p.quant);
+    storeRow(s, y, p.out + i * p.ldo, p.quant);
   }
 }
 

@@ -1,0 +1,32 @@
+/** The tensor and vector units' functions in WebAssembly (wasm/npu/index.ts); without them the tiles compute in JavaScript, the same bits. */
+type Fn = (...args: number[]) => void;
+
+export interface TileKernels {
+  multiplyW4: Fn;
+  multiplyW8: Fn;
+  multiplyF32: Fn;
+  attendI8: Fn;
+  attendStart: Fn;
+  attendEnd: Fn;
+  norm: Fn;
+  swiglu: Fn;
+  ropeStore: Fn;
+}
+
+/** Both builds of wasm/npu; `relaxed` is used where the engine compiles it. */
+export interface TileModules {
+  relaxed?: WebAssembly.Module;
+  simd: WebAssembly.Module;
+}
+
+/** Bytes before the first tile: what single calls need for themselves. */
+export const SCRATCH = 64;
+export const SCRATCH_BYTES = 1 << 20;
+/** 0, 1, 2 … 15 as u32: positions of rows that were gathered. */
+export const IOTA = SCRATCH_BYTES - 64;
+
+export function instantiateTiles(modules: TileModules, memory: WebAssembly.Memory): TileKernels {
+  const instance = new WebAssembly.Instance(modules.relaxed ?? modules.simd, { env: { memory } });
+  new Uint32Array(memory.buffer, IOTA, 16).set(Array.from({ length: 16 }, (_, i) => i));
+  return instance.exports as unknown as TileKernels;
+}

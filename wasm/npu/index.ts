@@ -1,0 +1,218 @@
+// Functions of the simulated tensor unit, on tiles in its SRAM. They are the kernels of ../src with one difference: sums
+// go on from what the accumulators hold, and attention goes on from its state, so that a tile can be fed piece by piece.
+// Everything is a byte offset into the imported memory; rows `pitch` bytes apart.
+import { ACT_BLOCK, ACT_CORRECTION, ACT_SCALE, quantizeRow } from '../src/act';
+import { clamp4, f16x4, inverseScale, maxLane, rne4 } from '../src/numeric';
+import { largest } from '../src/rope-store';
+import { STATE, STATE_C, STATE_L, STATE_P, soften } from '../src/softmax';
+
+@inline
+function step4(s: v128, w: v128, a: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i16x8.add(s, i16x8.relaxed_dot_i8x16_i7x16_s(a, w));
+  const even = i16x8.mul(i16x8.shr_s(i16x8.shl(a, 8), 8), v128.and(w, i16x8.splat(255)));
+  const odd = i16x8.mul(i16x8.shr_s(a, 8), i16x8.shr_u(w, 8));
+  return i16x8.add(s, i16x8.add(even, odd));
+}
+
+/** acc[M, n .. n + 4) over whole K-blocks of w4: 4 rows stay in 8 registers while the tokens stream by. */
+export function multiplyW4(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32): void {
+  const blocks = <usize>K >> 5;
+  const group = blocks * 72;
+  const low = i8x16.splat(15);
+  for (let n = from; n < to; n += 4) {
+    let q = w + <usize>(n >> 2) * group;
+    let first = act;
+    const column = acc + (<usize>n << 2);
+    const end = column + <usize>M * ldc;
+    for (let d = q + blocks * 64, stop = q + group; d < stop; d += 8, q += 64, first += ACT_BLOCK) {
+      const scale = f16x4(d);
+      const v0 = v128.load(q, 0);
+      const w0 = v128.and(v0, low);
+      const w1 = v128.and(i16x8.shr_u(v0, 4), low);
+      const v1 = v128.load(q, 16);
+      const w2 = v128.and(v1, low);
+      const w3 = v128.and(i16x8.shr_u(v1, 4), low);
+      const v2 = v128.load(q, 32);
+      const w4 = v128.and(v2, low);
+      const w5 = v128.and(i16x8.shr_u(v2, 4), low);
+      const v3 = v128.load(q, 48);
+      const w6 = v128.and(v3, low);
+      const w7 = v128.and(i16x8.shr_u(v3, 4), low);
+      let a = first;
+      for (let p = column; p < end; p += ldc, a += lda) {
+        let s = v128.load32_splat(a, ACT_CORRECTION);
+        s = step4(s, w0, v128.load32_splat(a, 0));
+        s = step4(s, w1, v128.load32_splat(a, 4));
+        s = step4(s, w2, v128.load32_splat(a, 8));
+        s = step4(s, w3, v128.load32_splat(a, 12));
+        s = step4(s, w4, v128.load32_splat(a, 16));
+        s = step4(s, w5, v128.load32_splat(a, 20));
+        s = step4(s, w6, v128.load32_splat(a, 24));
+        s = step4(s, w7, v128.load32_splat(a, 28));
+        const dot = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(s));
+        v128.store(p, f32x4.add(v128.load(p), f32x4.mul(dot, f32x4.mul(scale, v128.load32_splat(a, ACT_SCALE)))));
+      }
+    }
+  }
+}
+
+/** The same over w8. */
+export function multiplyW8(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32): void {
+  const blocks = <usize>K >> 5;
+  const group = blocks * 136;
+  for (let n = from; n < to; n += 4) {
+    let q = w + <usize>(n >> 2) * group;
+    let first = act;
+    const column = acc + (<usize>n << 2);
+    const end = column + <usize>M * ldc;
+    for (let d = q + blocks * 128, stop = q + group; d < stop; d += 8, q += 128, first += ACT_BLOCK) {
+      const scale = f16x4(d);
+      let a = first;
+      for (let p = column; p < end; p += ldc, a += lda) {
+        let s = i32x4.splat(0);
+        for (let k: usize = 0; k < 32; k += 2) {
+          const pair = i16x8.extend_low_i8x16_s(v128.load16_splat(a + k));
+          s = i32x4.add(s, i32x4.dot_i16x8_s(v128.load_ext<i8>(q + (k << 2)), pair));
+        }
+        v128.store(p, f32x4.add(v128.load(p), f32x4.mul(f32x4.convert_i32x4_s(s), f32x4.mul(scale, v128.load32_splat(a, ACT_SCALE)))));
+      }
+    }
+  }
+}
+
+/** The same over f32: one product at a time, k ascending. */
+export function multiplyF32(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32): void {
+  const group = <usize>K << 4;
+  for (let n = from; n < to; n += 4) {
+    const rows = w + <usize>(n >> 2) * group;
+    let p = acc + (<usize>n << 2);
+    let x = act;
+    for (let m = 0; m < M; m++, p += ldc, x += lda) {
+      let s = v128.load(p);
+      let a = x;
+      for (let q = rows, end = rows + group; q < end; q += 16, a += 4) s = f32x4.add(s, f32x4.mul(v128.load32_splat(a), v128.load(q)));
+      v128.store(p, s);
+    }
+  }
+}
+
+const U: usize = STATE + 16;
+
+/** s[16] of one query against the keys of a page. */
+@inline
+function scores(scratch: usize, qi: usize, qs: f32, page: usize, d: i32): void {
+  let s0 = i32x4.splat(0);
+  let s1 = i32x4.splat(0);
+  let s2 = i32x4.splat(0);
+  let s3 = i32x4.splat(0);
+  let k = page;
+  for (let q = qi, end = q + (<usize>d << 1); q < end; q += 4, k += 32) {
+    const v = v128.load32_splat(q);
+    s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v, v128.load_ext<i8>(k, 0)));
+    s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v, v128.load_ext<i8>(k, 8)));
+    s2 = i32x4.add(s2, i32x4.dot_i16x8_s(v, v128.load_ext<i8>(k, 16)));
+    s3 = i32x4.add(s3, i32x4.dot_i16x8_s(v, v128.load_ext<i8>(k, 24)));
+  }
+  const scales = page + (<usize>d << 5);
+  const q = f32x4.splat(qs);
+  v128.store(scratch, f32x4.mul(f32x4.convert_i32x4_s(s0), f32x4.mul(q, v128.load(scales, 0))), STATE_P);
+  v128.store(scratch, f32x4.mul(f32x4.convert_i32x4_s(s1), f32x4.mul(q, v128.load(scales, 16))), STATE_P + 16);
+  v128.store(scratch, f32x4.mul(f32x4.convert_i32x4_s(s2), f32x4.mul(q, v128.load(scales, 32))), STATE_P + 32);
+  v128.store(scratch, f32x4.mul(f32x4.convert_i32x4_s(s3), f32x4.mul(q, v128.load(scales, 48))), STATE_P + 48);
+}
+
+/** Weights times value scales to 15 bits at U; returns the scale. Lanes from n on hold p = 0, but their scales may be anything. */
+@inline
+function weigh(scratch: usize, scales: usize, n: i32): f32 {
+  let w0 = f32x4.mul(v128.load(scratch, STATE_P), v128.load(scales, 0));
+  let w1 = f32x4.mul(v128.load(scratch, STATE_P + 16), v128.load(scales, 16));
+  let w2 = f32x4.mul(v128.load(scratch, STATE_P + 32), v128.load(scales, 32));
+  let w3 = f32x4.mul(v128.load(scratch, STATE_P + 48), v128.load(scales, 48));
+  if (n < 16) {
+    const count = i32x4.splat(n);
+    w0 = v128.and(w0, i32x4.lt_s(i32x4(0, 1, 2, 3), count));
+    w1 = v128.and(w1, i32x4.lt_s(i32x4(4, 5, 6, 7), count));
+    w2 = v128.and(w2, i32x4.lt_s(i32x4(8, 9, 10, 11), count));
+    w3 = v128.and(w3, i32x4.lt_s(i32x4(12, 13, 14, 15), count));
+  }
+  const top = maxLane(f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.splat(0), w0), w1), w2), w3));
+  const inverse = f32x4.splat(inverseScale(32767, top));
+  v128.store(scratch, i16x8.narrow_i32x4_s(rne4(f32x4.mul(w0, inverse)), rne4(f32x4.mul(w1, inverse))), U);
+  v128.store(scratch, i16x8.narrow_i32x4_s(rne4(f32x4.mul(w2, inverse)), rne4(f32x4.mul(w3, inverse))), U + 16);
+  return top / 32767;
+}
+
+/** o = o · c + Σ u · v, 4 dimensions at a time. */
+@inline
+function values(scratch: usize, o: usize, v: usize, d: i32, scale: f32): void {
+  const c = v128.load32_splat(scratch, STATE_C);
+  const ws = f32x4.splat(scale);
+  const pair = <usize>d << 1;
+  for (const end = v + pair; v < end; v += 8, o += 16) {
+    let s = i32x4.splat(0);
+    let p = v;
+    for (let u = scratch + U, last = u + 32; u < last; u += 4, p += pair) s = i32x4.add(s, i32x4.dot_i16x8_s(v128.load32_splat(u), v128.load_ext<i8>(p)));
+    v128.store(o, f32x4.add(f32x4.mul(v128.load(o), c), f32x4.mul(f32x4.convert_i32x4_s(s), ws)));
+  }
+}
+
+/**
+ * Pages first .. first + pages of a sequence, at `at`, each [groups] of headBytes, into the state of every row
+ * (token, group, query head): qi i16 [d], qs f32, m f32, l f32, o f32 [d], arrays over rows. Tokens [from, to). scratch: 128 bytes.
+ */
+export function attendI8(at: usize, headBytes: usize, pages: i32, first: i32, pos: usize, from: i32, to: i32, groups: i32, perGroup: i32, d: i32, qi: usize, qs: usize, m: usize, l: usize, o: usize, scratch: usize): void {
+  for (let i = 0; i < pages; i++) {
+    for (let t = from; t < to; t++) {
+      const n = min(16, <i32>load<u32>(pos + (<usize>t << 2)) + 1 - ((first + i) << 4));
+      if (n <= 0) continue;
+      for (let g = 0; g < groups; g++) {
+        const page = at + <usize>(i * groups + g) * headBytes;
+        for (let h = 0; h < perGroup; h++) {
+          const r = <usize>((t * groups + g) * perGroup + h);
+          scores(scratch, qi + r * (<usize>d << 1), f32.load(qs + (r << 2)), page, d);
+          f32.store(scratch, f32.load(m + (r << 2)));
+          f32.store(scratch, f32.load(l + (r << 2)), STATE_L);
+          soften(scratch, n);
+          f32.store(m + (r << 2), f32.load(scratch));
+          f32.store(l + (r << 2), f32.load(scratch, STATE_L));
+          const scale = weigh(scratch, page + (<usize>d << 5) + 64, n);
+          values(scratch, o + r * (<usize>d << 2), page + (<usize>d << 4), d, scale);
+        }
+      }
+    }
+  }
+}
+
+/** Queries f32 [M, d] into 15 bits and a sign with qs = scale · σ; maxima −inf, sums and outputs 0. */
+export function attendStart(q: usize, M: i32, d: i32, qi: usize, qs: usize, m: usize, l: usize, o: usize): void {
+  const sigma = <f32>1 / sqrt<f32>(<f32>d);
+  memory.fill(l, 0, <usize>M << 2);
+  memory.fill(o, 0, <usize>(M * d) << 2);
+  for (let r = 0; r < M; r++, qs += 4, m += 4) {
+    const amax = largest(q, d);
+    const inverse = f32x4.splat(inverseScale(32767, amax));
+    for (const end = q + (<usize>d << 2); q < end; q += 32, qi += 16) {
+      const a = rne4(clamp4(f32x4.mul(v128.load(q, 0), inverse), 32767));
+      const b = rne4(clamp4(f32x4.mul(v128.load(q, 16), inverse), 32767));
+      v128.store(qi, i16x8.narrow_i32x4_s(a, b));
+    }
+    f32.store(qs, (amax / 32767) * sigma);
+    f32.store(m, -Infinity);
+  }
+}
+
+/** out[tokens] of `heads` heads: o / l, as f32 or quantized through `scratch` f32 [heads · d]. */
+export function attendEnd(out: usize, ldo: usize, quantized: bool, tokens: i32, heads: i32, d: i32, l: usize, o: usize, scratch: usize): void {
+  for (let t = 0; t < tokens; t++, out += ldo) {
+    let y = quantized ? scratch : out;
+    for (let h = 0; h < heads; h++, l += 4) {
+      const inverse = f32x4.splat(<f32>1 / f32.load(l));
+      for (const end = o + (<usize>d << 2); o < end; o += 16, y += 16) v128.store(y, f32x4.mul(v128.load(o), inverse));
+    }
+    if (quantized) quantizeRow(out, scratch, heads * d);
+  }
+}
+
+export { norm } from '../src/norm';
+export { ropeStore } from '../src/rope-store';
+export { swiglu } from '../src/swiglu';
