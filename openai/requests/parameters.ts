@@ -45,6 +45,22 @@ export const chatParameters: Parameters = {
   moderation: refused('Nothing is moderated here.'),
 };
 
+export const responsesParameters: Parameters = {
+  ...Object.fromEntries(Object.entries(generation).filter(([name]) => !['n', 'logprobs', 'max_tokens'].includes(name))),
+  ...read('input', 'instructions', 'previous_response_id', 'store', 'background', 'max_output_tokens', 'text', 'metadata', 'include'),
+  ...read('tools', 'tool_choice', 'parallel_tool_calls'),
+  prompt_cache_retention: chatParameters.prompt_cache_retention,
+  prompt_cache_options: chatParameters.prompt_cache_options,
+  max_tool_calls: ignored('counts calls of built-in tools, of which there are none'),
+  truncation: refused('A conversation that is too long is refused, never cut in silence.', 'disabled'),
+  reasoning: refused('The model has no levels of reasoning.', {}, { effort: null }, { effort: 'none' }),
+  top_logprobs: refused('Log-probabilities are given by /v1/chat/completions only.', 0),
+  conversation: refused("Conversations are continued by 'previous_response_id'."),
+  prompt: refused('No prompts are stored here.'),
+  context_management: refused('A conversation is never rewritten.'),
+  moderation: refused('Nothing is moderated here.'),
+};
+
 export const completionParameters: Parameters = {
   ...generation,
   ...read('prompt', 'echo', 'best_of'),

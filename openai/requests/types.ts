@@ -1,6 +1,7 @@
 /** What the Worker hands to the replica: a request already checked, normalised and bounded. Plain JSON, it crosses as a body. */
 
 import type { Sampling } from '../../engine/types.ts';
+import type { Item } from './items.ts';
 
 /** What the client gave of the engine's sampling; `resolveSampling` fills in the rest. `logprobs` n: the chosen token's and the n best. */
 export type SamplingParams = Partial<Omit<Sampling, 'logitBias'>> & Pick<Sampling, 'logitBias'>;
@@ -71,6 +72,20 @@ export interface ChatRequest extends GenerationRequest {
   responseFormat: ResponseFormat;
   /** Extra variables for the chat template, e.g. `enable_thinking`. */
   templateArgs: Record<string, string | number | boolean>;
+}
+
+/** A turn of the Responses API. `n` is 1. */
+export interface ResponsesRequest extends Omit<ChatRequest, 'kind'> {
+  kind: 'response';
+  /** This turn's items. `messages` is made of the history and these (`itemMessages`) once the history is known. */
+  input: Item[];
+  instructions?: string;
+  previousResponseId?: string;
+  /** undefined: as the server can. */
+  store?: boolean;
+  background: boolean;
+  /** What the response object repeats of the request. */
+  echo: Record<string, unknown>;
 }
 
 export interface CompletionRequest extends GenerationRequest {

@@ -12,13 +12,14 @@
 
 import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
-import type { ChatRequest, CompletionRequest } from '../requests/types.ts';
+import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../requests/types.ts';
 import { ChatStream, ChatWhole } from './chat.ts';
 import { CompletionStream, CompletionWhole } from './completion.ts';
+import { ResponseStream, ResponseWhole } from './responses.ts';
 
 /** The same in every chunk of an answer. */
 export interface AnswerMeta {
-  /** Without prefix: `chatcmpl-` or `cmpl-` is put before it. */
+  /** Without prefix: `chatcmpl-`, `cmpl-` or `resp_` is put before it. */
   id: string;
   model: string;
   /** Unix seconds. */
@@ -64,7 +65,8 @@ export interface Answer {
 }
 
 /** `choices`: n, times the number of prompts. */
-export function createAnswer(request: ChatRequest | CompletionRequest, meta: AnswerMeta): Answer {
+export function createAnswer(request: ChatRequest | CompletionRequest | ResponsesRequest, meta: AnswerMeta): Answer {
+  if (request.kind === 'response') return request.stream ? new ResponseStream(request, meta) : new ResponseWhole(request, meta);
   if (request.kind === 'chat') return request.stream ? new ChatStream(request, meta) : new ChatWhole(request, meta);
   return request.stream ? new CompletionStream(request, meta) : new CompletionWhole(request, meta);
 }

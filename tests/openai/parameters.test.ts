@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { ApiError } from '../../openai/errors.ts';
 import { parseChat } from '../../openai/requests/chat.ts';
 import { parseCompletion } from '../../openai/requests/completion.ts';
-import { chatParameters, completionParameters } from '../../openai/requests/parameters.ts';
+import { chatParameters, completionParameters, responsesParameters } from '../../openai/requests/parameters.ts';
+import { parseResponses } from '../../openai/requests/responses.ts';
 import { missing, properties } from './schema.ts';
 
 const routes = [
@@ -12,6 +13,7 @@ const routes = [
     (extra: object) => parseChat({ model: 'm', messages: [{ role: 'user', content: 'x' }], ...extra }),
   ],
   ['CreateCompletionRequest', completionParameters, (extra: object) => parseCompletion({ model: 'm', prompt: 'x', ...extra })],
+  ['CreateResponse', responsesParameters, (extra: object) => parseResponses({ model: 'm', input: 'x', ...extra })],
 ] as const;
 
 describe.each(routes)('%s', (schema, parameters, parse) => {

@@ -43,7 +43,7 @@ export function check(name: string, value: unknown): void {
     validators.set(name, validate);
   }
   if (!validate(value)) {
-    throw new Error(`not a ${name}: ${cached.ajv.errorsText(validate.errors)}\n${JSON.stringify(value)}`);
+    throw new Error(`not a ${name}: ${cached.ajv.errorsText(validate.errors).slice(0, 2000)}\n${JSON.stringify(value)}`);
   }
 }
 

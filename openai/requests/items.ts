@@ -1,0 +1,108 @@
+/** The items a conversation of the Responses API is made of, in the API's own shape, and the chat messages they stand for. */
+
+import { badRequest, clip, unsupportedValue } from '../errors.ts';
+import { array, type Fields, identifier, object, oneOf, string } from './fields.ts';
+import { MAX_MESSAGES, readContent } from './messages.ts';
+import type { ChatMessage } from './types.ts';
+
+type Status = 'in_progress' | 'completed' | 'incomplete';
+
+export interface MessageItem {
+  type: 'message';
+  id: string;
+  role: 'system' | 'developer' | 'user' | 'assistant';
+  status: Status;
+  content: { type: 'input_text' | 'output_text'; text: string; annotations?: never[]; logprobs?: never[] }[];
+}
+
+export interface FunctionCallItem {
+  type: 'function_call';
+  id: string;
+  call_id: string;
+  name: string;
+  arguments: string;
+  status: Status;
+}
+
+export interface FunctionCallOutputItem {
+  type: 'function_call_output';
+  id: string;
+  call_id: string;
+  output: string;
+  status: Status;
+}
+
+export type OutputItem = MessageItem | FunctionCallItem;
+export type Item = OutputItem | FunctionCallOutputItem;
+
+/** One part of an assistant's text, as it is shown and stored. */
+export const outputText = (text: string) => ({ type: 'output_text' as const, text, annotations: [], logprobs: [] });
+
+/** `input`: a string, or items. Their ids are empty until `withIds`. */
+export function readInput(v: unknown): Item[] {
+  if (typeof v === 'string') {
+    return [{ type: 'message', id: '', role: 'user', status: 'completed', content: [{ type: 'input_text', text: string(v, 'input') }] }];
+  }
+  return array(v, 'input', 0, MAX_MESSAGES).map((item, i) => readItem(object(item, `input[${i}]`), `input[${i}]`));
+}
+
+function readItem(item: Fields, path: string): Item {
+  const type = item.type === undefined ? 'message' : string(item.type, `${path}.type`, 1, 64);
+  switch (type) {
+    case 'message': {
+      const role = oneOf(item.role, `${path}.role`, ['system', 'developer', 'user', 'assistant']);
+      const text = readContent(item.content, `${path}.content`);
+      const content = role === 'assistant' ? outputText(text) : { type: 'input_text' as const, text };
+      return { type, id: '', role, status: 'completed', content: [content] };
+    }
+    case 'function_call':
+      return {
+        type,
+        id: '',
+        call_id: string(item.call_id, `${path}.call_id`, 1, 256),
+        name: identifier(item.name, `${path}.name`),
+        arguments: string(item.arguments, `${path}.arguments`),
+        status: 'completed',
+      };
+    case 'function_call_output':
+      return {
+        type,
+        id: '',
+        call_id: string(item.call_id, `${path}.call_id`, 1, 256),
+        output: readContent(item.output, `${path}.output`),
+        status: 'completed',
+      };
+    default:
+      throw unsupportedValue(
+        `${path}.type`,
+        `Items of type '${clip(type)}' are not supported; send messages, function calls and their outputs.`,
+      );
+  }
+}
+
+const PREFIX = { message: 'msg', function_call: 'fc', function_call_output: 'fco' } as const;
+
+/** Ids that say which response the items came with. */
+export function withIds(items: readonly Item[], response: string): Item[] {
+  return items.map((item, i) => ({ ...item, id: `${PREFIX[item.type]}_${response.replace(/^resp_/, '')}_in${i}` }));
+}
+
+/** Items as chat messages: an assistant's text and the calls after it are one message. */
+export function itemMessages(items: readonly Item[], instructions?: string): ChatMessage[] {
+  const messages: ChatMessage[] = instructions ? [{ role: 'system', content: instructions }] : [];
+  for (const item of items) {
+    if (item.type === 'message') {
+      const content = item.content.map((c) => c.text).join('');
+      messages.push(item.role === 'assistant' ? { role: 'assistant', content } : { role: item.role, content });
+    } else if (item.type === 'function_call_output') {
+      messages.push({ role: 'tool', content: item.output, toolCallId: item.call_id });
+    } else {
+      const call = { id: item.call_id, name: item.name, arguments: item.arguments };
+      const last = messages.at(-1);
+      if (last?.role === 'assistant') last.toolCalls = [...(last.toolCalls ?? []), call];
+      else messages.push({ role: 'assistant', content: '', toolCalls: [call] });
+    }
+  }
+  if (messages.length === 0) throw badRequest("'input' holds nothing to answer.", 'input');
+  return messages;
+}

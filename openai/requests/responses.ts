@@ -1,0 +1,121 @@
+/** POST /v1/responses: body → ResponsesRequest. */
+
+import { badRequest, unsupportedValue } from '../errors.ts';
+import { array, bodyObject, boolean, type Fields, identifier, integer, object, oneOf, optional, string } from './fields.ts';
+import { LIMITS, readGeneration } from './generation.ts';
+import { readInput } from './items.ts';
+import { checkParameters, responsesParameters } from './parameters.ts';
+import { checkChoice, distinct, MAX_TOOLS, readFunction, readJsonSchema } from './tools.ts';
+import type { ResponseFormat, ResponsesRequest, Tool, ToolChoice } from './types.ts';
+
+/** Throws an `ApiError` (400) that names the first parameter at fault. `messages` stays empty: the history is not known here. */
+export function parseResponses(value: unknown): ResponsesRequest {
+  const body = bodyObject(value);
+  checkParameters(body, responsesParameters);
+  readStreamOptions(body);
+  readInclude(body);
+  const generation = readGeneration({ ...body, stream_options: undefined });
+  generation.maxTokens = optional(body.max_output_tokens, (v) => integer(v, 'max_output_tokens', 1, LIMITS.maxTokens));
+  const tools = readTools(body.tools);
+  const flag = (name: string) => optional(body[name], (v) => boolean(v, name));
+  const request = {
+    kind: 'response' as const,
+    ...generation,
+    includeUsage: true,
+    messages: [],
+    input: readInput(body.input),
+    instructions: optional(body.instructions, (v) => string(v, 'instructions')),
+    previousResponseId: optional(body.previous_response_id, (v) => string(v, 'previous_response_id', 1, 256)),
+    store: flag('store'),
+    background: flag('background') ?? false,
+    tools,
+    toolChoice: readToolChoice(body.tool_choice, tools),
+    parallelToolCalls: flag('parallel_tool_calls') ?? true,
+    responseFormat: readFormat(body.text),
+    templateArgs: {},
+  };
+  if (request.background && request.store === false)
+    throw badRequest("'background' needs 'store': nobody else keeps the answer.", 'background');
+  return { ...request, echo: echoOf(body, request) };
+}
+
+/** What every state of the response repeats of its request. */
+function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesRequest['echo'] {
+  const format = r.responseFormat.type === 'json_schema' ? { description: undefined, ...r.responseFormat } : r.responseFormat;
+  return {
+    background: r.background,
+    instructions: r.instructions ?? null,
+    max_output_tokens: r.maxTokens ?? null,
+    metadata: readMetadata(body.metadata),
+    parallel_tool_calls: r.parallelToolCalls,
+    previous_response_id: r.previousResponseId ?? null,
+    store: r.store ?? true,
+    temperature: r.sampling.temperature ?? null,
+    text: { format },
+    tool_choice: body.tool_choice ?? 'auto',
+    tools: r.tools.map((t) => ({ type: 'function', ...t, description: t.description ?? null })),
+    top_p: r.sampling.topP ?? null,
+    truncation: 'disabled',
+  };
+}
+
+function readMetadata(v: unknown): Record<string, string> {
+  const entries = Object.entries(optional(v, (o) => object(o, 'metadata')) ?? {});
+  if (entries.length > 16) throw badRequest(`Invalid 'metadata': at most 16 entries, got ${entries.length}.`, 'metadata');
+  for (const [key] of entries) string(key, 'metadata', 1, 64);
+  return Object.fromEntries(entries.map(([key, value]) => [key, string(value, 'metadata', 0, 512)]));
+}
+
+function readTools(v: unknown): Tool[] {
+  const list = optional(v, (a) => array(a, 'tools', 0, MAX_TOOLS)) ?? [];
+  return distinct(
+    list.map((item, i) => {
+      const tool = object(item, `tools[${i}]`);
+      if (string(tool.type, `tools[${i}].type`, 1, 64) !== 'function') {
+        throw unsupportedValue(`tools[${i}].type`, "Only tools of type 'function' are supported.");
+      }
+      return readFunction(tool, `tools[${i}]`);
+    }),
+  );
+}
+
+function readToolChoice(v: unknown, tools: readonly Tool[]): ToolChoice {
+  if (v === undefined || v === null) return { mode: tools.length ? 'auto' : 'none' };
+  if (typeof v === 'string') return checkChoice({ mode: oneOf(v, 'tool_choice', ['none', 'auto', 'required']) }, tools);
+  const choice = object(v, 'tool_choice');
+  if (oneOf(choice.type, 'tool_choice.type', ['function', 'allowed_tools']) === 'function') {
+    return checkChoice({ mode: 'required', names: [identifier(choice.name, 'tool_choice.name')] }, tools);
+  }
+  const names = array(choice.tools, 'tool_choice.tools', 1, MAX_TOOLS).map((item, i) =>
+    identifier(object(item, `tool_choice.tools[${i}]`).name, `tool_choice.tools[${i}].name`),
+  );
+  return checkChoice({ mode: oneOf(choice.mode, 'tool_choice.mode', ['auto', 'required']), names }, tools);
+}
+
+function readFormat(v: unknown): ResponseFormat {
+  const text = optional(v, (o) => object(o, 'text'));
+  if (text?.verbosity !== undefined && text.verbosity !== null && text.verbosity !== 'medium') {
+    throw unsupportedValue('text.verbosity', 'The model has no levels of verbosity.');
+  }
+  const format = optional(text?.format, (o) => object(o, 'text.format'));
+  if (!format) return { type: 'text' };
+  const type = oneOf(format.type, 'text.format.type', ['text', 'json_object', 'json_schema']);
+  return type === 'json_schema' ? readJsonSchema(format, 'text.format') : { type };
+}
+
+/** Obfuscation, the only option, pads events against traffic analysis; none is sent. */
+function readStreamOptions(body: Fields): void {
+  const options = optional(body.stream_options, (v) => object(v, 'stream_options'));
+  for (const key of Object.keys(options ?? {})) {
+    if (key !== 'include_obfuscation') throw badRequest("Unknown parameter in 'stream_options'.", 'stream_options', 'unknown_parameter');
+  }
+}
+
+/** All that may be included belongs to tools this server does not run, and so is absent; log-probabilities alone would be missed. */
+function readInclude(body: Fields): void {
+  for (const [i, item] of (optional(body.include, (v) => array(v, 'include', 0, 16)) ?? []).entries()) {
+    if (string(item, `include[${i}]`, 1, 64) === 'message.output_text.logprobs') {
+      throw unsupportedValue(`include[${i}]`, 'Log-probabilities are given by /v1/chat/completions only.');
+    }
+  }
+}

@@ -1,0 +1,96 @@
+/** A response that is generated here and stored nowhere: as events, and as a whole. */
+
+import type { FinishReason } from '../../engine/types.ts';
+import type { ApiError } from '../errors.ts';
+import type { ResponsesRequest } from '../requests/types.ts';
+import type { Answer, AnswerMeta, UsageCounts } from './answer.ts';
+import { Choice } from './choice.ts';
+import { ResponseEvents, type ResponseMeta, responseObject } from './response-events.ts';
+
+const choiceOf = (r: ResponsesRequest): Choice =>
+  new Choice({ stop: r.stop, tools: r.toolChoice.mode !== 'none', parallelToolCalls: r.parallelToolCalls });
+
+const metaOf = (r: ResponsesRequest, meta: AnswerMeta): ResponseMeta => ({
+  id: `resp_${meta.id}`,
+  model: meta.model,
+  created: meta.created,
+  echo: r.echo,
+});
+
+/** Both forms: the whole is what the last event carries. */
+abstract class ResponseAnswer implements Answer {
+  abstract readonly contentType: Answer['contentType'];
+  protected readonly events: ResponseEvents;
+  protected readonly meta: ResponseMeta;
+  protected status: 'completed' | 'incomplete' = 'completed';
+  readonly #choice: Choice;
+
+  constructor(request: ResponsesRequest, meta: AnswerMeta) {
+    this.meta = metaOf(request, meta);
+    this.events = new ResponseEvents(this.meta);
+    this.#choice = choiceOf(request);
+  }
+
+  open(): string {
+    return this.events.open();
+  }
+
+  echo(): string {
+    return '';
+  }
+
+  push(_choice: number, text: string): string {
+    return this.events.push(this.#choice.push(text));
+  }
+
+  stopped(): boolean {
+    return this.#choice.stopped;
+  }
+
+  finish(_choice: number, reason: FinishReason): string {
+    this.status = reason === 'length' && !this.#choice.stopped ? 'incomplete' : 'completed';
+    return this.events.push(this.#choice.finish());
+  }
+
+  abstract close(usage: UsageCounts, extra?: Record<string, unknown>): string;
+  abstract fail(error: ApiError): string;
+}
+
+export class ResponseStream extends ResponseAnswer {
+  readonly contentType = 'text/event-stream; charset=utf-8';
+
+  close(usage: UsageCounts, extra?: Record<string, unknown>): string {
+    return this.events.close({ status: this.status, usage, extra });
+  }
+
+  fail(error: ApiError): string {
+    return this.events.close({ status: 'failed', error: error.envelope().error });
+  }
+}
+
+export class ResponseWhole extends ResponseAnswer {
+  readonly contentType = 'application/json';
+
+  override open(): string {
+    return '';
+  }
+
+  override push(choice: number, text: string): string {
+    super.push(choice, text);
+    return '';
+  }
+
+  override finish(choice: number, reason: FinishReason): string {
+    super.finish(choice, reason);
+    return '';
+  }
+
+  close(usage: UsageCounts, extra?: Record<string, unknown>): string {
+    this.events.close({ status: this.status }); // ends the open item
+    return JSON.stringify(responseObject(this.meta, { status: this.status, output: this.events.output, usage, extra }));
+  }
+
+  fail(error: ApiError): string {
+    return JSON.stringify(error.envelope());
+  }
+}
