@@ -7,6 +7,10 @@ import { missing, startTestServer } from './server.ts';
 
 const START = 180_000; // ms: builds included
 
+/** Notes every length an answer has on its way. */
+const WATCH = `lengths = new Set(); new MutationObserver(() => lengths.add(document.querySelector('.prose')?.textContent.length))
+  .observe(document.body, { subtree: true, childList: true, characterData: true })`;
+
 describe.skipIf(noBrowser ?? missing)('the chat page', () => {
   let server: Server;
   let browser: Browser;
@@ -30,8 +34,13 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     await server?.stop();
   }, START);
 
-  async function open(options: BrowserContextOptions = {}, url = server.url): Promise<Page> {
+  async function open({
+    maxTokens = 40,
+    url = server.url,
+    ...options
+  }: BrowserContextOptions & { maxTokens?: number; url?: string } = {}): Promise<Page> {
     context = await browser.newContext(options);
+    await context.addInitScript(`localStorage['turnstone.settings.1'] ??= '{"maxTokens":${maxTokens}}'`);
     const page = await context.newPage();
     page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
     page.on('pageerror', (error) => faults.push(error.message));
@@ -60,17 +69,12 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
   }
 
   it('streams an answer and says how fast', async () => {
-    const page = await open();
+    const page = await open({ maxTokens: 200 });
     await page.locator('.server[data-state=ready]').waitFor();
-    await slow(page, 4000);
+    await page.evaluate(WATCH);
     await ask(page, 'Write a short story with the words bird, stone and boat.');
-    const lengths = new Set<number>();
-    while ((await page.locator('.answer[data-live=true]').count()) > 0) {
-      lengths.add(((await answers(page).textContent()) ?? '').length);
-      await page.waitForTimeout(30);
-    }
-    expect(lengths.size, 'lengths seen while the answer grew').toBeGreaterThan(3);
     await settled(page, 1);
+    expect(await page.evaluate('lengths.size'), 'lengths seen while the answer grew').toBeGreaterThan(3);
     expect(await page.locator('.prose').textContent()).toMatch(/.{10}/s);
     const figures = await page.getByRole('list', { name: 'Figures' }).textContent();
     expect(figures).toMatch(/tokens\/s/);
@@ -79,8 +83,9 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
   });
 
   it('stops at Escape, and the server stops too', async () => {
-    const page = await open();
-    await slow(page, 1500);
+    const page = await open({ maxTokens: 400 });
+    await page.locator('.server[data-state=ready]').waitFor();
+    await slow(page, 10_000);
     await ask(page, 'Write a short story with the words river, lamp and goat.');
     await page.locator('.answer[data-live=true] .prose').waitFor();
     await page.keyboard.press('Escape');
@@ -183,8 +188,9 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     'asks for a key where one is needed, and says when the server has gone',
     async () => {
       const locked = await startTestServer({ API_KEYS: 'stone-and-shore' });
+      let running: Server | undefined = locked;
       try {
-        const page = await open({}, locked.url);
+        const page = await open({ url: locked.url });
         const key = page.locator('.problem').getByLabel('API key');
         await key.waitFor();
         await ask(page, 'Who are you?');
@@ -194,11 +200,12 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
         await page.locator('.answer .prose').waitFor();
         await settled(page, 1);
         await locked.stop();
+        running = undefined;
         await ask(page, 'Are you still there?');
         await page.locator('.answer .problem').getByText('The server cannot be reached.').waitFor();
         faults = faults.filter((fault) => !fault.includes('net::ERR'));
       } finally {
-        await locked.stop();
+        await running?.stop();
       }
     },
     START,

@@ -42,7 +42,9 @@ export function createChat(store: StateStore, transport: Transport): Chat {
     };
     try {
       const state = store.get();
-      const request = requestOf({ turns: state.turns.slice(0, -1), tools: state.tools }, state.settings, modelOf(state));
+      // Asked before the list of models came: the API wants a name.
+      const model = modelOf(state) ?? (await transport.models(abort.signal))[0]?.id;
+      const request = requestOf({ turns: state.turns.slice(0, -1), tools: state.tools }, state.settings, model);
       for await (const delta of transport.chat(request, abort.signal)) {
         if (abort.signal.aborted) break;
         waiting.push({ delta, at: performance.now() - started });

@@ -56,6 +56,11 @@ export function App({ store, chat, apiKey, onKey }: Props) {
   );
 
   useEffect(() => {
+    // Ready to type, except where that would call up a keyboard over half the page.
+    if (matchMedia('(hover: hover)').matches) box.current?.focus({ preventScroll: true });
+  }, []);
+
+  useEffect(() => {
     const onEscape = (event: KeyboardEvent) => {
       if (event.key === 'Escape' && !event.isComposing && !document.querySelector('dialog[open]')) chat.stop();
     };
