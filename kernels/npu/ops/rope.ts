@@ -58,8 +58,7 @@ export function compileRope(d: DeviceSpec, s: RopeShape, o: Options): Program {
   const page = new Ring(b, layer, depth, 'page');
   const q = new Ring(b, most * H * dim * 4, depth, 'q');
   const gains = s.norm !== undefined ? new Ring(b, 2 * dim * 4, 1, 'gains') : undefined;
-  const pageDone: number[] = []; // semaphores
-  const loaded: number[] = [];
+  const loaded: number[] = []; // semaphores
   const partial = new Array<number>(b.tileCount).fill(0);
 
   const uses = new Array<number>(b.tileCount).fill(0);
@@ -94,16 +93,13 @@ export function compileRope(d: DeviceSpec, s: RopeShape, o: Options): Program {
     if (gains && use === 0) gains.take(instr, t, 0, false);
     x.take(instr, t, use);
     small.take(instr, t, use);
-    const done = (pageDone[t] ??= b.semaphore());
     if (whole) page.fillWithin(instr, t, use);
     else instr.waits.push(loaded[t], partial[t]);
     q.fill(instr, [t], use);
-    instr.signals.push(done);
     b.emit(t, instr);
     b.emit(t, q.take(store(t, span('y', from * H * dim * 4, n * H * dim * 4), q.at(use)), t, use));
-    const out = store(t, span('kv', run.page * s.pageBytes, layer), page.at(use));
-    out.waits.push(done, use + 1);
-    b.emit(t, page.free(out, t));
+    // behind q's store in the queue, so it waits for the same
+    b.emit(t, page.free(store(t, span('kv', run.page * s.pageBytes, layer), page.at(use)), t));
   });
   return b.finish();
 }
