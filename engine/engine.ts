@@ -32,6 +32,8 @@ export interface EngineStats {
   tokens: { prompt: number; generated: number };
   draft: { proposed: number; accepted: number };
   lastStep: { tokens: number; sequences: number };
+  /** Most sequences that rode in one step. */
+  largestBatch: number;
 }
 
 /** Kernel formats that a model's activations must serve. */
@@ -63,7 +65,7 @@ export class Engine {
   private readonly sequences = new Map<string, Sequence>();
   private stepping = false;
   private arrivals = 0;
-  private readonly counters = { queried: 0, hit: 0, prompt: 0, generated: 0, proposed: 0, accepted: 0, stepTokens: 0, stepSequences: 0 };
+  private readonly counters = { queried: 0, hit: 0, prompt: 0, generated: 0, proposed: 0, accepted: 0, stepTokens: 0, stepSequences: 0, largest: 0 };
 
   constructor(o: EngineOptions) {
     this.config = o.config;
@@ -156,6 +158,7 @@ export class Engine {
     }
     this.counters.stepTokens = slices.reduce((n, s) => n + s.count, 0);
     this.counters.stepSequences = slices.length;
+    this.counters.largest = Math.max(this.counters.largest, slices.length);
     return events;
   }
 
@@ -246,6 +249,7 @@ export class Engine {
       tokens: { prompt: c.prompt, generated: c.generated },
       draft: { proposed: c.proposed, accepted: c.accepted },
       lastStep: { tokens: c.stepTokens, sequences: c.stepSequences },
+      largestBatch: c.largest,
     };
   }
 }

@@ -54,13 +54,6 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const echo = body.kind === 'completion' && body.echo ? (i: number) => tokenizer.decode(prompts[Math.floor(i / body.n)]) : undefined;
   const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
   const job = new Job({ loop: rt.loop, tokenizer, metrics: rt.metrics, answer, requests, n: body.n, echo, promptTokens, arrived });
-  if (!body.stream) {
-    const whole = job.complete();
-    whole.catch(() => {}); // start may throw first
-    job.start(http.signal);
-    return await whole;
-  }
-  const response = job.streaming();
   job.start(http.signal);
-  return response;
+  return job.respond();
 }

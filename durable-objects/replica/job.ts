@@ -7,6 +7,7 @@ import type { EngineLoop, Sink } from './loop.ts';
 
 /** A reader this far behind is given up: its answer is aborted. */
 const MAX_BEHIND = 1 << 20; // bytes
+const HEARTBEAT_MS = 250;
 
 /** One sequence of a job: a prompt and which choice it is. */
 interface Choice {
@@ -41,7 +42,10 @@ export class Job implements Sink {
   private readonly choices = new Map<string, Choice>();
   private readonly encoder = new TextEncoder();
   private controller?: ReadableStreamDefaultController<Uint8Array>;
-  private whole = '';
+  private pending = ''; // not sent yet
+  private lastSent: number;
+  private over = false;
+  private readonly sse: boolean;
   private error?: ApiError;
   private usage = { prompt: 0, completion: 0, cached: 0 };
   private ended!: () => void;
@@ -53,6 +57,8 @@ export class Job implements Sink {
   constructor(o: JobOptions) {
     this.o = o;
     this.usage.prompt = o.promptTokens;
+    this.lastSent = o.arrived;
+    this.sse = o.answer.contentType.startsWith('text/event-stream');
     o.requests.forEach((request, index) => {
       this.choices.set(request.id, {
         request,
@@ -80,27 +86,27 @@ export class Job implements Sink {
     if (signal.aborted) this.cancel();
   }
 
-  /** The streaming response: frames as they come, bounded by the reader's pace. */
-  streaming(): Response {
+  /**
+   * The response: a stream at once, or one JSON object. A JSON answer that takes long becomes a stream too, of spaces and
+   * then the object: the runtime learns that a client is gone only when something is written.
+   */
+  async respond(): Promise<Response> {
+    this.pending = this.o.answer.open() + this.echoes();
+    if (!this.sse) await Promise.race([this.end, scheduler.wait(HEARTBEAT_MS)]);
+    if (this.error && !this.sse) throw this.error;
+    const headers = { 'content-type': this.o.answer.contentType, 'cache-control': 'no-store' };
+    if (this.over) return new Response(this.pending, { headers });
     const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
           this.controller = controller;
-          this.send(this.o.answer.open() + this.echoes());
+          this.flush();
         },
         cancel: () => this.cancel(),
       },
       new ByteLengthQueuingStrategy({ highWaterMark: 65_536 }),
     );
-    return new Response(body, { headers: { 'content-type': this.o.answer.contentType, 'cache-control': 'no-store' } });
-  }
-
-  /** The whole answer as one JSON object, or the error's envelope. */
-  async complete(): Promise<Response> {
-    this.send(this.o.answer.open() + this.echoes());
-    await this.end;
-    if (this.error) throw this.error;
-    return new Response(this.whole, { headers: { 'content-type': this.o.answer.contentType, 'cache-control': 'no-store' } });
+    return new Response(body, { headers });
   }
 
   event(event: StepEvent): void {
@@ -128,7 +134,7 @@ export class Job implements Sink {
         out += this.o.answer.push(c.index, c.stream.flush());
         out += this.finish(c, this.o.answer.stopped(c.index) ? 'stop' : event.finish);
       }
-      this.send(out);
+      this.pending += out;
     } catch (error) {
       this.fail(error);
     }
@@ -139,13 +145,14 @@ export class Job implements Sink {
     this.error = error instanceof ApiError ? error : internalError(error);
     if (!(error instanceof ApiError)) console.error('request failed', error);
     this.abortAll();
-    this.send(this.o.answer.fail(this.error));
+    this.pending += this.o.answer.fail(this.error);
     this.close();
   }
 
   /** The client is gone: frees everything within a step. */
   cancel(): void {
     this.controller = undefined;
+    this.over = true;
     this.abortAll();
     this.ended();
   }
@@ -157,19 +164,25 @@ export class Job implements Sink {
     if ([...this.choices.values()].every((x) => x.done)) {
       this.o.metrics.e2e.observe((Date.now() - this.o.arrived) / 1000);
       out += this.o.answer.close(this.usage, this.o.extra?.());
-      queueMicrotask(() => this.close());
+      queueMicrotask(() => this.close()); // after this event's text
     }
     return out;
   }
 
-  private send(text: string): void {
-    if (text === '') return;
-    if (!this.o.answer.contentType.startsWith('text/event-stream')) {
-      this.whole += text;
-      return;
-    }
+  flush(): void {
     const { controller } = this;
     if (!controller) return;
+    const now = Date.now();
+    let text = '';
+    if (this.sse || this.over) {
+      text = this.pending;
+      this.pending = '';
+    }
+    if (text === '') {
+      if (now - this.lastSent < HEARTBEAT_MS) return;
+      text = this.sse ? ': wait\n\n' : ' ';
+    }
+    this.lastSent = now;
     controller.enqueue(this.encoder.encode(text));
     if ((controller.desiredSize ?? 0) < -MAX_BEHIND) {
       controller.error(new Error('the reader is too slow'));
@@ -177,7 +190,11 @@ export class Job implements Sink {
     }
   }
 
+  /** Everything is said. */
   private close(): void {
+    if (this.over) return;
+    this.over = true;
+    this.flush();
     this.controller?.close();
     this.controller = undefined;
     this.ended();

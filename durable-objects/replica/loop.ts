@@ -1,8 +1,10 @@
 import type { Engine, GenerateRequest, StepEvent } from '../../engine/index.ts';
 
-/** Where a request's events go. Neither method may throw. */
+/** Where a request's events go. No method may throw. */
 export interface Sink {
   event(event: StepEvent): void;
+  /** The loop is about to yield: what events made may be sent now, in one piece. Also called when there was no event. */
+  flush(): void;
   /** The engine failed; nothing more comes. */
   fail(error: unknown): void;
 }
@@ -18,6 +20,7 @@ const FLOOR = 16; // tokens: below this a step's fixed cost dominates
 export class EngineLoop {
   readonly engine: Engine;
   private readonly sinks = new Map<string, Sink>();
+  private readonly ended = new Set<Sink>(); // since the last yield
   private running = false;
   private tokensPerMs = 1; // prefill, learned
   private stepMs = 4; // a decode step, learned
@@ -54,6 +57,8 @@ export class EngineLoop {
           steps++;
           if (tokens > sequences * 8) prefilled += tokens;
         } while (steps < most && prefilled === 0 && this.engine.busy);
+        for (const sink of new Set([...this.sinks.values(), ...this.ended])) sink.flush();
+        this.ended.clear();
         await scheduler.wait(0);
         this.learn(performance.now() - started, steps, prefilled);
       }
@@ -71,8 +76,12 @@ export class EngineLoop {
   private dispatch(events: readonly StepEvent[]): void {
     for (const event of events) {
       const sink = this.sinks.get(event.request);
-      if (event.finish) this.sinks.delete(event.request);
-      sink?.event(event);
+      if (!sink) continue;
+      if (event.finish) {
+        this.sinks.delete(event.request);
+        this.ended.add(sink);
+      }
+      sink.event(event);
     }
   }
 

@@ -76,7 +76,7 @@ describe.skipIf(missing)('serving under load', () => {
     const before = await metric(/finished_reason="abort"\} (\d+)/);
     const { port, hostname } = new URL(server.url);
     const socket = connect(Number(port), hostname);
-    const body = JSON.stringify({ model: server.model, prompt: 'Once', max_tokens: 400, ignore_eos: true, stream: true, n: 16, logprobs: 20 });
+    const body = JSON.stringify({ model: server.model, prompt: 'Once', max_tokens: 480, temperature: 1, ignore_eos: true, stream: true, n: 16, logprobs: 20 });
     socket.write(
       `POST /v1/completions HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
@@ -98,7 +98,7 @@ describe.skipIf(missing)('serving under load', () => {
     const base = { model: server.model, prompt: 'x' };
     const chat = { model: server.model, messages: [{ role: 'user', content: 'x' }] };
     const cases: [string, Promise<Response>, number, string][] = [
-      ['oversize', raw(JSON.stringify({ ...base, prompt: 'x'.repeat(70_000) })), 413, 'request_too_large'],
+      ['oversize', raw(JSON.stringify({ ...base, prompt: 'x'.repeat(70_000) })), 413, 'payload_too_large'],
       ['broken JSON', raw('{"model": '), 400, 'invalid_json'],
       ['wrong type', raw(JSON.stringify({ ...base, temperature: 'hot' })), 400, 'invalid_type'],
       ['context', raw(JSON.stringify({ ...base, prompt: 'one two three '.repeat(2000) })), 400, 'context_length_exceeded'],
