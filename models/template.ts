@@ -2,8 +2,8 @@ import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
 
 const MAX_TEMPLATE = 1 << 20; // characters
 const MAX_TEXT = 16 << 20; // characters of any string on the way
-const MAX_ITEMS = 1 << 20; // of any list
-const MAX_STEPS = 5_000_000; // expressions and statements: about a second
+const MAX_ITEMS = 1 << 16; // of any list
+const MAX_STEPS = 500_000; // expressions and statements; a conversation of 1,000 messages takes about 50,000
 
 export interface RenderInput {
   messages: readonly Record<string, unknown>[];
