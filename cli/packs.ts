@@ -3,8 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { openGguf } from '../models/gguf/open.ts';
-import { fileSource, folderSink, nodeHasher } from '../models/node/files.ts';
+import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { writePack } from '../models/pack/write.ts';
 import { ROOT } from './build.ts';
 
@@ -31,11 +30,16 @@ export async function localPack(model: string | undefined, say: (line: string) =
   const folder = join(ROOT, '.cache/packs', key);
   if (!existsSync(join(folder, 'model.json'))) {
     say(`Packing ${basename(path)} …`);
-    const file = await fileSource(source);
-    await writePack(await openGguf(file), folderSink(folder), { format: (format ?? 'auto') as 'auto', hasher: nodeHasher });
-    await file.close();
+    const model = await openModel(source);
+    await writePack(model, folderSink(folder), { format: packFormat(format ?? (path === SHIPPED ? 'w4' : 'auto')), hasher: nodeHasher });
+    await model.close();
   }
   return { id, folder };
+}
+
+function packFormat(format: string): 'w4' | 'w8' | 'f32' | 'auto' {
+  if (format === 'w4' || format === 'w8' || format === 'f32' || format === 'auto') return format;
+  throw new Error(`FORMAT is "${format}", must be w4, w8, f32 or auto`);
 }
 
 /** Sizes and times of a model's files. */
