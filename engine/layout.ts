@@ -2,19 +2,20 @@
  * Byte layouts shared by all backends: weights in kernel layout, KV pages. Little endian.
  * Packs and snapshots store these bytes, so a change here is a new version of LAYOUT.
  *
- * A matrix [N, K] is a sequence of row groups of 4 rows, each group complete in itself. So any range of whole groups
- * is a matrix in kernel layout too: a huge matrix is packed in pieces of 4·n rows and the pieces are concatenated.
- * N is padded to a multiple of 4 with zero bytes. One row group, with r the row inside it and b = k div 32:
+ * A matrix [N, K] is a sequence of row groups of 8 rows, each group complete in itself. So any range of whole groups
+ * is a matrix in kernel layout too: a huge matrix is packed in pieces of 8·n rows and the pieces are concatenated.
+ * N is padded to a multiple of 8 with zero bytes. One row group, r the row inside it, k the column:
  *
- *   f32  [K][4] f32                                                    value (k, r) at k·16 + r·4
- *   w8   [K/32][16][4][2] i8, then [K/32][4] f16 scales                q (k, r) at (k div 2)·8 + r·2 + k mod 2
- *   w4   [K/32][4][4][4] bytes of two nibbles, then [K/32][4] f16      q (k, r) at (k div 8)·16 + r·4 + k mod 4,
- *                                                                      low nibble when k mod 8 < 4, else high
- *   scale (b, r) at (K/32)·128 (w8) or (K/32)·64 (w4) + b·8 + r·2
+ *   f32  [K][8] f32                            value at k·32 + r·4
+ *   w8   [K/32] blocks of 272 bytes            q at ((k mod 32) div 2)·16 + r·2 + k mod 2, scales at 256
+ *   w4   [K/32] blocks of 144 bytes            q at ((k mod 32) div 8)·32 + r·4 + k mod 4, in the low nibble when
+ *                                              k mod 8 < 4, else in the high one; scales at 128
+ *   scales: 8 × f16, row r at (r mod 4)·4 + (r div 4)·2
  *
- * So 16 bytes of w4 hold 4 rows × 8 k: one AND and one shift-and-AND give two vectors of 4 rows × 4 k for an i8 dot
- * product whose eight results a block are summed in i16 before one widening; 8 bytes of w8 are 4 rows × 2 k for an
- * i16 dot product that gives one i32 a row. The quantized part comes first so that its loads are aligned to 16 bytes.
+ * So a kernel reads one sequential stream with 16-byte alignment. 16 bytes of w4 hold 4 rows × 8 k: one AND, and one
+ * shift and AND, give two vectors of 4 rows × 4 k for an i8 dot product whose eight results a block are summed in i16
+ * before one widening. 8 bytes of w8 are 4 rows × 2 k for an i16 dot product that gives one i32 a row. The scales of
+ * rows r and r + 4 share 32 bits, where two shifts turn them into f32.
  */
 import type { KvShape, WeightFormat } from './backend.ts';
 
@@ -24,7 +25,7 @@ export const BLOCK = 32;
 /** Tokens a KV page. */
 export const PAGE = 16;
 /** Rows interleaved in every weight format. N is padded to a multiple of it with zero rows. */
-export const ROWS = 4;
+export const ROWS = 8;
 
 /** Bytes a page holds for one layer and kv head. */
 export function kvHeadBytes(s: KvShape): number {
@@ -51,11 +52,10 @@ function checkK(format: WeightFormat, K: number): void {
   if (format !== 'f32' && K % BLOCK !== 0) throw new Error(`weight: ${format} needs K to be a multiple of ${BLOCK}, got ${K}; keep it f32`);
 }
 
-/** Bytes of one group of 4 rows in kernel layout. */
+/** Bytes of one group of 8 rows in kernel layout. */
 export function rowGroupBytes(format: WeightFormat, K: number): number {
   checkK(format, K);
-  if (format === 'f32') return ROWS * K * 4;
-  return ((ROWS * K) / BLOCK) * (2 + (format === 'w4' ? BLOCK / 2 : BLOCK));
+  return format === 'f32' ? ROWS * K * 4 : (K / BLOCK) * BLOCK_BYTES[format];
 }
 
 /** Bytes of a matrix [N, K] in kernel layout. */
@@ -63,13 +63,16 @@ export function weightBytes(format: WeightFormat, N: number, K: number): number 
   return Math.ceil(N / ROWS) * rowGroupBytes(format, K);
 }
 
-/** Offset inside a row group of the quantized value (row r of 4, column k): for w4 the byte that holds its nibble. */
-export const w4Offset = (r: number, k: number) => (k >> 3) * 16 + r * 4 + (k & 3);
+/** Bytes of a block of 8 rows × 32 columns. */
+export const BLOCK_BYTES = { w4: 144, w8: 272 } as const;
+/** Offset inside a row group of the quantized value of row r of 8, column k: for w4 the byte that holds its nibble. */
+export const w4Offset = (r: number, k: number) => (k >> 5) * BLOCK_BYTES.w4 + ((k & 31) >> 3) * 32 + r * 4 + (k & 3);
 export const w4Shift = (k: number) => k & 4; // 0: low nibble, 4: high nibble
-export const w8Offset = (r: number, k: number) => (k >> 1) * 8 + r * 2 + (k & 1);
+export const w8Offset = (r: number, k: number) => (k >> 5) * BLOCK_BYTES.w8 + ((k & 31) >> 1) * 16 + r * 2 + (k & 1);
 /** Offset inside a row group of the f16 scale of row r, block b. */
-export const scaleOffset = (format: 'w4' | 'w8', K: number, r: number, b: number) =>
-  (K / BLOCK) * (format === 'w4' ? 64 : 128) + b * 8 + r * 2;
+export const scaleOffset = (format: 'w4' | 'w8', r: number, b: number) => (b + 1) * BLOCK_BYTES[format] - 16 + (r & 3) * 4 + (r >> 2) * 2;
+/** Offset inside a row group of an f32 weight. */
+export const f32Offset = (r: number, k: number) => k * 32 + r * 4;
 
 /** A matrix [N, K] before packing, row-major: w4 q in 0..15 (value (q − 8) · d), w8 q in −127..127, d f16 bits [N, K/32]. */
 export interface WeightSource {
@@ -83,7 +86,7 @@ function checkLength(what: string, got: number, want: number): void {
 }
 
 /**
- * Packs [N, K] into kernel layout. To pack a matrix in pieces, call it with pieces of 4·n rows (only the last may have
+ * Packs [N, K] into kernel layout. To pack a matrix in pieces, call it with pieces of 8·n rows (only the last may have
  * another count) and put the results one after the other. Writes into `out` when given (its padding must be zero).
  * Throws when a length does not match or a q is outside its range.
  */
@@ -97,8 +100,8 @@ export function packWeight<F extends WeightFormat>(format: F, N: number, K: numb
     const values = source as Float32Array;
     checkLength('f32 source', values.length, N * K);
     for (let n = 0; n < N; n++) {
-      const base = (n >> 2) * group + (n & 3) * 4;
-      for (let k = 0; k < K; k++) view.setFloat32(base + k * 16, values[n * K + k], true);
+      const base = (n >> 3) * group;
+      for (let k = 0; k < K; k++) view.setFloat32(base + f32Offset(n & 7, k), values[n * K + k], true);
     }
     return dst;
   }
@@ -107,8 +110,8 @@ export function packWeight<F extends WeightFormat>(format: F, N: number, K: numb
   checkLength(`${format} q`, q.length, N * K);
   checkLength(`${format} d`, d.length, N * blocks);
   for (let n = 0; n < N; n++) {
-    const base = (n >> 2) * group;
-    const r = n & 3;
+    const base = (n >> 3) * group;
+    const r = n & 7;
     for (let k = 0; k < K; k++) {
       const v = q[n * K + k];
       if (format === 'w4') {
@@ -119,8 +122,7 @@ export function packWeight<F extends WeightFormat>(format: F, N: number, K: numb
         dst[base + w8Offset(r, k)] = v;
       }
     }
-    const scales = base + scaleOffset(format as 'w4' | 'w8', K, r, 0);
-    for (let b = 0; b < blocks; b++) view.setUint16(scales + b * 8, d[n * blocks + b], true);
+    for (let b = 0; b < blocks; b++) view.setUint16(base + scaleOffset(format as 'w4' | 'w8', r, b), d[n * blocks + b], true);
   }
   return dst;
 }
@@ -133,8 +135,8 @@ export function unpackWeight<F extends WeightFormat>(format: F, N: number, K: nu
   if (format === 'f32') {
     const values = new Float32Array(N * K);
     for (let n = 0; n < N; n++) {
-      const base = (n >> 2) * group + (n & 3) * 4;
-      for (let k = 0; k < K; k++) values[n * K + k] = view.getFloat32(base + k * 16, true);
+      const base = (n >> 3) * group;
+      for (let k = 0; k < K; k++) values[n * K + k] = view.getFloat32(base + f32Offset(n & 7, k), true);
     }
     return values as WeightSource[F];
   }
@@ -142,13 +144,12 @@ export function unpackWeight<F extends WeightFormat>(format: F, N: number, K: nu
   const q = format === 'w4' ? new Uint8Array(N * K) : new Int8Array(N * K);
   const d = new Uint16Array(N * blocks);
   for (let n = 0; n < N; n++) {
-    const base = (n >> 2) * group;
-    const r = n & 3;
+    const base = (n >> 3) * group;
+    const r = n & 7;
     for (let k = 0; k < K; k++) {
       q[n * K + k] = format === 'w4' ? (packed[base + w4Offset(r, k)] >> w4Shift(k)) & 15 : packed[base + w8Offset(r, k)];
     }
-    const scales = base + scaleOffset(format as 'w4' | 'w8', K, r, 0);
-    for (let b = 0; b < blocks; b++) d[n * blocks + b] = view.getUint16(scales + b * 8, true);
+    for (let b = 0; b < blocks; b++) d[n * blocks + b] = view.getUint16(base + scaleOffset(format as 'w4' | 'w8', r, b), true);
   }
   return { q, d } as WeightSource[F];
 }

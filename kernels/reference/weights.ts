@@ -11,7 +11,7 @@ export interface QuantizedRow {
 
 function groupBytes(w: Weight, n: number): Uint8Array {
   const bytes = rowGroupBytes(w.format, w.K);
-  return u8(w.data).subarray((n >> 2) * bytes, ((n >> 2) + 1) * bytes);
+  return u8(w.data).subarray(Math.floor(n / ROWS) * bytes, (Math.floor(n / ROWS) + 1) * bytes);
 }
 
 export function quantizedRow(w: Weight, n: number): QuantizedRow {

@@ -1,68 +1,70 @@
 import type { Act, Buf, Weight } from '../../engine/backend.ts';
-import { ROWS, rowGroupBytes } from '../../engine/layout.ts';
+import { BLOCK, ROWS } from '../../engine/layout.ts';
 import { actStride, SCRATCH, SCRATCH_BYTES } from './memory.ts';
 import type { Kernels } from './module.ts';
 import { need, ptr } from './pointers.ts';
 
-/** Multiply-adds a call: long enough that the call costs nothing, short enough that the compiled code is replaced by the optimized. */
+/** Multiply-adds a call: long enough that the call costs nothing, short enough that the first, unoptimized code is soon replaced. */
 const CALL_MACS = 1 << 21;
-/** Weights that should stay in the first-level cache while the tiles of tokens pass. */
-const CACHED_BYTES = 24 * 1024;
-/** Tokens a tile; an accumulator of 4 rows takes 16 bytes a token. */
-const TILE = 16;
+/** Sums of a tile: 4 tokens × 8 rows. */
 const ACC = SCRATCH;
-const WIDE = SCRATCH + TILE * 16;
-/** Bytes of a block of 32 widened to i16 with its scale (wasm/src/matmul-w8.ts). */
-const WIDE_BLOCK = 68;
+const OPERANDS = SCRATCH + 128;
+const OPERAND_BYTES = SCRATCH_BYTES - 128;
+/** Spread tokens should stay in the second-level cache while all weights pass. */
+const WIDE_BYTES = 256 * 1024;
 
-const groupsOf = (rows: number): number => Math.max(ROWS, Math.floor(rows / ROWS) * ROWS);
-
-/** Calls `run(from, to)` for ranges of whole row groups of [0, N). */
-function rowRanges(N: number, step: number, run: (from: number, to: number) => void): void {
+/** Calls `run(from, to)` for ranges of whole row groups of [0, N), `macs` multiply-adds a row. */
+function rowRanges(N: number, macs: number, run: (from: number, to: number) => void): void {
+  const step = Math.max(1, Math.floor(CALL_MACS / macs / ROWS)) * ROWS;
   for (let from = 0; from < N; from += step) run(from, Math.min(N, from + step));
 }
 
-/** Calls `run(t, count)` for tiles of tokens. */
-function tiles(T: number, size: number, run: (t: number, count: number) => void): void {
-  for (let t = 0; t < T; t += size) run(t, Math.min(size, T - t));
+interface Quantized {
+  /** Bytes of a block of 32 of a spread token, and of 8 unpacked rows. */
+  wide: number;
+  rows: number;
+  spread: Kernels['spreadW4'];
+  one: Kernels['matmulW4One'];
+  many: Kernels['matmulW4'];
 }
+
+export const quantizedKernels = (k: Kernels): Record<'w4' | 'w8', Quantized> => ({
+  w4: { wide: k.wideW4.value, rows: k.rowsW4.value, spread: k.spreadW4, one: k.matmulW4One, many: k.matmulW4 },
+  w8: { wide: k.wideW8.value, rows: k.rowsW8.value, spread: k.spreadW8, one: k.matmulW8One, many: k.matmulW8 },
+});
 
 export function matmul(k: Kernels, y: Buf, x: Act, w: Weight, T: number, opts: { bias?: Buf; accumulate?: boolean } = {}): void {
   const { N, K, format } = w;
   if (x.K !== K) throw new Error(`matmul: activations have K ${x.K}, ${w.data.label} has ${K}`);
   if (x.format !== (format === 'f32' ? 'f32' : 'i8')) throw new Error(`matmul: ${x.format} activations do not go with ${format} weights`);
+  const stride = actStride(x.format, K);
   need('matmul', y, T * N * 4);
-  need('matmul', x.data, T * actStride(x.format, K));
+  need('matmul', x.data, T * stride);
   if (opts.bias) need('matmul', opts.bias, N * 4);
   const bias = opts.bias ? ptr(opts.bias) : 0;
   const accumulate = opts.accumulate ? 1 : 0;
   const weights = ptr(w.data);
   const act = ptr(x.data);
   const out = ptr(y);
-  const stride = actStride(x.format, K);
-
   if (format === 'f32') {
-    rowRanges(N, groupsOf(CALL_MACS / (K * T)), (from, to) => k.matmulF32(out, act, weights, T, N, K, from, to, bias, accumulate, ACC));
+    rowRanges(N, K * T, (from, to) => k.matmulF32(out, act, weights, T, N, K, from, to, bias, accumulate));
     return;
   }
-  if (format === 'w4' && T === 1) {
-    rowRanges(N, groupsOf(CALL_MACS / K), (from, to) => k.matmulW4One(out, act, weights, N, K, from, to, bias, accumulate, ACC));
-    return;
+
+  const q = quantizedKernels(k)[format];
+  const blocks = K / BLOCK;
+  const token = blocks * q.wide;
+  const fit = Math.floor(Math.min(WIDE_BYTES, OPERAND_BYTES - blocks * q.rows) / token);
+  if (token > OPERAND_BYTES) throw new Error(`matmul: K ${K} needs ${token} bytes of scratch a token, there are ${OPERAND_BYTES}`);
+  const tile = fit < 2 ? 1 : fit < 4 ? fit : fit - (fit % 4);
+  for (let t = 0; t < T; t += tile) {
+    const n = Math.min(tile, T - t);
+    const row = out + t * N * 4;
+    q.spread(OPERANDS, act + t * stride, n, blocks);
+    if (n === 1) rowRanges(N, K, (from, to) => q.one(row, OPERANDS, weights, N, K, from, to, bias, accumulate));
+    else {
+      const rows = OPERANDS + n * token;
+      rowRanges(N, K * n, (from, to) => q.many(row, OPERANDS, weights, n, N, K, from, to, bias, accumulate, rows, ACC));
+    }
   }
-  const cached = groupsOf((ROWS * CACHED_BYTES) / rowGroupBytes(format, K));
-  if (format === 'w4') {
-    rowRanges(N, T <= TILE ? groupsOf(CALL_MACS / (K * T)) : cached, (from, to) =>
-      tiles(T, TILE, (t, n) => k.matmulW4(out + t * N * 4, act + t * stride, weights, n, N, K, from, to, bias, accumulate, ACC)),
-    );
-    return;
-  }
-  const wideStride = (K / 32) * WIDE_BLOCK;
-  const tile = Math.min(TILE, Math.floor((SCRATCH_BYTES - (WIDE - SCRATCH)) / wideStride));
-  if (tile < 1) throw new Error(`matmul: w8 with K ${K} needs ${wideStride} bytes of scratch a token, more than ${SCRATCH_BYTES}; use w4`);
-  tiles(T, tile, (t, n) => {
-    for (let i = 0; i < n; i++) k.widen(WIDE + i * wideStride, act + (t + i) * stride, K / 32);
-    rowRanges(N, groupsOf(CALL_MACS / (K * n)), (from, to) =>
-      k.matmulW8(out + t * N * 4, WIDE, weights, n, N, K, from, to, bias, accumulate, ACC),
-    );
-  });
 }

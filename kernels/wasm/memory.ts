@@ -3,8 +3,8 @@ import type { Act, ActFormat, Allocator, Buf, KvPool, KvShape } from '../../engi
 import { BLOCK, pageBytes } from '../../engine/layout.ts';
 
 /** Data of the module itself, then scratch for single calls. */
-export const SCRATCH = 1024;
-export const SCRATCH_BYTES = 192 * 1024 - SCRATCH;
+export const SCRATCH = 4096;
+export const SCRATCH_BYTES = 448 * 1024 - SCRATCH;
 /** Taken before the first allocation. */
 export const STATIC_BYTES = SCRATCH + SCRATCH_BYTES;
 const ALIGN = 64;

@@ -10,7 +10,13 @@ export interface Kernels {
   matmulW4: Fn;
   matmulW4One: Fn;
   matmulW8: Fn;
-  widen: Fn;
+  matmulW8One: Fn;
+  spreadW4: Fn;
+  spreadW8: Fn;
+  wideW4: WebAssembly.Global;
+  rowsW4: WebAssembly.Global;
+  wideW8: WebAssembly.Global;
+  rowsW8: WebAssembly.Global;
   ropeStore: Fn;
   attentionF32: Fn;
   attentionI8: Fn;

@@ -1,25 +1,34 @@
-// The end of every matmul: sums of 4 rows for a tile of tokens, plus bias, plus what y holds.
+// The end of every matmul: sums, plus bias, plus what y holds.
 
-/** y[t, n..n+4) for `tokens` tokens from acc[t][4]; the last group of a matrix may have fewer than 4 rows. */
+/** Rows n..n+3 of one token at y from sums; the last rows of a matrix may be fewer. */
 @inline
-export function finish(y: usize, acc: usize, tokens: i32, n: i32, N: i32, bias: usize, accumulate: bool): void {
-  const stride = <usize>N << 2;
+function finish4(y: usize, v: v128, n: i32, N: i32, bias: usize, accumulate: bool): void {
+  const at = <usize>n << 2;
   if (n + 4 <= N) {
-    const b = bias ? v128.load(bias + (<usize>n << 2)) : f32x4.splat(0);
-    for (let p = y + (<usize>n << 2), end = p + <usize>tokens * stride; p < end; p += stride, acc += 16) {
-      let v = v128.load(acc);
-      if (bias) v = f32x4.add(v, b);
-      if (accumulate) v = f32x4.add(v128.load(p), v);
-      v128.store(p, v);
-    }
+    if (bias) v = f32x4.add(v, v128.load(bias + at));
+    if (accumulate) v = f32x4.add(v128.load(y + at), v);
+    v128.store(y + at, v);
     return;
   }
-  for (let t = 0; t < tokens; t++, y += stride, acc += 16) {
-    for (let i = n; i < N; i++) {
-      let v = f32.load(acc + (<usize>(i - n) << 2));
-      if (bias) v += f32.load(bias + (<usize>i << 2));
-      const p = y + (<usize>i << 2);
-      f32.store(p, accumulate ? f32.load(p) + v : v);
-    }
+  for (let i = n; i < N; i++) {
+    let x = f32x4.extract_lane(v, 0);
+    v = i32x4.shuffle(v, v, 1, 2, 3, 0);
+    const p = <usize>i << 2;
+    if (bias) x += f32.load(bias + p);
+    f32.store(y + p, accumulate ? f32.load(y + p) + x : x);
+  }
+}
+
+/** y[n..n+8) for one token from the sums of its 8 rows. */
+export function finish(y: usize, low: v128, high: v128, n: i32, N: i32, bias: usize, accumulate: bool): void {
+  finish4(y, low, n, N, bias, accumulate);
+  finish4(y, high, n + 4, N, bias, accumulate);
+}
+
+/** The same for `tokens` tokens with their sums at acc[token][8]. */
+@inline
+export function finishTile(y: usize, acc: usize, tokens: i32, n: i32, N: i32, bias: usize, accumulate: bool): void {
+  for (const end = acc + (<usize>tokens << 5); acc < end; acc += 32, y += <usize>N << 2) {
+    finish(y, v128.load(acc, 0), v128.load(acc, 16), n, N, bias, accumulate);
   }
 }

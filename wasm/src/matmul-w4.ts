@@ -1,96 +1,137 @@
 // i8 activations × w4.
-import { ACT_BLOCK, ACT_CORRECTION, ACT_SCALE } from './act';
+import { ACT_BLOCK } from './act';
+import { f16Bits, f16Lift, nibbles16, nibbles8, ones16 } from './constants';
 import { finish } from './finish';
-import { f16x4 } from './numeric';
+import { tileRows } from './tile';
+import { add, highScales, lowScales, products, spread16, spread8, total } from './wide';
 
-/** s + pair sums of 4 rows × 4 k: nibbles w times the four activations at `a`. */
-@inline
-function step(s: v128, w: v128, a: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i16x8.add(s, i16x8.relaxed_dot_i8x16_i7x16_s(a, w));
-  const even = i16x8.mul(i16x8.shr_s(i16x8.shl(a, 8), 8), v128.and(w, i16x8.splat(255)));
-  const odd = i16x8.mul(i16x8.shr_s(a, 8), i16x8.shr_u(w, 8));
-  return i16x8.add(s, i16x8.add(even, odd));
-}
+const BLOCK: usize = 144;
+/** Bytes of a block of 32 of a spread token, and of 8 unpacked rows. */
+export const wideW4: i32 = ASC_FEATURE_RELAXED_SIMD ? 160 : 288;
+export const rowsW4: i32 = ASC_FEATURE_RELAXED_SIMD ? 288 : 544;
 
-@inline
-function low(w: v128): v128 {
-  return v128.and(w, i8x16.splat(15));
-}
-
-@inline
-function high(w: v128): v128 {
-  return v128.and(i16x8.shr_u(w, 4), i8x16.splat(15));
-}
-
-/** One token, rows [from, to). act: its blocks. acc: 16 bytes. */
-export function matmulW4One(y: usize, act: usize, w: usize, N: i32, K: i32, from: i32, to: i32, bias: usize, accumulate: bool, acc: usize): void {
-  const blocks = <usize>K >> 5;
-  const group = blocks * 72;
-  for (let n = from; n < to; n += 4) {
-    let q = w + <usize>(n >> 2) * group;
-    let a = act;
-    let sum = f32x4.splat(0);
-    for (let d = q + blocks * 64, end = q + group; d < end; d += 8, q += 64, a += ACT_BLOCK) {
-      let s = v128.load32_splat(a, ACT_CORRECTION);
-      let v = v128.load(q, 0);
-      s = step(s, low(v), v128.load32_splat(a, 0));
-      s = step(s, high(v), v128.load32_splat(a, 4));
-      v = v128.load(q, 16);
-      s = step(s, low(v), v128.load32_splat(a, 8));
-      s = step(s, high(v), v128.load32_splat(a, 12));
-      v = v128.load(q, 32);
-      s = step(s, low(v), v128.load32_splat(a, 16));
-      s = step(s, high(v), v128.load32_splat(a, 20));
-      v = v128.load(q, 48);
-      s = step(s, low(v), v128.load32_splat(a, 24));
-      s = step(s, high(v), v128.load32_splat(a, 28));
-      const idot = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(s));
-      sum = f32x4.add(sum, f32x4.mul(idot, f32x4.mul(f16x4(d), v128.load32_splat(a, ACT_SCALE))));
-    }
-    v128.store(acc, sum);
-    finish(y, acc, 1, n, N, bias, accumulate);
+/** Spreads `tokens` tokens for matmulW4 and matmulW4One. */
+export function spreadW4(out: usize, act: usize, tokens: i32, blocks: i32): void {
+  for (let t = 0; t < tokens; t++) {
+    const from = act + <usize>(t * blocks) * ACT_BLOCK;
+    const to = out + <usize>(t * blocks) * wideW4;
+    if (ASC_FEATURE_RELAXED_SIMD) spread8(to, from, blocks);
+    else spread16(to, from, blocks, true);
   }
 }
 
-/** A tile of tokens, rows [from, to): a block of 4 rows stays in 8 registers while the tokens stream by. acc: 16 bytes a token. */
-export function matmulW4(y: usize, act: usize, w: usize, tokens: i32, N: i32, K: i32, from: i32, to: i32, bias: usize, accumulate: bool, acc: usize): void {
-  const blocks = <usize>K >> 5;
-  const group = blocks * 72;
-  const stride = blocks * ACT_BLOCK;
-  const accEnd = acc + (<usize>tokens << 4);
-  for (let n = from; n < to; n += 4) {
-    let q = w + <usize>(n >> 2) * group;
-    let first = act;
-    for (let p = acc; p < accEnd; p += 16) v128.store(p, f32x4.splat(0));
-    for (let d = q + blocks * 64, end = q + group; d < end; d += 8, q += 64, first += ACT_BLOCK) {
-      const scale = f16x4(d);
-      const v0 = v128.load(q, 0);
-      const w0 = low(v0);
-      const w1 = high(v0);
-      const v1 = v128.load(q, 16);
-      const w2 = low(v1);
-      const w3 = high(v1);
-      const v2 = v128.load(q, 32);
-      const w4 = low(v2);
-      const w5 = high(v2);
-      const v3 = v128.load(q, 48);
-      const w6 = low(v3);
-      const w7 = high(v3);
-      let a = first;
-      for (let p = acc; p < accEnd; p += 16, a += stride) {
-        let s = v128.load32_splat(a, ACT_CORRECTION);
-        s = step(s, w0, v128.load32_splat(a, 0));
-        s = step(s, w1, v128.load32_splat(a, 4));
-        s = step(s, w2, v128.load32_splat(a, 8));
-        s = step(s, w3, v128.load32_splat(a, 12));
-        s = step(s, w4, v128.load32_splat(a, 16));
-        s = step(s, w5, v128.load32_splat(a, 20));
-        s = step(s, w6, v128.load32_splat(a, 24));
-        s = step(s, w7, v128.load32_splat(a, 28));
-        const idot = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(s));
-        v128.store(p, f32x4.add(v128.load(p), f32x4.mul(idot, f32x4.mul(scale, v128.load32_splat(a, ACT_SCALE)))));
+/** Unpacks a row group. */
+function unpack(out: usize, q: usize, blocks: i32): void {
+  for (const end = q + <usize>blocks * BLOCK; q < end; q += 16) {
+    for (const stop = q + 128; q < stop; q += 32) {
+      const v = v128.load(q, 0);
+      const w = v128.load(q, 16);
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        v128.store(out, v128.and(v, nibbles8()), 0);
+        v128.store(out, v128.and(w, nibbles8()), 16);
+        v128.store(out, v128.and(i16x8.shr_u(v, 4), nibbles8()), 32);
+        v128.store(out, v128.and(i16x8.shr_u(w, 4), nibbles8()), 48);
+        out += 64;
+      } else {
+        v128.store(out, v128.and(v, nibbles16()), 0);
+        v128.store(out, v128.and(w, nibbles16()), 16);
+        v128.store(out, v128.and(i16x8.shr_u(v, 4), nibbles16()), 32);
+        v128.store(out, v128.and(i16x8.shr_u(w, 4), nibbles16()), 48);
+        v128.store(out, v128.and(i16x8.shr_u(v, 8), nibbles16()), 64);
+        v128.store(out, v128.and(i16x8.shr_u(w, 8), nibbles16()), 80);
+        v128.store(out, i16x8.shr_u(v, 12), 96);
+        v128.store(out, i16x8.shr_u(w, 12), 112);
+        out += 128;
       }
     }
-    finish(y, acc, tokens, n, N, bias, accumulate);
+    const d = v128.load(q);
+    v128.store(out, lowScales(d), 0);
+    v128.store(out, highScales(d), 16);
+    out += 32;
+  }
+}
+
+/** Rows [from, to) for a few tokens spread at `a`. y: the first token's row. rows: scratch for 8 unpacked rows. acc: 128 bytes. */
+export function matmulW4(y: usize, a: usize, w: usize, tokens: i32, N: i32, K: i32, from: i32, to: i32, bias: usize, accumulate: bool, rows: usize, acc: usize): void {
+  const blocks = K >> 5;
+  for (let n = from; n < to; n += 8) {
+    unpack(rows, w + <usize>((n >> 3) * blocks) * BLOCK, blocks);
+    if (ASC_FEATURE_RELAXED_SIMD) tileRows<i8>(y, a, rows, tokens, blocks, n, N, bias, accumulate, acc);
+    else tileRows<i16>(y, a, rows, tokens, blocks, n, N, bias, accumulate, acc);
+  }
+}
+
+/** Rows [from, to) for one token spread at `wide`: weights are unpacked in registers. */
+export function matmulW4One(y: usize, wide: usize, w: usize, N: i32, K: i32, from: i32, to: i32, bias: usize, accumulate: bool): void {
+  const blocks = K >> 5;
+  let q = w + <usize>((from >> 3) * blocks) * BLOCK;
+  const end = wide + <usize>blocks * wideW4;
+  for (let n = from; n < to; n += 8) {
+    let low = f32x4.splat(0);
+    let high = f32x4.splat(0);
+    for (let a = wide; a < end; a += wideW4, q += BLOCK) {
+      let s = v128.load(a, wideW4 - 32);
+      let t = s;
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        const m = nibbles8();
+        let v = v128.load(q, 0);
+        let w = v128.load(q, 16);
+        let x = v128.load(a, 0);
+        s = add<i8>(s, x, v128.and(v, m));
+        t = add<i8>(t, x, v128.and(w, m));
+        x = v128.load(a, 16);
+        s = add<i8>(s, x, v128.and(i16x8.shr_u(v, 4), m));
+        t = add<i8>(t, x, v128.and(i16x8.shr_u(w, 4), m));
+        v = v128.load(q, 32);
+        w = v128.load(q, 48);
+        x = v128.load(a, 32);
+        s = add<i8>(s, x, v128.and(v, m));
+        t = add<i8>(t, x, v128.and(w, m));
+        x = v128.load(a, 48);
+        s = add<i8>(s, x, v128.and(i16x8.shr_u(v, 4), m));
+        t = add<i8>(t, x, v128.and(i16x8.shr_u(w, 4), m));
+        v = v128.load(q, 64);
+        w = v128.load(q, 80);
+        x = v128.load(a, 64);
+        s = add<i8>(s, x, v128.and(v, m));
+        t = add<i8>(t, x, v128.and(w, m));
+        x = v128.load(a, 80);
+        s = add<i8>(s, x, v128.and(i16x8.shr_u(v, 4), m));
+        t = add<i8>(t, x, v128.and(i16x8.shr_u(w, 4), m));
+        v = v128.load(q, 96);
+        w = v128.load(q, 112);
+        x = v128.load(a, 96);
+        s = add<i8>(s, x, v128.and(v, m));
+        t = add<i8>(t, x, v128.and(w, m));
+        x = v128.load(a, 112);
+        s = add<i8>(s, x, v128.and(i16x8.shr_u(v, 4), m));
+        t = add<i8>(t, x, v128.and(i16x8.shr_u(w, 4), m));
+      } else {
+        let x = a;
+        for (const stop = q + 128; q < stop; q += 32, x += 64) {
+          const v = v128.load(q, 0);
+          const w = v128.load(q, 16);
+          s = add<i16>(s, v128.load(x, 0), v128.and(v, nibbles16()));
+          t = add<i16>(t, v128.load(x, 0), v128.and(w, nibbles16()));
+          s = add<i16>(s, v128.load(x, 16), v128.and(i16x8.shr_u(v, 4), nibbles16()));
+          t = add<i16>(t, v128.load(x, 16), v128.and(i16x8.shr_u(w, 4), nibbles16()));
+          s = add<i16>(s, v128.load(x, 32), v128.and(i16x8.shr_u(v, 8), nibbles16()));
+          t = add<i16>(t, v128.load(x, 32), v128.and(i16x8.shr_u(w, 8), nibbles16()));
+          s = add<i16>(s, v128.load(x, 48), i16x8.shr_u(v, 12));
+          t = add<i16>(t, v128.load(x, 48), i16x8.shr_u(w, 12));
+        }
+        q -= 128;
+      }
+      const d = v128.load(q, 128);
+      const e = v128.load(a, wideW4 - 16);
+      if (ASC_FEATURE_RELAXED_SIMD) {
+        low = f32x4.add(low, f32x4.mul(total<i8>(s), f32x4.mul(lowScales(d), e)));
+        high = f32x4.add(high, f32x4.mul(total<i8>(t), f32x4.mul(highScales(d), e)));
+      } else {
+        low = f32x4.add(low, f32x4.mul(total<i16>(s), f32x4.mul(lowScales(d), e)));
+        high = f32x4.add(high, f32x4.mul(total<i16>(t), f32x4.mul(highScales(d), e)));
+      }
+    }
+    finish(y, low, high, n, N, bias, accumulate);
   }
 }

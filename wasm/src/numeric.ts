@@ -51,7 +51,13 @@ export function inverseScale(limit: f32, x: f32): f32 {
   return x >= <f32>7.888609052210118e-31 ? limit / x : 0; // 2⁻¹⁰⁰
 }
 
-/** Four f16 at `at` as f32, exact for all finite values: the exponent is corrected by a multiplication, which also lifts subnormals. */
+/** A finite f16 as f32: the exponent is corrected by a multiplication, which also lifts subnormals. */
+@inline
+export function f16Scale(bits: u32): f32 {
+  return reinterpret<f32>(((bits & 0x8000) << 16) | ((bits & 0x7fff) << 13)) * <f32>5.192296858534828e33; // 2¹¹²
+}
+
+/** Four f16 at `at` as f32. */
 @inline
 export function f16x4(at: usize): v128 {
   const bits = v128.and(i32x4.shl(v128.load_ext<i16>(at), 13), i32x4.splat(0x8fffe000));

@@ -1,0 +1,216 @@
+// The tile of all quantized matmuls of more than one token.
+import { finishTile } from './finish';
+import { add, products, total } from './wide';
+
+/** acc[8] += sums · scales · the token's scale. */
+@inline
+function scale<T>(acc: usize, s: v128, t: v128, c: v128, d: v128, e: v128): void {
+  v128.store(acc, f32x4.add(v128.load(acc, 0), f32x4.mul(total<T>(s), f32x4.mul(c, e))), 0);
+  v128.store(acc, f32x4.add(v128.load(acc, 16), f32x4.mul(total<T>(t), f32x4.mul(d, e))), 16);
+}
+
+/** 8 rows × 4 tokens. */
+@inline
+function tile4<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
+  let a0 = a;
+  let a1 = a + stride;
+  let a2 = a + 2 * stride;
+  let a3 = a + 3 * stride;
+  for (let i: usize = 0; i < 128; i += 16) v128.store(acc + i, f32x4.splat(0));
+  for (const end = rows + <usize>blocks * (2 * products<T>() + 32); rows < end; rows += 32) {
+    let s0 = v128.load(a0, products<T>());
+    let t0 = s0;
+    let s1 = v128.load(a1, products<T>());
+    let t1 = s1;
+    let s2 = v128.load(a2, products<T>());
+    let t2 = s2;
+    let s3 = v128.load(a3, products<T>());
+    let t3 = s3;
+    for (const stop = rows + 2 * products<T>(); rows < stop; rows += 128) {
+      let v = v128.load(rows, 0);
+      let w = v128.load(rows, 16);
+      let x = v128.load(a0, 0);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      x = v128.load(a1, 0);
+      s1 = add<T>(s1, x, v);
+      t1 = add<T>(t1, x, w);
+      x = v128.load(a2, 0);
+      s2 = add<T>(s2, x, v);
+      t2 = add<T>(t2, x, w);
+      x = v128.load(a3, 0);
+      s3 = add<T>(s3, x, v);
+      t3 = add<T>(t3, x, w);
+      v = v128.load(rows, 32);
+      w = v128.load(rows, 48);
+      x = v128.load(a0, 16);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      x = v128.load(a1, 16);
+      s1 = add<T>(s1, x, v);
+      t1 = add<T>(t1, x, w);
+      x = v128.load(a2, 16);
+      s2 = add<T>(s2, x, v);
+      t2 = add<T>(t2, x, w);
+      x = v128.load(a3, 16);
+      s3 = add<T>(s3, x, v);
+      t3 = add<T>(t3, x, w);
+      v = v128.load(rows, 64);
+      w = v128.load(rows, 80);
+      x = v128.load(a0, 32);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      x = v128.load(a1, 32);
+      s1 = add<T>(s1, x, v);
+      t1 = add<T>(t1, x, w);
+      x = v128.load(a2, 32);
+      s2 = add<T>(s2, x, v);
+      t2 = add<T>(t2, x, w);
+      x = v128.load(a3, 32);
+      s3 = add<T>(s3, x, v);
+      t3 = add<T>(t3, x, w);
+      v = v128.load(rows, 96);
+      w = v128.load(rows, 112);
+      x = v128.load(a0, 48);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      x = v128.load(a1, 48);
+      s1 = add<T>(s1, x, v);
+      t1 = add<T>(t1, x, w);
+      x = v128.load(a2, 48);
+      s2 = add<T>(s2, x, v);
+      t2 = add<T>(t2, x, w);
+      x = v128.load(a3, 48);
+      s3 = add<T>(s3, x, v);
+      t3 = add<T>(t3, x, w);
+      a0 += 64;
+      a1 += 64;
+      a2 += 64;
+      a3 += 64;
+    }
+    const c = v128.load(rows, 0);
+    const d = v128.load(rows, 16);
+    scale<T>(acc, s0, t0, c, d, v128.load(a0, 16));
+    a0 += 32;
+    scale<T>(acc + 32, s1, t1, c, d, v128.load(a1, 16));
+    a1 += 32;
+    scale<T>(acc + 64, s2, t2, c, d, v128.load(a2, 16));
+    a2 += 32;
+    scale<T>(acc + 96, s3, t3, c, d, v128.load(a3, 16));
+    a3 += 32;
+  }
+}
+
+/** 8 rows × 2 tokens. */
+@inline
+function tile2<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
+  let a0 = a;
+  let a1 = a + stride;
+  for (let i: usize = 0; i < 64; i += 16) v128.store(acc + i, f32x4.splat(0));
+  for (const end = rows + <usize>blocks * (2 * products<T>() + 32); rows < end; rows += 32) {
+    let s0 = v128.load(a0, products<T>());
+    let t0 = s0;
+    let s1 = v128.load(a1, products<T>());
+    let t1 = s1;
+    for (const stop = rows + 2 * products<T>(); rows < stop; rows += 128) {
+      let v = v128.load(rows, 0);
+      let w = v128.load(rows, 16);
+      let x = v128.load(a0, 0);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      x = v128.load(a1, 0);
+      s1 = add<T>(s1, x, v);
+      t1 = add<T>(t1, x, w);
+      v = v128.load(rows, 32);
+      w = v128.load(rows, 48);
+      x = v128.load(a0, 16);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      x = v128.load(a1, 16);
+      s1 = add<T>(s1, x, v);
+      t1 = add<T>(t1, x, w);
+      v = v128.load(rows, 64);
+      w = v128.load(rows, 80);
+      x = v128.load(a0, 32);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      x = v128.load(a1, 32);
+      s1 = add<T>(s1, x, v);
+      t1 = add<T>(t1, x, w);
+      v = v128.load(rows, 96);
+      w = v128.load(rows, 112);
+      x = v128.load(a0, 48);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      x = v128.load(a1, 48);
+      s1 = add<T>(s1, x, v);
+      t1 = add<T>(t1, x, w);
+      a0 += 64;
+      a1 += 64;
+    }
+    const c = v128.load(rows, 0);
+    const d = v128.load(rows, 16);
+    scale<T>(acc, s0, t0, c, d, v128.load(a0, 16));
+    a0 += 32;
+    scale<T>(acc + 32, s1, t1, c, d, v128.load(a1, 16));
+    a1 += 32;
+  }
+}
+
+/** 8 rows × 1 token. */
+@inline
+function tile1<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
+  let a0 = a;
+  for (let i: usize = 0; i < 32; i += 16) v128.store(acc + i, f32x4.splat(0));
+  for (const end = rows + <usize>blocks * (2 * products<T>() + 32); rows < end; rows += 32) {
+    let s0 = v128.load(a0, products<T>());
+    let t0 = s0;
+    for (const stop = rows + 2 * products<T>(); rows < stop; rows += 128) {
+      let v = v128.load(rows, 0);
+      let w = v128.load(rows, 16);
+      let x = v128.load(a0, 0);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      v = v128.load(rows, 32);
+      w = v128.load(rows, 48);
+      x = v128.load(a0, 16);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      v = v128.load(rows, 64);
+      w = v128.load(rows, 80);
+      x = v128.load(a0, 32);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      v = v128.load(rows, 96);
+      w = v128.load(rows, 112);
+      x = v128.load(a0, 48);
+      s0 = add<T>(s0, x, v);
+      t0 = add<T>(t0, x, w);
+      a0 += 64;
+    }
+    const c = v128.load(rows, 0);
+    const d = v128.load(rows, 16);
+    scale<T>(acc, s0, t0, c, d, v128.load(a0, 16));
+    a0 += 32;
+  }
+}
+
+/** y[n..n+8) of all tokens: unpacked rows × spread activations. acc: 128 bytes. */
+@inline
+export function tileRows<T>(y: usize, a: usize, rows: usize, tokens: i32, blocks: i32, n: i32, N: i32, bias: usize, accumulate: bool, acc: usize): void {
+  const stride = <usize>blocks * (products<T>() + 32);
+  const row = <usize>N << 2;
+  let t = 0;
+  for (; t + 4 <= tokens; t += 4) {
+    tile4<T>(acc, a + <usize>t * stride, stride, rows, blocks);
+    finishTile(y + <usize>t * row, acc, 4, n, N, bias, accumulate);
+  }
+  for (; t + 2 <= tokens; t += 2) {
+    tile2<T>(acc, a + <usize>t * stride, stride, rows, blocks);
+    finishTile(y + <usize>t * row, acc, 2, n, N, bias, accumulate);
+  }
+  if (t < tokens) {
+    tile1<T>(acc, a + <usize>t * stride, stride, rows, blocks);
+    finishTile(y + <usize>t * row, acc, 1, n, N, bias, accumulate);
+  }
+}
