@@ -12,6 +12,7 @@ import { readJson } from './body.ts';
 import { type App, maxBodyBytes } from './env.ts';
 import { servePack } from './packs.ts';
 import { callReplica } from './replica.ts';
+import { responses } from './responses.ts';
 import { apiCors, pageSecurity } from './security.ts';
 
 /** Routes that carry a checked body to the replica, under the same path there. */
@@ -60,6 +61,8 @@ export function createApp(): Hono<App> {
       return callReplica(c, path, request);
     });
   }
+
+  app.route('/v1/responses', responses());
 
   app.use('/packs/*', (c, next) => (c.env.PUBLIC_PACKS === '1' ? next() : requireKey(c, next)));
   app.get('/packs/:key{.+}', (c) => servePack(c, c.req.param('key')));

@@ -1,6 +1,8 @@
 /** What the Worker is bound to; see wrangler.toml. */
 export interface Env {
   REPLICA: DurableObjectNamespace;
+  /** Conversations that outlive their isolate. Unset: nothing is stored. */
+  SESSION?: DurableObjectNamespace;
   /** The chat page. */
   ASSETS?: Fetcher;
   /** Packs, under the names the URLs have below `/packs/`. */

@@ -7,6 +7,7 @@ import type { ErrorEnvelope } from '../errors.ts';
 import { type FunctionCallItem, type MessageItem, type OutputItem, outputText } from '../requests/items.ts';
 import type { Piece } from '../tools.ts';
 import type { UsageCounts } from './answer.ts';
+import { Choice } from './choice.ts';
 
 export interface ResponseMeta {
   /** With its prefix, `resp_…`. */
@@ -68,6 +69,25 @@ const LAST = {
   cancelled: 'response.incomplete',
   failed: 'response.failed',
 } as const;
+
+/** What of a request decides how its text is read. */
+export interface TextOptions {
+  toolChoice: { mode: string };
+  parallelToolCalls: boolean;
+}
+
+/** Reads text that has left the stop strings already, as a session keeps it. */
+export const storedChoice = (r: TextOptions): Choice =>
+  new Choice({ stop: [], tools: r.toolChoice.mode !== 'none', parallelToolCalls: r.parallelToolCalls });
+
+/** The output items of a text, the same as its events tell. */
+export function outputOf(meta: ResponseMeta, text: string, request: TextOptions, status: keyof typeof LAST): readonly OutputItem[] {
+  const choice = storedChoice(request);
+  const events = new ResponseEvents(meta, Number.POSITIVE_INFINITY);
+  events.push([...choice.push(text), ...choice.finish()]);
+  events.close({ status });
+  return events.output;
+}
 
 export class ResponseEvents {
   readonly #meta: ResponseMeta;

@@ -3,32 +3,16 @@
 import { request as httpRequest } from 'node:http';
 import { connect } from 'node:net';
 import { Miniflare } from 'miniflare';
-import { build } from 'vite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bundle } from './bundle.ts';
 
 const MAX_BODY = 65_536;
 let server: Miniflare;
 let url: URL;
 
-async function bundle(): Promise<string> {
-  const result = await build({
-    configFile: false,
-    logLevel: 'silent',
-    ssr: { noExternal: true },
-    build: {
-      ssr: new URL('stand-in.ts', import.meta.url).pathname,
-      write: false,
-      target: 'esnext',
-      rollupOptions: { external: ['cloudflare:workers'], output: { format: 'es' } },
-    },
-  });
-  if (!('output' in result)) throw new Error('vite built no output');
-  return result.output[0].code;
-}
-
 beforeAll(async () => {
   server = new Miniflare({
-    modules: [{ type: 'ESModule', path: 'stand-in.js', contents: await bundle() }],
+    modules: [{ type: 'ESModule', path: 'stand-in.js', contents: await bundle(new URL('stand-in.ts', import.meta.url)) }],
     compatibilityDate: '2026-04-01',
     compatibilityFlags: ['enable_request_signal'],
     durableObjects: { REPLICA: 'Replica' },

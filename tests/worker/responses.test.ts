@@ -1,0 +1,165 @@
+/** The Responses API over real sessions in workerd, mostly with OpenAI's own client. */
+
+import { Miniflare } from 'miniflare';
+import OpenAI from 'openai';
+import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bundle } from './bundle.ts';
+
+const KEY = 'sk-test-0123456789';
+const OTHER = 'sk-other-012345678';
+const WORDS = 'all the words that this answer has, one after another, until there are no more of them';
+
+let server: Miniflare;
+let url: string;
+let client: OpenAI;
+
+beforeAll(async () => {
+  server = new Miniflare({
+    modules: [{ type: 'ESModule', path: 'stand-in.js', contents: await bundle(new URL('stand-in-session.ts', import.meta.url)) }],
+    compatibilityDate: '2026-04-01',
+    compatibilityFlags: ['enable_request_signal'],
+    durableObjects: {
+      REPLICA: 'Replica',
+      SESSION: { className: 'Session', useSQLite: true },
+      SCHEDULER: { className: 'Scheduler', useSQLite: true },
+    },
+    bindings: { API_KEYS: `${KEY},${OTHER}` },
+    cf: false,
+  });
+  url = (await server.ready).href;
+  client = new OpenAI({ baseURL: `${url}v1`, apiKey: KEY, maxRetries: 0 });
+});
+
+afterAll(() => server?.dispose());
+
+const ask = (instructions: string, extra: Partial<OpenAI.Responses.ResponseCreateParams> = {}) =>
+  client.responses.create({
+    model: 'm',
+    input: 'hi',
+    instructions,
+    ...extra,
+    stream: false,
+  } as OpenAI.Responses.ResponseCreateParamsNonStreaming);
+
+async function told(stream: AsyncIterable<ResponseStreamEvent>): Promise<ResponseStreamEvent[]> {
+  const events: ResponseStreamEvent[] = [];
+  for await (const event of stream) events.push(event);
+  return events;
+}
+
+const stream = async (instructions: string) => told(await client.responses.create({ model: 'm', input: 'hi', instructions, stream: true }));
+
+const again = (id: string, after: number) => client.responses.retrieve(id, { stream: true, starting_after: after });
+
+const joined = (events: ResponseStreamEvent[]) => events.map((e) => (e.type === 'response.output_text.delta' ? e.delta : '')).join('');
+
+describe('a stored response', () => {
+  it('is answered, kept, listed and deleted', async () => {
+    const response = await ask(WORDS, { metadata: { a: 'b' } });
+    expect(response).toMatchObject({ status: 'completed', output_text: WORDS, instructions: WORDS, metadata: { a: 'b' }, store: true });
+    expect(response.usage).toMatchObject({ input_tokens: 3, output_tokens: 17 });
+    expect(await client.responses.retrieve(response.id)).toMatchObject({ id: response.id, output: response.output });
+    const items = await client.responses.inputItems.list(response.id);
+    expect(items.data).toMatchObject([{ type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hi' }] }]);
+    await client.responses.delete(response.id);
+    await expect(client.responses.retrieve(response.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  });
+
+  it('streams, and its last event is the response as it is kept', async () => {
+    const events = await stream(WORDS);
+    expect(events.map((e) => e.sequence_number)).toEqual(events.map((_, i) => i));
+    expect(joined(events)).toBe(WORDS);
+    const last = events.at(-1)!;
+    if (last.type !== 'response.completed') throw new Error(`ended with ${last.type}`);
+    expect(await client.responses.retrieve(last.response.id)).toMatchObject(JSON.parse(JSON.stringify(last.response)));
+  });
+
+  it('goes on for a client that comes back, after the last event it has seen', async () => {
+    const events = await stream(WORDS);
+    const { response } = events[0] as OpenAI.Responses.ResponseCreatedEvent;
+    for (const n of [0, 3, 9, events.length - 2, events.length - 1]) {
+      expect(await told(await again(response.id, n))).toEqual(events.slice(n + 1));
+    }
+    const headers = { authorization: `Bearer ${KEY}`, 'last-event-id': '5' };
+    const text = await (await fetch(`${url}v1/responses/${response.id}?stream=true`, { headers })).text();
+    expect(text.startsWith('id: 6\n')).toBe(true);
+  });
+
+  it('goes on while it is being generated, without the client that asked', async () => {
+    const live = await client.responses.create({ model: 'm', input: 'hi', instructions: `${WORDS} ${WORDS}`, stream: true });
+    const seen: ResponseStreamEvent[] = [];
+    for await (const event of live) {
+      seen.push(event);
+      if (seen.length === 8) break;
+    }
+    const { response } = seen[0] as OpenAI.Responses.ResponseCreatedEvent;
+    const rest = await told(await again(response.id, 7));
+    expect(joined([...seen, ...rest])).toBe(`${WORDS} ${WORDS}`);
+  });
+
+  it('is whole when the replica dies in the middle', async () => {
+    const events = await stream(`one two three die four five`);
+    expect(joined(events)).toBe('one two three die four five');
+    expect(events.map((e) => e.sequence_number)).toEqual(events.map((_, i) => i));
+  });
+
+  it('goes on from an earlier one, and from the same one twice', async () => {
+    const first = await ask('first');
+    const second = await ask('{n} items before', { previous_response_id: first.id });
+    const branch = await ask('{n} items before', { previous_response_id: first.id });
+    const third = await ask('{n} items before', { previous_response_id: second.id });
+    expect([second, branch, third].map((r) => r.output_text)).toEqual(['2 items before', '2 items before', '4 items before']);
+    expect(third).toMatchObject({ previous_response_id: second.id });
+    const items = await client.responses.inputItems.list(third.id, { order: 'asc', limit: 2 });
+    expect(items.has_more).toBe(true);
+    const texts = [];
+    for await (const item of items) texts.push(item.type);
+    expect(texts).toHaveLength(5);
+  });
+
+  it("is nobody else's", async () => {
+    const { id } = await ask('mine');
+    const stranger = new OpenAI({ baseURL: `${url}v1`, apiKey: OTHER, maxRetries: 0 });
+    await expect(stranger.responses.retrieve(id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+    await expect(stranger.responses.delete(id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+    await expect(stranger.responses.create({ model: 'm', input: 'x', previous_response_id: id })).rejects.toMatchObject({
+      status: 400,
+      code: 'previous_response_not_found',
+    });
+  });
+
+  it('runs in the background, and can be cancelled', async () => {
+    const started = await ask(WORDS, { background: true });
+    expect(['queued', 'in_progress']).toContain(started.status);
+    await expect.poll(async () => (await client.responses.retrieve(started.id)).status).toBe('completed');
+    const long = await ask(Array(40).fill(WORDS).join(' '), { background: true });
+    expect(await client.responses.cancel(long.id)).toMatchObject({ id: long.id, status: 'cancelled' });
+    expect(await client.responses.retrieve(long.id)).toMatchObject({ status: 'cancelled' });
+  });
+
+  it('calls functions', async () => {
+    const tools: OpenAI.Responses.FunctionTool[] = [{ type: 'function', name: 'f', parameters: { type: 'object' }, strict: false }];
+    const { output } = await ask('Wait. <tool_call> {"name": "f", "arguments": {"a": 1}} </tool_call>', { tools });
+    expect(output).toMatchObject([
+      { type: 'message', content: [{ text: 'Wait.' }] },
+      { type: 'function_call', name: 'f', arguments: '{"a": 1}', status: 'completed' },
+    ]);
+  });
+});
+
+describe('a response that is not stored', () => {
+  it('comes from the replica, with the history of a stored one', async () => {
+    const alone = await ask('x', { store: false });
+    expect(alone).toMatchObject({ output_text: '2 messages', store: false });
+    const first = await ask('first');
+    expect(await ask('x', { store: false, previous_response_id: first.id })).toMatchObject({ output_text: '4 messages' });
+    await expect(client.responses.retrieve(alone.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  });
+});
+
+it('errors name the parameter', async () => {
+  await expect(ask('x', { previous_response_id: 'resp_1' })).rejects.toMatchObject({ status: 400, param: 'previous_response_id' });
+  await expect(ask('x', { temperature: 3 })).rejects.toMatchObject({ status: 400, param: 'temperature' });
+  await expect(again('resp_1', 0)).rejects.toMatchObject({ status: 404 });
+});

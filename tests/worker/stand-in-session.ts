@@ -1,0 +1,60 @@
+/** The app with real sessions and a real scheduler, beside a replica that says what its instructions say, a word a token. */
+
+import { DurableObject } from 'cloudflare:workers';
+import type { Json, RunLine, RunOrder } from '../../durable-objects/session/types.ts';
+import type { ResponsesRequest } from '../../openai/requests/types.ts';
+import { createAnswer } from '../../openai/stream/answer.ts';
+import { outputOf } from '../../openai/stream/response-events.ts';
+import { createApp } from '../../worker/app.ts';
+
+export { Scheduler } from '../../durable-objects/scheduler/index.ts';
+export { Session } from '../../durable-objects/session/index.ts';
+
+const app = createApp();
+
+export default { fetch: app.fetch };
+
+const encoder = new TextEncoder();
+
+export class Replica extends DurableObject {
+  readonly #attempts = new Map<string, number>();
+
+  override async fetch(request: Request): Promise<Response> {
+    if (new URL(request.url).pathname === '/session/run') return this.#run(await request.json<RunOrder>());
+    const body = await request.json<ResponsesRequest>();
+    const answer = createAnswer(body, { id: 'direct', model: body.model, created: 1 });
+    const text = `${body.messages.length} messages`;
+    return new Response(
+      answer.open() + answer.push(0, text) + answer.finish(0, 'stop') + answer.close({ prompt: 1, completion: 1, cached: 0 }),
+      {
+        headers: { 'content-type': answer.contentType },
+      },
+    );
+  }
+
+  /** `die` as a word: the stream breaks there, the first time. `{n}`: how many items came before. */
+  #run(order: RunOrder): Response {
+    const attempt = (this.#attempts.get(order.response) ?? 0) + 1;
+    this.#attempts.set(order.response, attempt);
+    const { instructions = '' } = order.request as unknown as ResponsesRequest;
+    const words = instructions.replace('{n}', String(order.history.length)).split(/(?<= )/);
+    const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
+    const writer = writable.getWriter();
+    writer.closed.catch(() => {});
+    const send = (line: RunLine) => writer.write(encoder.encode(`${JSON.stringify(line)}\n`));
+    const run = async () => {
+      await send({ type: 'start', prompt: [1, 2, 3], cachedTokens: order.history.length ? 16 : 0, fingerprint: 'fp' });
+      for (let i = order.generated.length; i < words.length; i++) {
+        if (words[i].startsWith('die') && attempt === 1) return writer.abort(new Error('killed'));
+        await send({ type: 'tokens', from: i, ids: [i], text: [words[i]], stop: null });
+        await scheduler.wait(10);
+      }
+      const meta = { id: order.response, model: order.model, created: 0, echo: {} };
+      const output = outputOf(meta, words.join(''), order.request as unknown as ResponsesRequest, 'completed');
+      await send({ type: 'end', finish: 'stop', tail: '', output: output as unknown as Json[] });
+      return writer.close();
+    };
+    this.ctx.waitUntil(run().catch(() => {}));
+    return new Response(readable);
+  }
+}

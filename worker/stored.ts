@@ -1,0 +1,32 @@
+/** A session's stored response as the API shows it. */
+
+import type { StoredResponse } from '../durable-objects/session/types.ts';
+import type { ErrorEnvelope } from '../openai/errors.ts';
+import { outputOf, type ResponseMeta, type ResponseStatus, responseObject, type TextOptions } from '../openai/stream/response-events.ts';
+
+/** The object of a stored response, with the text it has so far. */
+export function stored(r: StoredResponse, text: string): Record<string, unknown> {
+  const meta = metaOf(r);
+  const open = r.status === 'queued' || r.status === 'in_progress';
+  const output = outputOf(meta, text, r.request as unknown as TextOptions, open ? 'incomplete' : (r.status as 'completed'));
+  return responseObject(meta, {
+    ...stateOf(r),
+    output: open ? output.map((item) => ({ ...item, status: 'in_progress' as const })) : output,
+  });
+}
+
+export const metaOf = (r: StoredResponse): ResponseMeta => ({
+  id: r.id,
+  model: r.model,
+  created: r.created,
+  echo: r.echo as Record<string, unknown>,
+});
+
+/** Everything but the output. */
+export const stateOf = (r: StoredResponse) => ({
+  status: r.status as ResponseStatus,
+  error: (r.error as ErrorEnvelope['error'] | null) ?? undefined,
+  usage: r.status === 'queued' || r.status === 'in_progress' ? undefined : r.usage,
+  // The model is another one than at the previous turn: its pages could not be used.
+  extra: r.recomputed ? { turnstone: { recomputed: true } } : undefined,
+});
