@@ -1,12 +1,13 @@
 /** A small GGUF model with seeded numbers, and the same as a Hugging Face folder. */
 import type { ModelConfig } from '../../engine/config.ts';
 import { philox } from '../../engine/random.ts';
+import { concat as join } from '../../models/gguf/write.ts';
 import type { Folder } from '../../models/hf/open.ts';
 import { decodeRows } from '../../models/quantize/convert.ts';
 import { memorySource } from '../../models/source.ts';
 import type { ModelTensor } from '../../models/tensors.ts';
 import { byteToChar } from '../../models/tokenizer/alphabet.ts';
-import { join, type TensorIn, type Value, writeGguf } from './gguf-writer.ts';
+import { type TensorIn, type Value, writeGguf } from './gguf-writer.ts';
 
 export const small: ModelConfig = {
   family: 'llama',

@@ -1,0 +1,194 @@
+/** GGUF files with random weights in the shapes of real models: for tests and benchmarks of speed and memory, not for reading. */
+import { open } from 'node:fs/promises';
+import { pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import type { ModelConfig } from '../engine/config.ts';
+import { f32ToF16 } from '../engine/math.ts';
+import { ggufHead, type MetadataValue, padding, type TensorHead, tensorBytes } from '../models/gguf/write.ts';
+import { byteToChar } from '../models/tokenizer/alphabet.ts';
+
+/** Shapes as in the models' own config.json. */
+export const shapes: Readonly<Record<string, ModelConfig>> = {
+  'smollm2-135m': {
+    family: 'llama',
+    vocab: 49152,
+    hidden: 576,
+    layers: 30,
+    heads: 9,
+    kvHeads: 3,
+    headDim: 64,
+    ffn: 1536,
+    context: 8192,
+    normEps: 1e-5,
+    ropeTheta: 100000,
+    tied: true,
+    qkvBias: false,
+    qkNorm: false,
+  },
+  'qwen2.5-0.5b': {
+    family: 'qwen2',
+    vocab: 151936,
+    hidden: 896,
+    layers: 24,
+    heads: 14,
+    kvHeads: 2,
+    headDim: 64,
+    ffn: 4864,
+    context: 32768,
+    normEps: 1e-6,
+    ropeTheta: 1000000,
+    tied: true,
+    qkvBias: true,
+    qkNorm: false,
+  },
+};
+
+export type RandomType = 'Q4_0' | 'Q8_0' | 'F32';
+
+/** Writes a file of the given shape; the same seed gives the same bytes. `type` is that of every matrix. */
+export async function randomGguf(path: string, config: ModelConfig, type: RandomType, seed = 1): Promise<void> {
+  const tensors = tensorHeads(config, type);
+  const random = xorshift(seed);
+  const file = await open(path, 'w');
+  try {
+    await file.write(ggufHead(metadata(config), tensors));
+    for (const t of tensors) {
+      const bytes = tensorBytes(t);
+      // whole rows at a time, about 4 MiB
+      const rowBytes = bytes / (t.dims[1] ?? 1);
+      const step = rowBytes * Math.max(1, Math.floor((4 << 20) / rowBytes));
+      for (let at = 0; at < bytes; at += step) await file.write(randomBytes(t, Math.min(step, bytes - at), random));
+      await file.write(padding(bytes));
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+function tensorHeads(c: ModelConfig, type: RandomType): TensorHead[] {
+  const { hidden: D, headDim: d, heads: H, kvHeads: G, ffn: F, vocab: V } = c;
+  const matrix = (name: string, N: number, K: number): TensorHead => ({ name, type: K % 32 === 0 ? type : 'F32', dims: [K, N] });
+  const vector = (name: string, N: number): TensorHead => ({ name, type: 'F32', dims: [N] });
+  const out = [matrix('token_embd.weight', V, D), vector('output_norm.weight', D)];
+  if (!c.tied) out.push(matrix('output.weight', V, D));
+  for (let l = 0; l < c.layers; l++) {
+    const b = `blk.${l}.`;
+    out.push(vector(`${b}attn_norm.weight`, D));
+    for (const [x, rows] of [
+      ['q', H * d],
+      ['k', G * d],
+      ['v', G * d],
+    ] as const) {
+      out.push(matrix(`${b}attn_${x}.weight`, rows, D));
+      if (c.qkvBias) out.push(vector(`${b}attn_${x}.bias`, rows));
+      if (c.qkNorm && x !== 'v') out.push(vector(`${b}attn_${x}_norm.weight`, d));
+    }
+    out.push(matrix(`${b}attn_output.weight`, D, H * d), vector(`${b}ffn_norm.weight`, D));
+    out.push(matrix(`${b}ffn_gate.weight`, F, D), matrix(`${b}ffn_up.weight`, F, D), matrix(`${b}ffn_down.weight`, D, F));
+  }
+  return out;
+}
+
+/** Data of a tensor's rows: matrices uniform with variance 1/K, norms near 1, biases near 0. */
+function randomBytes(t: TensorHead, bytes: number, random: () => number): Uint8Array {
+  const K = t.dims[0];
+  const unit = () => random() / 2 ** 31 - 1;
+  if (t.type === 'F32') {
+    const [mean, spread] = t.dims.length > 1 ? [0, Math.sqrt(3 / K)] : t.name.endsWith('bias') ? [0, 0.1] : [1, 0.1];
+    return new Uint8Array(Float32Array.from({ length: bytes / 4 }, () => mean + spread * unit()).buffer);
+  }
+  const out = new Uint8Array(bytes);
+  const words = new Uint32Array(out.buffer);
+  for (let i = 0; i < words.length; i++) words[i] = random();
+  const [size, wide] = t.type === 'Q4_0' ? [18, 4.61] : [34, 73.3]; // and the standard deviation of its q
+  for (let at = 0; at < bytes; at += size) {
+    const d = f32ToF16((1 + 0.25 * unit()) / (wide * Math.sqrt(K)));
+    out[at] = d & 255;
+    out[at + 1] = d >> 8;
+    if (t.type === 'Q8_0') for (let i = at + 2; i < at + size; i++) if (out[i] === 128) out[i] = 0;
+  }
+  return out;
+}
+
+/** Marsaglia's xorshift32. */
+function xorshift(seed: number): () => number {
+  let x = (seed * 0x9e3779b9) >>> 0 || 1;
+  return () => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x = (x ^ (x << 5)) >>> 0;
+    return x;
+  };
+}
+
+const CONTROL = ['<|endoftext|>', '<|im_start|>', '<|im_end|>'];
+const LETTERS = [...'abcdefghijklmnopqrstuvwxyz'];
+
+/** A byte-level BPE of exactly V tokens: control tokens, bytes, then made-up words of two and four letters, with their merges. */
+function vocabulary(V: number): { tokens: string[]; merges: string[] } {
+  const tokens = [...CONTROL, ...byteToChar];
+  const merges: string[] = [];
+  const join = (a: string, b: string) => {
+    if (tokens.length >= V) return;
+    tokens.push(a + b);
+    merges.push(`${a} ${b}`);
+  };
+  const pairs = LETTERS.flatMap((a) => LETTERS.map((b) => [a, b] as const));
+  for (const [a, b] of pairs) join(a, b);
+  for (const a of LETTERS) join('Ġ', a);
+  for (const [a, b] of pairs) for (const [c, d] of pairs) join(a + b, c + d);
+  return { tokens: tokens.slice(0, V), merges };
+}
+
+const CHATML =
+  "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}{% endfor %}" +
+  "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+function metadata(c: ModelConfig): Record<string, MetadataValue> {
+  const key = (name: string) => `${c.family}.${name}`;
+  const { tokens, merges } = vocabulary(c.vocab);
+  const u32 = (value: number) => ({ type: 'u32', value }) as const;
+  return {
+    'general.architecture': { type: 'string', value: c.family },
+    'general.name': { type: 'string', value: 'random' },
+    [key('context_length')]: u32(c.context),
+    [key('embedding_length')]: u32(c.hidden),
+    [key('block_count')]: u32(c.layers),
+    [key('feed_forward_length')]: u32(c.ffn),
+    [key('attention.head_count')]: u32(c.heads),
+    [key('attention.head_count_kv')]: u32(c.kvHeads),
+    [key('attention.key_length')]: u32(c.headDim),
+    [key('attention.value_length')]: u32(c.headDim),
+    [key('rope.dimension_count')]: u32(c.headDim),
+    [key('attention.layer_norm_rms_epsilon')]: { type: 'f32', value: c.normEps },
+    [key('rope.freq_base')]: { type: 'f32', value: c.ropeTheta },
+    [key('vocab_size')]: u32(c.vocab),
+    'tokenizer.ggml.model': { type: 'string', value: 'gpt2' },
+    'tokenizer.ggml.pre': { type: 'string', value: c.family === 'llama' ? 'smollm' : 'qwen2' },
+    'tokenizer.ggml.tokens': { type: 'strings', value: tokens },
+    'tokenizer.ggml.token_type': { type: 'i32s', value: tokens.map((_, i) => (i < CONTROL.length ? 3 : 1)) },
+    'tokenizer.ggml.merges': { type: 'strings', value: merges },
+    'tokenizer.ggml.bos_token_id': u32(0),
+    'tokenizer.ggml.eos_token_id': u32(2),
+    'tokenizer.ggml.add_bos_token': { type: 'bool', value: false },
+    'tokenizer.chat_template': { type: 'string', value: CHATML },
+  };
+}
+
+if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      shape: { type: 'string', default: 'smollm2-135m' },
+      type: { type: 'string', default: 'Q4_0' },
+      seed: { type: 'string', default: '1' },
+    },
+  });
+  const config = shapes[values.shape];
+  const type = (['Q4_0', 'Q8_0', 'F32'] as const).find((t) => t === values.type);
+  if (!positionals[0] || !config || !type) {
+    console.error(`usage: tsx cli/random-gguf.ts FILE [--shape ${Object.keys(shapes).join('|')}] [--type Q4_0|Q8_0|F32] [--seed 1]`);
+    process.exit(2);
+  }
+  await randomGguf(positionals[0], config, type, Number(values.seed));
+}
