@@ -2,7 +2,7 @@ import { arrayRule } from './array.ts';
 import { ANY } from './charset.ts';
 import { fits } from './check.ts';
 import { anyNumber, decimalRange } from './decimal.ts';
-import { both, type Dfa } from './dfa.ts';
+import { both, type Dfa, words } from './dfa.ts';
 import { type Flat, isDict, type Node, typesOf } from './flat.ts';
 import { located, type Schema, stringDfas } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
@@ -39,8 +39,12 @@ export class SchemaBuilder {
 
   private alternative(f: Flat): Fragment {
     const { net } = this;
-    if (f.values)
-      return net.alt(...f.values.filter((v) => fits(this.schema, { ...f, values: undefined }, v)).map((v) => this.literal(v, f.at, 0)));
+    if (f.values) {
+      const left = f.values.filter((v) => fits(this.schema, { ...f, values: undefined }, v));
+      const strings = left.filter((v): v is string => typeof v === 'string');
+      const others = left.filter((v) => typeof v !== 'string').map((v) => this.literal(v, f.at, 0));
+      return net.alt(...others, net.ruleCall(this.quotedDfa(words(strings))));
+    }
     const types = typesOf(f, this.schema.open);
     const parts: Fragment[] = [];
     for (const t of types) {

@@ -7,6 +7,7 @@ const LEAP = '(\\d\\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])0
 const DATE = [`${YEAR}-((0[13578]|1[02])-(0[1-9]|[12]\\d|3[01])|(0[469]|11)-${DAY}|02-(0[1-9]|1\\d|2[0-8]))`, `${LEAP}-02-29`].join('|');
 const TIME = '([01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(\\.\\d{1,9})?([Zz]|[+-]([01]\\d|2[0-3]):[0-5]\\d)';
 const LABEL = '[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?';
+const NAME_PART = '[A-Za-z0-9]+(-[A-Za-z0-9]+)*';
 const NO_DOUBLE_HYPHEN = '([^-]|-[^-])*';
 const OCTET = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)';
 const H16 = '[0-9A-Fa-f]{1,4}';
@@ -33,7 +34,7 @@ const FORMATS: Record<string, string> = {
   time: TIME,
   'date-time': `(${DATE})[Tt]${TIME}`,
   duration: `P(${DURATION_DATE}(${DURATION_TIME})?|${DURATION_TIME}|\\d+W)`,
-  email: `${ATOM}(\\.${ATOM})*@${LABEL}(\\.${LABEL})*`,
+  email: `${ATOM}(\\.${ATOM})*@${NAME_PART}(\\.${NAME_PART})*`,
   hostname: `${LABEL}(\\.${LABEL})*`,
   ipv4: IPV4,
   ipv6: IPV6,
@@ -47,5 +48,5 @@ export const formatNames: readonly string[] = Object.keys(FORMATS);
 export function formatDfa(name: string): Dfa | undefined {
   if (!Object.hasOwn(FORMATS, name)) return undefined;
   const dfa = toDfa(parseRegex(FORMATS[name], '', false));
-  return name === 'hostname' || name === 'email' ? both(dfa, toDfa(parseRegex(NO_DOUBLE_HYPHEN, '', false))) : dfa;
+  return name === 'hostname' ? both(dfa, toDfa(parseRegex(NO_DOUBLE_HYPHEN, '', false))) : dfa;
 }

@@ -1,0 +1,127 @@
+import { describe, expect, it } from 'vitest';
+import { createGrammarCompiler, type GrammarConstraint } from '../../models/grammar/index.ts';
+import { bytes, small } from './vocabularies.ts';
+
+const compiler = createGrammarCompiler(small);
+const tools = [
+  {
+    name: 'get_weather',
+    parameters: {
+      type: 'object',
+      properties: { city: { type: 'string', maxLength: 20 }, days: { type: 'integer', minimum: 1, maximum: 7 } },
+      required: ['city'],
+    },
+  },
+  { name: 'get_time' },
+];
+const weather = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Oslo", "days": 3}}\n</tool_call>';
+const time = '<tool_call>\n{"name": "get_time", "arguments": {}}\n</tool_call>';
+const special = (text: string) => {
+  for (let id = 0; id < small.size; id++) if (small.isSpecial(id) && new TextDecoder().decode(small.bytesOf(id)) === text) return id;
+  throw new Error(`no special token ${text}`);
+};
+const feed = (c: GrammarConstraint, text: string) => {
+  for (const b of bytes(text)) c.accept(b);
+  return c;
+};
+
+describe('tools chosen freely', () => {
+  const g = compiler.tools(tools, 'auto');
+
+  it.each([
+    '',
+    'Just text, even {"broken": ] and <tool_cal',
+    '<<tool_call',
+    weather,
+    `Let me look. ${weather}`,
+    `${weather}\n${time}`,
+    `<tool_<tool_call>${time.slice(11)}`,
+  ])('take %j', (text) => expect(g.matches(bytes(text))).toBe(true));
+
+  it.each([
+    '<tool_call>',
+    `text <tool_call>{"name": "get_time", "arguments": {}}\n</tool_call>`,
+    weather.replace('get_weather', 'get_news'),
+    weather.replace('"days": 3', '"days": 8'),
+    weather.replace('"city": "Oslo", ', ''),
+    time.replace('{}', '{"x": 1}'),
+    `${weather} and more`,
+    weather.slice(0, -1),
+  ])('refuse %j', (text) => expect(g.matches(bytes(text))).toBe(false));
+
+  it('do not restrict free text: there is no mask until the tag has begun to appear', () => {
+    const c = feed(g.start(), 'Hello');
+    expect([c.mask(), c.mayEnd()]).toEqual([null, true]);
+    feed(c, ' <tool_call>');
+    expect(c.mayEnd()).toBe(false);
+    const m = c.mask() as Uint32Array;
+    expect(m.reduce((n, w) => n + w.toString(2).replaceAll('0', '').length, 0)).toBeLessThan(5); // only what begins the call
+  });
+
+  it('let any special token come in free text, and nothing but the call after the tag', () => {
+    const c = feed(g.start(), 'Hi');
+    c.accept(special('<|im_start|>'));
+    feed(c, 'more <tool_call>');
+    expect(() => c.accept(special('<|im_start|>'))).toThrow(/may not come here/);
+  });
+});
+
+describe('a call', () => {
+  it('must come at once when one is required', () => {
+    const g = compiler.tools(tools, 'required');
+    for (const text of [weather, time, `${time}\n${weather}`]) expect(g.matches(bytes(text))).toBe(true);
+    for (const text of ['', 'Hi', ` ${time}`, `${time}\n`]) expect(g.matches(bytes(text))).toBe(false);
+  });
+
+  it('is of the named tool when one is named', () => {
+    const g = compiler.tools(tools, { name: 'get_time' });
+    expect([g.matches(bytes(time)), g.matches(bytes(weather))]).toEqual([true, false]);
+    expect(() => compiler.tools(tools, { name: 'x' })).toThrow(/there is no tool named "x"/);
+  });
+
+  it('comes once where calls must not be parallel', () => {
+    const g = compiler.tools(tools, 'auto', { parallel: false });
+    expect([g.matches(bytes(time)), g.matches(bytes(`${time}\n${time}`))]).toEqual([true, false]);
+  });
+
+  it('takes its tags as text or as special tokens', () => {
+    const c = compiler.tools(tools, 'required').start();
+    c.accept(special('<tool_call>'));
+    feed(c, '\n{"name": "get_time", "arguments": {}}\n');
+    c.accept(special('</tool_call>'));
+    expect(c.mayEnd()).toBe(true);
+    c.accept(small.stopIds[0]);
+    expect(c.finished()).toBe(true);
+  });
+
+  it('never holds a special token in its arguments', () => {
+    const c = compiler.tools(tools, 'required').start();
+    feed(c, '<tool_call>\n{"name": "get_weather", "arguments": {"city": "');
+    expect(() => c.accept(special('</tool_call>'))).toThrow(/may not come here/);
+    feed(c, '</tool_call>"');
+  });
+
+  it('takes arguments only as an object', () => {
+    const g = compiler.tools(
+      [{ name: 'f', parameters: { anyOf: [{ type: 'integer' }, { type: 'object', properties: { a: { type: 'null' } } }] } }],
+      'required',
+    );
+    expect(g.matches(bytes('<tool_call>\n{"name": "f", "arguments": {"a": null}}\n</tool_call>'))).toBe(true);
+    expect(g.matches(bytes('<tool_call>\n{"name": "f", "arguments": 1}\n</tool_call>'))).toBe(false);
+  });
+
+  it('names the tool and the place in a bad schema', () => {
+    const bad = [tools[0], { name: 'f', parameters: { type: 'object', properties: { a: { not: {} } } } }];
+    expect(() => compiler.tools(bad, 'auto')).toThrow('at /tools/1/parameters/properties/a, "not": not supported');
+    const left: string[] = [];
+    compiler.tools(bad, 'auto', { onUnsupported: (pointer, keyword) => left.push(`${pointer} ${keyword}`) });
+    expect(left).toEqual(['/tools/1/parameters/properties/a not']);
+    expect(() => compiler.tools([], 'auto')).toThrow(/no tools/);
+  });
+
+  it('resolves references within its own parameters', () => {
+    const parameters = { type: 'object', properties: { p: { $ref: '#/$defs/p' } }, required: ['p'], $defs: { p: { enum: ['x', 'y'] } } };
+    const g = compiler.tools([{ name: 'f', parameters }, tools[0]], 'required');
+    expect(g.matches(bytes('<tool_call>\n{"name": "f", "arguments": {"p": "y"}}\n</tool_call>'))).toBe(true);
+  });
+});
