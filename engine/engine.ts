@@ -36,6 +36,20 @@ export interface EngineStats {
   largestBatch: number;
 }
 
+/** The drafted tokens that a sequence's constraint lets pass, up to the first that it does not. */
+function allowed(seq: Sequence, draft: readonly number[]): readonly number[] {
+  const { constraint } = seq.request;
+  if (!constraint || draft.length === 0) return draft;
+  const ahead = constraint.clone?.();
+  if (!ahead) return [];
+  for (const [i, id] of draft.entries()) {
+    const mask = ahead.mask();
+    if (mask && !((mask[id >> 5] >>> (id & 31)) & 1)) return draft.slice(0, i);
+    ahead.accept(id);
+  }
+  return draft;
+}
+
 /** Kernel formats that a model's activations must serve. */
 export function formatsOf(w: ModelWeights): Formats {
   return {
@@ -65,7 +79,17 @@ export class Engine {
   private readonly sequences = new Map<string, Sequence>();
   private stepping = false;
   private arrivals = 0;
-  private readonly counters = { queried: 0, hit: 0, prompt: 0, generated: 0, proposed: 0, accepted: 0, stepTokens: 0, stepSequences: 0, largest: 0 };
+  private readonly counters = {
+    queried: 0,
+    hit: 0,
+    prompt: 0,
+    generated: 0,
+    proposed: 0,
+    accepted: 0,
+    stepTokens: 0,
+    stepSequences: 0,
+    largest: 0,
+  };
 
   constructor(o: EngineOptions) {
     this.config = o.config;
@@ -120,7 +144,7 @@ export class Engine {
     if (this.stepping) throw new Error('step() is already running');
     this.stepping = true;
     try {
-      const slices = this.scheduler.schedule(budget, (seq, room) => (seq.request.constraint ? [] : draftTokens(seq, room, this.rowCost)));
+      const slices = this.scheduler.schedule(budget, (seq, room) => allowed(seq, draftTokens(seq, room, this.rowCost)));
       if (slices.length === 0) return [];
       const { batch, scratch, table } = this.state;
       batch.fill(this.backend, slices);

@@ -2,7 +2,7 @@ import { type Allocator, type Backend, type Buf, EDIT_BYTES, type TopkOut } from
 import { choose, type Edit, editsOf, inverseTemperature, logprobs, type Row, unscaledStats, wholeRow } from './sampler.ts';
 import type { Slice } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
-import type { StepEvent } from './types.ts';
+import type { Constraint, StepEvent } from './types.ts';
 
 const K = 64;
 type Token = StepEvent['tokens'][number];
@@ -106,10 +106,15 @@ export class LogitsStage {
     if (mask) this.be.editLogits(this.logits, R, this.vocab, null, 0, mask);
   }
 
-  private writeMasks(rows: { seq: Sequence }[]): Buf {
+  private writeMasks(rows: { seq: Sequence; drafted: readonly number[] }[]): Buf {
     const words = new Uint32Array(rows.length * this.maskWords).fill(0xffffffff);
-    rows.forEach(({ seq }, row) => {
-      const m = seq.request.constraint?.mask();
+    rows.forEach(({ seq, drafted }, row) => {
+      let c = seq.request.constraint;
+      if (c && drafted.length > 0) {
+        c = c.clone?.() as Constraint;
+        for (const id of drafted) c.accept(id);
+      }
+      const m = c?.mask();
       if (m) words.set(m.subarray(0, this.maskWords), row * this.maskWords);
     });
     this.be.write(this.masks, bytesOf(words));

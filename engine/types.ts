@@ -22,6 +22,8 @@ export interface Constraint {
   /** Bit i of word i >> 5 allows id i; null allows everything. Valid until the next `accept`. */
   mask(): Uint32Array | null;
   accept(id: number): void;
+  /** A copy that goes on by itself: where there is one, drafted tokens can be checked ahead. */
+  clone?(): Constraint;
 }
 
 export interface GenerateRequest {

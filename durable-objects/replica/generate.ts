@@ -28,6 +28,8 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const salt = JSON.stringify([http.headers.get('x-turnstone-tenant') ?? 'public', body.cacheSalt ?? '']);
   const stopIds = body.ignoreEos ? body.stopTokenIds : [...served.stopIds, ...body.stopTokenIds];
 
+  const constraint = chat ? constraintOf(served, body) : undefined;
+
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
     const room = engine.maxPrompt + 1 - prompt.length;
     const maxTokens = body.maxTokens ?? room;
@@ -41,7 +43,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
       stopIds,
       sampling: { ...sampling, seed: choiceSeed(sampling.seed, p * body.n + i) },
       salt,
-      constraint: chat ? constraintOf(served, body) : undefined,
+      constraint: constraint?.(),
     }));
   });
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Engine, GenerateRequest } from '../../engine/index.ts';
+import type { Constraint, Engine, GenerateRequest } from '../../engine/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
 import { drain, greedy, noise, testEngine, tiny } from './random-model.ts';
@@ -93,6 +93,36 @@ describe('a token does not depend on', () => {
       expect(engine.stats().draft.proposed).toBeGreaterThan(0);
       allPagesBack(engine);
     }
+  });
+
+  it('speculation under a constraint that can look ahead', async () => {
+    const loop = Array.from({ length: 60 }, (_, i) => [3, 1, 4, 1, 5, 9][i % 6]);
+    /** Only the loop's ids, never the same twice in a row, as a state machine that can be copied. */
+    const ring = (last: number): Constraint => {
+      let at = last;
+      return {
+        mask() {
+          const words = new Uint32Array(Math.ceil(tiny.vocab / 32));
+          for (const id of [1, 3, 4, 5, 9]) if (id !== at) words[id >> 5] |= 1 << (id & 31);
+          return words;
+        },
+        accept(id) {
+          expect(id).not.toBe(at);
+          at = id;
+        },
+        clone: () => ring(at),
+      };
+    };
+    const run = async (rowCost: number) => {
+      const engine = testEngine(wasm(), { rowCost });
+      engine.add(request('c', loop, { sampling: hot, maxTokens: 60, constraint: ring(9) }));
+      return { ids: (await drain(engine)).get('c'), draft: engine.stats().draft };
+    };
+    const plain = await run(Number.POSITIVE_INFINITY);
+    const eager = await run(0.01);
+    expect(eager.ids).toEqual(plain.ids);
+    expect(eager.draft.proposed).toBeGreaterThan(0);
+    expect(eager.draft.accepted).toBeGreaterThan(0);
   });
 
   it('where it was begun: a generation continued from its tokens', async () => {
