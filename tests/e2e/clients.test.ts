@@ -141,6 +141,56 @@ describe.skipIf(missing !== null)(`clients${missing ? ` (skipped: ${missing})` :
       expect(text).toBe(several.choices[0].text);
     });
 
+    it('keeps to a JSON schema whatever the model would say', async () => {
+      const schema = {
+        type: 'object',
+        properties: { color: { enum: ['red', 'green', 'blue'] }, big: { type: 'boolean' } },
+        required: ['color', 'big'],
+        additionalProperties: false,
+      };
+      const { choices } = await client.chat.completions.create({
+        model,
+        messages,
+        n: 4,
+        max_tokens: 200,
+        response_format: { type: 'json_schema', json_schema: { name: 'ball', schema, strict: true } },
+      });
+      for (const c of choices) {
+        const ball = JSON.parse(c.message.content!);
+        expect(Object.keys(ball).sort()).toEqual(['big', 'color']);
+        expect(['red', 'green', 'blue']).toContain(ball.color);
+        expect(typeof ball.big).toBe('boolean');
+        expect(c.finish_reason).toBe('stop');
+      }
+    });
+
+    it('streams a tool call when it must call, and takes the result', async () => {
+      const parameters = {
+        type: 'object',
+        properties: { city: { enum: ['Oslo', 'Rome'] } },
+        required: ['city'],
+        additionalProperties: false,
+      };
+      const tools: OpenAI.ChatCompletionTool[] = [{ type: 'function', function: { name: 'get_weather', parameters, strict: true } }];
+      const options = { model, tools, max_tokens: 200 };
+      const stream = client.chat.completions.stream({ ...options, messages, tool_choice: 'required', parallel_tool_calls: false });
+      const { message, finish_reason } = (await stream.finalChatCompletion()).choices[0];
+      expect(finish_reason).toBe('tool_calls');
+      expect(message.tool_calls).toHaveLength(1);
+      const [call] = message.tool_calls!;
+      if (call.type !== 'function') throw new Error(call.type);
+      expect(call.function.name).toBe('get_weather');
+      expect(['Oslo', 'Rome']).toContain(JSON.parse(call.function.arguments).city);
+      const result: OpenAI.ChatCompletionMessageParam = { role: 'tool', tool_call_id: call.id, content: 'Rain.' };
+      const answer = await client.chat.completions.create({
+        ...options,
+        messages: [...messages, message, result],
+        tool_choice: 'none',
+        max_tokens: 8,
+      });
+      expect(answer.choices[0].finish_reason).not.toBe('tool_calls');
+    });
+
     it('throws its own error classes, with the parameter and the code', async () => {
       const ask = (extra: object) =>
         client.chat.completions.create({ model, messages, ...extra } as OpenAI.ChatCompletionCreateParamsNonStreaming);
@@ -210,9 +260,16 @@ describe.skipIf(missing !== null)(`clients${missing ? ` (skipped: ${missing})` :
     it('aborts', async () => {
       const before = await aborted();
       const abort = new AbortController();
-      const stream = streamText({ model: provider()(model), prompt: PROMPT, abortSignal: abort.signal, maxRetries: 0, onError: () => {} });
+      const stream = streamText({
+        model: provider()(model),
+        prompt: PROMPT,
+        abortSignal: abort.signal,
+        maxRetries: 0,
+        providerOptions: { turnstone: { n: 4, ignore_eos: true } },
+        onError: () => {},
+      });
       for await (const part of stream.fullStream) if (part.type === 'text-delta') abort.abort();
-      expect(await eventually(async () => (await aborted()) === before + 1)).toBe(true);
+      expect(await eventually(async () => (await aborted()) === before + 4)).toBe(true);
       expect(await idle()).toBe(true);
     });
   });
