@@ -125,11 +125,11 @@ export function matmulW4One(y: usize, wide: usize, w: usize, N: i32, K: i32, fro
       const d = v128.load(q, 128);
       const e = v128.load(a, wideW4 - 16);
       if (ASC_FEATURE_RELAXED_SIMD) {
-        low = f32x4.add(low, f32x4.mul(total<i8>(s), f32x4.mul(lowScales(d), e)));
-        high = f32x4.add(high, f32x4.mul(total<i8>(t), f32x4.mul(highScales(d), e)));
+        low = f32x4.add(low, f32x4.mul(total<i8>(s, ones16()), f32x4.mul(lowScales(d), e)));
+        high = f32x4.add(high, f32x4.mul(total<i8>(t, ones16()), f32x4.mul(highScales(d), e)));
       } else {
-        low = f32x4.add(low, f32x4.mul(total<i16>(s), f32x4.mul(lowScales(d), e)));
-        high = f32x4.add(high, f32x4.mul(total<i16>(t), f32x4.mul(highScales(d), e)));
+        low = f32x4.add(low, f32x4.mul(total<i16>(s, s), f32x4.mul(lowScales(d), e)));
+        high = f32x4.add(high, f32x4.mul(total<i16>(t, t), f32x4.mul(highScales(d), e)));
       }
     }
     finish(y, low, high, n, N, bias, accumulate);

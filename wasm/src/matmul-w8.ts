@@ -72,8 +72,8 @@ export function matmulW8One(y: usize, wide: usize, w: usize, N: i32, K: i32, fro
       }
       const d = v128.load(q);
       const e = v128.load(a, 16);
-      low = f32x4.add(low, f32x4.mul(total<i16>(s), f32x4.mul(lowScales(d), e)));
-      high = f32x4.add(high, f32x4.mul(total<i16>(t), f32x4.mul(highScales(d), e)));
+      low = f32x4.add(low, f32x4.mul(total<i16>(s, s), f32x4.mul(lowScales(d), e)));
+      high = f32x4.add(high, f32x4.mul(total<i16>(t, t), f32x4.mul(highScales(d), e)));
     }
     finish(y, low, high, n, N, bias, accumulate);
   }

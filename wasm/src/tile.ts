@@ -1,13 +1,7 @@
 // The tile of all quantized matmuls of more than one token.
+import { ones16 } from './constants';
 import { finishTile } from './finish';
 import { add, products, total } from './wide';
-
-/** acc[8] += sums · scales · the token's scale. */
-@inline
-function scale<T>(acc: usize, s: v128, t: v128, c: v128, d: v128, e: v128): void {
-  v128.store(acc, f32x4.add(v128.load(acc, 0), f32x4.mul(total<T>(s), f32x4.mul(c, e))), 0);
-  v128.store(acc, f32x4.add(v128.load(acc, 16), f32x4.mul(total<T>(t), f32x4.mul(d, e))), 16);
-}
 
 /** 8 rows × 4 tokens. */
 @inline
@@ -17,6 +11,7 @@ function tile4<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32)
   let a2 = a + 2 * stride;
   let a3 = a + 3 * stride;
   for (let i: usize = 0; i < 128; i += 16) v128.store(acc + i, f32x4.splat(0));
+  const ones = ones16();
   for (const end = rows + <usize>blocks * (2 * products<T>() + 32); rows < end; rows += 32) {
     let s0 = v128.load(a0, products<T>());
     let t0 = s0;
@@ -90,13 +85,21 @@ function tile4<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32)
     }
     const c = v128.load(rows, 0);
     const d = v128.load(rows, 16);
-    scale<T>(acc, s0, t0, c, d, v128.load(a0, 16));
+    let e = v128.load(a0, 16);
+    v128.store(acc, f32x4.add(v128.load(acc, 0), f32x4.mul(total<T>(s0, ones), f32x4.mul(c, e))), 0);
+    v128.store(acc, f32x4.add(v128.load(acc, 16), f32x4.mul(total<T>(t0, ones), f32x4.mul(d, e))), 16);
+    e = v128.load(a1, 16);
+    v128.store(acc, f32x4.add(v128.load(acc, 32), f32x4.mul(total<T>(s1, ones), f32x4.mul(c, e))), 32);
+    v128.store(acc, f32x4.add(v128.load(acc, 48), f32x4.mul(total<T>(t1, ones), f32x4.mul(d, e))), 48);
+    e = v128.load(a2, 16);
+    v128.store(acc, f32x4.add(v128.load(acc, 64), f32x4.mul(total<T>(s2, ones), f32x4.mul(c, e))), 64);
+    v128.store(acc, f32x4.add(v128.load(acc, 80), f32x4.mul(total<T>(t2, ones), f32x4.mul(d, e))), 80);
+    e = v128.load(a3, 16);
+    v128.store(acc, f32x4.add(v128.load(acc, 96), f32x4.mul(total<T>(s3, ones), f32x4.mul(c, e))), 96);
+    v128.store(acc, f32x4.add(v128.load(acc, 112), f32x4.mul(total<T>(t3, ones), f32x4.mul(d, e))), 112);
     a0 += 32;
-    scale<T>(acc + 32, s1, t1, c, d, v128.load(a1, 16));
     a1 += 32;
-    scale<T>(acc + 64, s2, t2, c, d, v128.load(a2, 16));
     a2 += 32;
-    scale<T>(acc + 96, s3, t3, c, d, v128.load(a3, 16));
     a3 += 32;
   }
 }
@@ -107,6 +110,7 @@ function tile2<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32)
   let a0 = a;
   let a1 = a + stride;
   for (let i: usize = 0; i < 64; i += 16) v128.store(acc + i, f32x4.splat(0));
+  const ones = ones16();
   for (const end = rows + <usize>blocks * (2 * products<T>() + 32); rows < end; rows += 32) {
     let s0 = v128.load(a0, products<T>());
     let t0 = s0;
@@ -150,9 +154,13 @@ function tile2<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32)
     }
     const c = v128.load(rows, 0);
     const d = v128.load(rows, 16);
-    scale<T>(acc, s0, t0, c, d, v128.load(a0, 16));
+    let e = v128.load(a0, 16);
+    v128.store(acc, f32x4.add(v128.load(acc, 0), f32x4.mul(total<T>(s0, ones), f32x4.mul(c, e))), 0);
+    v128.store(acc, f32x4.add(v128.load(acc, 16), f32x4.mul(total<T>(t0, ones), f32x4.mul(d, e))), 16);
+    e = v128.load(a1, 16);
+    v128.store(acc, f32x4.add(v128.load(acc, 32), f32x4.mul(total<T>(s1, ones), f32x4.mul(c, e))), 32);
+    v128.store(acc, f32x4.add(v128.load(acc, 48), f32x4.mul(total<T>(t1, ones), f32x4.mul(d, e))), 48);
     a0 += 32;
-    scale<T>(acc + 32, s1, t1, c, d, v128.load(a1, 16));
     a1 += 32;
   }
 }
@@ -162,6 +170,7 @@ function tile2<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32)
 function tile1<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
   let a0 = a;
   for (let i: usize = 0; i < 32; i += 16) v128.store(acc + i, f32x4.splat(0));
+  const ones = ones16();
   for (const end = rows + <usize>blocks * (2 * products<T>() + 32); rows < end; rows += 32) {
     let s0 = v128.load(a0, products<T>());
     let t0 = s0;
@@ -190,7 +199,9 @@ function tile1<T>(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32)
     }
     const c = v128.load(rows, 0);
     const d = v128.load(rows, 16);
-    scale<T>(acc, s0, t0, c, d, v128.load(a0, 16));
+    let e = v128.load(a0, 16);
+    v128.store(acc, f32x4.add(v128.load(acc, 0), f32x4.mul(total<T>(s0, ones), f32x4.mul(c, e))), 0);
+    v128.store(acc, f32x4.add(v128.load(acc, 16), f32x4.mul(total<T>(t0, ones), f32x4.mul(d, e))), 16);
     a0 += 32;
   }
 }

@@ -8,7 +8,7 @@
 //   a token's block: product vectors, start of the sums, scale (spread too)
 //   a row group's block: product vectors of rows 0..3 and 4..7 in turn, their scales
 import { ACT_BLOCK, ACT_CORRECTION, ACT_SCALE } from './act';
-import { f16Bits, f16Lift, ones16 } from './constants';
+import { f16Bits, f16Lift } from './constants';
 
 /** Bytes of the product vectors of a block of 32, of 4 rows or a token. */
 @inline
@@ -49,10 +49,10 @@ export function add<T>(s: v128, a: v128, w: v128): v128 {
   return i32x4.add(s, i32x4.dot_i16x8_s(a, w));
 }
 
-/** Sums of 4 rows as f32. */
+/** Sums of 4 rows as f32. ones: ones16(), held by the caller. */
 @inline
-export function total<T>(s: v128): v128 {
-  return f32x4.convert_i32x4_s(sizeof<T>() == 1 ? i32x4.dot_i16x8_s(s, ones16()) : s);
+export function total<T>(s: v128, ones: v128): v128 {
+  return f32x4.convert_i32x4_s(sizeof<T>() == 1 ? i32x4.dot_i16x8_s(s, ones) : s);
 }
 
 /** Scales of rows 0..3 of a block as f32: the low halves of `v`. Exact for all finite f16, subnormals too. */
