@@ -58,43 +58,66 @@ export async function* packedPieces(
   quantizer: Quantizer = rtn,
 ): AsyncGenerator<Uint8Array> {
   const step = Math.max(ROWS, Math.floor(CHUNK / t.K / ROWS) * ROWS);
-  let row = 0;
-  for (const part of t.parts) {
-    if (part !== t.parts[t.parts.length - 1] && !t.vector && part.rows % ROWS !== 0) {
-      throw new ModelFileError(`tensor "${part.name}"`, `has ${part.rows} rows, must be a multiple of ${ROWS} to be joined with others`);
+  for (let from = 0; from < t.N; from += step) {
+    const rows = Math.min(step, t.N - from);
+    if (format === 'f32') {
+      const x = new Float32Array(rows * t.K);
+      for await (const s of segments(t, from, rows))
+        x.set(
+          guarded(s, () => decodeRows(s.part, s.raw, s.rows)),
+          (s.row - from) * t.K,
+        );
+      yield t.vector ? new Uint8Array(x.buffer) : packWeight('f32', rows, t.K, x);
+      continue;
     }
-    for (let from = 0; from < part.rows; from += step) {
-      const to = Math.min(part.rows, from + step);
-      const raw = await part.read(from, to);
-      try {
-        yield convert(t, part, raw, row + from, to - from, format, loss, quantizer);
-      } catch (e) {
-        if (e instanceof RangeError) throw new ModelFileError(`tensor "${part.name}"`, `${e.message} (rows ${from} to ${to})`);
-        throw e;
-      }
+    const q = new Int8Array(rows * t.K);
+    const d = new Uint16Array(q.length / BLOCK);
+    for await (const s of segments(t, from, rows)) {
+      const piece = guarded(s, () => quantized(t, s, format, loss, quantizer));
+      q.set(piece.q, (s.row - from) * t.K);
+      d.set(piece.d, ((s.row - from) * t.K) / BLOCK);
     }
-    row += part.rows;
+    yield packWeight(format, rows, t.K, { q, d });
   }
 }
 
-function convert(
-  t: ModelTensor,
-  part: Part,
-  raw: Uint8Array,
-  row: number,
-  rows: number,
-  format: WeightFormat,
-  loss: Loss | undefined,
-  quantizer: Quantizer,
-): Uint8Array {
-  if (format === 'w4' && part.type === 'Q4_0' && quantizer === rtn) return packWeight('w4', rows, t.K, fromQ4_0(raw));
-  if (format === 'w8' && part.type === 'Q8_0') return packWeight('w8', rows, t.K, fromQ8_0(raw));
-  const x = decodeRows(part, raw, rows);
-  if (t.vector) return new Uint8Array(x.buffer);
-  if (format === 'f32') return packWeight('f32', rows, t.K, x);
-  const quantized = quantizer(x, t, row, format);
-  loss?.add(x, dequantize(format, quantized));
-  return packWeight(format, rows, t.K, quantized);
+/** Rows [row, row + rows) of a tensor, all in one part, as stored. */
+interface Segment {
+  part: Part;
+  row: number;
+  rows: number;
+  raw: Uint8Array;
+}
+
+/** The stored rows behind [from, from + rows), part by part. */
+async function* segments(t: ModelTensor, from: number, rows: number): AsyncGenerator<Segment> {
+  let first = 0;
+  for (const part of t.parts) {
+    const lo = Math.max(from, first);
+    const hi = Math.min(from + rows, first + part.rows);
+    if (lo < hi) yield { part, row: lo, rows: hi - lo, raw: await part.read(lo - first, hi - first) };
+    first += part.rows;
+  }
+}
+
+/** Names the stored tensor in errors about its values. */
+function guarded<T>(s: Segment, convert: () => T): T {
+  try {
+    return convert();
+  } catch (e) {
+    if (e instanceof RangeError)
+      throw new ModelFileError(`tensor "${s.part.name}"`, `${e.message} (in rows ${s.row} to ${s.row + s.rows})`);
+    throw e;
+  }
+}
+
+function quantized(t: ModelTensor, s: Segment, format: 'w4' | 'w8', loss: Loss | undefined, quantizer: Quantizer): Quantized {
+  if (format === 'w4' && s.part.type === 'Q4_0' && quantizer === rtn) return fromQ4_0(s.raw);
+  if (format === 'w8' && s.part.type === 'Q8_0') return fromQ8_0(s.raw);
+  const x = decodeRows(s.part, s.raw, s.rows);
+  const out = quantizer(x, t, s.row, format);
+  loss?.add(x, dequantize(format, out));
+  return out;
 }
 
 /** Rows of a part as f32. Throws RangeError when a value is not finite. */
