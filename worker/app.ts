@@ -13,7 +13,7 @@ import { type App, maxBodyBytes } from './env.ts';
 import { servePack } from './packs.ts';
 import { callReplica } from './replica.ts';
 import { responses } from './responses.ts';
-import { apiCors, pageSecurity } from './security.ts';
+import { answersAreData, apiCors } from './security.ts';
 
 /** Routes that carry a checked body to the replica, under the same path there. */
 const POSTS: Record<string, (body: unknown) => { model: string | undefined }> = {
@@ -28,7 +28,7 @@ export function createApp(): Hono<App> {
   app.onError((error) => errorResponse(error));
   app.notFound((c) => errorResponse(notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
 
-  app.use(requestId, pageSecurity, crossOrigin);
+  app.use(requestId, answersAreData, crossOrigin);
   app.use(
     checkMethods({
       app,

@@ -1,27 +1,13 @@
-/** Headers that keep the page to itself, and who else may call the API. */
+/** What browsers may do with the API's answers, and which pages may call it. The page's own headers are in `web/public/_headers`. */
 
 import { cors } from 'hono/cors';
 import { secureHeaders } from 'hono/secure-headers';
 
-/**
- * The page runs its own scripts only, with WebAssembly; models run in workers started from blobs; packs may come from anywhere over
- * TLS. Styles may be inline because rendered markdown and Preact set them.
- */
-export const pageSecurity = secureHeaders({
-  contentSecurityPolicy: {
-    defaultSrc: ["'self'"],
-    scriptSrc: ["'self'", "'wasm-unsafe-eval'"],
-    workerSrc: ["'self'", 'blob:'],
-    connectSrc: ["'self'", 'https:'],
-    styleSrc: ["'self'", "'unsafe-inline'"],
-    imgSrc: ["'self'", 'data:', 'blob:'],
-    fontSrc: ["'self'", 'data:'],
-    objectSrc: ["'none'"],
-    baseUri: ["'none'"],
-    formAction: ["'self'"],
-    frameAncestors: ["'none'"],
-  },
-  crossOriginResourcePolicy: false, // set by what CORS allows
+/** Answers are data: nothing in them runs or is framed. Assets keep the headers that they come with. */
+export const answersAreData = secureHeaders({
+  overwrite: false,
+  contentSecurityPolicy: { defaultSrc: ["'none'"], frameAncestors: ["'none'"] },
+  crossOriginResourcePolicy: false, // CORS says it
   xXssProtection: false,
 });
 
