@@ -63,18 +63,22 @@ export function planMemory(input: PlanInput): Plan {
   const logitsRow = c.vocab * 4;
   const wish = input.maxSequences ?? 64;
   const maxSequences = input.maxSequences ?? Math.max(4, Math.min(wish, Math.floor((3 << 20) / logitsRow)));
-  const context = Math.min(c.context, input.context ?? c.context);
-  const plan = {
-    context,
-    maxTokens: Math.max(input.maxTokens ?? 128, maxSequences),
-    maxSequences,
-    maxRows: Math.max(maxSequences, 8),
-    maxBlocks: Math.ceil(context / PAGE),
-    kv,
+  const wanted = Math.min(c.context, input.context ?? c.context);
+  const planFor = (context: number) => {
+    const p = {
+      context,
+      maxTokens: Math.max(input.maxTokens ?? 128, maxSequences),
+      maxSequences,
+      maxRows: Math.max(maxSequences, 8),
+      maxBlocks: Math.ceil(context / PAGE),
+      kv,
+    };
+    const scratch = input.measure((be) => void allocState(be, c, formats, p));
+    return { p, scratch, fit: Math.floor((memoryBytes - jsBytes - weightBytes - scratch) / page) };
   };
-  const scratch = input.measure((be) => void allocState(be, c, formats, plan));
-  const left = memoryBytes - jsBytes - weightBytes - scratch;
-  const fit = Math.floor(left / page);
+  // tables grow with the context, and a context longer than all pages is of no use
+  let { p: plan, scratch, fit } = planFor(wanted);
+  if (fit * PAGE < wanted) ({ p: plan, scratch, fit } = planFor(Math.min(wanted, Math.max(fit, 16) * PAGE)));
   const useful = Math.min(plan.maxBlocks, 16); // 256 tokens
   if (fit < useful) {
     throw new MemoryPlanError(

@@ -9,6 +9,7 @@ import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { allocWeights } from '../../models/weights.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
 import { integerVar, type ReplicaEnv } from '../env.ts';
+import { jsBytes } from './memory.ts';
 import { packSource } from './source.ts';
 
 const MIB = 1 << 20;
@@ -46,9 +47,6 @@ export function served(env: ReplicaEnv): Promise<Served> {
   }
   return loading!.model;
 }
-
-/** What JavaScript takes of the isolate: code and heap, and the tokenizer with its vocabulary. */
-export const jsBytes = (vocab: number): number => 8 * MIB + vocab * 350;
 
 async function load(env: ReplicaEnv): Promise<Served> {
   const source = await packSource(env);
