@@ -8,7 +8,11 @@ import { createStorage } from './storage.ts';
 import { createStore } from './store.ts';
 import './style/base.css';
 import './style/chat.css';
+import './style/prose.css';
+import './style/empty.css';
 import './style/controls.css';
+import './style/settings.css';
+import './style/media.css';
 
 const SAVE_EVERY = 500; // ms, while an answer grows
 

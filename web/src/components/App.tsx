@@ -33,32 +33,33 @@ export function App({ store, chat, apiKey, onKey }: Props) {
   const model = modelOf(state);
   const last = turns.at(-1);
 
+  // Ready to type, except where that would call up a keyboard over half the page.
+  const toBox = useCallback(() => {
+    if (matchMedia('(hover: hover)').matches) box.current?.focus({ preventScroll: true });
+  }, []);
+  useEffect(toBox, []);
+
   const openSettings = useCallback(() => setSettings(true), []);
   const onNew = useCallback(() => {
     setEditing(null);
     chat.clear();
-    box.current?.focus();
+    toBox();
   }, [chat]);
   const onAsk = (text: string, tools?: string) => {
     setEditing(null);
     chat.ask(text, tools);
     toEnd();
-    box.current?.focus();
+    toBox();
   };
   const onSave = useCallback(
     (id: number, text: string) => {
       setEditing(null);
       chat.edit(id, text);
       toEnd();
-      box.current?.focus();
+      toBox();
     },
     [chat, toEnd],
   );
-
-  useEffect(() => {
-    // Ready to type, except where that would call up a keyboard over half the page.
-    if (matchMedia('(hover: hover)').matches) box.current?.focus({ preventScroll: true });
-  }, []);
 
   useEffect(() => {
     const onEscape = (event: KeyboardEvent) => {
