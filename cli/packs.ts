@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { LAYOUT } from '../engine/layout.ts';
 import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { writePack } from '../models/pack/write.ts';
 import { ROOT } from './build.ts';
@@ -24,7 +25,7 @@ export async function localPack(model: string | undefined, say: (line: string) =
   if (existsSync(join(path, 'model.json'))) return { id, folder: path };
   const source = path === SHIPPED ? join(path, 'hf') : path;
   const key = createHash('sha256')
-    .update(`${source}\0${fingerprint(source)}\0${format ?? 'auto'}`)
+    .update([source, fingerprint(source), format ?? 'auto', LAYOUT].join('\0'))
     .digest('hex')
     .slice(0, 16);
   const folder = join(ROOT, '.cache/packs', key);

@@ -47,14 +47,27 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   mkdirSync(persist, { recursive: true });
 
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
-  const options: MiniflareOptions = {
-    ...worker,
+  const { assets, ...own } = worker;
+  const turnstone = {
+    ...own,
     name: 'turnstone',
-    modules: true,
+    modules: true as const,
     modulesRoot: join(ROOT, '.build/worker'),
     scriptPath: join(ROOT, '.build/worker/index.js'),
-    modulesRules: [{ type: 'CompiledWasm', include: ['**/*.wasm'] }],
+    modulesRules: [{ type: 'CompiledWasm' as const, include: ['**/*.wasm'] }],
     bindings: { ...worker.bindings, ...vars, MODEL_ID: pack.id },
+    serviceBindings: { ...worker.serviceBindings, ASSETS: 'site' },
+  };
+  // The assets are a Worker of their own: their router in front of ours would keep a client's disconnect to itself.
+  const site = {
+    name: 'site',
+    modules: true as const,
+    script: 'export default {}',
+    compatibilityDate: worker.compatibilityDate,
+    assets: { ...assets, directory: join(ROOT, 'dist/web'), binding: undefined, routerConfig: { has_user_worker: false } },
+  };
+  const options: MiniflareOptions = {
+    workers: [turnstone, site],
     host,
     port: o.port ?? 8787,
     cf: false,

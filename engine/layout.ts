@@ -19,7 +19,7 @@
  */
 import type { KvShape, WeightFormat } from './backend.ts';
 
-export const LAYOUT = 1;
+export const LAYOUT = 2;
 /** Quantization block along K, elements. */
 export const BLOCK = 32;
 /** Tokens a KV page. */

@@ -53,7 +53,13 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     created: Math.floor(arrived / 1000),
     fingerprint: served.fingerprint,
   });
-  const echo = body.kind === 'completion' && body.echo ? (i: number) => tokenizer.decode(prompts[Math.floor(i / body.n)]) : undefined;
+  const echo =
+    body.kind === 'completion' && body.echo
+      ? (i: number) => {
+          const given = body.prompts[Math.floor(i / body.n)];
+          return typeof given === 'string' ? given : tokenizer.decode(given, { skipSpecial: true });
+        }
+      : undefined;
   const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
   const job = new Job({ loop: rt.loop, tokenizer, metrics: rt.metrics, answer, requests, n: body.n, echo, promptTokens, arrived });
   job.start(http.signal);

@@ -8,6 +8,7 @@ import type { EngineLoop, Sink } from './loop.ts';
 /** A reader this far behind is given up: its answer is aborted. */
 const MAX_BEHIND = 1 << 20; // bytes
 const HEARTBEAT_MS = 250;
+const utf8 = new TextDecoder();
 
 /** One sequence of a job: a prompt and which choice it is. */
 interface Choice {
@@ -217,7 +218,7 @@ export class Job implements Sink {
   private logprobs(t: Required<StepEvent['tokens'][number]>): TokenLogprobs {
     const text = (id: number, logprob: number): TokenText => {
       const bytes = this.o.tokenizer.bytesOf(id);
-      return { token: this.o.tokenizer.decode([id]), bytes: [...bytes], logprob };
+      return { token: utf8.decode(bytes), bytes: [...bytes], logprob };
     };
     return { ...text(t.id, t.logprob), top: t.top.map((x) => text(x.id, x.logprob)) };
   }

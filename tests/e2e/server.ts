@@ -10,7 +10,7 @@ import { type Server, startServer } from '../../cli/start.ts';
 
 const SHIPPED = join(ROOT, 'models/pebble');
 const STORIES = fileURLToPath(new URL('../../../shared/data/models/stories260K/stories260K-f32.gguf', import.meta.url));
-const shipped = existsSync(join(SHIPPED, 'model.json'));
+const shipped = existsSync(join(SHIPPED, 'model.json')) || existsSync(join(SHIPPED, 'hf'));
 
 /** Why there is no server to test, or null. */
 export const missing: string | null = shipped || existsSync(STORIES) ? null : 'neither models/pebble nor ../shared/data/models is there';
