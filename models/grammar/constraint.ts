@@ -1,6 +1,6 @@
 import type { Constraint } from '../../engine/types.ts';
 import type { Config } from './machine.ts';
-import { Masks } from './masks.ts';
+import { type MaskLimits, Masks } from './masks.ts';
 import type { Program } from './program.ts';
 import type { GrammarVocab, TokenTrie } from './trie.ts';
 
@@ -20,13 +20,22 @@ export interface Grammar {
   matches(bytes: Uint8Array): boolean;
   /** Keywords left out because the caller's `onUnsupported` said so, as "pointer keyword". */
   readonly ignored: readonly string[];
+  /** Bytes of its automaton, about; its masks come on top, up to the compiler's `maskBytes`. */
+  readonly bytes: number;
 }
 
-export function makeGrammar(program: Program, vocab: GrammarVocab, trie: TokenTrie, budget: number, ignored: readonly string[]): Grammar {
-  const masks = new Masks(program, trie, budget);
+export function makeGrammar(
+  program: Program,
+  vocab: GrammarVocab,
+  trie: TokenTrie,
+  limits: MaskLimits,
+  ignored: readonly string[],
+): Grammar {
+  const masks = new Masks(program, trie, limits);
   const first = masks.machine.start();
   return {
     ignored,
+    bytes: 4 * (program.arcs.data.length + program.calls.data.length + program.silent.data.length + 4 * program.isEnd.length),
     start: () => new Follower(vocab, trie, masks, first),
     matches(bytes) {
       let at: Config | null = first;

@@ -91,7 +91,7 @@ export function toDfa(regex: Regex, budget: Budget = new Budget()): Dfa {
     const cuts = [...new Set(next.flatMap((p) => positions.sets[p].map((x, i) => (i % 2 === 0 ? x : x + 1))))].sort((a, b) => a - b);
     const targets = new Map<number, CharSet[]>();
     for (let i = 0; i + 1 < cuts.length; i++) {
-      budget.spend(next.length + subsets[s].length);
+      budget.spend(20 + 4 * (next.length + subsets[s].length));
       const subset = next.filter((p) => has(positions.sets[p], cuts[i]));
       if (subset.length === 0) continue;
       const to = id(subset);

@@ -46,7 +46,13 @@ const FORMATS: Record<string, string> = {
 export const formatNames: readonly string[] = Object.keys(FORMATS);
 
 export function formatDfa(name: string): Dfa | undefined {
-  if (!Object.hasOwn(FORMATS, name)) return undefined;
+  const known = compiled.get(name);
+  if (known || !Object.hasOwn(FORMATS, name)) return known;
   const dfa = toDfa(parseRegex(FORMATS[name], '', false));
-  return name === 'hostname' ? both(dfa, toDfa(parseRegex(NO_DOUBLE_HYPHEN, '', false))) : dfa;
+  const whole = name === 'hostname' ? both(dfa, toDfa(parseRegex(NO_DOUBLE_HYPHEN, '', false))) : dfa;
+  compiled.set(name, whole);
+  return whole;
 }
+
+/** Constant, so an isolate's grammars share them. */
+const compiled = new Map<string, Dfa>();

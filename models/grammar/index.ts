@@ -7,6 +7,7 @@ import { type Grammar, makeGrammar } from './constraint.ts';
 import { toDfa } from './dfa.ts';
 import { located, Schema } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
+import type { MaskLimits } from './masks.ts';
 import { Net } from './net.ts';
 import { compileNet } from './program.ts';
 import { parseRegex } from './regex.ts';
@@ -38,12 +39,13 @@ export interface GrammarCompiler {
   regex(pattern: string): Grammar;
 }
 
-export interface CompilerLimits {
-  /** Bytes of masks that one grammar keeps. Default 2 MiB. */
-  maskBytes?: number;
+export interface CompilerLimits extends MaskLimits {
   /** Compiled grammars kept for schemas that come again. Default 8. */
   grammars?: number;
 }
+
+/** Automata kept for schemas that come again; larger ones are compiled again. */
+const KEPT_BYTES = 4 << 20;
 
 /**
  * Built once for a model: about 12 bytes of trie for each distinct token prefix (50k tokens: 1.5 MB). Throws when the vocabulary has no
@@ -63,16 +65,18 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
     const grammar = kept.get(key) ?? make();
     kept.delete(key);
     kept.set(key, grammar);
-    for (const old of kept.keys()) {
-      if (kept.size <= (limits.grammars ?? 8)) break;
+    let total = [...kept.values()].reduce((n, g) => n + g.bytes, 0);
+    for (const [old, g] of kept) {
+      if (kept.size <= (limits.grammars ?? 8) && total <= KEPT_BYTES) break;
       kept.delete(old);
+      total -= g.bytes;
     }
     return grammar;
   };
   const build = (rule: (net: Net) => number, ignored: readonly string[] = []): Grammar => {
     const net = new Net();
     const root = rule(net);
-    return makeGrammar(compileNet(net, root), vocab, trie, limits.maskBytes ?? 2 << 20, ignored);
+    return makeGrammar(compileNet(net, root), vocab, trie, limits, ignored);
   };
   /** Notes what is left out, so that a cached grammar can tell again. */
   const noting = (on: SchemaOptions['onUnsupported']) => {

@@ -17,17 +17,15 @@ export const LIMITS = {
   patternPositions: 2_000,
   /** States of one string automaton (pattern, format, their intersection with lengths). */
   dfaStates: 4_000,
-  /** Elementary steps of building all string automata of one schema, about half a second. */
-  dfaWork: 20_000_000,
+  /** Elementary steps of building all string automata of one schema, about a second. */
+  dfaWork: 4_000_000,
   /** Arcs of the byte automaton, 16 bytes each. */
   arcs: 250_000,
   /** Lengths and item counts up to here are exact; larger ones are refused. */
   count: 1_000_000,
   tools: 128,
-  /** Automaton steps of one mask, about a second. */
-  maskWork: 20_000_000,
   /** State sets a running grammar may discover. */
-  sets: 30_000,
+  sets: 20_000,
 } as const;
 
 /** Steps left to spend on one schema. */

@@ -1,6 +1,6 @@
 import { GrammarError, LIMITS } from './limits.ts';
 import { EXIT, INC, INF } from './net.ts';
-import type { Program } from './program.ts';
+import type { Lists, Program } from './program.ts';
 
 /**
  * Runs a program over symbols. Positions are sets of states, determinized as they are met; what is open is a graph-structured stack, so
@@ -50,6 +50,7 @@ interface StateSet {
   pushes: Push[] | undefined;
 }
 
+const has = (l: Lists, s: number) => l.at[s + 1] > l.at[s];
 const less = (x: number) => (x === INF ? INF : x - 1);
 
 export class Machine {
@@ -104,13 +105,13 @@ export class Machine {
     const to: number[] = [];
     let tag = 0;
     for (const s of this.sets[set].states) {
-      const a = arcs[s];
-      this.work += 1 + (a.length >> 2);
-      for (let i = 0; i < a.length; i += 4) {
-        if (cls < a[i] || cls > a[i + 1]) continue;
-        if (to.length > 0 && a[i + 3] !== tag) throw new Error('grammar: one symbol both counts and does not');
-        tag = a[i + 3];
-        to.push(a[i + 2]);
+      const { at, data } = arcs;
+      this.work += 1 + ((at[s + 1] - at[s]) >> 2);
+      for (let i = at[s]; i < at[s + 1]; i += 4) {
+        if (cls < data[i] || cls > data[i + 1]) continue;
+        if (to.length > 0 && data[i + 3] !== tag) throw new Error('grammar: one symbol both counts and does not');
+        tag = data[i + 3];
+        to.push(data[i + 2]);
       }
     }
     const v = to.length === 0 ? -1 : (this.close(to) << 2) | tag;
@@ -129,11 +130,11 @@ export class Machine {
         seen.add(t);
         list.push(t);
       };
-      for (const t of silent[s]) visit(t);
-      for (let i = 0; i < calls[s].length; i += 2) if (nullable[calls[s][i]]) visit(calls[s][i + 1]);
-      this.work += 1 + silent[s].length;
+      for (let i = silent.at[s]; i < silent.at[s + 1]; i++) visit(silent.data[i]);
+      for (let i = calls.at[s]; i < calls.at[s + 1]; i += 2) if (nullable[calls.data[i]]) visit(calls.data[i + 1]);
+      this.work += 1 + silent.at[s + 1] - silent.at[s];
     }
-    const states = Int32Array.from(list.filter((s) => isEnd[s] || arcs[s].length > 0 || calls[s].length > 0)).sort();
+    const states = Int32Array.from(list.filter((s) => isEnd[s] || has(arcs, s) || has(calls, s))).sort();
     const key = states.join();
     const known = this.ids.get(key);
     if (known !== undefined) return known;
@@ -144,7 +145,7 @@ export class Machine {
     this.sets.push({
       states,
       final: states.some((s) => isEnd[s] === 1),
-      hasArcs: states.some((s) => arcs[s].length > 0),
+      hasArcs: states.some((s) => has(arcs, s)),
       row: new Int32Array(this.program.classes),
       pushes: undefined,
     });
@@ -158,9 +159,9 @@ export class Machine {
     const { calls, rules } = this.program;
     const backs = new Map<number, Set<number>>(); // rule → states to return to
     for (const s of this.sets[set].states) {
-      for (let i = 0; i < calls[s].length; i += 2) {
-        const list = backs.get(calls[s][i]) ?? new Set<number>();
-        backs.set(calls[s][i], list.add(calls[s][i + 1]));
+      for (let i = calls.at[s]; i < calls.at[s + 1]; i += 2) {
+        const list = backs.get(calls.data[i]) ?? new Set<number>();
+        backs.set(calls.data[i], list.add(calls.data[i + 1]));
       }
     }
     const merged = new Map<number, number[]>(); // way back → starts

@@ -1,13 +1,19 @@
 import { GrammarError } from './limits.ts';
 import { ALPHABET, EXIT, INC, type Net, type Rule } from './net.ts';
 
+/** A list for each state, end to end: that of state s is data[at[s]] to data[at[s + 1] - 1]. */
+export interface Lists {
+  readonly at: Int32Array; // [states + 1]
+  readonly data: Int32Array;
+}
+
 /** A trimmed, frozen net: every state that is left can still reach the end of its rule. */
 export interface Program {
-  /** Per state, flat: class lo, class hi, to, tag. Symbols that no arc tells apart share a class. */
-  readonly arcs: readonly Int32Array[];
-  readonly silent: readonly Int32Array[];
-  /** Flat per state: rule, to. */
-  readonly calls: readonly Int32Array[];
+  /** Class lo, class hi, to, tag. Symbols that no arc tells apart share a class. */
+  readonly arcs: Lists;
+  readonly silent: Lists;
+  /** Rule, to. */
+  readonly calls: Lists;
   readonly rules: readonly Rule[];
   readonly isEnd: Uint8Array;
   /** Rules that match the empty text. */
@@ -43,20 +49,25 @@ export function compileNet(net: Net, root: number): Program {
 
   const isEnd = new Uint8Array(net.arcs.length);
   for (const r of net.rules) isEnd[r.end] = 1;
-  const empty = new Int32Array(0);
-  const freeze = (list: number[]) => (list.length === 0 ? empty : Int32Array.from(list));
+  const lists = (of: readonly number[][], keep: (list: readonly number[], out: number[]) => void): Lists => {
+    const at = new Int32Array(of.length + 1);
+    const data: number[] = [];
+    of.forEach((list, s) => {
+      at[s] = data.length;
+      if (live[s]) keep(list, data);
+    });
+    at[of.length] = data.length;
+    return { at, data: Int32Array.from(data) };
+  };
   return {
-    arcs: net.arcs.map((a, s) => {
-      const out: number[] = [];
-      for (let i = 0; live[s] && i < a.length; i += 4) if (live[a[i + 2]]) out.push(classOf[a[i]], classOf[a[i + 1]], a[i + 2], a[i + 3]);
-      return freeze(out);
+    arcs: lists(net.arcs, (a, out) => {
+      for (let i = 0; i < a.length; i += 4) if (live[a[i + 2]]) out.push(classOf[a[i]], classOf[a[i + 1]], a[i + 2], a[i + 3]);
     }),
-    silent: net.silent.map((list, s) => freeze(live[s] ? list.filter((t) => live[t]) : [])),
-    calls: net.calls.map((list, s) => {
-      const out: number[] = [];
-      for (let i = 0; live[s] && i < list.length; i += 2)
-        if (live[list[i + 1]] && live[net.rules[list[i]].start]) out.push(list[i], list[i + 1]);
-      return freeze(out);
+    silent: lists(net.silent, (list, out) => {
+      for (const t of list) if (live[t]) out.push(t);
+    }),
+    calls: lists(net.calls, (list, out) => {
+      for (let i = 0; i < list.length; i += 2) if (live[list[i + 1]] && live[net.rules[list[i]].start]) out.push(list[i], list[i + 1]);
     }),
     rules: net.rules,
     isEnd,

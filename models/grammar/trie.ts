@@ -61,7 +61,10 @@ export function buildTrie(vocab: GrammarVocab, tags: readonly string[]): TokenTr
     } else symbols.set(bytes, starts[id]);
   }
   const order = Array.from({ length: vocab.size }, (_, id) => id).filter((id) => lengths[id] > 0);
+  const keys = new Float64Array(vocab.size); // the first five symbols as one number
+  for (const id of order) for (let i = 0; i < 5; i++) keys[id] = keys[id] * 512 + (i < lengths[id] ? symbols[starts[id] + i] + 1 : 0);
   const compare = (a: number, b: number): number => {
+    if (keys[a] !== keys[b]) return keys[a] - keys[b];
     const n = Math.min(lengths[a], lengths[b]);
     for (let i = 0; i < n; i++) {
       const d = symbols[starts[a] + i] - symbols[starts[b] + i];
