@@ -126,8 +126,8 @@ describe('blocks of GGUF', () => {
       ['w4', 'Q4_0', 18],
       ['w8', 'Q8_0', 34],
     ] as const) {
-      const bytes = [40, 8, 6].map((rows, i) => blocks(10 + i, (rows * K) / 32, size));
-      const t = matrix([40, 8, 6].map((rows, i) => part(type, rows, K, bytes[i])));
+      const bytes = [44, 4, 6].map((rows, i) => blocks(10 + i, (rows * K) / 32, size));
+      const t = matrix([44, 4, 6].map((rows, i) => part(type, rows, K, bytes[i])));
       const loss = new Loss();
       const out = unpackWeight(format, 54, K, await packed(t, format, loss));
       expect(unpack[format](out as Quantized)).toEqual(new Uint8Array(Buffer.concat(bytes)));

@@ -1,6 +1,5 @@
 /** A small GGUF model with seeded numbers, and the same as a Hugging Face folder. */
 import type { ModelConfig } from '../../engine/config.ts';
-import { philox } from '../../engine/random.ts';
 import { concat as join } from '../../models/gguf/write.ts';
 import type { Folder } from '../../models/hf/open.ts';
 import { decodeRows } from '../../models/quantize/convert.ts';
@@ -30,8 +29,15 @@ export const small: ModelConfig = {
 export const tokens = [...byteToChar, 'he', 'll', 'hell', '<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|a|>', '<|b|>'];
 export const merges = ['h e', 'l l', 'he ll'];
 
+/** Seeded numbers in [-1, 1): Marsaglia's xorshift32. */
 function numbers(seed: number, n: number): Float32Array {
-  return Float32Array.from({ length: n }, (_, i) => philox([seed, 0], [i, 0, 0, 0])[0] / 2 ** 31 - 1);
+  let x = (seed * 0x9e3779b9) >>> 0;
+  return Float32Array.from({ length: n }, () => {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x = (x ^ (x << 5)) >>> 0;
+    return x / 2 ** 31 - 1;
+  });
 }
 
 const made = new Map<string, Map<string, { shape: number[]; data: Float32Array }>>();

@@ -1,0 +1,76 @@
+import type { Backend, Weight } from '../../engine/backend.ts';
+import { packWeight } from '../../engine/layout.ts';
+import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
+import type { ModelTensor } from '../tensors.ts';
+import type { Quantizer } from './convert.ts';
+import { gptq, Hessian } from './gptq.ts';
+import { KINDS, layerRunner, readTensor } from './layers.ts';
+import { dequantize, type Quantized, quantizeRtn } from './rtn.ts';
+
+/** How far a tensor's outputs on the calibration text are off, as shares of their mean square. */
+export interface CalibrationReport {
+  name: string;
+  nearest: number;
+  calibrated: number;
+}
+
+export interface CalibrationOptions extends FormatOptions {
+  onTensor?: (report: CalibrationReport) => void;
+  /** Sees every matrix's inputs X[rows, K] as well. */
+  collect?: (name: string, X: Float32Array) => void;
+}
+
+/**
+ * Quantizes a model by GPTQ on sequences of token ids, layer by layer, each on the outputs of the quantized ones before it. Needs a backend whose
+ * f32 activations are plain rows (reference, wasm); holds one layer there, in f32. Gives the quantizer for `writePack`.
+ */
+export async function calibrate(
+  backend: Backend,
+  model: ModelFiles,
+  sequences: readonly (readonly number[])[],
+  options: CalibrationOptions = {},
+): Promise<Quantizer> {
+  const done = new Map<string, Quantized>();
+  const tensor = (name: string) => model.tensors.find((t) => t.name === name) as ModelTensor;
+  const run = await layerRunner(backend, model, sequences, tensor, options);
+
+  async function quantize(name: string, h: Hessian, target: Weight | undefined): Promise<void> {
+    const t = tensor(name);
+    const format = chooseFormat(model, t, options);
+    if (format === 'f32') return;
+    const w = await readTensor(t);
+    const q = gptq(format, w, h);
+    done.set(name, q);
+    const v = dequantize(format, q);
+    if (options.onTensor) {
+      const nearest = h.outputError(w, dequantize(format, quantizeRtn(format, w)));
+      options.onTensor({ name, nearest, calibrated: h.outputError(w, v) });
+    }
+    if (target) backend.write(target.data, packWeight('f32', t.N, t.K, v));
+  }
+
+  for (let l = 0; l < model.config.layers; l++) {
+    await run.load(l);
+    const h = run.hessians();
+    await run.layer((kind, X) => {
+      h[kind].add(X);
+      options.collect?.(`layers.${l}.${kind}`, X);
+    });
+    for (const kind of KINDS) await quantize(`layers.${l}.${kind}`, h[kind], run.matrices[kind]);
+    await run.layer(undefined); // again, so that the next layer sees what the quantized one gives
+  }
+  const head = new Hessian(model.config.hidden);
+  const name = model.config.tied ? 'embed' : 'head';
+  await run.head((X) => {
+    head.add(X);
+    options.collect?.(name, X);
+  });
+  await quantize(name, head, undefined);
+
+  return (x, t, from, format) => {
+    const q = done.get(t.name);
+    if (!q) return quantizeRtn(format, x);
+    const at = from * t.K;
+    return { q: q.q.subarray(at, at + x.length), d: q.d.subarray(at / 32, (at + x.length) / 32) };
+  };
+}
