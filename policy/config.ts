@@ -13,8 +13,12 @@ export interface PolicyConfig {
   ratePerMinute: number;
   burst: number;
   concurrency: number;
-  /** Share of all slots no single tenant may fill while another was seen in the last `headroomMs`. */
+  /** A replica with so many prompt tokens still to compute is given no more; what prefers it waits in the queue. */
+  backlogTokens: number;
+  /** Share of all slots no single tenant may fill while others are to be expected. */
   headroom: number;
+  /** Others are always to be expected (several keys are given out); otherwise when another was seen in the last `headroomMs`. */
+  shared: boolean;
   headroomMs: number;
   /** A replica with work that is silent for so long has died. `startMs` is its first grace (a model may have to load). */
   leaseMs: number;
@@ -28,7 +32,7 @@ export interface PolicyConfig {
 }
 
 export interface PlacementRule {
-  kind: 'cache' | 'least-loaded' | 'round-robin' | 'random';
+  kind: 'cache' | 'thresholds' | 'least-loaded' | 'round-robin' | 'random';
   /** What one prompt token that must be computed weighs against one token of backlog. */
   uncachedWeight: number;
   /** Backlog, in tokens, that a running sequence stands for. */
@@ -44,12 +48,14 @@ export const POLICY: PolicyConfig = {
   ratePerMinute: 0,
   burst: 0,
   concurrency: 0,
+  backlogTokens: 1_024,
   headroom: 0.25,
+  shared: false,
   headroomMs: 600_000,
   leaseMs: 5_000,
   startMs: 60_000,
   attachMs: 30_000,
   slots: 16,
   kvTokens: 16_384,
-  placement: { kind: 'cache', uncachedWeight: 1, sequenceTokens: 64 },
+  placement: { kind: 'cache', uncachedWeight: 3, sequenceTokens: 64 },
 };

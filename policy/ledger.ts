@@ -89,8 +89,8 @@ export class Ledger {
       t.promptTokens = p.promptTokens;
       this.#chargePrompt(t, Math.max(0, p.promptTokens - (p.cachedTokens ?? 0)));
     }
-    if (p.output > 0 || p.promptTokens !== undefined) {
-      const left = p.output > 0 ? 0 : Math.max(0, t.promptTokens - (p.cachedTokens ?? 0));
+    if (p.output > 0 || p.computed !== undefined || p.promptTokens !== undefined) {
+      const left = p.output > 0 ? 0 : Math.max(0, t.promptTokens - (p.computed ?? p.cachedTokens ?? 0));
       r.backlog += left - t.backlog;
       t.backlog = left;
     }

@@ -8,6 +8,9 @@ import { hasRoom, newReplica, type Replica } from './replicas.ts';
 import { completed, worked } from './service.ts';
 import type { AdmitRequest, Heartbeat, Lease, Progress, Refusal, Ticket } from './ticket.ts';
 
+/** Requests passed over in one dispatch, at most. */
+const MAX_HELD = 16;
+
 export type Arrival = { kind: 'queued' } | { kind: 'running'; lease: Lease } | ({ kind: 'refused' } & Refusal);
 
 /**
@@ -60,14 +63,19 @@ export class Queue {
     return { kind: 'queued' };
   }
 
-  /** Starts what can start, fairest first. `random` gives numbers in [0, 1). */
+  /**
+   * Starts what can start, fairest first. `random` gives numbers in [0, 1). A request whose best replica still has a long
+   * prefill to do waits here, where what comes later and is owed more can pass it, and not there.
+   */
   dispatch(now: number, random: () => number): Lease[] {
     const leases: Lease[] = [];
-    while (this.ledger.waiting.size > 0) {
-      const t = this.#next(now);
+    const held = new Set<Ticket>();
+    while (this.ledger.waiting.size > held.size && held.size < MAX_HELD && this.#anyRoom(now)) {
+      const t = this.#next(now, held);
       const replica = t && this.#choose(t, now, random);
       if (!replica) break;
-      leases.push(this.ledger.start(t, replica, now));
+      if (replica.backlog >= this.config.backlogTokens) held.add(t);
+      else leases.push(this.ledger.start(t, replica, now));
     }
     return leases;
   }
@@ -243,13 +251,13 @@ export class Queue {
   }
 
   /** Highest priority with age, then the lowest virtual counter, then the oldest. Skips tenants at their share of the slots. */
-  #next(now: number): Ticket | undefined {
+  #next(now: number, held: ReadonlySet<Ticket>): Ticket | undefined {
     const cap = this.#tenantCap(now);
     let best: Ticket | undefined;
     let bestLevel = 0;
     let bestCounter = 0;
     for (const t of this.ledger.waiting) {
-      if (!t.attached) continue;
+      if (!t.attached || held.has(t)) continue;
       const tenant = this.ledger.tenants.all.get(t.tenant)!;
       if (tenant.running >= cap) continue;
       const level = t.priority + Math.floor(Math.max(0, now - t.arrived) / this.config.agingMs);
@@ -265,15 +273,22 @@ export class Queue {
     return best;
   }
 
-  /** Slots one tenant may fill: all of them, less a reserve while another tenant was seen lately. */
+  /** Slots one tenant may fill: all of them, less a reserve while others are to be expected. */
   #tenantCap(now: number): number {
     const { tenants, replicas } = this.ledger;
+    let shared = this.config.shared;
     let seen = 0;
-    for (const t of tenants.all.values()) if (now - t.seen < this.config.headroomMs && ++seen > 1) break;
+    if (!shared) for (const t of tenants.all.values()) if (now - t.seen < this.config.headroomMs && ++seen > 1) shared = true;
     let slots = 0;
     for (const r of replicas.values()) if (!r.draining) slots += r.slots;
-    if (seen < 2 || slots < 2) return Number.POSITIVE_INFINITY;
+    if (!shared || slots < 2) return Number.POSITIVE_INFINITY;
     return slots - Math.max(1, Math.floor(slots * this.config.headroom));
+  }
+
+  /** Spares looking through the queue when nothing can start. */
+  #anyRoom(now: number): boolean {
+    for (const r of this.ledger.replicas.values()) if (r.backlog < this.config.backlogTokens && hasRoom(r, 0, now)) return true;
+    return false;
   }
 
   #choose(t: Ticket, now: number, random: () => number): Replica | undefined {

@@ -52,6 +52,8 @@ export interface Progress {
   /** Known once it was tokenized. */
   promptTokens?: number;
   cachedTokens?: number;
+  /** Prompt tokens whose KV is there, found or computed. */
+  computed?: number;
   /** Of an ended one: the replica, not the caller, was at fault. */
   failed?: boolean;
 }

@@ -12,6 +12,8 @@ export interface SchedulerVars {
   RATE_PER_MINUTE?: string;
   RATE_BURST?: string;
   CONCURRENCY?: string;
+  /** The keys given out, comma-separated; several mean several tenants. */
+  API_KEYS?: string;
   /** Seconds after which a silent replica with work counts as dead. */
   LEASE_S?: string;
 }
@@ -36,6 +38,7 @@ export function policyConfig(v: SchedulerVars): PolicyConfig {
     ratePerMinute: number('RATE_PER_MINUTE', v.RATE_PER_MINUTE, 0, 1e6, 0),
     burst: Math.floor(number('RATE_BURST', v.RATE_BURST, 0, 1e6, 0)),
     concurrency: Math.floor(number('CONCURRENCY', v.CONCURRENCY, 0, 1e6, 0)),
+    shared: (v.API_KEYS ?? '').split(',').filter((key) => key.trim() !== '').length > 1,
     leaseMs: number('LEASE_S', v.LEASE_S, 0.1, 3600, POLICY.leaseMs / 1000) * 1000,
   };
 }

@@ -58,11 +58,20 @@ test('the match wins until its backlog costs more than its pages save', () => {
 
 test('the other rules', () => {
   const three = ['a', 'b', 'c'].map((id, i) => ({ id, matched: 500 * i, backlog: 10 - i, running: i }));
-  const by = (kind: 'round-robin' | 'random' | 'least-loaded', turn: number, random: number) =>
+  const by = (kind: 'round-robin' | 'random' | 'least-loaded' | 'thresholds', turn: number, random: number) =>
     place({ kind, uncachedWeight: 1, sequenceTokens: 2 }, 1000, three, turn, random).id;
   expect([0, 1, 2, 3].map((turn) => by('round-robin', turn, 0))).toEqual(['a', 'b', 'c', 'a']);
   expect([0, 0.5, 0.999].map((r) => by('random', 0, r))).toEqual(['a', 'b', 'c']);
   expect(by('least-loaded', 0, 0)).toBe('a');
+  expect(by('thresholds', 0, 0)).toBe('c'); // it holds all of the prompt
+  const rule = { kind: 'thresholds', uncachedWeight: 1, sequenceTokens: 1 } as const;
+  const two = (matched: number, running: number) => [
+    { id: 'idle', matched: 0, backlog: 0, running: 0 },
+    { id: 'warm', matched, backlog: 0, running },
+  ];
+  expect(place(rule, 1000, two(400, 64), 0, 0).id).toBe('warm');
+  expect(place(rule, 1000, two(300, 1), 0, 0).id).toBe('idle');
+  expect(place(rule, 1000, two(400, 65), 0, 0).id).toBe('idle');
   expect(() => place({ kind: 'random', uncachedWeight: 1, sequenceTokens: 1 }, 1, [], 0, 0)).toThrow(/no candidate/);
 });
 
