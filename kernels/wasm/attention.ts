@@ -32,7 +32,8 @@ export function attention(k: Kernels, words: Uint32Array, out: Act, q: Buf, kv: 
   if (out.K !== heads * d) throw new Error(`attention: out has K ${out.K}, ${heads} heads of ${d} need ${heads * d}`);
   need('attention', q, T * heads * d * 4);
   need('attention', out.data, T * stride);
-  if ((heads / G) * (128 + 2 * d) > SCRATCH_BYTES) throw new Error(`attention: ${heads / G} heads of ${d} a group do not fit the scratch`);
+  if (2 * (heads / G) * (224 + 8 * d) > SCRATCH_BYTES)
+    throw new Error(`attention: ${heads / G} heads of ${d} a group do not fit the scratch`);
   checkBatch(words, kv, batch);
 
   const headBytes = kvHeadBytes(kv.shape);

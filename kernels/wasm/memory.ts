@@ -24,8 +24,8 @@ export function actStride(format: ActFormat, K: number): number {
   return (K / BLOCK) * ACT_BLOCK;
 }
 
-/** Bytes of activations: their rows, and for i8 one f32 row in which an op prepares what it quantizes. */
-export const actBytes = (format: ActFormat, rows: number, K: number): number => rows * actStride(format, K) + (format === 'i8' ? K * 4 : 0);
+/** Bytes of activations: their rows, and for i8 two f32 rows in which an op prepares what it quantizes. */
+export const actBytes = (format: ActFormat, rows: number, K: number): number => rows * actStride(format, K) + (format === 'i8' ? K * 8 : 0);
 
 export class WasmBuf implements Buf {
   readonly label: string;

@@ -1,35 +1,44 @@
 // The arithmetic of exact-1 on four lanes (NUMERICS.md). pmax, pmin and the rounding constant are one instruction each
 // where f32x4.max, min, nearest and trunc_sat are several.
-
-const ROUND: f32 = 12582912.0; // 1.5 · 2²³: adding it leaves the nearest integer, ties to even, in the low bits
-const ROUND_BITS: i32 = 0x4b400000;
+import { EXP, magnitude, one, roundBits } from './constants';
 
 /** Integers nearest to x, |x| < 2²². */
 @inline
 export function rne4(x: v128): v128 {
-  return i32x4.sub(f32x4.add(x, f32x4.splat(ROUND)), i32x4.splat(ROUND_BITS));
+  return i32x4.sub(f32x4.add(x, roundBits()), roundBits());
+}
+
+/** x in low..high. */
+@inline
+export function bound4(x: v128, low: v128, high: v128): v128 {
+  return f32x4.pmin(high, f32x4.pmax(low, x));
 }
 
 @inline
 export function clamp4(x: v128, limit: f32): v128 {
-  return f32x4.pmin(f32x4.splat(limit), f32x4.pmax(f32x4.splat(-limit), x));
+  return bound4(x, f32x4.splat(-limit), f32x4.splat(limit));
+}
+
+@inline
+export function abs4(x: v128): v128 {
+  return v128.and(x, magnitude());
 }
 
 /** Cephes' expf without fused operations, x clamped. */
 @inline
 export function exp4(v: v128): v128 {
-  const x = f32x4.pmin(f32x4.splat(88.37), f32x4.pmax(f32x4.splat(-87.33), v));
-  const t = f32x4.add(f32x4.mul(x, f32x4.splat(1.44269504088896341)), f32x4.splat(ROUND));
-  const n = f32x4.sub(t, f32x4.splat(ROUND));
-  const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, f32x4.splat(0.693359375))), f32x4.mul(n, f32x4.splat(-2.12194440e-4)));
-  let p = f32x4.add(f32x4.mul(f32x4.splat(1.9875691500e-4), r), f32x4.splat(1.3981999507e-3));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(8.3334519073e-3));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(4.1665795894e-2));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(1.6666665459e-1));
-  p = f32x4.add(f32x4.mul(p, r), f32x4.splat(5.0000001201e-1));
-  const y = f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), f32x4.splat(1));
+  const x = f32x4.pmin(v128.load(EXP, 160), f32x4.pmax(v128.load(EXP, 144), v));
+  const t = f32x4.add(f32x4.mul(x, v128.load(EXP, 0)), roundBits());
+  const n = f32x4.sub(t, roundBits());
+  const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, v128.load(EXP, 16))), f32x4.mul(n, v128.load(EXP, 32)));
+  let p = f32x4.add(f32x4.mul(v128.load(EXP, 48), r), v128.load(EXP, 64));
+  p = f32x4.add(f32x4.mul(p, r), v128.load(EXP, 80));
+  p = f32x4.add(f32x4.mul(p, r), v128.load(EXP, 96));
+  p = f32x4.add(f32x4.mul(p, r), v128.load(EXP, 112));
+  p = f32x4.add(f32x4.mul(p, r), v128.load(EXP, 128));
+  const y = f32x4.add(f32x4.add(f32x4.mul(p, f32x4.mul(r, r)), r), one());
   // the low bits of t hold n: (n + 127) << 23 is 2ⁿ
-  return f32x4.mul(y, i32x4.add(i32x4.shl(t, 23), i32x4.splat(127 << 23)));
+  return f32x4.mul(y, i32x4.add(i32x4.shl(t, 23), one()));
 }
 
 /** (s0 + s1) + (s2 + s3) */
@@ -55,11 +64,4 @@ export function inverseScale(limit: f32, x: f32): f32 {
 @inline
 export function f16Scale(bits: u32): f32 {
   return reinterpret<f32>(((bits & 0x8000) << 16) | ((bits & 0x7fff) << 13)) * <f32>5.192296858534828e33; // 2¹¹²
-}
-
-/** Four f16 at `at` as f32. */
-@inline
-export function f16x4(at: usize): v128 {
-  const bits = v128.and(i32x4.shl(v128.load_ext<i16>(at), 13), i32x4.splat(0x8fffe000));
-  return f32x4.mul(bits, f32x4.splat(5.192296858534828e33)); // 2¹¹²
 }

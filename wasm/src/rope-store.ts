@@ -1,6 +1,8 @@
 // QK-norm (optional), rotation, and keys and values into their pages.
+import { largest } from './act';
+export { largest } from './act';
 import { rmsNorm } from './norm';
-import { clamp4, inverseScale, maxLane, rne4 } from './numeric';
+import { bound4, inverseScale, rne4 } from './numeric';
 
 /** y = x rotated, halves paired. d is a multiple of 8; y may not be x. */
 @inline
@@ -16,19 +18,14 @@ function rotate(y: usize, x: usize, table: usize, d: i32): void {
   }
 }
 
-/** Largest magnitude of d values (a multiple of 4). */
-export function largest(x: usize, d: i32): f32 {
-  let m = f32x4.splat(0);
-  for (const end = x + (<usize>d << 2); x < end; x += 16) m = f32x4.pmax(m, f32x4.abs(v128.load(x)));
-  return maxLane(m);
-}
-
 /** Quantizes d values; element k goes to out + (k div 2) · pair + (k mod 2) · 1. Returns the scale. */
 function storeKey(out: usize, x: usize, d: i32): f32 {
   const amax = largest(x, d);
   const inverse = f32x4.splat(inverseScale(127, amax));
+  const high = f32x4.splat(127);
+  const low = f32x4.splat(-127);
   for (const end = x + (<usize>d << 2); x < end; x += 16, out += 64) {
-    const q = rne4(clamp4(f32x4.mul(v128.load(x), inverse), 127));
+    const q = rne4(bound4(f32x4.mul(v128.load(x), inverse), low, high));
     const bytes = i32x4.extract_lane(i8x16.shuffle(q, q, 0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0), 0);
     store<u16>(out, <u16>bytes, 0);
     store<u16>(out, <u16>(bytes >>> 16), 32);
@@ -40,8 +37,10 @@ function storeKey(out: usize, x: usize, d: i32): f32 {
 function storeValue(out: usize, x: usize, d: i32): f32 {
   const amax = largest(x, d);
   const inverse = f32x4.splat(inverseScale(127, amax));
+  const high = f32x4.splat(127);
+  const low = f32x4.splat(-127);
   for (const end = x + (<usize>d << 2); x < end; x += 16, out += 8) {
-    const q = rne4(clamp4(f32x4.mul(v128.load(x), inverse), 127));
+    const q = rne4(bound4(f32x4.mul(v128.load(x), inverse), low, high));
     store<i8>(out, <i8>i32x4.extract_lane(q, 0), 0);
     store<i8>(out, <i8>i32x4.extract_lane(q, 1), 2);
     store<i8>(out, <i8>i32x4.extract_lane(q, 2), 4);

@@ -1,6 +1,12 @@
 // silu(gate) · up, and quantization of the rows when the activations are i8.
 import { quantizeRow } from './act';
+import { one } from './constants';
 import { exp4 } from './numeric';
+
+@inline
+function silu4(g: v128): v128 {
+  return f32x4.mul(g, f32x4.div(one(), f32x4.add(one(), exp4(f32x4.neg(g)))));
+}
 
 /** Tokens [from, to) of gateUp[T, 2F], F a multiple of 4, through `scratch` f32 [F] when quantized. */
 export function swiglu(out: usize, stride: usize, quantized: bool, gateUp: usize, from: i32, to: i32, F: i32, scratch: usize): void {
@@ -9,11 +15,15 @@ export function swiglu(out: usize, stride: usize, quantized: bool, gateUp: usize
     const row = out + <usize>t * stride;
     let y = quantized ? scratch : row;
     let gate = gateUp + <usize>t * bytes * 2;
-    for (const end = gate + bytes; gate < end; gate += 16, y += 16) {
-      const g = v128.load(gate);
-      const sigmoid = f32x4.div(f32x4.splat(1), f32x4.add(f32x4.splat(1), exp4(f32x4.neg(g))));
-      v128.store(y, f32x4.mul(f32x4.mul(g, sigmoid), v128.load(gate + bytes)));
+    let up = gate + bytes;
+    const end = up;
+    for (; gate + 32 <= end; gate += 32, up += 32, y += 32) {
+      const a = f32x4.mul(silu4(v128.load(gate, 0)), v128.load(up, 0));
+      const b = f32x4.mul(silu4(v128.load(gate, 16)), v128.load(up, 16));
+      v128.store(y, a, 0);
+      v128.store(y, b, 16);
     }
+    if (gate < end) v128.store(y, f32x4.mul(silu4(v128.load(gate)), v128.load(up)));
     if (quantized) quantizeRow(row, scratch, F);
   }
 }
