@@ -1,5 +1,5 @@
 import { type Allocator, type Backend, type Buf, EDIT_BYTES, type TopkOut } from './backend.ts';
-import { choose, type Edit, editsOf, inverseTemperature, logprobs, type Row, unscaledStats, wholeRow } from './sampler.ts';
+import { choose, drawRest, type Edit, editsOf, inverseTemperature, logprobs, type Row, unscaledStats, wholeRow } from './sampler.ts';
 import type { Slice } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
 import type { Constraint, StepEvent } from './types.ts';
@@ -62,10 +62,10 @@ export class LogitsStage {
     const invTemp = inverseTemperature(s);
     let whole: Float32Array | undefined;
     let picked = choose(s, index, row, this.vocab);
-    if (picked === 'row') {
+    if (typeof picked === 'string') {
       whole = await this.readLogits(r);
-      picked = choose(s, index, wholeRow(whole, invTemp, row), this.vocab);
-      if (picked === 'row') throw new Error('a whole row of logits did not decide a draw');
+      picked = picked === 'rest' ? { id: drawRest(s, index, row, whole) } : choose(s, index, wholeRow(whole, invTemp, row), this.vocab);
+      if (typeof picked === 'string') throw new Error('a whole row of logits did not decide a draw');
     }
     if (s.logprobs === undefined) return { id: picked.id };
     let lp = invTemp === 1 ? logprobs(row, picked.id, s.logprobs) : 'row';

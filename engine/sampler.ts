@@ -48,21 +48,23 @@ export function editsOf(seq: Sequence, drafted: readonly number[]): Edit[] {
   return [...edits.values()].sort((a, b) => a.id - b.id);
 }
 
-/** The chosen id, or that the row's best K do not decide and the whole row must be read. */
-type Pick = { id: number } | 'row';
+/** The chosen id; that the best K do not decide and the whole row, sorted, must be asked; or that the draw lies beyond them (`drawRest`). */
+type Pick = { id: number } | 'row' | 'rest';
 
 /**
  * Chooses token number `index` of a sequence from a row. Candidates go from the best down, ties to the lowest id:
- * top_k, then top_p of what is left, then min_p, then one draw. Without filters the draw may land beyond the best K;
- * then and when a filter keeps more than K, answers 'row' and must be asked again with the whole row.
+ * top_k, then top_p of what is left, then min_p, then one draw.
  */
 export function choose(s: Sampling, index: number, row: Row, vocab: number): Pick {
   if (s.temperature <= 0) return { id: row.ids[0] };
   const K = row.ids.length;
   const whole = K >= vocab;
   const limit = s.topK > 0 ? Math.min(s.topK, vocab) : vocab;
-  if (limit > K && !whole && s.topP >= 1 && s.minP <= 0) return drawOpen(s, index, row);
-  if (limit > K && !whole && s.topP >= 1 && s.minP > 0 && Math.fround(exp(row.vals[K - 1] - row.max)) >= s.minP) return 'row';
+  if (limit > K && !whole) {
+    if (limit < vocab) return 'row'; // top_k's mass is not known
+    if (s.topP >= 1 && s.minP <= 0) return drawOpen(s, index, row);
+    if (s.topP >= 1 && Math.fround(exp(row.vals[K - 1] - row.max)) >= s.minP) return 'row';
+  }
 
   const weights = new Float64Array(Math.min(limit, K));
   let kept = 0;
@@ -93,7 +95,7 @@ export function choose(s: Sampling, index: number, row: Row, vocab: number): Pic
   return { id: row.ids[kept - 1] };
 }
 
-/** A draw from the whole distribution whose best K are known: 'row' when it lands beyond them. */
+/** A draw from the whole distribution whose best K are known: 'rest' when it lands beyond them. */
 function drawOpen(s: Sampling, index: number, row: Row): Pick {
   const at = uniform(s.seed, index) * row.sum;
   let cum = 0;
@@ -101,14 +103,46 @@ function drawOpen(s: Sampling, index: number, row: Row): Pick {
     cum += exp(row.vals[i] - row.max);
     if (at < cum) return { id: row.ids[i] };
   }
-  return 'row';
+  return 'rest';
 }
+
+/**
+ * The end of `drawOpen` for a draw beyond the best K: the other ids follow in ascending order. `logits` is the whole row,
+ * unscaled.
+ */
+export function drawRest(s: Sampling, index: number, row: Row, logits: Float32Array): number {
+  const at = uniform(s.seed, index) * row.sum;
+  const best = new Set(row.ids);
+  const invTemp = inverseTemperature(s);
+  let cum = 0;
+  for (const v of row.vals) cum += exp(v - row.max);
+  let last = row.ids[0];
+  for (let id = 0; id < logits.length; id++) {
+    if (logits[id] === Number.NEGATIVE_INFINITY || best.has(id)) continue;
+    cum += exp(Math.fround(logits[id] * invTemp) - row.max);
+    last = id;
+    if (at < cum) break;
+  }
+  return last; // when rounding left the draw above the whole sum, the last id that is not banned
+}
+
+const f32 = new Float32Array(1);
+const u32 = new Uint32Array(f32.buffer);
+const IDS = 1 << 20;
 
 /** The whole row as `Row`, sorted by value, ties to the lowest id. `max` and `sum` stay topk's, so that the draw is the same. */
 export function wholeRow(logits: Float32Array, invTemp: number, stats: Row): Row {
-  const vals = logits.map((x) => Math.fround(x * invTemp));
-  const ids = Uint32Array.from(vals.keys()).sort((a, b) => vals[b] - vals[a] || a - b);
-  return { ids, vals: Float32Array.from(ids, (i) => vals[i]), max: stats.max, sum: stats.sum };
+  // value and id in one integer below 2⁵², so that a plain numeric sort orders by value, then by id
+  const keys = new Float64Array(logits.length);
+  for (let id = 0; id < logits.length; id++) {
+    f32[0] = logits[id] * invTemp + 0; // + 0: no negative zero
+    const bits = u32[0];
+    const order = bits >>> 31 ? ~bits >>> 0 : (bits | 0x80000000) >>> 0; // ascending with the value
+    keys[id] = (0xffffffff - order) * IDS + id;
+  }
+  keys.sort();
+  const ids = Uint32Array.from(keys, (k) => k % IDS);
+  return { ids, vals: Float32Array.from(ids, (i) => logits[i] * invTemp), max: stats.max, sum: stats.sum };
 }
 
 /** Log-probabilities under the unscaled distribution (after penalties, bias and bans). `row` must be unscaled. */

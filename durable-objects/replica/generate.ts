@@ -1,5 +1,5 @@
 import type { GenerateRequest } from '../../engine/index.ts';
-import { contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { badRequest, contextOverflow, modelNotFound } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
@@ -30,6 +30,9 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
 
   const constraint = chat ? constraintOf(served, body) : undefined;
 
+  for (const id of prompts.flat()) {
+    if (id >= served.config.vocab) throw badRequest(`Token id ${id} is outside the vocabulary of ${served.config.vocab}.`, 'prompt');
+  }
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
     const room = engine.maxPrompt + 1 - prompt.length;
     const maxTokens = body.maxTokens ?? room;
