@@ -11,6 +11,7 @@ import {
   normCommand,
   ropeCommand,
   swigluCommand,
+  type TimedNumbers,
   topkCommand,
 } from './commands.ts';
 import type { DeviceSpec } from './device/spec.ts';
@@ -21,6 +22,10 @@ import { type Launch, Machine, type MachineOptions } from './run/machine.ts';
 export interface NpuOptions extends MachineOptions {
   /** Called after each launch, in order: what ran and how long it took on the device. */
   onLaunch?: (launch: Launch) => void;
+  /** Times ops and computes nothing: weights need no bytes, `read` refuses. What metadata the host writes is kept. */
+  timingOnly?: boolean;
+  /** With timingOnly: matmuls in this format instead of their weights'. */
+  numbers?: TimedNumbers;
 }
 
 export interface Npu extends Backend {
@@ -34,6 +39,11 @@ export interface Npu extends Backend {
  * Bits are exact-1's, whatever the device, the number of chips and the options.
  */
 export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
+  const timingOnly = opts.timingOnly ?? false;
+  const numbers = timingOnly ? opts.numbers : undefined;
+  if (!timingOnly && (opts.numbers || opts.collective === 'reduce-scatter')) {
+    throw new Error(`${opts.numbers ?? 'reduce-scatter'} does not keep exact-1's bits: it can only be timed (timingOnly)`);
+  }
   const machine = new Machine(device, opts);
   const limit = device.hbm.GB * 1e9;
   let used = 0;
@@ -49,7 +59,7 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
       throw new Error(`${device.name}: ${label} needs ${bytes} bytes, ${used} of the ${limit} bytes of HBM are taken`);
     }
     used += bytes;
-    return new Buffer(label, bytes, machine.chips);
+    return new Buffer(label, bytes, machine.chips, !timingOnly);
   };
 
   const lists = (buf: Buf, count: number): readonly number[] => {
@@ -101,8 +111,8 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
   const runCommand = (c: Command): void => {
     for (const b of c.reads)
       if (b.fusedAway) throw new Error(`${b.label} was fused into its reader and never filled; turn fusion off to read it`);
-    const launch = machine.run(c.op(), (chip) => c.bind(chip));
-    exchange(c);
+    const launch = timingOnly ? machine.time(c.op()) : machine.run(c.op(), (chip) => c.bind(chip));
+    if (!timingOnly) exchange(c);
     for (const b of c.writes) b.fusedAway = false;
     deviceUs += launch.us;
     opts.onLaunch?.(launch);
@@ -127,7 +137,7 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
       while (end < list.length && !('write' in list[end])) end++;
       const commands = list.slice(i, end) as Command[];
       for (let j = 0; j < commands.length; ) {
-        const { command, length, left } = fuse(machine, commands, j);
+        const { command, length, left } = fuse(machine, commands, j, numbers);
         runCommand(command);
         for (const b of left) b.fusedAway = true;
         j += length;
@@ -156,7 +166,14 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
     embed: (x, w, ids, T) => record(embedCommand(x, w, ids, T, lists)),
     norm: (out, x, g, eps, n, D, rows) => record(normCommand(out, x, g, eps, n, D, rows, lists)),
     matmul: (y, x, w, T, o = {}) =>
-      record(matmulCommand({ y: npuBuf(y), x, w, T, bias: o.bias && npuBuf(o.bias), accumulate: o.accumulate ?? false })),
+      record(
+        matmulCommand(
+          { y: npuBuf(y), x, w, T, bias: o.bias && npuBuf(o.bias), accumulate: o.accumulate ?? false },
+          undefined,
+          undefined,
+          numbers,
+        ),
+      ),
     ropeStore: (q, kv, qkv, table, batch, layer, heads, qkNorm) =>
       record(ropeCommand(q, kv, qkv, table, snapshot(batch), layer, heads, lists, qkNorm)),
     attention: (out, q, kv, batch, layer, heads) => record(attentionCommand(out, q, kv, snapshot(batch), layer, heads, lists, tables)),
@@ -175,6 +192,7 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
     async read(buf, offset, bytes) {
       bounds(buf, offset, bytes);
       flush();
+      if (timingOnly) throw new Error(`${device.name} only times here: there is nothing to read`);
       const b = npuBuf(buf);
       if (b.fusedAway) throw new Error(`${b.label} was fused into its reader and never filled; turn fusion off to read it`);
       return b.on(0).slice(offset, offset + bytes);

@@ -11,11 +11,15 @@ export class NpuBuf implements Buf {
   /** Set when an op that should have filled it was fused into its reader. */
   fusedAway = false;
 
-  constructor(label: string, bytes: number, chips: number) {
+  /** Without `real`, bytes are there only once the host writes some: for models that are timed and have no weights. */
+  constructor(label: string, bytes: number, chips: number, real = true) {
     this.label = label;
     this.bytes = bytes;
-    const shared = new Uint8Array(Math.ceil(bytes / 16) * 16);
-    this.copies = new Array(chips).fill(shared);
+    this.copies = new Array(chips).fill(real ? this.fresh() : new Uint8Array(0));
+  }
+
+  private fresh(): Uint8Array {
+    return new Uint8Array(Math.ceil(this.bytes / 16) * 16);
   }
 
   /** The bytes as one chip has them. */
@@ -31,6 +35,7 @@ export class NpuBuf implements Buf {
 
   /** From the host into every chip. */
   write(bytes: Uint8Array, offset: number): void {
+    if (this.copies[0].length < this.bytes) this.copies.fill(this.fresh());
     for (const copy of new Set(this.copies)) copy.set(bytes, offset);
   }
 

@@ -19,6 +19,9 @@ export interface Command {
   readonly swiglu?: { x: NpuBuf; out: Act; T: number; F: number };
 }
 
+/** Number formats that are timed and have no function here; they stand in for the weights' own. */
+export type TimedNumbers = 'bf16' | 'fp8';
+
 /** The lists of a batch, read once and shared by its layers (their identity keys compiled programs). */
 export type Lists = (buf: Buf, count: number) => readonly number[];
 
@@ -53,7 +56,12 @@ const actGather = (a: Act, rows: number) => {
 };
 
 /** A matmul, with a norm before it or a swiglu behind it when they are given. */
-export function matmulCommand(m: NonNullable<Command['matmul']>, norm?: Command['norm'], swiglu?: Command['swiglu']): Command {
+export function matmulCommand(
+  m: NonNullable<Command['matmul']>,
+  norm?: Command['norm'],
+  swiglu?: Command['swiglu'],
+  as?: TimedNumbers,
+): Command {
   const { w, T } = m;
   const x = npuBuf(m.x.data);
   const weight = npuBuf(w.data);
@@ -61,8 +69,8 @@ export function matmulCommand(m: NonNullable<Command['matmul']>, norm?: Command[
   const out = swiglu ? npuBuf(swiglu.out.data) : m.y;
   return {
     op: () => ({
-      ...{ kind: 'matmul', T, N: w.N, K: w.K, format: w.format, bias: m.bias !== undefined, accumulate: m.accumulate },
-      ...{ norm: norm?.eps, swiglu: swiglu !== undefined, out: swiglu?.out.format === 'i8' ? 'i8' : 'f32' },
+      ...{ kind: 'matmul', T, N: w.N, K: w.K, format: as ?? w.format, bias: m.bias !== undefined, accumulate: m.accumulate },
+      ...{ norm: norm?.eps, swiglu: swiglu !== undefined, out: as && !m.accumulate ? 'bf16' : swiglu?.out.format === 'i8' ? 'i8' : 'f32' },
     }),
     bind: (c) => ({
       ...(norm ? { x: norm.x.bind(c), g: norm.g.bind(c) } : { x: x.bind(c) }),

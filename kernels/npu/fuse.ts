@@ -1,5 +1,5 @@
 import type { NpuBuf } from './buffers.ts';
-import { type Command, matmulCommand } from './commands.ts';
+import { type Command, matmulCommand, type TimedNumbers } from './commands.ts';
 import type { Machine } from './run/machine.ts';
 
 /**
@@ -7,7 +7,12 @@ import type { Machine } from './run/machine.ts';
  * the command, how many it stands for, and the buffers it no longer fills. Fused only where nothing later in the list
  * reads what would be left out, and where the device's timeline is shorter for it.
  */
-export function fuse(machine: Machine, list: readonly Command[], i: number): { command: Command; length: number; left: NpuBuf[] } {
+export function fuse(
+  machine: Machine,
+  list: readonly Command[],
+  i: number,
+  as?: TimedNumbers,
+): { command: Command; length: number; left: NpuBuf[] } {
   const { fuseNorm, fuseSwiglu } = machine.options;
   const first = list[i];
   const alone = { command: first, length: 1, left: [] as NpuBuf[] };
@@ -28,7 +33,7 @@ export function fuse(machine: Machine, list: readonly Command[], i: number): { c
     let command: Command;
     let us: number;
     try {
-      command = matmulCommand(mm, n, g);
+      command = matmulCommand(mm, n, g, as);
       us = time(command) + extra;
     } catch (e) {
       if (e instanceof Error && e.name === 'SramError') return;

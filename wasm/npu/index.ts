@@ -2,9 +2,10 @@
 // go on from what the accumulators hold, and attention goes on from its state, so that a tile can be fed piece by piece.
 // Everything is a byte offset into the imported memory; rows `pitch` bytes apart.
 import { ACT_BLOCK, ACT_CORRECTION, ACT_SCALE, quantizeRow } from '../src/act';
-import { clamp4, f16x4, inverseScale, maxLane, rne4 } from '../src/numeric';
+import { clamp4, inverseScale, maxLane, rne4 } from '../src/numeric';
 import { largest } from '../src/rope-store';
 import { STATE, STATE_C, STATE_L, STATE_P, soften } from '../src/softmax';
+import { highScales, lowScales } from '../src/wide';
 
 @inline
 function step4(s: v128, w: v128, a: v128): v128 {
@@ -14,43 +15,46 @@ function step4(s: v128, w: v128, a: v128): v128 {
   return i16x8.add(s, i16x8.add(even, odd));
 }
 
-/** acc[M, n .. n + 4) over whole K-blocks of w4: 4 rows stay in 8 registers while the tokens stream by. */
+/** acc[M, n .. n + 8) over whole K-blocks of w4, a half of 4 rows at a time: it stays in 8 registers while the tokens stream by. */
 export function multiplyW4(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32): void {
-  const blocks = <usize>K >> 5;
-  const group = blocks * 72;
+  const group = (<usize>K >> 5) * 144;
   const low = i8x16.splat(15);
-  for (let n = from; n < to; n += 4) {
-    let q = w + <usize>(n >> 2) * group;
+  for (let n = from; n < to; n += 8) {
+    let q = w + <usize>(n >> 3) * group;
     let first = act;
-    const column = acc + (<usize>n << 2);
-    const end = column + <usize>M * ldc;
-    for (let d = q + blocks * 64, stop = q + group; d < stop; d += 8, q += 64, first += ACT_BLOCK) {
-      const scale = f16x4(d);
-      const v0 = v128.load(q, 0);
-      const w0 = v128.and(v0, low);
-      const w1 = v128.and(i16x8.shr_u(v0, 4), low);
-      const v1 = v128.load(q, 16);
-      const w2 = v128.and(v1, low);
-      const w3 = v128.and(i16x8.shr_u(v1, 4), low);
-      const v2 = v128.load(q, 32);
-      const w4 = v128.and(v2, low);
-      const w5 = v128.and(i16x8.shr_u(v2, 4), low);
-      const v3 = v128.load(q, 48);
-      const w6 = v128.and(v3, low);
-      const w7 = v128.and(i16x8.shr_u(v3, 4), low);
-      let a = first;
-      for (let p = column; p < end; p += ldc, a += lda) {
-        let s = v128.load32_splat(a, ACT_CORRECTION);
-        s = step4(s, w0, v128.load32_splat(a, 0));
-        s = step4(s, w1, v128.load32_splat(a, 4));
-        s = step4(s, w2, v128.load32_splat(a, 8));
-        s = step4(s, w3, v128.load32_splat(a, 12));
-        s = step4(s, w4, v128.load32_splat(a, 16));
-        s = step4(s, w5, v128.load32_splat(a, 20));
-        s = step4(s, w6, v128.load32_splat(a, 24));
-        s = step4(s, w7, v128.load32_splat(a, 28));
-        const dot = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(s));
-        v128.store(p, f32x4.add(v128.load(p), f32x4.mul(dot, f32x4.mul(scale, v128.load32_splat(a, ACT_SCALE)))));
+    for (const stop = q + group; q < stop; q += 144, first += ACT_BLOCK) {
+      const d = v128.load(q, 128);
+      for (let half: usize = 0; half < 2; half++) {
+        const scale = half ? highScales(d) : lowScales(d);
+        const rows = q + (half << 4);
+        const column = acc + (<usize>n << 2) + (half << 4);
+        const end = column + <usize>M * ldc;
+        const v0 = v128.load(rows, 0);
+        const w0 = v128.and(v0, low);
+        const w1 = v128.and(i16x8.shr_u(v0, 4), low);
+        const v1 = v128.load(rows, 32);
+        const w2 = v128.and(v1, low);
+        const w3 = v128.and(i16x8.shr_u(v1, 4), low);
+        const v2 = v128.load(rows, 64);
+        const w4 = v128.and(v2, low);
+        const w5 = v128.and(i16x8.shr_u(v2, 4), low);
+        const v3 = v128.load(rows, 96);
+        const w6 = v128.and(v3, low);
+        const w7 = v128.and(i16x8.shr_u(v3, 4), low);
+        let a = first;
+        for (let p = column; p < end; p += ldc, a += lda) {
+          let s = v128.load32_splat(a, ACT_CORRECTION);
+          s = step4(s, w0, v128.load32_splat(a, 0));
+          s = step4(s, w1, v128.load32_splat(a, 4));
+          s = step4(s, w2, v128.load32_splat(a, 8));
+          s = step4(s, w3, v128.load32_splat(a, 12));
+          s = step4(s, w4, v128.load32_splat(a, 16));
+          s = step4(s, w5, v128.load32_splat(a, 20));
+          s = step4(s, w6, v128.load32_splat(a, 24));
+          s = step4(s, w7, v128.load32_splat(a, 28));
+          const dot = f32x4.convert_i32x4_s(i32x4.extadd_pairwise_i16x8_s(s));
+          v128.store(p, f32x4.add(v128.load(p), f32x4.mul(dot, f32x4.mul(scale, v128.load32_splat(a, ACT_SCALE)))));
+        }
       }
     }
   }
@@ -58,23 +62,27 @@ export function multiplyW4(acc: usize, ldc: usize, act: usize, lda: usize, w: us
 
 /** The same over w8. */
 export function multiplyW8(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32): void {
-  const blocks = <usize>K >> 5;
-  const group = blocks * 136;
-  for (let n = from; n < to; n += 4) {
-    let q = w + <usize>(n >> 2) * group;
+  const group = (<usize>K >> 5) * 272;
+  for (let n = from; n < to; n += 8) {
+    let q = w + <usize>(n >> 3) * group;
     let first = act;
-    const column = acc + (<usize>n << 2);
-    const end = column + <usize>M * ldc;
-    for (let d = q + blocks * 128, stop = q + group; d < stop; d += 8, q += 128, first += ACT_BLOCK) {
-      const scale = f16x4(d);
+    for (const stop = q + group; q < stop; q += 272, first += ACT_BLOCK) {
+      const d = v128.load(q, 256);
+      const low = lowScales(d);
+      const high = highScales(d);
+      let p = acc + (<usize>n << 2);
       let a = first;
-      for (let p = column; p < end; p += ldc, a += lda) {
+      for (const end = p + <usize>M * ldc; p < end; p += ldc, a += lda) {
         let s = i32x4.splat(0);
+        let t = i32x4.splat(0);
         for (let k: usize = 0; k < 32; k += 2) {
           const pair = i16x8.extend_low_i8x16_s(v128.load16_splat(a + k));
-          s = i32x4.add(s, i32x4.dot_i16x8_s(v128.load_ext<i8>(q + (k << 2)), pair));
+          s = i32x4.add(s, i32x4.dot_i16x8_s(v128.load_ext<i8>(q + (k << 3)), pair));
+          t = i32x4.add(t, i32x4.dot_i16x8_s(v128.load_ext<i8>(q + (k << 3), 8), pair));
         }
-        v128.store(p, f32x4.add(v128.load(p), f32x4.mul(f32x4.convert_i32x4_s(s), f32x4.mul(scale, v128.load32_splat(a, ACT_SCALE)))));
+        const da = v128.load32_splat(a, ACT_SCALE);
+        v128.store(p, f32x4.add(v128.load(p), f32x4.mul(f32x4.convert_i32x4_s(s), f32x4.mul(low, da))));
+        v128.store(p, f32x4.add(v128.load(p, 16), f32x4.mul(f32x4.convert_i32x4_s(t), f32x4.mul(high, da))), 16);
       }
     }
   }
@@ -82,16 +90,22 @@ export function multiplyW8(acc: usize, ldc: usize, act: usize, lda: usize, w: us
 
 /** The same over f32: one product at a time, k ascending. */
 export function multiplyF32(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32): void {
-  const group = <usize>K << 4;
-  for (let n = from; n < to; n += 4) {
-    const rows = w + <usize>(n >> 2) * group;
+  const group = <usize>K << 5;
+  for (let n = from; n < to; n += 8) {
+    const rows = w + <usize>(n >> 3) * group;
     let p = acc + (<usize>n << 2);
     let x = act;
     for (let m = 0; m < M; m++, p += ldc, x += lda) {
       let s = v128.load(p);
+      let t = v128.load(p, 16);
       let a = x;
-      for (let q = rows, end = rows + group; q < end; q += 16, a += 4) s = f32x4.add(s, f32x4.mul(v128.load32_splat(a), v128.load(q)));
+      for (let q = rows, end = rows + group; q < end; q += 32, a += 4) {
+        const v = v128.load32_splat(a);
+        s = f32x4.add(s, f32x4.mul(v, v128.load(q)));
+        t = f32x4.add(t, f32x4.mul(v, v128.load(q, 16)));
+      }
       v128.store(p, s);
+      v128.store(p, t, 16);
     }
   }
 }

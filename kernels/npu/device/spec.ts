@@ -134,7 +134,7 @@ export function checkDevice(raw: unknown): DeviceSpec {
   if (vector.lanes32 > vector.lanes16) throw bad(`tile.vector.lanes32 ${vector.lanes32} is more than lanes16 ${vector.lanes16}`);
   if (d.clusters * d.tilesPerCluster > 1024) throw bad(`clusters · tilesPerCluster is ${d.clusters * d.tilesPerCluster}, more than 1024`);
   const tilesBps = d.clusters * d.tilesPerCluster * d.tile.dma.bytesPerCycle * d.tile.dma.engines * d.clockGHz;
-  if (tilesBps < 0.1 * d.hbm.GBps) {
+  if (tilesBps < 0.5 * d.hbm.GBps) {
     throw bad(`hbm.GBps ${d.hbm.GBps} could never be used: all DMA engines together move ${tilesBps.toFixed(1)} GB/s`);
   }
   const stated = at(raw, 'stated');

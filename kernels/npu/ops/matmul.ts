@@ -5,6 +5,7 @@
  *
  * Arguments: x, w, y, bias, g (gain of the norm).
  */
+import { ROWS } from '../../../engine/layout.ts';
 import type { DeviceSpec } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
 import { actBytes, type Dma, isQuant, type Mm, mmWeightBytes, type Program } from '../program/isa.ts';
@@ -26,7 +27,7 @@ export function compileMatmul(d: DeviceSpec, s: MatmulShape, o: Options, given?:
 }
 
 /** Columns of an accumulator: whole row groups of the weight. */
-const pad = (cols: number): number => Math.ceil(cols / 4) * 4;
+const pad = (cols: number): number => Math.ceil(cols / ROWS) * ROWS;
 
 interface Block {
   row: number;
@@ -131,30 +132,21 @@ class Matmul {
       const { col, cols } = this.block(0, j, 0, nb);
       const parts = s.swiglu ? [s.from + col, s.N / 2 + s.from + col] : [s.from + col];
       this.each(this.colGroup(j), j, (issuer, tiles) => {
-        const loads = parts.flatMap((row, i) => {
+        const loads = parts.map((row, i) => {
           const at = ring.at(count.w) + i * mmWeightBytes(s.format, cols, k1 - k0);
-          return this.weightLoads(tiles, row, Math.min(cols, s.N - row), k0, k1, at);
+          return this.weightLoad(tiles, row, Math.min(cols, s.N - row), k0, k1, at);
         });
         ring.load(this.b, issuer, loads, count.w);
       });
     }
   }
 
-  /** Rows `row` .. of columns k0 .. k1, as a matrix in kernel layout of its own. */
-  private weightLoads(tiles: number[], row: number, rows: number, k0: number, k1: number, at: number): Dma[] {
+  /** Rows `row` .. of columns k0 .. k1: a slice of each row group, together a matrix in kernel layout of its own. */
+  private weightLoad(tiles: number[], row: number, rows: number, k0: number, k1: number, at: number): Dma {
     const { s } = this;
-    const groups = Math.ceil(rows / 4);
-    const pitch = mmWeightBytes(s.format, 4, s.K);
-    const own = mmWeightBytes(s.format, 4, k1 - k0);
-    const start = (row / 4) * pitch;
-    if (!this.quant || k1 - k0 === s.K) {
-      return [load(tiles, block('w', start + mmWeightBytes(s.format, 4, k0), groups, pitch, own), at, own)];
-    }
-    const q = s.format === 'w4' ? 2 : 4; // bytes a column of a row group
-    return [
-      load(tiles, block('w', start + k0 * q, groups, pitch, (k1 - k0) * q), at, own),
-      load(tiles, block('w', start + s.K * q + k0 / 4, groups, pitch, (k1 - k0) / 4), at + (k1 - k0) * q, own),
-    ];
+    const group = mmWeightBytes(s.format, ROWS, s.K);
+    const own = mmWeightBytes(s.format, ROWS, k1 - k0);
+    return load(tiles, block('w', (row / ROWS) * group + mmWeightBytes(s.format, ROWS, k0), Math.ceil(rows / ROWS), group, own), at, own);
   }
 
   private loadGain(): void {

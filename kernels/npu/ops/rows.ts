@@ -1,7 +1,7 @@
 /** Ops that treat every row by itself: rows are dealt out to the tiles, each streams its own through SRAM in chunks. */
 
 import type { WeightFormat } from '../../../engine/backend.ts';
-import { rowGroupBytes } from '../../../engine/layout.ts';
+import { ROWS, rowGroupBytes } from '../../../engine/layout.ts';
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
 import { actBytes, type HbmRange, type Program } from '../program/isa.ts';
@@ -23,7 +23,7 @@ function* chunks(tiles: number, rows: number, most: number): Generator<[tile: nu
 }
 
 /** Rows that fit a quarter of SRAM, counting `each` bytes a row in all buffers. */
-const fit = (d: DeviceSpec, each: number): number => Math.max(1, Math.floor((d.tile.sramKiB * 1024 * 0.8) / (2 * each)));
+const rowsThatFit = (d: DeviceSpec, each: number): number => Math.max(1, Math.floor((d.tile.sramKiB * 1024 * 0.8) / (2 * each)));
 
 export interface NormShape {
   readonly n: number;
@@ -38,7 +38,7 @@ export interface NormShape {
 export function compileNorm(d: DeviceSpec, s: NormShape, o: Options): Program {
   const b = new Builder(d, `norm ${s.n}x${s.D}`, 4 * s.n * s.D);
   const outBytes = actBytes(s.quant ? 'w4' : 'f32', s.D);
-  const most = fit(d, s.D * 4 + outBytes + 128);
+  const most = rowsThatFit(d, s.D * 4 + outBytes + 128);
   const depth = o.doubleBuffer ? 2 : 1;
   const size = Math.min(most, DIV(s.n, Math.min(tilesOf(d), s.n)));
   const gain = new Ring(b, s.D * 4, 1, 'gain');
@@ -81,7 +81,7 @@ export function compileSwiglu(d: DeviceSpec, s: { T: number; F: number; quant: b
   const width = DIV(colUnits, split) * unit;
   const depth = o.doubleBuffer ? 2 : 1;
   const rows = s.T * split; // virtual rows: (row, part of its columns)
-  const size = split > 1 ? 1 : Math.min(fit(d, s.F * 9.2 + 128), DIV(rows, Math.min(b.tileCount, rows)));
+  const size = split > 1 ? 1 : Math.min(rowsThatFit(d, s.F * 9.2 + 128), DIV(rows, Math.min(b.tileCount, rows)));
   const x = new Ring(b, size * width * 8, depth, 'gate and up');
   const y = new Ring(b, size * e(width), depth, 'y');
   for (const [t, virtual, n, use] of chunks(b.tileCount, rows, size)) {
@@ -123,12 +123,12 @@ export function compileEmbed(d: DeviceSpec, s: EmbedShape, o: Options): Program 
   const b = new Builder(d, `embed ${T}x${s.D}`, T * s.D);
   const group = rowGroupBytes(s.format, s.D);
   const depth = o.doubleBuffer ? 2 : 1;
-  const size = Math.min(fit(d, group + s.D * 4 + 128), DIV(T, Math.min(b.tileCount, T)));
+  const size = Math.min(rowsThatFit(d, group + s.D * 4 + 128), DIV(T, Math.min(b.tileCount, T)));
   const groups = new Ring(b, size * group, depth, 'row groups');
   const ids = new Ring(b, size * 4, depth, 'ids');
   const y = new Ring(b, size * s.D * 4, depth, 'y');
   for (const [t, row, n, use] of chunks(b.tileCount, T, size)) {
-    const starts = s.ids.slice(row, row + n).map((id) => (id >> 2) * group);
+    const starts = s.ids.slice(row, row + n).map((id) => Math.floor(id / ROWS) * group);
     groups.load(b, t, [load([t], gather('w', starts, group), groups.at(use))], use);
     ids.load(b, t, [load([t], span('ids', row * 4, n * 4), ids.at(use))], use);
     const params = {

@@ -4,6 +4,8 @@
  * its `signals` when it is done. A semaphore counts up from 0 and is signalled by one queue alone.
  */
 
+import { ROWS, weightBytes } from '../../../engine/layout.ts';
+
 export type Queue = 'load' | 'store' | 'tensor' | 'vector';
 export const QUEUES: readonly Queue[] = ['load', 'store', 'tensor', 'vector'];
 
@@ -137,14 +139,13 @@ export function actBytes(f: MmFormat, K: number): number {
 
 /** Bytes of a weight matrix [N, K] as a tile holds it. */
 export function mmWeightBytes(f: MmFormat, N: number, K: number): number {
-  const padded = Math.ceil(N / 4) * 4;
+  if (K === 0) return 0;
+  const padded = Math.ceil(N / ROWS) * ROWS;
   switch (f) {
     case 'w4':
-      return (padded * K * 18) / 32;
     case 'w8':
-      return (padded * K * 34) / 32;
     case 'f32':
-      return padded * K * 4;
+      return weightBytes(f, N, K);
     case 'bf16':
       return padded * K * 2;
     case 'fp4':

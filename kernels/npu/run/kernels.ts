@@ -19,8 +19,8 @@ export interface TileModules {
   simd: WebAssembly.Module;
 }
 
-/** Bytes before the first tile: what single calls need for themselves. */
-export const SCRATCH = 64;
+/** Where the scratch of single calls starts, behind the modules' own constants, and where the first tile does. */
+export const SCRATCH = 4096;
 export const SCRATCH_BYTES = 1 << 20;
 /** 0, 1, 2 … 15 as u32: positions of rows that were gathered. */
 export const IOTA = SCRATCH_BYTES - 64;

@@ -3,7 +3,7 @@ import { compile, defaults, gathered, type Op, type Options, share } from '../op
 import type { Program } from '../program/isa.ts';
 import { effects, execute } from './execute.ts';
 import type { TileModules } from './kernels.ts';
-import { allGatherUs } from './links.ts';
+import { allGatherUs, reduceScatterUs } from './links.ts';
 import { type Bindings, Tiles } from './memory.ts';
 import { checkRaces } from './races.ts';
 import { type Ran, schedule, type Timeline } from './schedule.ts';
@@ -29,6 +29,11 @@ export interface Launch {
 
 export interface MachineOptions extends Partial<Options> {
   readonly chips?: number;
+  /**
+   * How sums over several chips meet. `all-gather`: column parallel, every output is gathered (exact). `reduce-scatter`:
+   * o and down row parallel, their partial sums reduced and scattered, then gathered; timed only.
+   */
+  readonly collective?: 'all-gather' | 'reduce-scatter';
   /** Checks every new program for races (default true). */
   readonly checkRaces?: boolean;
   /** The tiles' functions in WebAssembly (default: JavaScript, slower). */
@@ -43,6 +48,7 @@ export class Machine {
   readonly device: DeviceSpec;
   readonly chips: number;
   readonly options: Options;
+  private readonly rowParallel: boolean;
   private readonly races: boolean;
   private readonly cache = new Map<string, Compiled>();
   private cached = 0;
@@ -61,6 +67,7 @@ export class Machine {
       fuseNorm: o.fuseNorm ?? defaults.fuseNorm,
       fuseSwiglu: o.fuseSwiglu ?? defaults.fuseSwiglu,
     };
+    this.rowParallel = o.collective === 'reduce-scatter' && this.chips > 1;
     this.races = o.checkRaces ?? true;
     this.modules = o.modules;
   }
@@ -85,6 +92,7 @@ export class Machine {
 
   /** Times an op without bytes. Only the chips with different shares are compiled. */
   time(op: Op): Launch {
+    if (this.rowParallel && op.kind === 'matmul' && op.accumulate) return this.timeRowParallel(op);
     const widths = new Map<number, number>();
     for (let c = 0; c < this.chips; c++) {
       const [from, to] = share(op, c, this.chips);
@@ -114,10 +122,37 @@ export class Machine {
     return this.launch(op, all);
   }
 
+  /** Each chip multiplies its part of K over all columns; partial sums are reduced and scattered, and gathered again. */
+  private timeRowParallel(op: Extract<Op, { kind: 'matmul' }>): Launch {
+    const K = Math.ceil(op.K / this.chips / 32) * 32;
+    const key = `rows:${keyOf(op)}`;
+    let made = this.cache.get(key);
+    if (!made) {
+      const program = compile(this.device, { ...op, K }, this.options);
+      made = { program, timeline: schedule(this.device, program) };
+      this.cache.set(key, made);
+    }
+    const bytes = op.T * op.N * 4;
+    const linkUs = reduceScatterUs(this.device, this.chips, bytes) + allGatherUs(this.device, this.chips, bytes);
+    const computeUs = this.us(made.timeline.cycles) + this.device.launch.opUs;
+    const { name } = made.program;
+    return {
+      name,
+      kind: op.kind,
+      us: computeUs + linkUs,
+      computeUs,
+      linkUs,
+      flops: 2 * op.T * op.N * op.K,
+      linkBytes: 2 * bytes,
+      chip: made,
+    };
+  }
+
   private launch(op: Op, all: Compiled[]): Launch {
     const chip = all.reduce((a, b) => (b.timeline.cycles > a.timeline.cycles ? b : a));
     const computeUs = this.us(chip.timeline.cycles) + this.device.launch.opUs;
-    const linkBytes = gathered(op, this.chips);
+    // row parallel consumers take their part of K from where it was made
+    const linkBytes = this.rowParallel ? 0 : gathered(op, this.chips);
     const linkUs = linkBytes > 0 ? allGatherUs(this.device, this.chips, linkBytes) : 0;
     const flops = op.kind === 'matmul' ? 2 * op.T * op.N * op.K : chip.program.flops;
     return { name: chip.program.name, kind: op.kind, us: computeUs + linkUs, computeUs, linkUs, flops, linkBytes, chip };

@@ -3,6 +3,7 @@
  * carried in SRAM from one K to the next.
  */
 
+import { BLOCK_BYTES, f32Offset, ROWS, rowGroupBytes, scaleOffset, w4Offset, w4Shift, w8Offset } from '../../../engine/layout.ts';
 import { f16ToF32 } from '../../../engine/math.ts';
 import { ACT_BLOCK, type Mm } from '../program/isa.ts';
 import type { TileKernels } from './kernels.ts';
@@ -19,22 +20,18 @@ export function multiply(s: Sram, i: Mm): void {
   if (i.format === 'f32') return multiplyF32(s, i);
   if (i.format !== 'w4' && i.format !== 'w8') throw new Error(`the tensor unit times ${i.format}, it has no function for it`);
   const { K } = i;
-  const blocks = K / 32;
-  const four = i.format === 'w4';
-  const group = blocks * (four ? 72 : 136);
-  if (unpacked.length < 4 * K) unpacked = new Int8Array(4 * K);
-  const q = unpacked;
-  for (let n = 0; n < i.N; n += 4) {
-    const base = i.w + (n >> 2) * group;
-    if (four) unpack4(s.u8, base, q, K);
-    else unpack8(s.i8, base, q, K);
-    const scales = (base + blocks * (four ? 64 : 128)) >> 1;
-    const rows = Math.min(4, i.N - n);
+  const group = rowGroupBytes(i.format, K);
+  if (unpacked.length < ROWS * K) unpacked = new Int8Array(ROWS * K);
+  for (let n = 0; n < i.N; n += ROWS) {
+    const base = i.w + (n / ROWS) * group;
+    if (i.format === 'w4') unpack4(s.u8, base, unpacked, K);
+    else unpack8(s.i8, base, unpacked, K);
     for (let m = 0; m < i.M; m++) {
       const a = i.a + m * i.lda;
       const acc = ((i.acc + m * i.ldc) >> 2) + n;
-      for (let r = 0; r < rows; r++) {
-        s.f32[acc + r] = dotBlocks(s.i8, a, q, r * K, blocks, s.f32, s.u16, scales + r, s.f32[acc + r]);
+      for (let r = 0; r < Math.min(ROWS, i.N - n); r++) {
+        const scales = (base + scaleOffset(i.format, r, 0)) >> 1;
+        s.f32[acc + r] = dotBlocks(s.i8, a, unpacked, r * K, K / 32, s.f32, s.u16, scales, BLOCK_BYTES[i.format] / 2, s.f32[acc + r]);
       }
     }
   }
@@ -45,7 +42,7 @@ const CALL_MACS = 1 << 21;
 
 function inWasm(s: Sram, k: TileKernels, i: Mm): void {
   const run = i.format === 'w4' ? k.multiplyW4 : i.format === 'w8' ? k.multiplyW8 : k.multiplyF32;
-  const step = Math.max(4, Math.floor(CALL_MACS / (i.M * i.K) / 4) * 4);
+  const step = Math.max(1, Math.floor(CALL_MACS / (i.M * i.K) / ROWS)) * ROWS;
   for (let n = 0; n < i.N; n += step) {
     run(s.base + i.acc, i.ldc, s.base + i.a, i.lda, s.base + i.w, i.M, i.K, n, Math.min(i.N, n + step));
   }
@@ -60,6 +57,7 @@ function dotBlocks(
   f32: Float32Array,
   dws: Uint16Array,
   dw: number,
+  step: number,
   carry: number,
 ): number {
   let acc = carry;
@@ -70,33 +68,20 @@ function dotBlocks(
     for (let k = 0; k < 32; k += 4) {
       dot += a[x + k] * q[y + k] + a[x + k + 1] * q[y + k + 1] + a[x + k + 2] * q[y + k + 2] + a[x + k + 3] * q[y + k + 3];
     }
-    acc = f(acc + f(dot * f(HALF[dws[dw + b * 4]] * f32[(x + 32) >> 2])));
+    acc = f(acc + f(dot * f(HALF[dws[dw + b * step]] * f32[(x + 32) >> 2])));
   }
   return acc;
 }
 
-/** A row group's w4 values, minus 8, as four rows of K. */
+/** A row group's w4 values, minus 8, as rows of K. */
 function unpack4(u8: Uint8Array, base: number, q: Int8Array, K: number): void {
-  for (let r = 0; r < 4; r++) {
-    for (let k = 0; k < K; k += 8) {
-      const at = base + (k >> 3) * 16 + r * 4;
-      for (let j = 0; j < 4; j++) {
-        const byte = u8[at + j];
-        q[r * K + k + j] = (byte & 15) - 8;
-        q[r * K + k + 4 + j] = (byte >> 4) - 8;
-      }
-    }
+  for (let r = 0; r < ROWS; r++) {
+    for (let k = 0; k < K; k++) q[r * K + k] = ((u8[base + w4Offset(r, k)] >> w4Shift(k)) & 15) - 8;
   }
 }
 
 function unpack8(i8: Int8Array, base: number, q: Int8Array, K: number): void {
-  for (let r = 0; r < 4; r++) {
-    for (let k = 0; k < K; k += 2) {
-      const at = base + (k >> 1) * 8 + r * 2;
-      q[r * K + k] = i8[at];
-      q[r * K + k + 1] = i8[at + 1];
-    }
-  }
+  for (let r = 0; r < ROWS; r++) for (let k = 0; k < K; k++) q[r * K + k] = i8[base + w8Offset(r, k)];
 }
 
 function multiplyF32(s: Sram, i: Mm): void {
@@ -104,10 +89,10 @@ function multiplyF32(s: Sram, i: Mm): void {
   for (let m = 0; m < i.M; m++) {
     const a = (i.a + m * i.lda) >> 2;
     for (let n = 0; n < i.N; n++) {
-      const w = ((i.w + (n >> 2) * i.K * 16) >> 2) + (n & 3);
+      const w = (i.w + Math.floor(n / ROWS) * rowGroupBytes('f32', i.K) + f32Offset(n % ROWS, 0)) >> 2;
       const at = ((i.acc + m * i.ldc) >> 2) + n;
       let acc = x[at];
-      for (let k = 0; k < i.K; k++) acc = f(acc + f(x[a + k] * x[w + k * 4]));
+      for (let k = 0; k < i.K; k++) acc = f(acc + f(x[a + k] * x[w + k * ROWS]));
       x[at] = acc;
     }
   }
