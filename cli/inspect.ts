@@ -1,0 +1,183 @@
+/** `turnstone inspect`: what is in a GGUF file, a safetensors file, a Hugging Face folder or a pack. */
+import { existsSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ModelConfig } from '../engine/config.ts';
+import { ModelFileError } from '../models/error.ts';
+import { ggufConfig } from '../models/gguf/config.ts';
+import { readGguf } from '../models/gguf/reader.ts';
+import type { GgufValue } from '../models/gguf/values.ts';
+import { readSafetensors } from '../models/hf/safetensors.ts';
+import { fileSource, folderPack, nodeHasher, openModel } from '../models/node/files.ts';
+import { loadTokenizer, openPack } from '../models/pack/load.ts';
+import type { Generation } from '../models/pack/manifest.ts';
+import { chunks } from '../models/pack/source.ts';
+import { ggufTokenizer } from '../models/tokenizer/gguf.ts';
+import type { TokenizerSpec } from '../models/tokenizer/spec.ts';
+import { createTokenizer, type Tokenizer } from '../models/tokenizer/tokenizer.ts';
+import { count, shape, size, table } from './table.ts';
+
+type Say = (line: string) => void;
+
+/** Prints configuration, tensors, tokenizer and sizes. Rejects with ModelFileError when the file is damaged. */
+export async function inspectCommand(path: string, say: Say = console.log): Promise<void> {
+  if (!existsSync(path)) throw new Error(`${path}: there is no such file or folder`);
+  if ((await stat(path)).isDirectory()) {
+    if (existsSync(join(path, 'model.json'))) return inspectPack(path, say);
+    return inspectFolder(path, say);
+  }
+  if (path.endsWith('.safetensors')) return inspectSafetensors(path, say);
+  return inspectGguf(path, say);
+}
+
+async function inspectGguf(path: string, say: Say): Promise<void> {
+  const source = await fileSource(path);
+  try {
+    const file = await readGguf(source);
+    say(`${path}: GGUF version ${file.version}, ${size(source.size)}, ${file.tensors.size} tensors`);
+    say('');
+    for (const [key, { value }] of file.metadata.entries) say(`  ${key} = ${short(value)}`);
+    say('');
+    const rows = [...file.tensors.values()].map((t) => [
+      t.name,
+      t.type.name,
+      shape([...t.dims].reverse()),
+      size(t.bytes),
+      String(t.offset),
+    ]);
+    for (const line of table(['tensor', 'type', 'shape', 'size', 'offset'], rows)) say(line);
+    say('');
+    await attempt(say, async () => configLines(await ggufConfig(file)));
+    await attempt(say, async () => specLines(ggufTokenizer(file.metadata)));
+  } finally {
+    await source.close();
+  }
+}
+
+async function inspectSafetensors(path: string, say: Say): Promise<void> {
+  const source = await fileSource(path);
+  try {
+    const tensors = await readSafetensors(source);
+    say(`${path}: safetensors, ${size(source.size)}, ${tensors.size} tensors`);
+    say('');
+    const rows = [...tensors.values()].map((t) => [t.name, t.dtype, shape(t.shape), size(t.bytes), String(t.offset)]);
+    for (const line of table(['tensor', 'type', 'shape', 'size', 'offset'], rows)) say(line);
+  } finally {
+    await source.close();
+  }
+}
+
+async function inspectFolder(path: string, say: Say): Promise<void> {
+  const model = await openModel(path);
+  try {
+    say(`${path}: Hugging Face folder, ${model.tensors.length} tensors`);
+    say('');
+    const rows = model.tensors.map((t) => [
+      t.name,
+      [...new Set(t.parts.map((p) => p.type))].join('+'),
+      shape(t.vector ? [t.N] : [t.N, t.K]),
+    ]);
+    for (const line of table(['tensor', 'type', 'shape'], rows)) say(line);
+    say('');
+    for (const line of [...configLines(model.config), ...specLines(model.tokenizer), ...generationLines(model.generation)]) say(line);
+    say(`chat template: ${model.chatTemplate ? `${model.chatTemplate.length} characters` : 'none'}`);
+  } finally {
+    await model.close();
+  }
+}
+
+async function inspectPack(path: string, say: Say): Promise<void> {
+  const source = folderPack(path);
+  const { manifest, digest } = await openPack(source);
+  const total = manifest.shards.reduce((n, s) => n + s.bytes, 0);
+  say(`${path}: pack "${manifest.name}", ${size(total)}, ${manifest.tensors.length} tensors, layout ${manifest.layout}`);
+  say(`digest ${digest}`);
+  say('');
+  const rows = manifest.tensors.map((t) => [t.name, t.format, shape(t.shape), size(t.bytes), String(t.offset)]);
+  for (const line of table(['tensor', 'format', 'shape', 'size', 'offset'], rows)) say(line);
+  say('');
+  const files: string[][] = [];
+  for (const f of [...manifest.shards, manifest.tokenizer]) {
+    const hash = nodeHasher();
+    let bytes = 0;
+    for await (const c of chunks(await source.open(f.name))) {
+      bytes += c.length;
+      await hash.update(c);
+    }
+    const state =
+      bytes !== f.bytes
+        ? `has ${bytes} bytes, must have ${f.bytes}`
+        : (await hash.digest()) === f.sha256
+          ? 'whole'
+          : 'DAMAGED: wrong SHA-256';
+    files.push([f.name, size(f.bytes), f.sha256.slice(0, 16), state]);
+  }
+  for (const line of table(['file', 'size', 'sha256', 'state'], files)) say(line);
+  say('');
+  for (const line of configLines(manifest.config)) say(line);
+  for (const line of tokenizerLines(await loadTokenizer(source, manifest))) say(line);
+  for (const line of generationLines(manifest.generation)) say(line);
+  say(`chat template: ${manifest.chatTemplate ? `${manifest.chatTemplate.length} characters` : 'none'}`);
+}
+
+/** Lines, or why there are none: a file can be looked at although it cannot be run. */
+async function attempt(say: Say, lines: () => Promise<string[]>): Promise<void> {
+  try {
+    for (const line of await lines()) say(line);
+  } catch (e) {
+    if (!(e instanceof ModelFileError)) throw e;
+    say(`cannot be run: ${e.message}`);
+  }
+}
+
+function configLines(c: ModelConfig): string[] {
+  const scaling = c.ropeScaling ? `, scaling ${c.ropeScaling.kind}` : '';
+  const extras = [c.tied && 'tied head', c.qkvBias && 'QKV bias', c.qkNorm && 'QK norm'].filter(Boolean).join(', ');
+  return [
+    `${c.family}: ${c.layers} layers, hidden ${c.hidden}, ${c.heads} heads of ${c.headDim} over ${c.kvHeads}, FFN ${c.ffn}, vocabulary ${count(c.vocab)}`,
+    `context ${count(c.context)}, RoPE theta ${count(c.ropeTheta)}${scaling}, norm eps ${c.normEps}${extras && `, ${extras}`}`,
+    `${count(parameters(c))} parameters`,
+  ];
+}
+
+function parameters(c: ModelConfig): number {
+  const qkv = (c.heads + 2 * c.kvHeads) * c.headDim;
+  const layer =
+    qkv * c.hidden +
+    c.hidden * c.heads * c.headDim +
+    3 * c.hidden * c.ffn +
+    2 * c.hidden +
+    (c.qkvBias ? qkv : 0) +
+    (c.qkNorm ? 2 * c.headDim : 0);
+  return c.layers * layer + (c.tied ? 1 : 2) * c.vocab * c.hidden + c.hidden;
+}
+
+function specLines(spec: TokenizerSpec): string[] {
+  const kinds = { spm: 'SPM', 'bpe-bytes': 'byte-level BPE', 'bpe-chars': 'BPE with byte fallback' };
+  return [
+    `tokenizer: ${kinds[spec.rules.kind]}, ${count((spec.merges?.length ?? 0) / 3)} merges`,
+    ...tokenizerLines(createTokenizer(spec)),
+  ];
+}
+
+function tokenizerLines(t: Tokenizer): string[] {
+  const named = (id: number | undefined) =>
+    id === undefined ? 'none' : `${id} ${JSON.stringify(new TextDecoder().decode(t.bytesOf(id)))}`;
+  return [
+    `${count(t.vocab)} tokens, ${t.specialIds.length} of them control; bos ${named(t.bos)}, eos ${named(t.eos)}, stops at ${t.stopIds.map(named).join(', ') || 'none'}`,
+  ];
+}
+
+function generationLines({ stopIds: _, ...rest }: Generation): string[] {
+  const set = Object.entries(rest).map(([k, v]) => `${k} ${v}`);
+  return set.length > 0 ? [`recommended: ${set.join(', ')}`] : [];
+}
+
+function short(v: GgufValue): string {
+  if (typeof v === 'string') return v.length > 80 ? `${JSON.stringify(v.slice(0, 77))}… (${v.length} characters)` : JSON.stringify(v);
+  if (typeof v !== 'object') return String(v);
+  const first = Array.from(v as ArrayLike<unknown>)
+    .slice(0, 6)
+    .map((x) => (typeof x === 'string' ? JSON.stringify(x) : String(x)));
+  return `[${first.join(', ')}${v.length > 6 ? ', …' : ''}] (${v.length})`;
+}

@@ -1,0 +1,147 @@
+/** `turnstone pack`: a GGUF file or a Hugging Face folder becomes a pack. */
+import { existsSync } from 'node:fs';
+import { readFile, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createWasm } from '../kernels/wasm/index.ts';
+import { chooseFormat, type ModelFiles } from '../models/model.ts';
+import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
+import { type TensorReport, writePack } from '../models/pack/write.ts';
+import { type CalibrationReport, calibrate } from '../models/quantize/calibrate.ts';
+import { type Format, packedBytes, type Quantizer } from '../models/quantize/convert.ts';
+import { createTokenizer } from '../models/tokenizer/tokenizer.ts';
+import { build, ROOT } from './build.ts';
+import { percent, shape, size, table } from './table.ts';
+
+export interface PackOptions {
+  /** GGUF file or Hugging Face folder. */
+  source: string;
+  /** Folder for the pack; made when it is not there. */
+  out: string;
+  /** Of all matrices: f32, w8, w4 or auto (as near as possible to what the file has). */
+  format?: string;
+  /** Of the output head; default: as the others. */
+  head?: string;
+  /** A text file: quantize by GPTQ on its tokens instead of to the nearest. */
+  calibrate?: string;
+  /** Tokens of it to calibrate on. Default 16,384. */
+  tokens?: number;
+  /** The model's name in the API. */
+  name?: string;
+  say?: (line: string) => void;
+  /** A line that the next one replaces, on a terminal. */
+  progress?: (line: string) => void;
+}
+
+const FORMATS: readonly Format[] = ['auto', 'f32', 'w8', 'w4'];
+
+function formatNamed(text: string, option: string): Format {
+  const f = FORMATS.find((x) => x === text);
+  if (!f) throw new Error(`${option} ${text}: must be one of ${FORMATS.join(', ')}`);
+  return f;
+}
+
+/** Makes a pack and prints a table of sizes and errors per tensor. Rejects with what is wrong and where. */
+export async function packCommand(options: PackOptions): Promise<void> {
+  const { source, out, say = console.log, progress = terminalLine } = options;
+  const format = formatNamed(options.format ?? 'auto', '--format');
+  const head = formatNamed(options.head ?? format, '--head');
+  if (existsSync(join(out, 'config.json'))) throw new Error(`${out} is a Hugging Face folder; give another folder for the pack`);
+  const model = await openModel(source);
+  try {
+    const errors = new Map<string, CalibrationReport>();
+    const quantizer = options.calibrate
+      ? await calibrated(model, await readFile(options.calibrate, 'utf8'), options.tokens ?? 16_384, { format, head }, (r, done, all) => {
+          errors.set(r.name, r);
+          progress(`calibrating ${r.name} (${done} of ${all})`);
+        })
+      : undefined;
+    await rm(join(out, 'model.json'), { force: true }); // no pack until the new one is whole
+    const written = await writePack(model, folderSink(out), {
+      format,
+      head,
+      hasher: nodeHasher,
+      ...(options.name && { name: options.name }),
+      ...(quantizer && { quantizer }),
+      onTensor: (r, i, total) => progress(`packing ${r.name} (${i + 1} of ${total})`),
+    });
+    progress('');
+    for (const line of reportLines(written.report, errors)) say(line);
+    const bytes = written.manifest.shards.reduce((n, s) => n + s.bytes, 0);
+    say('');
+    say(
+      `${out}: ${written.manifest.name}, ${size(bytes)} in ${written.manifest.shards.length} shards, tokenizer ${size(written.manifest.tokenizer.bytes)}`,
+    );
+    say(`digest ${written.digest}`);
+  } finally {
+    await model.close();
+  }
+}
+
+function reportLines(report: readonly TensorReport[], calibrations: ReadonlyMap<string, CalibrationReport>): string[] {
+  const matrices = report.filter((r) => r.shape.length === 2);
+  const vectors = report.filter((r) => r.shape.length === 1);
+  const header = ['tensor', 'stored', 'pack', 'shape', 'size', 'weight error'];
+  if (calibrations.size > 0) header.push('output error, nearest', 'calibrated');
+  const rows = matrices.map((r) => {
+    const c = calibrations.get(r.name);
+    const outputs = c ? [percent(Math.sqrt(c.nearest)), percent(Math.sqrt(c.calibrated))] : [];
+    return [r.name, r.stored, r.format, shape(r.shape), size(r.bytes), percent(r.error), ...outputs];
+  });
+  const rest = vectors.reduce((n, r) => n + r.bytes, 0);
+  return [
+    ...table(header, rows),
+    `and ${vectors.length} vectors in f32, ${size(rest)}. Errors are relative RMS; 0 means that every number was kept.`,
+  ];
+}
+
+const SEQUENCE = 256;
+
+async function calibrated(
+  model: ModelFiles,
+  text: string,
+  tokens: number,
+  formats: { format: Format; head: Format },
+  onTensor: (r: CalibrationReport, done: number, all: number) => void,
+): Promise<Quantizer> {
+  const length = Math.min(SEQUENCE, model.config.context);
+  const tokenizer = createTokenizer(model.tokenizer);
+  const { addBos, bos } = model.tokenizer.rules;
+  const start = addBos && bos !== undefined ? [bos] : [];
+  const step = length - start.length;
+  // no token is longer than 16 characters on average
+  const ids = tokenizer.encode(text.slice(0, tokens * 16), { bos: false }).slice(0, tokens);
+  const sequences = Array.from({ length: Math.ceil(ids.length / step) }, (_, i) => [
+    ...start,
+    ...ids.slice(i * step, (i + 1) * step),
+  ]).filter((s) => s.length > 1);
+  if (sequences.length === 0) throw new Error('the calibration text is empty');
+  const all =
+    model.tensors.filter((t) => !t.vector && t.name !== 'embed' && chooseFormat(model, t, formats) !== 'f32').length +
+    (model.config.tied ? 1 : 0);
+  let done = 0;
+  return calibrate(await nodeWasm(calibrationBytes(model, length, formats)), model, sequences, {
+    ...formats,
+    onTensor: (r) => onTensor(r, ++done, all),
+  });
+}
+
+/** One layer in f32, the embedding, and activations of one sequence, generously. */
+function calibrationBytes(model: ModelFiles, T: number, formats: { format: Format; head: Format }): number {
+  const { hidden, heads, kvHeads, headDim, ffn } = model.config;
+  const layer = model.tensors.filter((t) => t.name.startsWith('layers.0.')).reduce((n, t) => n + packedBytes(t, 'f32'), 0);
+  const embed = model.tensors.filter((t) => t.name === 'embed').reduce((n, t) => n + packedBytes(t, chooseFormat(model, t, formats)), 0);
+  return layer + embed + T * 4 * (6 * hidden + 8 * (heads + kvHeads) * headDim + 6 * ffn) + (16 << 20);
+}
+
+async function nodeWasm(memoryBytes: number) {
+  await build(undefined, ['wasm']);
+  const module = async (name: string) => new WebAssembly.Module(await readFile(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
+  const simd = await module('simd');
+  // Node 20 cannot even compile the relaxed module.
+  const relaxed = await module('relaxed').catch(() => undefined);
+  return createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes });
+}
+
+function terminalLine(line: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
+}
