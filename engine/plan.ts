@@ -17,6 +17,8 @@ export interface PlanInput {
   jsBytes: number;
   /** Adds up what `build` allocates on this backend (alignment, static data and all). */
   measure: (build: (be: Allocator) => void) => number;
+  /** Engines that share the weights and this memory, 1 unless given: each gets its own scratch and an equal share of the pages. */
+  engines?: number;
   /** Wishes; the plan gives what fits. */
   context?: number;
   maxTokens?: number;
@@ -57,7 +59,7 @@ export function allocState(be: Allocator, c: ModelConfig, formats: Formats, p: O
  * Throws MemoryPlanError with the arithmetic when not even one sequence of useful length fits.
  */
 export function planMemory(input: PlanInput): Plan {
-  const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes } = input;
+  const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes, engines = 1 } = input;
   const shape = { format: kv, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim };
   const page = pageBytes(shape);
   const logitsRow = c.vocab * 4;
@@ -73,8 +75,8 @@ export function planMemory(input: PlanInput): Plan {
       maxBlocks: Math.ceil(context / PAGE),
       kv,
     };
-    const scratch = input.measure((be) => void allocState(be, c, formats, p));
-    return { p, scratch, fit: Math.floor((memoryBytes - jsBytes - weightBytes - scratch) / page) };
+    const scratch = engines * input.measure((be) => void allocState(be, c, formats, p));
+    return { p, scratch, fit: Math.floor((memoryBytes - jsBytes - weightBytes - scratch) / page / engines) };
   };
   // tables grow with the context, and a context longer than all pages is of no use
   let { p: plan, scratch, fit } = planFor(wanted);
@@ -88,7 +90,7 @@ export function planMemory(input: PlanInput): Plan {
     );
   }
   const pages = Math.min(fit, input.pages ?? Math.max(plan.maxBlocks * 8, 512));
-  return { ...plan, pages, bytes: { limit: memoryBytes, js: jsBytes, weights: weightBytes, scratch, kv: pages * page } };
+  return { ...plan, pages, bytes: { limit: memoryBytes, js: jsBytes, weights: weightBytes, scratch, kv: engines * pages * page } };
 }
 
 /** The plan in a line, for logs and /ready. */

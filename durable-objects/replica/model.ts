@@ -63,6 +63,7 @@ async function load(env: ReplicaEnv): Promise<Served> {
     weightBytes,
     memoryBytes: (integerVar('MEMORY_MB', env.MEMORY_MB, 16, 4096) ?? 128) * MIB,
     jsBytes: jsBytes(config.vocab),
+    engines: integerVar('REPLICAS', env.REPLICAS, 1, 64),
     measure: (build) => {
       const c = countWasm();
       const before = c.used;
