@@ -73,7 +73,7 @@ class Follower implements GrammarConstraint {
   }
 
   accept(id: number): void {
-    const next = this.ended ? null : this.after(id);
+    const next = this.after(id);
     if (next === null) throw new Error(`grammar: token ${id} may not come here`);
     if (next === 'end') this.ended = true;
     else this.at = next;
@@ -82,13 +82,14 @@ class Follower implements GrammarConstraint {
 
   private after(id: number): Config | 'end' | null {
     if (!Number.isInteger(id) || id < 0 || id >= this.trie.size) return null;
-    if (this.vocab.stopIds.includes(id)) return this.at.accepting ? 'end' : null;
+    if (this.vocab.stopIds.includes(id)) return this.mayEnd() ? 'end' : null;
+    if (this.ended) return null;
     const { machine } = this.masks;
     const { classOf } = machine.program;
     const special = this.trie.specials.get(id);
     if (special !== undefined) return machine.step(this.at, classOf[special]);
     const bytes = this.vocab.bytesOf(id);
-    if (bytes.length === 0) return null;
+    if (bytes.length === 0) return this.mask() === null ? this.at : null; // padding of the logits: only where nothing is masked
     let at: Config | null = this.at;
     for (let i = 0; i < bytes.length && at; i++) at = machine.step(at, classOf[bytes[i]]);
     return at;

@@ -15,6 +15,8 @@ export interface Node {
 }
 
 export interface ObjectPart {
+  /** Has `properties` or `patternProperties`, even empty ones. */
+  declares: boolean;
   properties: ReadonlyMap<string, Node>;
   patterns: readonly { dfa: Dfa; node: Node }[];
   /** Absent: not said. */
@@ -125,6 +127,10 @@ export function typesOf(f: Flat, open: boolean): ReadonlySet<JsonType> {
 /** Whether undeclared properties are out. In a closed world they are where properties are declared and nothing is said. */
 export function isClosed(f: Flat, open: boolean): boolean {
   const said = f.object.parts.filter((p) => p.additional !== undefined);
-  const declares = f.object.parts.some((p) => p.properties.size > 0 || p.patterns.length > 0);
+  const declares = f.object.parts.some((p) => p.declares);
   return said.some((p) => p.additional?.schema === false) || (!open && declares && said.length === 0);
 }
+
+/** A JSON pointer one step down (RFC 6901). */
+export const down = (at: string, ...keys: (string | number)[]): string =>
+  at + keys.map((k) => `/${String(k).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');

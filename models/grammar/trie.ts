@@ -2,6 +2,7 @@ import { ALPHABET, FIRST_TAG, OTHER } from './net.ts';
 
 /** What a grammar must know of a tokenizer. */
 export interface GrammarVocab {
+  /** Width of the logits; ids beyond the tokenizer's have no bytes. */
   size: number;
   /** A token's bytes; a special token's are its name in UTF-8. */
   bytesOf(id: number): Uint8Array;

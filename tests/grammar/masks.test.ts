@@ -126,8 +126,8 @@ describe('a constraint', () => {
     expect([c.mayEnd(), c.finished()]).toEqual([true, true]);
     c.accept(stop);
     expect(c.finished()).toBe(true);
-    expect(definition(c, everyId(small))).toEqual([]);
-    expect(() => c.accept(stop)).toThrow(/may not come here/);
+    expect(definition(c, everyId(small))).toEqual([stop]);
+    expect(everyId(small).filter((id) => allows(c, id))).toEqual([stop]);
   });
 
   it('is copied with its position, and the copies go their own ways', () => {
@@ -175,6 +175,18 @@ describe('a compiler', () => {
   it('gives the same grammar for the same schema', () => {
     expect(compiler.jsonSchema({ type: 'null' })).toBe(compiler.jsonSchema({ type: 'null' }));
     expect(compiler.jsonSchema({ minLength: 1 })).not.toBe(compiler.jsonSchema({ minLength: 1 }, { open: true }));
+  });
+
+  it('masks ids that the tokenizer does not have, except in free text', () => {
+    const padded = createGrammarCompiler({ ...small, size: small.size + 70, bytesOf: (id) => small.bytesOf(id) ?? new Uint8Array(0) });
+    const json = padded.jsonObject().start();
+    expect(json.mask()?.length).toBe(Math.ceil((small.size + 70) / 32));
+    expect(allows(json, small.size + 5)).toBe(false);
+    expect(() => json.accept(small.size + 5)).toThrow(/may not come here/);
+    const text = padded.tools([{ name: 'f' }], 'auto').start();
+    expect(text.mask()).toBeNull();
+    text.accept(small.size + 5);
+    expect(text.mask()).toBeNull();
   });
 
   it('offers every token of equal bytes', () => {

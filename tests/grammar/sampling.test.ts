@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { createGrammarCompiler, type GrammarConstraint, type GrammarVocab } from '../../models/grammar/index.ts';
 import { missing } from '../models/data.ts';
 import { schemas } from './schemas.ts';
-import { bytes, gpt2, random, small } from './vocabularies.ts';
+import { bytes, gpt2, pebble, pebbleMissing, random, small } from './vocabularies.ts';
 
 const EACH = 25;
 const MAX_TOKENS = 600;
@@ -59,6 +59,7 @@ function draw(c: GrammarConstraint, vocab: GrammarVocab, sample: (c: GrammarCons
 const why = missing('tokenizers/hf/gpt2_tokenizer.json');
 const vocabularies: [string, string, () => GrammarVocab][] = [
   ['a small vocabulary', '', () => small],
+  [`the shipped model's vocabulary${pebbleMissing}`, pebbleMissing, pebble],
   [`GPT-2's vocabulary${why}`, why, gpt2],
 ];
 

@@ -231,6 +231,8 @@ const cases: [string, unknown, string[], string[]][] = [
     ['null'],
     ['1'],
   ],
+  ['a closed world: no properties declared means none', { type: 'object', properties: {} }, ['{}'], ['{"a": 1}']],
+  ['an object of which nothing is said', { type: 'object' }, ['{}', '{"a": [1]}'], ['[]']],
   [
     'a closed world: a type from the keywords, no undeclared properties',
     { properties: { a: { minimum: 1 } } },

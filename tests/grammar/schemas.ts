@@ -169,14 +169,14 @@ export const schemas: [name: string, schema: Record<string, unknown>][] = [
     },
   ],
   [
-    'a recursive tree',
+    'a recursive object',
     {
       $defs: {
         node: {
           type: 'object',
           properties: {
             value: { type: 'integer', minimum: 0, maximum: 99 },
-            children: { type: 'array', items: { $ref: '#/$defs/node' }, maxItems: 2 },
+            children: { type: 'array', items: { $ref: '#/$defs/node' }, maxItems: 1 },
           },
           required: ['value', 'children'],
           additionalProperties: false,
