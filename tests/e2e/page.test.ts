@@ -38,7 +38,7 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     maxTokens = 40,
     url = server.url,
     ...options
-  }: BrowserContextOptions & { maxTokens?: number; url?: string } = {}): Promise<Page> {
+  }: BrowserContextOptions & { maxTokens?: number | null; url?: string } = {}): Promise<Page> {
     context = await browser.newContext(options);
     await context.addInitScript(`localStorage['turnstone.settings.1'] ??= '{"maxTokens":${maxTokens}}'`);
     const page = await context.newPage();
@@ -56,12 +56,11 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
       .locator('.answer[data-live=false]')
       .nth(count - 1)
       .waitFor();
-  /** A thin line, so that an answer of a fast server is seen growing; bytes a second. */
-  async function slow(page: Page, bytes: number): Promise<void> {
-    const session = await page.context().newCDPSession(page);
-    await session.send('Network.enable');
-    await session.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: bytes, uploadThroughput: -1 });
-  }
+  /** The answer goes on until `max_tokens`, whatever the model would do: something to watch and to stop. */
+  const endless = (page: Page) =>
+    page.route('**/v1/chat/completions', (route) =>
+      route.continue({ postData: JSON.stringify({ ...route.request().postDataJSON(), ignore_eos: true }) }),
+    );
   async function ask(page: Page, text: string): Promise<void> {
     await box(page).focus();
     await page.keyboard.type(text);
@@ -72,6 +71,7 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     const page = await open({ maxTokens: 200 });
     await page.locator('.server[data-state=ready]').waitFor();
     await page.evaluate(WATCH);
+    await endless(page);
     await ask(page, 'Write a short story with the words bird, stone and boat.');
     await settled(page, 1);
     expect(await page.evaluate('lengths.size'), 'lengths seen while the answer grew').toBeGreaterThan(3);
@@ -83,9 +83,9 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
   });
 
   it('stops at Escape, and the server stops too', async () => {
-    const page = await open({ maxTokens: 400 });
+    const page = await open({ maxTokens: null }); // to the end of the context
     await page.locator('.server[data-state=ready]').waitFor();
-    await slow(page, 10_000);
+    await endless(page);
     await ask(page, 'Write a short story with the words river, lamp and goat.');
     await page.locator('.answer[data-live=true] .prose').waitFor();
     await page.keyboard.press('Escape');
@@ -94,7 +94,8 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     const kept = await page.locator('.prose').textContent();
     await page.waitForTimeout(300);
     expect(await page.locator('.prose').textContent()).toBe(kept);
-    await expect.poll(async () => (await (await fetch(`${server.url}/metrics`)).text()).match(/requests_running\S* (\d+)/)?.[1]).toBe('0');
+    const aborted = async () => (await (await fetch(`${server.url}/metrics`)).text()).match(/finished_reason="abort"\} (\d+)/)?.[1];
+    await expect.poll(aborted, { timeout: 10_000 }).toBe('1');
   });
 
   it('regenerates, edits, and takes both back', async () => {
