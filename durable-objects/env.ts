@@ -6,6 +6,9 @@ export interface ReplicaEnv {
   /** Packs: `<MODEL_ID>/model.json` and its shards. Without the bucket, or when it lacks the model, the assets are asked. */
   PACKS?: R2Bucket;
   ASSETS?: Fetcher;
+  /** Conversations that outlive their isolate, and the queue. Absent: neither. */
+  SESSION?: DurableObjectNamespace;
+  SCHEDULER?: DurableObjectNamespace;
   MODEL_ID: string;
   /** `f32` turns the int8 KV off. */
   KV?: string;
@@ -15,6 +18,8 @@ export interface ReplicaEnv {
   CONTEXT?: string;
   /** Sequences computed together. */
   MAX_BATCH?: string;
+  /** Replicas of the model; those of one isolate share its weights and divide its pages. */
+  REPLICAS?: string;
   /** `0` turns prompt-lookup speculation off. */
   SPECULATE?: string;
 }

@@ -4,7 +4,7 @@ export interface PolicyConfig {
   maxQueue: number;
   /** A request predicted to wait longer is refused at once. */
   maxWaitMs: number;
-  /** A waiting request rises one priority each time it has waited so long: nothing starves. */
+  /** A waiting request's priority number falls by one each time it has waited so long: nothing starves. */
   agingMs: number;
   /** VTC's weights of a computed prompt token and of a generated one. */
   promptWeight: number;

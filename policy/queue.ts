@@ -250,7 +250,11 @@ export class Queue {
     return victim;
   }
 
-  /** Highest priority with age, then the lowest virtual counter, then the oldest. Skips tenants at their share of the slots. */
+  /**
+   * Of the tenant with the lowest virtual counter the request of the lowest priority number, less its age, then the oldest.
+   * A priority orders its tenant's own requests only: nobody can pass others by asking for it. Skips tenants at their
+   * share of the slots.
+   */
   #next(now: number, held: ReadonlySet<Ticket>): Ticket | undefined {
     const cap = this.#tenantCap(now);
     let best: Ticket | undefined;
@@ -258,13 +262,13 @@ export class Queue {
     let bestCounter = 0;
     for (const t of this.ledger.waiting) {
       if (!t.attached || held.has(t)) continue;
-      const tenant = this.ledger.tenants.all.get(t.tenant)!;
-      if (tenant.running >= cap) continue;
-      const level = t.priority + Math.floor(Math.max(0, now - t.arrived) / this.config.agingMs);
-      const { counter } = tenant;
+      const { counter, running } = this.ledger.tenants.all.get(t.tenant)!;
+      if (running >= cap) continue;
+      const level = t.priority - Math.floor(Math.max(0, now - t.arrived) / this.config.agingMs);
       if (best) {
-        if (level < bestLevel) continue;
-        if (level === bestLevel && (counter > bestCounter || (counter === bestCounter && t.arrived >= best.arrived))) continue;
+        if (t.tenant !== best.tenant ? counter > bestCounter : level > bestLevel) continue;
+        const even = t.tenant !== best.tenant ? counter === bestCounter : level === bestLevel;
+        if (even && t.arrived >= best.arrived) continue;
       }
       best = t;
       bestLevel = level;

@@ -5,7 +5,7 @@ export interface AdmitRequest {
   id: string;
   /** The key's name: what fairness and limits count by. */
   tenant: string;
-  /** Higher goes first. */
+  /** Lower goes first, among the tenant's own. */
   priority: number;
   /** Estimate before tokenization: bytes / 3. */
   promptTokens: number;
@@ -85,7 +85,9 @@ export function checkRequest(r: AdmitRequest): AdmitRequest {
   };
   text('id', r.id, 128);
   text('tenant', r.tenant, 128);
-  if (!Number.isInteger(r.priority) || r.priority < -8 || r.priority > 8) throw new Error('admit: priority must be an integer in -8..8');
+  if (!Number.isInteger(r.priority) || r.priority < -1000 || r.priority > 1000) {
+    throw new Error('admit: priority must be an integer in -1000..1000');
+  }
   if (!Number.isInteger(r.promptTokens) || r.promptTokens < 0 || r.promptTokens > MAX_PROMPT) {
     throw new Error(`admit: promptTokens must be an integer in 0..${MAX_PROMPT}`);
   }

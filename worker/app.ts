@@ -7,16 +7,17 @@ import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from 
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
+import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
 import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
 import { type App, maxBodyBytes } from './env.ts';
 import { servePack } from './packs.ts';
-import { callReplica } from './replica.ts';
+import { callReplica, generateOn } from './replica.ts';
 import { responses } from './responses.ts';
-import { answersAreData, apiCors } from './security.ts';
+import { answersAreData, apiCors, loopbackOnly } from './security.ts';
 
 /** Routes that carry a checked body to the replica, under the same path there. */
-const POSTS: Record<string, (body: unknown) => { model: string | undefined }> = {
+const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest | TokenizeRequest | DetokenizeRequest> = {
   '/v1/chat/completions': parseChat,
   '/v1/completions': parseCompletion,
   '/v1/tokenize': parseTokenize,
@@ -28,7 +29,7 @@ export function createApp(): Hono<App> {
   app.onError((error) => errorResponse(error));
   app.notFound((c) => errorResponse(notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
 
-  app.use(requestId, answersAreData, crossOrigin);
+  app.use(requestId, answersAreData, loopbackOnly, crossOrigin);
   app.use(
     checkMethods({
       app,
@@ -58,7 +59,7 @@ export function createApp(): Hono<App> {
       const request = parse(await readJson(c.req.raw, maxBodyBytes(c.env)));
       const served = c.env.MODEL_ID;
       if (served && request.model !== undefined && request.model !== served) throw modelNotFound(request.model, served);
-      return callReplica(c, path, request);
+      return request.kind === 'chat' || request.kind === 'completion' ? generateOn(c, path, request) : callReplica(c, path, request);
     });
   }
 

@@ -3,6 +3,8 @@ export interface Env {
   REPLICA: DurableObjectNamespace;
   /** Conversations that outlive their isolate. Unset: nothing is stored. */
   SESSION?: DurableObjectNamespace;
+  /** The queue before all replicas. Unset: requests go straight to the first one. */
+  SCHEDULER?: DurableObjectNamespace;
   /** The chat page. */
   ASSETS?: Fetcher;
   /** Packs, under the names the URLs have below `/packs/`. */
@@ -13,6 +15,8 @@ export interface Env {
   MODEL_ID?: string;
   /** `1`: `/packs/*` needs no key. */
   PUBLIC_PACKS?: string;
+  /** `1`: requests must name a loopback host. */
+  LOCAL_ONLY?: string;
   /** Largest request body; 4 MiB when unset. */
   MAX_BODY_BYTES?: string;
   /** Comma-separated origins whose pages may call the API, or `*`. Unset: none but the server's own. */

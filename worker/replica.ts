@@ -2,6 +2,7 @@
 
 import type { Context } from 'hono';
 import { ApiError, serverOverloaded } from '../openai/errors.ts';
+import { admit, type Generation, giveBack, type Place } from './admission.ts';
 import type { App } from './env.ts';
 
 /** What Durable Objects say of a failed call. */
@@ -14,11 +15,15 @@ interface CallError {
  * Calls the replica: GET without a body, POST with one. Its response is passed through as it comes; the client's disconnect goes
  * in with the signal. A call that failed before any response, and that the platform says may be repeated, is repeated once.
  */
-export async function callReplica(c: Context<App>, path: string, body?: unknown): Promise<Response> {
+export async function callReplica(c: Context<App>, path: string, body?: unknown, place?: Place): Promise<Response> {
   const headers: Record<string, string> = {
     'x-turnstone-tenant': c.get('tenant') ?? 'public',
     'x-turnstone-request': c.get('requestId'),
   };
+  if (place) {
+    headers['x-turnstone-replica'] = place.replica;
+    headers['x-turnstone-epoch'] = String(place.epoch);
+  }
   const init: RequestInit = { headers, signal: c.req.raw.signal };
   if (body !== undefined) {
     headers['content-type'] = 'application/json';
@@ -27,7 +32,7 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown)
   }
   for (let tries = 1; ; tries++) {
     // A stub that has failed stays broken, so every try takes a new one.
-    const stub = c.env.REPLICA.get(c.env.REPLICA.idFromName('replica-0'));
+    const stub = c.env.REPLICA.get(c.env.REPLICA.idFromName(`replica-${place?.replica ?? '0'}`));
     try {
       const response = await stub.fetch(`https://replica${path}`, init);
       return new Response(response.body, response); // the same stream, with headers that may be added to
@@ -38,5 +43,18 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown)
       if (overloaded) throw serverOverloaded('The replica is overloaded.');
       if (!retryable || tries === 2) throw error;
     }
+  }
+}
+
+/** A generation: a place in the queue first, then its replica. */
+export async function generateOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
+  const place = await admit(c, request);
+  try {
+    const response = await callReplica(c, path, request, place);
+    if (!response.ok) await giveBack(c, place, response.status >= 500); // refused before it ran
+    return response;
+  } catch (error) {
+    await giveBack(c, place, !c.req.raw.signal.aborted);
+    throw error;
   }
 }

@@ -11,7 +11,7 @@ import { parseResponses } from '../openai/requests/responses.ts';
 import type { ResponsesRequest } from '../openai/requests/types.ts';
 import { readJson } from './body.ts';
 import { type App, maxBodyBytes } from './env.ts';
-import { callReplica } from './replica.ts';
+import { generateOn } from './replica.ts';
 import { responseStream } from './response-stream.ts';
 import { stored } from './stored.ts';
 
@@ -81,7 +81,8 @@ async function direct(c: Ctx, request: ResponsesRequest): Promise<Response> {
   }
   const { input, instructions, ...rest } = request;
   const echo = { ...request.echo, store: false };
-  return callReplica(c, '/v1/responses', { ...rest, echo, input: [], messages: itemMessages([...history, ...input], instructions) });
+  const messages = itemMessages([...history, ...input], instructions);
+  return generateOn(c, '/v1/responses', { ...rest, echo, input: [], messages });
 }
 
 async function retrieve(c: Ctx): Promise<Response> {

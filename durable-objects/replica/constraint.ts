@@ -26,7 +26,10 @@ function compilerOf(served: Served): GrammarCompiler {
  * What the answer's form demands of every token: a schema, any JSON object, or tool calls that name a given tool with valid
  * arguments. Undefined when the text is free. Throws 400 naming the schema's part that cannot be enforced.
  */
-export function constraintOf(served: Served, body: ChatRequest): (() => Constraint) | undefined {
+export function constraintOf(
+  served: Served,
+  body: Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'parallelToolCalls'>,
+): (() => Constraint) | undefined {
   const { responseFormat: format, toolChoice, tools } = body;
   try {
     let grammar: Grammar | undefined;

@@ -1,21 +1,22 @@
 import type { GenerateRequest } from '../../engine/index.ts';
-import { badRequest, contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { ApiError, badRequest, contextOverflow, modelNotFound } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
-import type { ChatRequest, CompletionRequest } from '../../openai/requests/types.ts';
+import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { constraintOf } from './constraint.ts';
 import type { Runtime } from './index.ts';
 import { Job } from './job.ts';
 import { chatPrompt, completionPrompt } from './prompt.ts';
+import { leaseOf } from './report.ts';
 
-/** A chat or completion: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
-export async function generate(rt: Runtime, body: ChatRequest | CompletionRequest, http: Request): Promise<Response> {
+/** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
+export async function generate(rt: Runtime, body: ChatRequest | CompletionRequest | ResponsesRequest, http: Request): Promise<Response> {
   const arrived = Date.now();
   const { served, engine } = rt;
   const { tokenizer } = served;
   if (body.model !== served.id) throw modelNotFound(body.model, served.id);
 
-  const chat = body.kind === 'chat';
+  const chat = body.kind !== 'completion';
   const prompts = chat
     ? [chatPrompt(served, body.messages, body.tools, body.templateArgs)]
     : body.prompts.map((p) => completionPrompt(tokenizer, p));
@@ -24,7 +25,8 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     served.sampling,
     () => [...crypto.getRandomValues(new Uint32Array(2))] as [number, number],
   );
-  const id = http.headers.get('x-turnstone-request') ?? crypto.randomUUID();
+  const lease = leaseOf(http.headers);
+  const id = lease?.id ?? http.headers.get('x-turnstone-request') ?? crypto.randomUUID();
   const salt = JSON.stringify([http.headers.get('x-turnstone-tenant') ?? 'public', body.cacheSalt ?? '']);
   const stopIds = body.ignoreEos ? body.stopTokenIds : [...served.stopIds, ...body.stopTokenIds];
 
@@ -66,5 +68,10 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
   const job = new Job({ loop: rt.loop, tokenizer, metrics: rt.metrics, answer, requests, n: body.n, echo, promptTokens, arrived });
   job.start(http.signal);
+  if (lease) {
+    rt.reporter?.begin(lease, () => job.fail(new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' })));
+    rt.reporter?.prompt(lease.id, promptTokens);
+    job.end.then(() => rt.reporter?.end(lease.id));
+  }
   return job.respond();
 }

@@ -1,22 +1,31 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Engine } from '../../engine/index.ts';
+import { PAGE } from '../../engine/layout.ts';
 import { ApiError, asApiError, notFound } from '../../openai/errors.ts';
 import { CONTENT_TYPE, type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
-import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../../openai/requests/types.ts';
+import type { ChatRequest, CompletionRequest, DetokenizeRequest, ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
+import type { Heartbeat } from '../../policy/ticket.ts';
 import type { ReplicaEnv } from '../env.ts';
+import { schedulerOf } from '../scheduler/port.ts';
+import type { RunOrder } from '../session/types.ts';
 import { generate } from './generate.ts';
 import { EngineLoop } from './loop.ts';
 import { openEngine, type Served, served } from './model.ts';
+import type { SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
+import { Reporter } from './report.ts';
+import { runTurn } from './turn.ts';
 
 export interface Runtime {
   served: Served;
   engine: Engine;
   loop: EngineLoop;
   metrics: ServingMetrics;
+  /** Absent where nothing schedules. */
+  reporter?: Reporter;
 }
 
-type Body = ChatRequest | CompletionRequest | TokenizeRequest | DetokenizeRequest;
+type Body = ChatRequest | CompletionRequest | ResponsesRequest | TokenizeRequest | DetokenizeRequest;
 
 /** One engine with its weights. The Worker has already checked the key and the body; everything here is one request, one crossing. */
 export class Replica extends DurableObject<ReplicaEnv> {
@@ -27,6 +36,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
     try {
       const rt = await this.open();
       if (request.method === 'GET') return this.get(path, rt);
+      if (path === '/session/run') return await this.turn(rt, (await request.json()) as RunOrder, request);
       return await post(rt, (await request.json()) as Body, request);
     } catch (error) {
       if (!(error instanceof ApiError)) console.error(path, error);
@@ -40,12 +50,30 @@ export class Replica extends DurableObject<ReplicaEnv> {
     this.runtime ??= (async () => {
       const model = await served(this.env);
       const engine = await openEngine(model, this.env);
-      return { served: model, engine, loop: new EngineLoop(engine), metrics: servingMetrics(model.id) };
+      const loop = new EngineLoop(engine);
+      const reporter = this.reporter(engine);
+      loop.watch = (event) => reporter?.event(event);
+      return { served: model, engine, loop, metrics: servingMetrics(model.id), reporter };
     })();
     this.runtime.catch(() => {
       this.runtime = undefined;
     });
     return this.runtime;
+  }
+
+  private reporter({ plan }: Engine): Reporter | undefined {
+    const { SCHEDULER } = this.env;
+    if (!SCHEDULER) return undefined;
+    const send = (replica: string, beat: Heartbeat) => schedulerOf({ SCHEDULER }).heartbeat(replica, beat);
+    return new Reporter({ slots: plan.maxSequences, kvTokens: plan.pages * PAGE, send });
+  }
+
+  /** A session's turn; its pages come from and go to the session. */
+  private turn(rt: Runtime, order: RunOrder, request: Request): Promise<Response> {
+    const { SESSION } = this.env;
+    if (!SESSION) throw notFound('This replica has no sessions.');
+    const session = SESSION.get(SESSION.idFromString(order.session)) as unknown as SessionFetcher;
+    return runTurn(rt, order, session, request, (work) => this.ctx.waitUntil(work));
   }
 
   private get(path: string, rt: Runtime): Response {
@@ -62,6 +90,7 @@ function post(rt: Runtime, body: Body, request: Request): Promise<Response> | Re
   switch (body.kind) {
     case 'chat':
     case 'completion':
+    case 'response':
       return generate(rt, body, request);
     case 'tokenize': {
       const tokens =

@@ -19,6 +19,8 @@ const FLOOR = 16; // tokens: below this a step's fixed cost dominates
  */
 export class EngineLoop {
   readonly engine: Engine;
+  /** Sees every event of a request that still listens, before its sink. */
+  watch?: (event: StepEvent) => void;
   private readonly sinks = new Map<string, Sink>();
   private readonly ended = new Set<Sink>(); // since the last yield
   private running = false;
@@ -81,6 +83,7 @@ export class EngineLoop {
         this.sinks.delete(event.request);
         this.ended.add(sink);
       }
+      this.watch?.(event);
       sink.event(event);
     }
   }

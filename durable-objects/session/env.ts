@@ -1,7 +1,5 @@
-import type { Scheduler } from '../scheduler/index.ts';
-
 export interface SessionEnv {
-  SCHEDULER: DurableObjectNamespace<Scheduler>;
+  SCHEDULER: DurableObjectNamespace;
   /** Answers POST /session/run with the lines of a generation (RunLine). */
   REPLICA: DurableObjectNamespace;
   /** Seconds a session is kept after its last use; a day when unset. */
@@ -9,10 +7,6 @@ export interface SessionEnv {
   /** Bytes of KV pages one session keeps; 64 MiB when unset. */
   SESSION_BYTES?: string;
 }
-
-/** All replicas of a deployment share one queue. */
-export const schedulerOf = (env: Pick<SessionEnv, 'SCHEDULER'>): DurableObjectStub<Scheduler> =>
-  env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler'));
 
 /** The object that the scheduler calls by this number. */
 export const replicaOf = (env: Pick<SessionEnv, 'REPLICA'>, replica: string): DurableObjectStub =>

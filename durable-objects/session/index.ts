@@ -182,7 +182,7 @@ export class Session extends DurableObject<SessionEnv> {
     const pages = new PageStore(sql, this.#limits.quota);
     const runs = new Runs({
       env: this.env,
-      session: this.ctx.id.name ?? this.ctx.id.toString(),
+      session: this.ctx.id.toString(),
       turns,
       answer: (id) => this.#answer(id),
       later: (ms) => void this.ctx.storage.setAlarm(Date.now() + ms),

@@ -1,6 +1,7 @@
 import { chainTokens, messageChain } from '../scheduler/chain.ts';
+import { schedulerOf } from '../scheduler/port.ts';
 import type { Answer } from './answer.ts';
-import { replicaOf, type SessionEnv, schedulerOf } from './env.ts';
+import { replicaOf, type SessionEnv } from './env.ts';
 import { readLines } from './lines.ts';
 import type { TurnStore } from './turns.ts';
 import type { Json, RunLine, RunOrder, StoredResponse } from './types.ts';
@@ -118,6 +119,7 @@ export class Runs {
     const order: RunOrder = {
       response: id,
       session,
+      replica,
       tenant: turn.tenant,
       epoch,
       model: turn.model,

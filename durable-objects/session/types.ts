@@ -25,7 +25,10 @@ export interface BeginRequest {
 /** What the replica needs to start a generation, or to go on with it where another one stopped. */
 export interface RunOrder {
   response: string;
+  /** Id of the session's object (`idFromString`). */
   session: string;
+  /** The name the scheduler has for this replica. */
+  replica: string;
   tenant: string;
   epoch: number;
   model: string;

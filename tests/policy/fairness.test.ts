@@ -78,18 +78,29 @@ test('the estimate of the prompt is corrected on release, and cached tokens are 
   expect(q.ledger.tenants.all.get('t')!.counter).toBe(200 + 20);
 });
 
-test('priority goes first, and age raises what waits', () => {
+test("priority orders a tenant's own requests, age lowers its number, and nobody passes another tenant by it", () => {
   const q = oneSlot({ agingMs: 1000 });
   q.arrive(ask('run', 'x'), 0, nothing);
   const [run] = q.dispatch(0, half);
-  q.arrive(ask('low', 'a', { priority: -1 }), 0, nothing);
-  q.arrive(ask('high', 'b', { priority: 1 }), 10, nothing);
+  q.arrive(ask('later', 'a', { priority: 1 }), 0, nothing);
+  q.arrive(ask('sooner', 'a', { priority: -1 }), 10, nothing);
   q.release({ id: 'run', epoch: run!.epoch, output: 1 }, 20);
   const [first] = q.dispatch(20, half);
-  expect(first!.id).toBe('high');
-  q.arrive(ask('high2', 'b', { priority: 1 }), 3000, nothing);
-  q.release({ id: 'high', epoch: first!.epoch, output: 1 }, 3100);
-  expect(ids(q.dispatch(3100, half))).toEqual(['low']);
+  expect(first!.id).toBe('sooner');
+  q.arrive(ask('sooner2', 'a', { priority: -1 }), 3000, nothing);
+  q.arrive(ask('other', 'b', { priority: 1000 }), 3001, nothing);
+  q.arrive(ask('urgent', 'a', { priority: -2 }), 3002, nothing);
+  q.release({ id: 'sooner', epoch: first!.epoch, output: 100 }, 3100);
+  const [second] = q.dispatch(3100, half);
+  expect(second!.id).toBe('other'); // a has had more
+  q.release({ id: 'other', epoch: second!.epoch, output: 1000 }, 3200);
+  const order: string[] = [];
+  for (let i = 0; i < 3; i++) {
+    const [next] = q.dispatch(3200, half);
+    order.push(next!.id);
+    q.release({ id: next!.id, epoch: next!.epoch, output: 1 }, 3200);
+  }
+  expect(order).toEqual(['later', 'urgent', 'sooner2']); // 1 less three ages, then -2, then -1
 });
 
 test('no tenant fills the last slots while another was seen lately', () => {

@@ -1,0 +1,107 @@
+import type { StepEvent } from '../../engine/index.ts';
+import type { Heartbeat, Progress } from '../../policy/ticket.ts';
+
+/** While anything runs, the scheduler hears from its replica so often; sooner when a prompt is done or a request ends. */
+const EVERY_MS = 1_000;
+const SOON_MS = 15;
+
+/** What the scheduler gave out: the right to run a request. */
+export interface LeaseTag {
+  id: string;
+  epoch: number;
+  /** The name the scheduler has for this replica. */
+  replica: string;
+}
+
+export interface Reported {
+  slots: number;
+  kvTokens: number;
+  /** Sends a heartbeat; answers which requests to stop. */
+  send(replica: string, beat: Heartbeat): Promise<{ abort: string[] }>;
+}
+
+/** The lease of a request from its headers; undefined when nothing schedules it. */
+export function leaseOf(headers: Headers): LeaseTag | undefined {
+  const id = headers.get('x-turnstone-request');
+  const replica = headers.get('x-turnstone-replica');
+  const epoch = Number(headers.get('x-turnstone-epoch') ?? Number.NaN);
+  return id && replica && Number.isSafeInteger(epoch) ? { id, epoch, replica } : undefined;
+}
+
+/** Tells the scheduler what runs here. One small call a second, and one a prompt or end; never one a token. */
+export class Reporter {
+  readonly #o: Reported;
+  readonly #incarnation = crypto.randomUUID();
+  readonly #running = new Map<string, Progress & { stop: () => void }>();
+  #done: Progress[] = [];
+  #replica = '';
+  #timer: ReturnType<typeof setTimeout> | null = null;
+  #due = Number.POSITIVE_INFINITY;
+
+  constructor(o: Reported) {
+    this.#o = o;
+  }
+
+  /** A leased request has arrived. `stop` ends it when the scheduler says so. */
+  begin(lease: LeaseTag, stop: () => void): void {
+    this.#replica = lease.replica;
+    this.#running.set(lease.id, { id: lease.id, epoch: lease.epoch, output: 0, stop });
+    this.#within(this.#running.size === 1 ? SOON_MS : EVERY_MS);
+  }
+
+  /** Its prompt was tokenized. */
+  prompt(id: string, promptTokens: number): void {
+    const p = this.#running.get(id);
+    if (p) p.promptTokens = promptTokens;
+  }
+
+  /** A step's event of a sequence named `<request>/<choice>`. */
+  event(event: StepEvent): void {
+    const p = this.#running.get(event.request.slice(0, event.request.lastIndexOf('/')));
+    if (!p) return;
+    if (p.output === 0 && event.tokens.length > 0) this.#within(SOON_MS);
+    p.output += event.tokens.length;
+    if (event.cachedTokens !== undefined) p.cachedTokens = (p.cachedTokens ?? 0) + event.cachedTokens;
+  }
+
+  /** It ended, however it did. */
+  end(id: string): void {
+    const p = this.#running.get(id);
+    if (!p) return;
+    this.#running.delete(id);
+    this.#done.push(plain(p));
+    this.#within(SOON_MS);
+  }
+
+  #within(ms: number): void {
+    const at = Date.now() + ms;
+    if (at >= this.#due) return;
+    clearTimeout(this.#timer);
+    this.#due = at;
+    this.#timer = setTimeout(() => void this.#beat(), ms);
+  }
+
+  async #beat(): Promise<void> {
+    this.#due = Number.POSITIVE_INFINITY;
+    const done = this.#done;
+    this.#done = [];
+    const { slots, kvTokens } = this.#o;
+    const running = [...this.#running.values()].map(plain);
+    try {
+      const { abort } = await this.#o.send(this.#replica, { incarnation: this.#incarnation, slots, kvTokens, running, done });
+      for (const id of abort) this.#running.get(id)?.stop();
+    } catch (error) {
+      console.warn('the scheduler did not hear the heartbeat', error instanceof Error ? error.message : error);
+      this.#done.unshift(...done);
+    }
+    if (this.#running.size > 0 || this.#done.length > 0) this.#within(EVERY_MS);
+  }
+}
+
+const plain = ({ id, epoch, output, promptTokens, cachedTokens }: Progress): Progress => ({
+  id,
+  epoch,
+  output,
+  ...(promptTokens !== undefined ? { promptTokens } : {}),
+  ...(cachedTokens !== undefined ? { cachedTokens: Math.min(cachedTokens, promptTokens ?? cachedTokens) } : {}),
+});

@@ -1,0 +1,183 @@
+import type { GenerateRequest, StepEvent } from '../../engine/index.ts';
+import type { TokenStream } from '../../models/tokenizer/tokenizer.ts';
+import { type ApiError, asApiError, contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { type Item, itemMessages } from '../../openai/requests/items.ts';
+import { resolveSampling } from '../../openai/requests/sampling.ts';
+import type { ResponsesRequest } from '../../openai/requests/types.ts';
+import { StopMatcher } from '../../openai/stop.ts';
+import { outputOf } from '../../openai/stream/response-events.ts';
+import type { Json, RunLine, RunOrder } from '../session/types.ts';
+import { constraintOf } from './constraint.ts';
+import type { Runtime } from './index.ts';
+import type { Sink } from './loop.ts';
+import { pullPages, pushPages, type SessionFetcher } from './pages.ts';
+import { chatPrompt } from './prompt.ts';
+
+/**
+ * Generates a session's turn, from its beginning or from where another replica stopped, as lines (RunLine). Nothing of the
+ * past is trusted to memory: detokenizer, stop strings and constraint are fed the tokens that are there already, so the
+ * rest is what an undisturbed run would have said. Throws ApiError before any page is taken.
+ */
+export async function runTurn(
+  rt: Runtime,
+  order: RunOrder,
+  session: SessionFetcher,
+  http: Request,
+  later: (work: Promise<unknown>) => void,
+): Promise<Response> {
+  const { served, engine, loop } = rt;
+  const request = order.request as unknown as ResponsesRequest;
+  if (order.model !== served.id) throw modelNotFound(order.model, served.id);
+  const messages = itemMessages([...order.history, ...order.input] as unknown as Item[], request.instructions);
+  const prompt = order.prompt.length > 0 ? order.prompt : chatPrompt(served, messages, request.tools, request.templateArgs);
+  const room = engine.maxPrompt + 1 - prompt.length;
+  if (room < 1 || (request.maxTokens ?? 1) > room) {
+    throw contextOverflow(engine.maxPrompt + 1, prompt.length, Math.max(1, request.maxTokens ?? 1), 'input');
+  }
+  const generate: GenerateRequest = {
+    id: `${order.response}/0`,
+    prompt,
+    generated: order.generated,
+    maxTokens: request.maxTokens ?? room,
+    stopIds: request.ignoreEos ? request.stopTokenIds : [...served.stopIds, ...request.stopTokenIds],
+    sampling: { ...resolveSampling(request.sampling, served.sampling, () => order.seed), seed: order.seed },
+    salt: JSON.stringify([order.tenant, request.cacheSalt ?? '']),
+    constraint: constraintOf(served, request)?.(),
+  };
+  const turn = new Turn(rt, order, request, generate);
+  rt.reporter?.begin({ id: order.response, epoch: order.epoch, replica: order.replica }, () => turn.revoke());
+  rt.reporter?.prompt(order.response, prompt.length);
+  turn.end.then(() => rt.reporter?.end(order.response));
+  if (!turn.over)
+    await pullPages(engine, session, [...prompt, ...order.generated], generate.salt).catch((error) => console.warn('pages', error));
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => turn.open(controller),
+    cancel: () => turn.cancel(),
+  });
+  if (!turn.over) loop.add(generate, turn);
+  http.signal.addEventListener('abort', () => turn.cancel());
+  // off the reader's path: what the session lacks
+  later(turn.end.then(() => pushPages(engine, session, turn.ids, generate.salt)).catch((error) => console.warn('pages', error)));
+  return new Response(body, { headers: { 'content-type': 'application/x-ndjson' } });
+}
+
+class Turn implements Sink {
+  readonly #rt: Runtime;
+  readonly #order: RunOrder;
+  readonly #request: ResponsesRequest;
+  readonly #generate: GenerateRequest;
+  readonly #stream: TokenStream;
+  readonly #stop: StopMatcher;
+  readonly #encoder = new TextEncoder();
+  readonly #generated: number[] = [];
+  #text = '';
+  #controller?: ReadableStreamDefaultController<Uint8Array>;
+  #started = false;
+  #lines = '';
+  #ended!: () => void;
+  /** Settles when nothing more comes. */
+  readonly end = new Promise<void>((resolve) => {
+    this.#ended = resolve;
+  });
+  over = false;
+
+  constructor(rt: Runtime, order: RunOrder, request: ResponsesRequest, generate: GenerateRequest) {
+    this.#rt = rt;
+    this.#order = order;
+    this.#request = request;
+    this.#generate = generate;
+    const { tokenizer } = rt.served;
+    this.#stream = tokenizer.stream({ start: generate.prompt.every((t) => tokenizer.isSpecial(t)) });
+    this.#stop = new StopMatcher(request.stop);
+    for (const id of order.generated) {
+      this.#generated.push(id);
+      generate.constraint?.accept(id);
+      this.#text += this.#stop.push(this.#stream.push(id));
+    }
+    // the replica before may have died between its last token and saying so
+    this.over =
+      this.#stop.stopped || order.generated.length >= Math.min(generate.maxTokens, rt.engine.maxPrompt + 1 - generate.prompt.length);
+  }
+
+  /** Prompt and output. */
+  get ids(): number[] {
+    return [...this.#generate.prompt, ...this.#generated];
+  }
+
+  open(controller: ReadableStreamDefaultController<Uint8Array>): void {
+    this.#controller = controller;
+    if (!this.over) return;
+    this.#start(this.#generate.prompt.length);
+    this.#finish(this.#stop.stopped ? 'stop' : 'length');
+  }
+
+  event(event: StepEvent): void {
+    if (!this.#controller) return;
+    if (!this.#started) this.#start(event.cachedTokens ?? 0);
+    const from = this.#generated.length;
+    const ids: number[] = [];
+    const text: string[] = [];
+    for (const { id } of event.tokens) {
+      ids.push(id);
+      text.push(this.#stop.push(this.#stream.push(id)));
+      if (this.#stop.stopped) break;
+    }
+    this.#generated.push(...ids);
+    this.#text += text.join('');
+    if (ids.length > 0) this.#line({ type: 'tokens', from, ids, text, stop: this.#stop.state });
+    if (this.#stop.stopped) {
+      this.#rt.loop.abort(this.#generate.id);
+      this.#finish('stop');
+    } else if (event.finish) this.#finish(event.finish === 'length' ? 'length' : 'stop');
+  }
+
+  flush(): void {
+    if (this.#lines === '') return;
+    this.#controller?.enqueue(this.#encoder.encode(this.#lines));
+    this.#lines = '';
+  }
+
+  fail(error: unknown): void {
+    const shown: ApiError = asApiError(error);
+    this.#line({ type: 'error', status: shown.status, error: shown.envelope().error as unknown as Json });
+    this.#close();
+  }
+
+  /** The scheduler gave the turn to another replica. */
+  revoke(): void {
+    this.#controller?.error(new Error('the lease is over'));
+    this.cancel();
+  }
+
+  /** The session no longer listens: it was cancelled, or it is gone and will ask again. */
+  cancel(): void {
+    this.#controller = undefined;
+    this.#rt.loop.abort(this.#generate.id);
+    this.#ended();
+  }
+
+  #start(cachedTokens: number): void {
+    this.#started = true;
+    this.#line({ type: 'start', prompt: [...this.#generate.prompt], cachedTokens, fingerprint: this.#rt.served.fingerprint });
+  }
+
+  #finish(finish: 'stop' | 'length'): void {
+    const tail = this.#stop.stopped ? '' : this.#stop.push(this.#stream.flush()) + this.#stop.flush();
+    const meta = { id: this.#order.response, model: this.#order.model, created: 0, echo: {} };
+    const stopped = finish === 'stop' || this.#stop.stopped;
+    const output = outputOf(meta, this.#text + tail, this.#request, stopped ? 'completed' : 'incomplete');
+    this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output: output as unknown as Json[] });
+    this.#close();
+  }
+
+  #line(line: RunLine): void {
+    this.#lines += `${JSON.stringify(line)}\n`;
+  }
+
+  #close(): void {
+    this.flush();
+    this.#controller?.close();
+    this.#controller = undefined;
+    this.#ended();
+  }
+}

@@ -1,0 +1,20 @@
+import type { Ended } from '../../policy/ledger.ts';
+import type { AdmitRequest, Heartbeat, Progress } from '../../policy/ticket.ts';
+import type { AdmitAnswer, SchedulerStats } from './index.ts';
+
+/** The scheduler as its callers see it. */
+export interface SchedulerPort {
+  admit(request: AdmitRequest): Promise<AdmitAnswer>;
+  cancel(id: string): Promise<boolean>;
+  release(list: Progress[]): Promise<number>;
+  heartbeat(replica: string, beat: Heartbeat): Promise<{ abort: string[]; draining: boolean }>;
+  died(replica: string): Promise<Ended>;
+  drain(replica: string, draining: boolean): Promise<number>;
+  lease(id: string): Promise<{ state: 'unknown' | 'waiting' | 'running'; epoch: number; replica: string }>;
+  stats(): Promise<SchedulerStats>;
+}
+
+/** All replicas of a deployment share one queue. Take a new port for every call: one that failed stays broken. */
+export function schedulerOf(env: { SCHEDULER: DurableObjectNamespace }): SchedulerPort {
+  return env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler')) as unknown as SchedulerPort;
+}
