@@ -1,5 +1,5 @@
 // Edits of logits, and the best of a row.
-import { exp4, lane4Sum, maxLane } from './numeric';
+import { expBelow4, lane4Sum, maxLane } from './numeric';
 
 /** Edits of 16 bytes: row, id, rep, add. Returns the first edit outside [R, V], or −1. */
 export function editLogits(logits: usize, R: i32, V: i32, edits: usize, E: i32): i32 {
@@ -74,10 +74,10 @@ export function topk(out: usize, K: i32, row: usize, V: i32, invTemp: f32): void
   const peak = f32x4.splat(top);
   let sum = f32x4.splat(0);
   for (let id = 0; id < whole; id += 4) {
-    sum = f32x4.add(sum, exp4(f32x4.sub(f32x4.mul(v128.load(row + (<usize>id << 2)), scale), peak)));
+    sum = f32x4.add(sum, expBelow4(f32x4.sub(f32x4.mul(v128.load(row + (<usize>id << 2)), scale), peak)));
   }
   for (let i = 0; whole + i < V; i++) {
-    const e = f32x4.extract_lane(exp4(f32x4.splat(f32.load(row + (<usize>(whole + i) << 2)) * invTemp - top)), 0);
+    const e = f32x4.extract_lane(expBelow4(f32x4.splat(f32.load(row + (<usize>(whole + i) << 2)) * invTemp - top)), 0);
     if (i == 0) sum = f32x4.replace_lane(sum, 0, f32x4.extract_lane(sum, 0) + e);
     else if (i == 1) sum = f32x4.replace_lane(sum, 1, f32x4.extract_lane(sum, 1) + e);
     else sum = f32x4.replace_lane(sum, 2, f32x4.extract_lane(sum, 2) + e);

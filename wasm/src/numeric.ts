@@ -26,8 +26,18 @@ export function abs4(x: v128): v128 {
 
 /** Cephes' expf without fused operations, x clamped. */
 @inline
-export function exp4(v: v128): v128 {
-  const x = f32x4.pmin(v128.load(EXP, 160), f32x4.pmax(v128.load(EXP, 144), v));
+export function exp4(x: v128): v128 {
+  return clamped(f32x4.pmin(v128.load(EXP, 160), f32x4.pmax(v128.load(EXP, 144), x)));
+}
+
+/** The same for x that the upper bound does not touch: not above 88, or NaN. */
+@inline
+export function expBelow4(x: v128): v128 {
+  return clamped(f32x4.pmax(v128.load(EXP, 144), x));
+}
+
+@inline
+function clamped(x: v128): v128 {
   const t = f32x4.add(f32x4.mul(x, v128.load(EXP, 0)), roundBits());
   const n = f32x4.sub(t, roundBits());
   const r = f32x4.sub(f32x4.sub(x, f32x4.mul(n, v128.load(EXP, 16))), f32x4.mul(n, v128.load(EXP, 32)));

@@ -1,5 +1,5 @@
 // One page's step of the online softmax, shared by both page formats.
-import { exp4, lane4Sum, maxLane } from './numeric';
+import { expBelow4, lane4Sum, maxLane } from './numeric';
 
 /** State of a query head at `state`: m f32, l f32, c f32 (factor for o), spare; then s or p [16] f32. */
 export const STATE: usize = 80;
@@ -30,12 +30,12 @@ export function soften(state: usize, n: i32): void {
   const m = f32.load(state);
   const run = f32x4.splat(m);
   const top = maxLane(f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.pmax(run, s0), s1), s2), s3));
-  const c = m == -Infinity ? <f32>0 : m == top ? <f32>1 : f32x4.extract_lane(exp4(f32x4.splat(m - top)), 0);
+  const c = m == -Infinity ? <f32>0 : m == top ? <f32>1 : f32x4.extract_lane(expBelow4(f32x4.splat(m - top)), 0);
   const peak = f32x4.splat(top);
-  let p0 = exp4(f32x4.sub(s0, peak));
-  let p1 = exp4(f32x4.sub(s1, peak));
-  let p2 = exp4(f32x4.sub(s2, peak));
-  let p3 = exp4(f32x4.sub(s3, peak));
+  let p0 = expBelow4(f32x4.sub(s0, peak));
+  let p1 = expBelow4(f32x4.sub(s1, peak));
+  let p2 = expBelow4(f32x4.sub(s2, peak));
+  let p3 = expBelow4(f32x4.sub(s3, peak));
   if (n < 16) {
     p0 = v128.and(p0, below(0, n));
     p1 = v128.and(p1, below(4, n));
