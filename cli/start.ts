@@ -55,7 +55,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     modulesRoot: join(ROOT, '.build/worker'),
     scriptPath: join(ROOT, '.build/worker/index.js'),
     modulesRules: [{ type: 'CompiledWasm' as const, include: ['**/*.wasm'] }],
-    bindings: { ...worker.bindings, ...vars, MODEL_ID: pack.id },
+    bindings: { ...worker.bindings, ...(vars.API_KEYS ? {} : { LOCAL_ONLY: '1' }), ...vars, MODEL_ID: pack.id },
     serviceBindings: { ...worker.serviceBindings, ASSETS: 'site' },
   };
   // The assets are a Worker of their own: their router in front of ours would keep a client's disconnect to itself.

@@ -42,12 +42,16 @@ function allowed(seq: Sequence, draft: readonly number[]): readonly number[] {
   if (!constraint || draft.length === 0) return draft;
   const ahead = constraint.clone?.();
   if (!ahead) return [];
-  for (const [i, id] of draft.entries()) {
-    const mask = ahead.mask();
-    if (mask && !((mask[id >> 5] >>> (id & 31)) & 1)) return draft.slice(0, i);
-    ahead.accept(id);
+  try {
+    for (const [i, id] of draft.entries()) {
+      const mask = ahead.mask();
+      if (mask && !((mask[id >> 5] >>> (id & 31)) & 1)) return draft.slice(0, i);
+      ahead.accept(id);
+    }
+    return draft;
+  } catch {
+    return []; // it will fail by itself when it gets there
   }
-  return draft;
 }
 
 /** Kernel formats that a model's activations must serve. */
@@ -178,6 +182,11 @@ export class Engine {
         this.counters.accepted += accepted;
       }
       if (seq.aborted) continue;
+      if (seq.error !== undefined) {
+        events.push({ request: seq.request.id, tokens: [], error: seq.error });
+        this.drop(seq);
+        continue;
+      }
       events.push(this.deliver(seq, seq.computed + count - draft.length, got));
     }
     this.counters.stepTokens = slices.reduce((n, s) => n + s.count, 0);
@@ -198,8 +207,12 @@ export class Engine {
         break;
       }
       if (tokens.length > 0) seq.computed++; // an accepted draft: its KV is there
-      constraint?.accept(token.id);
       seq.append(token.id);
+      try {
+        constraint?.accept(token.id);
+      } catch (error) {
+        seq.error = error; // told at its next step
+      }
       tokens.push(token);
       if (seq.generated >= maxTokens || seq.ids.length >= this.maxPrompt + 1) {
         finish = 'length';

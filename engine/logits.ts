@@ -109,17 +109,24 @@ export class LogitsStage {
   private writeMasks(rows: { seq: Sequence; drafted: readonly number[] }[]): Buf {
     const words = new Uint32Array(rows.length * this.maskWords).fill(0xffffffff);
     rows.forEach(({ seq, drafted }, row) => {
-      let c = seq.request.constraint;
-      if (c && drafted.length > 0) {
-        c = c.clone?.() as Constraint;
-        for (const id of drafted) c.accept(id);
+      try {
+        const m = ahead(seq.request.constraint, drafted)?.mask();
+        if (m) words.set(m.subarray(0, this.maskWords), row * this.maskWords);
+      } catch (error) {
+        seq.error ??= error; // the step goes on for the others
       }
-      const m = c?.mask();
-      if (m) words.set(m.subarray(0, this.maskWords), row * this.maskWords);
     });
     this.be.write(this.masks, bytesOf(words));
     return this.masks;
   }
+}
+
+/** The constraint as it would be after the drafted tokens. */
+function ahead(c: Constraint | undefined, drafted: readonly number[]): Constraint | undefined {
+  if (!c || drafted.length === 0) return c;
+  const copy = c.clone?.();
+  for (const id of drafted) copy?.accept(id);
+  return copy;
 }
 
 export interface LogitsBuffers {

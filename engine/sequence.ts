@@ -18,6 +18,8 @@ export class Sequence {
   cachedTokens = 0;
   reported = false; // whether cachedTokens went out with an event
   aborted = false;
+  /** What its constraint threw. */
+  error?: unknown;
   /** Output tokens by id, for penalties. Only kept when a penalty wants it. */
   readonly counts?: Map<number, number>;
   readonly promptIds?: Set<number>;

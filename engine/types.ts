@@ -52,6 +52,8 @@ export interface StepEvent {
   request: string;
   tokens: readonly { id: number; logprob?: number; top?: readonly TokenLogprob[] }[];
   finish?: FinishReason;
+  /** The sequence's constraint failed; nothing more comes of this sequence, the others are untouched. */
+  error?: unknown;
   /** Set together with the first tokens: prompt tokens whose pages were found, not computed. */
   cachedTokens?: number;
 }

@@ -4,6 +4,9 @@ import { badRequest } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
 import type { Served } from './model.ts';
 
+/** Without `strict` a keyword that cannot be enforced is left out instead of refused. */
+const lenient = { onUnsupported: () => {} };
+
 const compilers = new WeakMap<Served, GrammarCompiler>();
 
 /** The model's compiler, made when the first request needs one. */
@@ -33,11 +36,14 @@ export function constraintOf(
   const { responseFormat: format, toolChoice, tools } = body;
   try {
     let grammar: Grammar | undefined;
-    if (format.type === 'json_schema') grammar = compilerOf(served).jsonSchema(format.schema);
+    if (format.type === 'json_schema') grammar = compilerOf(served).jsonSchema(format.schema, format.strict ? {} : lenient);
     else if (format.type === 'json_object') grammar = compilerOf(served).jsonObject();
     else if (tools.length > 0 && toolChoice.mode !== 'none') {
       const chosen = toolChoice.names ? tools.filter((t) => toolChoice.names?.includes(t.name)) : tools;
-      grammar = compilerOf(served).tools(chosen, toolChoice.mode, { parallel: body.parallelToolCalls });
+      grammar = compilerOf(served).tools(chosen, toolChoice.mode, {
+        parallel: body.parallelToolCalls,
+        ...(chosen.some((t) => t.strict) ? {} : lenient),
+      });
     }
     return grammar && (() => grammar.start());
   } catch (error) {

@@ -79,6 +79,11 @@ export class EngineLoop {
     for (const event of events) {
       const sink = this.sinks.get(event.request);
       if (!sink) continue;
+      if (event.error !== undefined) {
+        this.sinks.delete(event.request);
+        sink.fail(event.error);
+        continue;
+      }
       if (event.finish) {
         this.sinks.delete(event.request);
         this.ended.add(sink);

@@ -46,7 +46,9 @@ describe.skipIf(missing)('serving under load', () => {
     const text = (sse: string) => [...sse.matchAll(/^data: (\{.*)$/gm)].map((m) => JSON.parse(m[1]).choices[0]?.text ?? '').join('');
     for (let i = 0; i < 16; i++) expect(text(together[i])).toBe(text(serial[i])); // the same bits alone and in the crowd
     const s = await stats();
-    console.log(`64 streams: ${time.toFixed(0)} ms together, ${serialTime.toFixed(0)} ms one after the other; largest batch ${s.largestBatch}`);
+    console.log(
+      `64 streams: ${time.toFixed(0)} ms together, ${serialTime.toFixed(0)} ms one after the other; largest batch ${s.largestBatch}`,
+    );
     expect(s.largestBatch).toBeGreaterThanOrEqual(16);
     expect(time).toBeLessThanOrEqual(serialTime / 2);
     await pagesBack(1);
@@ -69,14 +71,23 @@ describe.skipIf(missing)('serving under load', () => {
     while ((await stats()).running === 0) await new Promise((r) => setTimeout(r, 2));
     abort.abort();
     expect(await waiting).toBe('aborted');
-    await pagesBack(20);
+    await pagesBack(400); // noticed at the next heartbeat
   });
 
   it('a reader that does not read is bounded, then aborted', async () => {
     const before = await metric(/finished_reason="abort"\} (\d+)/);
     const { port, hostname } = new URL(server.url);
     const socket = connect(Number(port), hostname);
-    const body = JSON.stringify({ model: server.model, prompt: 'Once', max_tokens: 480, temperature: 1, ignore_eos: true, stream: true, n: 16, logprobs: 20 });
+    const body = JSON.stringify({
+      model: server.model,
+      prompt: 'Once',
+      max_tokens: 480,
+      temperature: 1,
+      ignore_eos: true,
+      stream: true,
+      n: 16,
+      logprobs: 20,
+    });
     socket.write(
       `POST /v1/completions HTTP/1.1\r\nHost: ${hostname}\r\nContent-Type: application/json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     );
@@ -90,6 +101,23 @@ describe.skipIf(missing)('serving under load', () => {
     expect(aborted).toBe(before + 16);
     await pagesBack(1);
     socket.destroy();
+  });
+
+  it('a server without keys answers to loopback names only', async () => {
+    const { port } = new URL(server.url);
+    const ask = (host: string) =>
+      new Promise<string>((resolve, reject) => {
+        const socket = connect(Number(port), '127.0.0.1', () =>
+          socket.write(`GET /v1/models HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`),
+        );
+        let text = '';
+        socket.on('data', (d) => {
+          text += d;
+        });
+        socket.on('end', () => resolve(text)).on('error', reject);
+      });
+    expect(await ask(`localhost:${port}`)).toContain('200 OK');
+    expect(await ask('evil.example')).toMatch(/403[\s\S]*host_not_allowed/);
   });
 
   it('bad requests get their 4xx in the envelope before any page is taken', async () => {

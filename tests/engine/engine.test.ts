@@ -228,6 +228,32 @@ describe('life of a request', () => {
     expect(accepted).toEqual(tokens.map((t) => t.id));
   });
 
+  it('a constraint that fails ends its own sequence only', async () => {
+    const engine = testEngine(wasm());
+    const single = await alone(request('ok', prompt(2, 20)));
+    let left = 3;
+    const failing: Constraint = {
+      mask() {
+        if (left-- === 0) throw new Error('too much work');
+        return null;
+      },
+      accept() {},
+    };
+    engine.add(request('bad', prompt(1, 20), { constraint: failing }));
+    engine.add(request('ok', prompt(2, 20)));
+    const ids: number[] = [];
+    let error: unknown;
+    while (engine.busy) {
+      for (const e of await engine.step()) {
+        if (e.request === 'ok') ids.push(...e.tokens.map((t) => t.id));
+        else error ??= e.error;
+      }
+    }
+    expect(String(error)).toContain('too much work');
+    expect(ids).toEqual(single);
+    allPagesBack(engine);
+  });
+
   it('identical prompts that arrive together are computed once', async () => {
     const engine = testEngine(wasm());
     const p = prompt(12, 64);
