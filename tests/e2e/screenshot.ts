@@ -1,6 +1,6 @@
 /**
  * Takes `docs/chat.png`: the shipped model in a conversation, at temperature 0.
- * `npx tsx tests/e2e/screenshot.ts [question ...]`
+ * `npx tsx tests/e2e/screenshot.ts [question ...]`; MODEL names another model.
  */
 import { startServer } from '../../cli/start.ts';
 import { launchBrowser } from './browser.ts';
@@ -12,7 +12,7 @@ const QUESTIONS = [
 ];
 
 async function main(questions: string[]): Promise<void> {
-  const server = await startServer({ port: 0, say: console.log });
+  const server = await startServer({ port: 0, model: process.env.MODEL, say: console.log });
   const browser = await launchBrowser();
   try {
     const page = await browser.newPage({ viewport: { width: 1040, height: 720 }, deviceScaleFactor: 1.5, colorScheme: 'light' });
