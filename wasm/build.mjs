@@ -20,7 +20,8 @@ const variants = { relaxed: ['simd', 'relaxed-simd'], simd: ['simd'] };
 const options = ['--runtime', 'stub', '--importMemory', '--noExportMemory', '--noAssert', '--use', 'abort=', '--disableWarning', '112'];
 // Not -O3: it nests expressions (simplify-locals), which evaluates one sum to its end before the next and keeps the
 // operands of all of them alive; the engine's register allocator then spills. These passes leave the order as written.
-const passes = 'precompute,vacuum,optimize-instructions,remove-unused-brs,merge-locals,coalesce-locals,vacuum,remove-unused-names,merge-blocks';
+const passes =
+  'precompute,vacuum,optimize-instructions,remove-unused-brs,merge-locals,coalesce-locals,vacuum,remove-unused-names,merge-blocks';
 
 /** SHA-256 over everything that decides the modules' bytes. */
 function fingerprint() {
