@@ -1,0 +1,76 @@
+/** The accelerator's Worker: opens the model's pack for the simulated device and serves it to the replicas (npu/wrangler.toml). */
+import { sha256 } from '@noble/hashes/sha2.js';
+import relaxed from '../.build/wasm/turnstone-npu-relaxed.wasm';
+import simd from '../.build/wasm/turnstone-npu-simd.wasm';
+import { formatsOf } from '../engine/index.ts';
+import { createNpu } from '../kernels/npu/backend.ts';
+import { device } from '../kernels/npu/device/index.ts';
+import { loadWeights, openPack } from '../models/pack/load.ts';
+import { MANIFEST } from '../models/pack/manifest.ts';
+import { type PackSource, r2Pack, urlPack } from '../models/pack/source.ts';
+import { Prefiller } from './prefiller.ts';
+import { createService, type ServiceOptions } from './service.ts';
+
+export interface NpuEnv {
+  /** Packs: `<MODEL_ID>/model.json` and its shards; without the bucket, or when it lacks the model, the assets are asked. */
+  PACKS?: R2Bucket;
+  ASSETS?: Fetcher;
+  MODEL_ID: string;
+  NPU_SECRET?: string;
+  /** Name of a shipped device (maia-200), and how many of its chips. */
+  NPU_DEVICE?: string;
+  NPU_CHIPS?: string;
+  KV?: string;
+  CONTEXT?: string;
+}
+
+const CHUNK = 256;
+const PAGES_BYTES = 256 << 20;
+
+async function packSource(env: NpuEnv): Promise<PackSource> {
+  const { PACKS, ASSETS, MODEL_ID: id } = env;
+  if (PACKS && (await PACKS.head(`${id}/${MANIFEST}`))) {
+    return r2Pack({ get: (key, o) => PACKS.get(key, o as R2GetOptions) as Promise<R2ObjectBody | null> }, `${id}/`);
+  }
+  if (!ASSETS) throw new Error(`model ${id} is not in the bucket, and there are no assets`);
+  return urlPack(`https://assets.local/packs/${id}/`, (u, init) => ASSETS.fetch(u, init) as unknown as Promise<Response>);
+}
+
+const open =
+  (env: NpuEnv): ServiceOptions['open'] =>
+  async () => {
+    const source = await packSource(env);
+    const { manifest, digest } = await openPack(source);
+    const { config } = manifest;
+    const npu = createNpu(device(env.NPU_DEVICE || 'maia-200'), { chips: chips(env), modules: { relaxed, simd }, checkRaces: false });
+    const weights = await loadWeights(source, manifest, npu);
+    const kv = env.KV === 'f32' ? 'f32' : 'i8';
+    const context = Math.min(config.context, Number(env.CONTEXT || config.context));
+    const perPage = config.layers * config.kvHeads * 2 * 16 * (config.headDim + 4) * (kv === 'f32' ? 4 : 1);
+    const pages = Math.max(Math.ceil(context / 16), Math.min(8192, Math.floor(PAGES_BYTES / perPage)));
+    const prefiller = new Prefiller({
+      ...{ backend: npu, config, weights, formats: formatsOf(weights), kv, pack: digest, hash: sha256, chunk: CHUNK, context, pages },
+    });
+    return { prefiller, deviceUs: () => npu.deviceUs };
+  };
+
+function chips(env: NpuEnv): number {
+  const n = Number(env.NPU_CHIPS || 1);
+  if (!Number.isInteger(n) || n < 1 || n > 64) throw new Error(`NPU_CHIPS is "${env.NPU_CHIPS}", must be a whole number in 1..64`);
+  return n;
+}
+
+/** One device an isolate. */
+let service: ReturnType<typeof createService> | undefined;
+
+export default {
+  async fetch(request: Request, env: NpuEnv): Promise<Response> {
+    if (!env.NPU_SECRET) return Response.json({ error: { message: 'NPU_SECRET is not set' } }, { status: 500 });
+    service ??= createService({
+      ...{ device: device(env.NPU_DEVICE || 'maia-200'), chips: chips(env), secret: env.NPU_SECRET, open: open(env), hash: sha256 },
+      now: () => Date.now(),
+      breathe: () => new Promise((resolve) => setTimeout(resolve, 0)),
+    });
+    return service.fetch(request);
+  },
+};
