@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { LAYOUT } from '../engine/layout.ts';
 import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
+import { MANIFEST } from '../models/pack/manifest.ts';
 import { writePack } from '../models/pack/write.ts';
 import { ROOT } from './build.ts';
 
@@ -22,14 +23,14 @@ export async function localPack(model: string | undefined, say: (line: string) =
   if (!existsSync(path))
     throw new Error(`MODEL=${model}: there is no such file or folder. Give a pack, a GGUF file or a Hugging Face folder.`);
   const id = basename(path).replace(/\.gguf$/i, '');
-  if (existsSync(join(path, 'model.json'))) return { id, folder: path };
+  if (existsSync(join(path, MANIFEST))) return { id, folder: path };
   const source = path === SHIPPED ? join(path, 'hf') : path;
   const key = createHash('sha256')
     .update([source, fingerprint(source), format ?? 'auto', LAYOUT].join('\0'))
     .digest('hex')
     .slice(0, 16);
   const folder = join(ROOT, '.cache/packs', key);
-  if (!existsSync(join(folder, 'model.json'))) {
+  if (!existsSync(join(folder, MANIFEST))) {
     say(`Packing ${basename(path)} …`);
     const model = await openModel(source);
     await writePack(model, folderSink(folder), { format: packFormat(format ?? (path === SHIPPED ? 'w4' : 'auto')), hasher: nodeHasher });
@@ -54,20 +55,21 @@ function fingerprint(path: string): string {
 
 /** What uploading needs of an R2 bucket. */
 interface Bucket {
-  get(key: string): Promise<{ text(): Promise<string> } | null>;
   put(key: string, value: ArrayBuffer | string): Promise<unknown>;
 }
 
-/** Puts a pack under `<id>/` unless it is there already; the manifest goes last, so that a broken upload is no pack. */
-export async function uploadPack(bucket: Bucket, pack: LocalPack, say: (line: string) => void): Promise<void> {
-  const manifest = readFileSync(join(pack.folder, 'model.json'), 'utf8');
-  const there = await bucket.get(`${pack.id}/model.json`);
-  if (there && (await there.text()) === manifest) return;
-  const files = readdirSync(pack.folder, { withFileTypes: true }).filter((f) => f.isFile() && f.name !== 'model.json');
-  say(`Storing ${pack.id} …`);
-  for (const { name } of files) {
+/** Puts a pack under `<id>/`; the manifest goes last, so that a broken upload is no pack. */
+export async function uploadPack(bucket: Bucket, pack: LocalPack): Promise<void> {
+  const files = readdirSync(pack.folder, { withFileTypes: true }).filter((f) => f.isFile());
+  const names = files.map((f) => f.name).sort((a, b) => Number(a === MANIFEST) - Number(b === MANIFEST));
+  for (const name of names) {
     const bytes = await readFile(join(pack.folder, name));
     await bucket.put(`${pack.id}/${name}`, bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength) as ArrayBuffer);
   }
-  await bucket.put(`${pack.id}/model.json`, manifest);
 }
+
+/** Names a pack's content: SHA-256 of its manifest, which holds the hashes of its files. */
+export const packStamp = (pack: LocalPack): string =>
+  createHash('sha256')
+    .update(readFileSync(join(pack.folder, MANIFEST)))
+    .digest('hex');

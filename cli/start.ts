@@ -1,10 +1,10 @@
 /** `turnstone start`: the Worker with its Durable Objects, assets and R2 in a local workerd. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
 import { build, ROOT } from './build.ts';
-import { type LocalPack, localPack, uploadPack } from './packs.ts';
+import { type LocalPack, localPack, packStamp, uploadPack } from './packs.ts';
 
 export interface StartOptions {
   /** 0 takes a free one. */
@@ -46,6 +46,8 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
   mkdirSync(persist, { recursive: true });
 
+  await store(persist, pack, say);
+
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
   const { assets, ...own } = worker;
   const turnstone = {
@@ -78,7 +80,6 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const miniflare = new Miniflare(options);
   try {
     const url = await miniflare.ready;
-    await uploadPack(await miniflare.getR2Bucket('PACKS'), pack, say);
     return { url: url.href.replace(/\/$/, ''), pack, miniflare, stop: () => miniflare.dispose() };
   } catch (error) {
     await miniflare.dispose();
@@ -87,4 +88,26 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     }
     throw error;
   }
+}
+
+/** Puts the pack into the local R2 before anything listens, unless it is there. */
+async function store(persist: string, pack: LocalPack, say: (line: string) => void): Promise<void> {
+  const note = join(persist, `pack-${pack.id}.sha256`);
+  const stamp = packStamp(pack);
+  if (existsSync(note) && readFileSync(note, 'utf8') === stamp) return;
+  say(`Storing ${pack.id} …`);
+  const bare = new Miniflare({
+    modules: true,
+    script: 'export default {}',
+    r2Buckets: { PACKS: 'turnstone-packs' },
+    r2Persist: join(persist, 'r2'),
+    cf: false,
+    log: new Log(LogLevel.ERROR),
+  });
+  try {
+    await uploadPack(await bare.getR2Bucket('PACKS'), pack);
+  } finally {
+    await bare.dispose();
+  }
+  writeFileSync(note, stamp);
 }

@@ -20,6 +20,10 @@ export interface ReplicaEnv {
   MAX_BATCH?: string;
   /** Replicas of the model; those of one isolate share its weights and divide its pages. */
   REPLICAS?: string;
+  /** The accelerator service, its secret, and `npu` or `local` to force the route. */
+  NPU?: Fetcher;
+  NPU_SECRET?: string;
+  NPU_ROUTE?: string;
   /** `0` turns prompt-lookup speculation off. */
   SPECULATE?: string;
 }

@@ -143,6 +143,12 @@ export class Engine {
     else this.drop(seq);
   }
 
+  /** Takes everything out, for a new owner; cached pages stay. */
+  reset(): void {
+    this.stepping = false;
+    for (const seq of [...this.sequences.values()]) this.drop(seq);
+  }
+
   /** One forward pass over at most `budget` tokens (decodes always ride). What was generated, and what ended. */
   async step(budget = this.plan.maxTokens): Promise<StepEvent[]> {
     if (this.stepping) throw new Error('step() is already running');

@@ -6,6 +6,7 @@ import { createAnswer } from '../../openai/stream/answer.ts';
 import { constraintOf } from './constraint.ts';
 import type { Runtime } from './index.ts';
 import { Job } from './job.ts';
+import { routeHeader } from './npu.ts';
 import { chatPrompt, completionPrompt } from './prompt.ts';
 import { leaseOf } from './report.ts';
 
@@ -66,12 +67,17 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
         }
       : undefined;
   const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
-  const job = new Job({ loop: rt.loop, tokenizer, metrics: rt.metrics, answer, requests, n: body.n, echo, promptTokens, arrived });
+  // one prompt at a time is worth a transfer; several of a request share the loop as they are
+  const route = prompts.length === 1 ? await rt.npu?.prefill(prompts[0], salt, http.signal) : undefined;
+  const extra = () => (body.explain && route ? { turnstone: { route } } : undefined);
+  const job = new Job({ loop: rt.loop, tokenizer, metrics: rt.metrics, answer, requests, n: body.n, echo, promptTokens, arrived, extra });
   job.start(http.signal);
   if (lease) {
     rt.reporter?.begin(lease, () => job.fail(new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' })));
     rt.reporter?.prompt(lease.id, promptTokens);
     job.end.then(() => rt.reporter?.end(lease.id));
   }
-  return job.respond();
+  const response = await job.respond();
+  if (route) response.headers.set('x-turnstone-route', routeHeader(route));
+  return response;
 }

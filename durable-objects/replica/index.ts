@@ -11,6 +11,7 @@ import type { RunOrder } from '../session/types.ts';
 import { generate } from './generate.ts';
 import { EngineLoop } from './loop.ts';
 import { openEngine, type Served, served } from './model.ts';
+import { NpuAdapter } from './npu.ts';
 import type { SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
 import { Reporter } from './report.ts';
@@ -21,6 +22,8 @@ export interface Runtime {
   engine: Engine;
   loop: EngineLoop;
   metrics: ServingMetrics;
+  /** Absent where no accelerator is bound. */
+  npu?: NpuAdapter;
   /** Absent where nothing schedules. */
   reporter?: Reporter;
 }
@@ -49,11 +52,18 @@ export class Replica extends DurableObject<ReplicaEnv> {
   private open(): Promise<Runtime> {
     this.runtime ??= (async () => {
       const model = await served(this.env);
-      const engine = await openEngine(model, this.env);
+      const engine = openEngine(model, this.env, this.ctx.id.toString());
       const loop = new EngineLoop(engine);
       const reporter = this.reporter(engine);
       loop.watch = (event) => reporter?.event(event);
-      return { served: model, engine, loop, metrics: servingMetrics(model.id), reporter };
+      const metrics = servingMetrics(model.id);
+      const { NPU, NPU_SECRET, NPU_ROUTE } = this.env;
+      const force = NPU_ROUTE === 'npu' || NPU_ROUTE === 'local' ? NPU_ROUTE : undefined;
+      const npu =
+        NPU && NPU_SECRET
+          ? new NpuAdapter({ binding: NPU, secret: NPU_SECRET, force, engine, loop, pack: model.digest, registry: metrics.registry })
+          : undefined;
+      return { served: model, engine, loop, metrics, npu, reporter };
     })();
     this.runtime.catch(() => {
       this.runtime = undefined;

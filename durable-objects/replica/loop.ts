@@ -31,6 +31,11 @@ export class EngineLoop {
     this.engine = engine;
   }
 
+  /** Tokens a ms that a prefill computes, as learned. */
+  get prefillRate(): number {
+    return this.tokensPerMs;
+  }
+
   /** Throws RangeError when the request can never run. */
   add(request: GenerateRequest, sink: Sink): void {
     this.engine.add(request);

@@ -7,6 +7,7 @@ import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts'
 import { type ChatTemplate, compileTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { allocWeights } from '../../models/weights.ts';
+import { serverOverloaded } from '../../openai/errors.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
 import { integerVar, type ReplicaEnv } from '../env.ts';
 import { jsBytes } from './memory.ts';
@@ -31,6 +32,8 @@ export interface Served {
   backend: WasmBackend;
   weights: ModelWeights;
   plan: Plan;
+  /** By the id of the replica's object. */
+  engines: Map<string, Engine>;
 }
 
 /** Weights belong to the isolate: objects of one class may share it, and 128 MB hold them once. */
@@ -95,12 +98,25 @@ async function load(env: ReplicaEnv): Promise<Served> {
     backend,
     weights,
     plan,
+    engines: new Map(),
   };
 }
 
-/** An engine of its own for one replica, on the isolate's weights. */
-export function openEngine(s: Served, env: ReplicaEnv): Engine {
-  return new Engine({
+/**
+ * The engine of one replica, on the isolate's weights. An object that was evicted while its isolate lives finds its engine
+ * again, prefix cache and all. Throws when the isolate holds as many engines as were planned.
+ */
+export function openEngine(s: Served, env: ReplicaEnv, replica: string): Engine {
+  const known = s.engines.get(replica);
+  if (known) {
+    known.reset();
+    return known;
+  }
+  const most = integerVar('REPLICAS', env.REPLICAS, 1, 64) ?? 1;
+  if (s.engines.size >= most) {
+    throw serverOverloaded(`This isolate's memory is planned for ${most} replica${most > 1 ? 's' : ''} of the model; set REPLICAS.`);
+  }
+  const engine = new Engine({
     backend: s.backend,
     config: s.config,
     weights: s.weights,
@@ -109,4 +125,6 @@ export function openEngine(s: Served, env: ReplicaEnv): Engine {
     pack: s.digest,
     rowCost: env.SPECULATE === '0' ? Number.POSITIVE_INFINITY : undefined,
   });
+  s.engines.set(replica, engine);
+  return engine;
 }

@@ -50,6 +50,7 @@ export async function runTurn(
   turn.end.then(() => rt.reporter?.end(order.response));
   if (!turn.over)
     await pullPages(engine, session, [...prompt, ...order.generated], generate.salt).catch((error) => console.warn('pages', error));
+  if (!turn.over) await rt.npu?.prefill([...prompt, ...order.generated], generate.salt, http.signal);
   const body = new ReadableStream<Uint8Array>({
     start: (controller) => turn.open(controller),
     cancel: () => turn.cancel(),
