@@ -33,6 +33,12 @@ const TARGETS: Target[] = [
     output: '.build/worker/index.js',
     command: [...bin('wrangler', 'bin/wrangler.js'), 'deploy', '--dry-run', '--outdir', '.build/worker'],
   },
+  {
+    name: 'npu',
+    inputs: ['engine', 'kernels', 'models', 'npu', 'wasm', 'package-lock.json'],
+    output: '.build/npu/index.js',
+    command: [...bin('wrangler', 'bin/wrangler.js'), 'deploy', '--dry-run', '--config', 'npu/wrangler.toml', '--outdir', '../.build/npu'],
+  },
 ];
 
 /** Builds what is stale; `say` is called once for each target that is. Rejects with the tool's own output when one fails. */

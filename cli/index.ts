@@ -19,6 +19,8 @@ Environment:
   MEMORY_MB   what the isolate may hold (128)
   CONTEXT     longest sequence in tokens (the model's own)
   API_KEYS    comma-separated keys, each "key" or "name:key" (none: everybody may)
+  NPU         auto, npu or local: where prefill runs; 0 leaves the simulated accelerator out (auto)
+  NPU_DEVICE  maia-200, maia-100 or edge-npu
   SPECULATE   0 turns prompt-lookup speculation off`,
   )
   .action(startCommand);

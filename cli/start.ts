@@ -1,9 +1,11 @@
 /** `turnstone start`: the Worker with its Durable Objects, assets and R2 in a local workerd. */
+import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
 import { build, ROOT } from './build.ts';
+import { type Npu, startNpu } from './npu.ts';
 import { type LocalPack, localPack, packStamp, uploadPack } from './packs.ts';
 
 export interface StartOptions {
@@ -15,6 +17,8 @@ export interface StartOptions {
   model?: string;
   /** Kernel format that `model` is packed in, when it is no pack: w4, w8, f32 or auto. */
   format?: string;
+  /** The simulated accelerator in a process of its own: off unless given. `npu` and `local` force the route, `auto` estimates. */
+  npu?: 'auto' | 'npu' | 'local';
   /** Where R2 and Durable Objects keep their data; default `.wrangler/state`. */
   persist?: string;
   /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
@@ -28,6 +32,7 @@ export interface Server {
   /** The served model. */
   pack: LocalPack;
   miniflare: Miniflare;
+  npu?: Npu;
   stop(): Promise<void>;
 }
 
@@ -41,12 +46,14 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   if (!LOOPBACK.has(host) && !vars.API_KEYS) {
     throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or leave HOST out.`);
   }
-  await build(say);
+  await build(say, o.npu ? undefined : ['wasm', 'page', 'worker']);
   const pack = await localPack(o.model, say, o.format);
   const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
   mkdirSync(persist, { recursive: true });
 
-  await store(persist, pack, say);
+  await store(join(persist, 'r2'), pack, say);
+  const secret = randomBytes(24).toString('hex');
+  const npu = o.npu && (await openNpu(persist, pack, secret, vars));
 
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
   const { assets, ...own } = worker;
@@ -57,8 +64,14 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     modulesRoot: join(ROOT, '.build/worker'),
     scriptPath: join(ROOT, '.build/worker/index.js'),
     modulesRules: [{ type: 'CompiledWasm' as const, include: ['**/*.wasm'] }],
-    bindings: { ...worker.bindings, ...(vars.API_KEYS ? {} : { LOCAL_ONLY: '1' }), ...vars, MODEL_ID: pack.id },
-    serviceBindings: { ...worker.serviceBindings, ASSETS: 'site' },
+    bindings: {
+      ...worker.bindings,
+      ...(vars.API_KEYS ? {} : { LOCAL_ONLY: '1' }),
+      ...vars,
+      MODEL_ID: pack.id,
+      ...(npu && { NPU_SECRET: secret, NPU_ROUTE: o.npu }),
+    },
+    serviceBindings: { ...worker.serviceBindings, ASSETS: 'site', ...(npu && { NPU: { external: { address: npu.address, http: {} } } }) },
   };
   // The assets are a Worker of their own: their router in front of ours would keep a client's disconnect to itself.
   const site = {
@@ -80,9 +93,10 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const miniflare = new Miniflare(options);
   try {
     const url = await miniflare.ready;
-    return { url: url.href.replace(/\/$/, ''), pack, miniflare, stop: () => miniflare.dispose() };
+    const stop = async () => void (await Promise.all([miniflare.dispose(), npu?.stop()]));
+    return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, stop };
   } catch (error) {
-    await miniflare.dispose();
+    await Promise.all([miniflare.dispose(), npu?.stop()]);
     if (String(error).includes('EADDRINUSE') || String(error).includes('Address already in use')) {
       throw new Error(`Port ${options.port} is taken. Set PORT to another one, e.g. PORT=8788 npm start.`);
     }
@@ -90,9 +104,18 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   }
 }
 
+/** The accelerator keeps a bucket of its own: two processes cannot share one on disk. */
+async function openNpu(persist: string, pack: LocalPack, secret: string, vars: Record<string, string>): Promise<Npu> {
+  const r2 = join(persist, 'npu-r2');
+  await store(r2, pack, () => {});
+  const { KV = '', CONTEXT = '', NPU_DEVICE = '' } = vars;
+  return startNpu({ NPU_PERSIST: r2, MODEL_ID: pack.id, NPU_SECRET: secret, KV, CONTEXT, NPU_DEVICE });
+}
+
 /** Puts the pack into the local R2 before anything listens, unless it is there. */
-async function store(persist: string, pack: LocalPack, say: (line: string) => void): Promise<void> {
-  const note = join(persist, `pack-${pack.id}.sha256`);
+async function store(r2: string, pack: LocalPack, say: (line: string) => void): Promise<void> {
+  mkdirSync(r2, { recursive: true });
+  const note = join(r2, `pack-${pack.id}.sha256`);
   const stamp = packStamp(pack);
   if (existsSync(note) && readFileSync(note, 'utf8') === stamp) return;
   say(`Storing ${pack.id} …`);
@@ -100,7 +123,7 @@ async function store(persist: string, pack: LocalPack, say: (line: string) => vo
     modules: true,
     script: 'export default {}',
     r2Buckets: { PACKS: 'turnstone-packs' },
-    r2Persist: join(persist, 'r2'),
+    r2Persist: r2,
     cf: false,
     log: new Log(LogLevel.ERROR),
   });

@@ -6,13 +6,14 @@ export async function startCommand(): Promise<void> {
   const began = performance.now();
   const port = env.PORT === undefined ? 8787 : Number(env.PORT);
   if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
-  const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES } = env;
+  const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE } = env;
   const server = await startServer({
     port,
     host: env.HOST,
     model: env.MODEL,
     format: env.FORMAT,
-    vars: { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES },
+    npu: npuMode(env.NPU),
+    vars: { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE },
     say: (line) => console.log(line),
   }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
 
@@ -45,6 +46,13 @@ export async function startCommand(): Promise<void> {
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
   Ctrl-C stops it.`);
+}
+
+function npuMode(value: string | undefined): 'auto' | 'npu' | 'local' | undefined {
+  if (value === '0') return undefined;
+  if (value === undefined || value === 'auto') return 'auto';
+  if (value === 'npu' || value === 'local') return value;
+  return fail(`NPU is "${value}", must be auto, npu, local or 0`);
 }
 
 const firstKey = (keys: string) =>

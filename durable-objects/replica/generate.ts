@@ -70,7 +70,19 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   // one prompt at a time is worth a transfer; several of a request share the loop as they are
   const route = prompts.length === 1 ? await rt.npu?.prefill(prompts[0], salt, http.signal) : undefined;
   const extra = () => (body.explain && route ? { turnstone: { route } } : undefined);
-  const job = new Job({ loop: rt.loop, tokenizer, metrics: rt.metrics, answer, requests, n: body.n, echo, promptTokens, arrived, extra });
+  const job = new Job({
+    loop: rt.loop,
+    tokenizer,
+    metrics: rt.metrics,
+    answer,
+    requests,
+    n: body.n,
+    echo,
+    promptTokens,
+    arrived,
+    cachedTokens: route?.cached,
+    extra,
+  });
   job.start(http.signal);
   if (lease) {
     rt.reporter?.begin(lease, () => job.fail(new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' })));

@@ -33,6 +33,8 @@ export interface JobOptions {
   /** Tokens of all prompts, each counted once. */
   promptTokens: number;
   arrived: number; // ms
+  /** Prompt tokens found before an accelerator added pages; undefined: what the engine found is what there was. */
+  cachedTokens?: number;
   /** Added to the last object of the answer. */
   extra?: () => Record<string, unknown> | undefined;
 }
@@ -117,7 +119,7 @@ export class Job implements Sink {
     const { metrics } = this.o;
     if (event.cachedTokens !== undefined) {
       metrics.ttft.observe((now - this.o.arrived) / 1000);
-      if (c.index % this.o.n === 0) this.usage.cached += event.cachedTokens;
+      if (c.index % this.o.n === 0) this.usage.cached += Math.min(event.cachedTokens, this.o.cachedTokens ?? event.cachedTokens);
     } else for (const _ of event.tokens) metrics.interToken.observe((now - c.lastToken) / 1000 / event.tokens.length);
     c.lastToken = now;
     try {

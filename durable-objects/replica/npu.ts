@@ -3,6 +3,7 @@ import type { Engine } from '../../engine/index.ts';
 import { LAYOUT, PAGE } from '../../engine/layout.ts';
 import type { Counter, Gauge, Registry } from '../../openai/prometheus.ts';
 import { breakerState } from '../../policy/breaker.ts';
+import { observe } from '../../policy/ewma.ts';
 import { learnNpu, newRoute, type Place, type Route, type RouteState, route, routeFailed, routeSent } from '../../policy/route.ts';
 import { NpuError, npuPrefill } from '../npu-client.ts';
 import type { EngineLoop } from './loop.ts';
@@ -12,6 +13,8 @@ export interface RouteReport {
   place: Place;
   why: Route['why'] | 'forced' | 'failed';
   predicted: { local: number; npu: number };
+  /** Prompt tokens whose pages were here before. */
+  cached: number;
   /** Of KV pages, both ways. */
   bytes: number;
   /** From the decision to the last page; 0 when the prompt is computed here. */
@@ -30,8 +33,9 @@ export interface NpuOptions {
   registry: Registry;
 }
 
-const PATIENCE = 4; // times the local estimate, then the prompt is computed here
-const MIN_WAIT_MS = 2_000;
+const PATIENCE = 2; // times the local estimate, then the rest of the prompt is computed here
+const MIN_WAIT_MS = 1_000;
+const RATE = { alpha: 0.2, min: 1e-3, max: 1e5 }; // tokens a ms
 const MAX_WAIT_MS = 60_000;
 
 /**
@@ -68,6 +72,7 @@ export class NpuAdapter {
       place,
       why: force ? 'forced' : decision.why,
       predicted: { local: round(decision.localMs), npu: round(decision.npuMs) },
+      cached: have * PAGE,
       bytes: 0,
       took: 0,
     };
@@ -139,7 +144,12 @@ export class NpuAdapter {
       report.error = error instanceof Error ? error.message : String(error);
       const refused = error instanceof NpuError && error.refused;
       this.calls.add(1, { result: refused ? 'refused' : 'failed' });
-      if (!refused) this.state = routeFailed(this.state, Date.now());
+      if (!refused) {
+        // what came until then is a measurement too: a service that is merely slow is not asked again for the same reason
+        const tokens = (report.bytes / engine.kv.pageBytes) * PAGE;
+        const npuRate = observe(this.state.npu, tokens / Math.max(1, report.took), RATE);
+        this.state = routeFailed({ ...this.state, npu: npuRate }, Date.now());
+      }
     }
     this.showBreaker();
   }
