@@ -115,10 +115,12 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
     const pages = prefiller.run(ids, head.have, head.salt);
     const end = async (): Promise<void> => {
       clearTimeout(timer);
-      leave.abort();
+      leave.signal.removeEventListener('abort', end);
       await pages.return(undefined);
       free();
     };
+    // a caller that neither reads nor leaves holds the device until its deadline, not longer
+    leave.signal.addEventListener('abort', end);
     const count = { pages: 0, cached: 0 };
     const frameOf = (p: DonePage): Uint8Array => {
       count.pages++;
@@ -131,6 +133,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
           if (leave.signal.aborted) throw new Gone('the caller left, or its deadline passed');
           await o.breathe();
           const next = await pages.next();
+          if (leave.signal.aborted) throw new Gone('the caller left, or its deadline passed');
           if (!next.done) {
             controller.enqueue(frameOf(next.value));
             return;

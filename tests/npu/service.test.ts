@@ -210,9 +210,9 @@ describe('a service that fails', () => {
   const bytesOf = async (r: Response): Promise<Uint8Array> => new Uint8Array(await r.arrayBuffer());
 
   test.each([
-    ['is down', async () => Promise.reject(new Error('connection refused'))],
-    ['answers 500', async () => new Response('oops', { status: 500 })],
-    ['answers garbage', async () => new Response(new Uint8Array(5000).fill(77))],
+    ['is down', async (r: Response) => r.body?.cancel().then(() => Promise.reject(new Error('connection refused'))) as Promise<Response>],
+    ['answers 500', async (r: Response) => r.body?.cancel().then(() => new Response('oops', { status: 500 })) as Promise<Response>],
+    ['answers garbage', async (r: Response) => r.body?.cancel().then(() => new Response(new Uint8Array(5000).fill(77))) as Promise<Response>],
     ['dies half-way', async (r: Response) => new Response((await bytesOf(r)).slice(0, 9000))],
     ['ends without its end', async (r: Response) => new Response((await bytesOf(r)).slice(0, -40))],
     [
