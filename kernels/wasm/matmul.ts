@@ -1,5 +1,5 @@
 import type { Act, Buf, Weight } from '../../engine/backend.ts';
-import { BLOCK, ROWS } from '../../engine/layout.ts';
+import { BLOCK, ROWS, weightBytes } from '../../engine/layout.ts';
 import { actStride, SCRATCH, SCRATCH_BYTES } from './memory.ts';
 import type { Kernels } from './module.ts';
 import { need, ptr } from './pointers.ts';
@@ -40,6 +40,7 @@ export function matmul(k: Kernels, y: Buf, x: Act, w: Weight, T: number, opts: {
   const stride = actStride(x.format, K);
   need('matmul', y, T * N * 4);
   need('matmul', x.data, T * stride);
+  need('matmul', w.data, weightBytes(format, N, K));
   if (opts.bias) need('matmul', opts.bias, N * 4);
   const bias = opts.bias ? ptr(opts.bias) : 0;
   const accumulate = opts.accumulate ? 1 : 0;

@@ -1,6 +1,6 @@
 /** Ops on rows of f32: embed, norm, swiglu. */
 import type { Act, Buf, Weight } from '../../engine/backend.ts';
-import { ROWS, rowGroupBytes } from '../../engine/layout.ts';
+import { ROWS, rowGroupBytes, weightBytes } from '../../engine/layout.ts';
 import { actStride } from './memory.ts';
 import type { Kernels } from './module.ts';
 import { need, ptr } from './pointers.ts';
@@ -11,6 +11,7 @@ const CALL_TOKENS = 64;
 export function embed(k: Kernels, words: Uint32Array, x: Buf, w: Weight, ids: Buf, T: number): void {
   need('embed', x, T * w.K * 4);
   need('embed', ids, T * 4);
+  need('embed', w.data, weightBytes(w.format, w.N, w.K));
   const group = rowGroupBytes(w.format, w.K);
   const run = { f32: k.embedF32, w8: k.embedW8, w4: k.embedW4 }[w.format];
   for (let t = 0; t < T; t++) {

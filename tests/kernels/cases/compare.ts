@@ -20,7 +20,7 @@ async function outputs(c: Case, b: Backend): Promise<Output[]> {
 const isNumber = (v: number) => Number.isFinite(v);
 
 /** Largest |got − want| over the largest |want|; infinite when one is finite and the other is not. */
-function relativeError(got: Float32Array, want: Float32Array): number {
+export function relativeError(got: Float32Array, want: Float32Array): number {
   let largest = 0;
   let error = 0;
   for (let i = 0; i < want.length; i++) {

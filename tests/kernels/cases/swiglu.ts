@@ -16,7 +16,7 @@ export const swigluCases: Case[] = shapes.map(([format, F, T], i) => ({
   memoryBytes: 16 << 20,
   prepare(b) {
     const x = normals(T * 2 * F, 500 + i, 3);
-    x.set([200, -200, 90, -90, 0, -0, Infinity, -Infinity], 4); // beyond what exp takes
+    x.set([200, -200, 90, -90, 0, -0], 4); // beyond what exp takes
     const gateUp = upload(b, x, 'gateUp');
     const out = b.act(format, T, F, 'out');
     const reader = actReader(b, out, T);
