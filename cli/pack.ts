@@ -45,6 +45,8 @@ export async function packCommand(options: PackOptions): Promise<void> {
   const { source, out, say = console.log, progress = terminalLine } = options;
   const format = formatNamed(options.format ?? 'auto', '--format');
   const head = formatNamed(options.head ?? format, '--head');
+  if (existsSync(join(source, 'model.json')))
+    throw new Error(`${source} is a pack already; pack the GGUF file or Hugging Face folder it came from`);
   if (existsSync(join(out, 'config.json'))) throw new Error(`${out} is a Hugging Face folder; give another folder for the pack`);
   const model = await openModel(source);
   try {
