@@ -1,0 +1,4 @@
+// Four i8 products in one instruction where the GPU has it (DP4a, SDOT).
+fn dot4(a: u32, b: u32) -> i32 {
+  return dot4I8Packed(a, b);
+}

@@ -1,0 +1,13 @@
+// A block of 8 rows × 32 columns of w4 is 9 quads of words: quad 2c + h holds rows 4h..4h+3, columns 8c..8c+3 in the low
+// nibbles and 8c+4..8c+7 in the high ones; quad 8 holds the scales.
+const BLOCK_QUADS = 9u;
+const OFFSET = 8; // a value is q − 8
+
+// Columns 4i..4i+3 of rows 4h..4h+3, one row a word, four i8 in it.
+fn weights(at: u32, h: u32, i: u32) -> vec4<u32> {
+  return (w[at + (i & ~1u) + h] >> vec4<u32>((i & 1u) * 4u)) & vec4<u32>(0x0f0f0f0fu);
+}
+
+fn scales(at: u32, h: u32) -> vec4<f32> {
+  return halves(w[at + 8u], h);
+}

@@ -1,0 +1,22 @@
+// A block of 8 rows × 32 columns of w8 is 17 quads of words: quad c holds columns 2c and 2c + 1 of all rows, two rows a
+// word; quad 16 holds the scales.
+const BLOCK_QUADS = 17u;
+const OFFSET = 0;
+
+// Columns 4i..4i+3 of rows 4h..4h+3, one row a word, four i8 in it.
+fn weights(at: u32, h: u32, i: u32) -> vec4<u32> {
+  let a = w[at + 2u * i];
+  let b = w[at + 2u * i + 1u];
+  let lo = select(a.xy, a.zw, h == 1u);
+  let hi = select(b.xy, b.zw, h == 1u);
+  return vec4<u32>(
+    (lo.x & 0xffffu) | (hi.x << 16u),
+    (lo.x >> 16u) | (hi.x & 0xffff0000u),
+    (lo.y & 0xffffu) | (hi.y << 16u),
+    (lo.y >> 16u) | (hi.y & 0xffff0000u),
+  );
+}
+
+fn scales(at: u32, h: u32) -> vec4<f32> {
+  return halves(w[at + 16u], h);
+}
