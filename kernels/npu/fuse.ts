@@ -27,26 +27,27 @@ export function fuse(
   const gated = fuseSwiglu && fits && next.F % 32 === 0 && deadAfter(list, at + 2, mm.y) ? next : undefined;
 
   const time = (c: Command): number => machine.time(c.op()).us;
-  const plain = (normed ? time(first) : 0) + time(list[at]);
-  let best = { ...alone, us: plain + (gated ? time(list[at + 1]) : 0) };
-  const offer = (n: typeof normed, g: typeof gated, extra: number): void => {
-    let command: Command;
-    let us: number;
+  /** The fused command and its time; infinite when it does not fit SRAM. */
+  const fused = (n: typeof normed, g: typeof gated): { command: Command; us: number } => {
+    const command = matmulCommand(mm, n, g, as);
     try {
-      command = matmulCommand(mm, n, g, as);
-      us = time(command) + extra;
+      return { command, us: time(command) };
     } catch (e) {
-      if (e instanceof Error && e.name === 'SramError') return;
+      if (e instanceof Error && e.name === 'SramError') return { command, us: Number.POSITIVE_INFINITY };
       throw e;
     }
-    if (us >= best.us) return;
-    const left = [...(n ? [n.out] : []), ...(g ? [mm.y] : [])];
-    best = { command, length: (n ? 1 : 0) + 1 + (g ? 1 : 0), left, us };
   };
-  if (normed && gated) offer(normed, gated, 0);
-  if (normed) offer(normed, undefined, gated ? time(list[at + 1]) : 0);
-  if (gated && !normed) offer(undefined, gated, 0);
-  return best;
+  // what the gate costs when the matmul does not take it along, and the best that the matmul can be without its norm
+  const gate = gated ? time(list[at + 1]) : 0;
+  const bare = time(list[at]) + gate;
+  const withGate = gated ? fused(undefined, gated) : undefined;
+  if (!normed) return withGate && withGate.us < bare ? { command: withGate.command, length: 2, left: [mm.y] } : alone;
+
+  const apart = time(first) + Math.min(bare, withGate?.us ?? bare);
+  const both = gated ? fused(normed, gated) : undefined;
+  const withNorm = fused(normed, undefined);
+  if (both && both.us < Math.min(apart, withNorm.us + gate)) return { command: both.command, length: 3, left: [normed.out, mm.y] };
+  return withNorm.us + gate < apart ? { command: withNorm.command, length: 2, left: [normed.out] } : alone;
 }
 
 /** Whether nothing from command `from` on reads the buffer before it is written again. What outlives the list is refused when it is used. */
