@@ -51,7 +51,7 @@ test('what would read or write outside its buffers is refused by name', () => {
   expect(() => b.matmul(b.alloc(64, 'z'), act, { ...w, N: 16 }, 1)).toThrow('w has 288 bytes, 576 are needed');
   b.write(ids, Uint8Array.of(8, 0, 0, 0));
   expect(() => b.embed(b.alloc(256, 'x'), w, ids, 1)).toThrow("token id 8 is not below the vocabulary's 8");
-  expect(() => b.norm(act, y, b.alloc(256, 'g'), 1e-5, 1, 64)).toThrow('norm: x');
+  expect(() => b.norm(act, y, b.alloc(256, 'g'), 1e-5, 1, 64)).toThrow('norm: y has 32 bytes');
   expect(() => b.alloc(-1, 'x')).toThrow('asks for -1 bytes');
   expect(() => b.act('i8', 1, 33, 'a')).toThrow('multiple of 32');
   expect(() => b.matmul(y, act, w, 1, { bias: createReference().alloc(32, 'elsewhere') })).toThrow('not a buffer of the wasm backend');
