@@ -1,7 +1,7 @@
 /** `turnstone simulate`: what prefill of a model's shape takes on a device, and what routing makes of it on a trace. */
 import { existsSync, readFileSync } from 'node:fs';
-import { checkDevice, type DeviceSpec, device, deviceNames } from '../kernels/npu/device/index.ts';
 import { checkConfig, type ModelConfig } from '../engine/config.ts';
+import { checkDevice, type DeviceSpec, device, deviceNames } from '../kernels/npu/device/index.ts';
 import { modelShapes } from '../npu/shapes.ts';
 import { type Numbers, type Simulation, simulate } from '../npu/simulate.ts';
 import { type Arrival, type Fleet, interpolate, placings, quantile, type Replay, replay } from './replay.ts';
@@ -24,7 +24,13 @@ function read<X>(what: string, name: string, known: readonly string[], byName: (
 }
 
 export const modelOf = (name: string): ModelConfig =>
-  read('model', name, Object.keys(modelShapes), (n) => modelShapes[n], (raw) => checkConfig(raw as ModelConfig));
+  read(
+    'model',
+    name,
+    Object.keys(modelShapes),
+    (n) => modelShapes[n],
+    (raw) => checkConfig(raw as ModelConfig),
+  );
 export const deviceOf = (name: string): DeviceSpec => read('device', name, deviceNames, device, checkDevice);
 
 /** One simulation a prompt length. */
@@ -91,7 +97,17 @@ export function replayTable(replays: readonly Replay[]): string {
     const q = (v: number): string => quantile(r.ttft, v).toFixed(0);
     const share = `${((100 * r.onDevice) / r.ttft.length).toFixed(0)} %`;
     const busy = `${(100 * r.deviceBusy).toFixed(2)} %`;
-    return [r.placing, q(0.5), q(0.95), q(0.99), share, r.replicaHours.toFixed(2), r.deviceHours.toFixed(3), busy, r.dollarsPer1000.toFixed(3)];
+    return [
+      r.placing,
+      q(0.5),
+      q(0.95),
+      q(0.99),
+      share,
+      r.replicaHours.toFixed(2),
+      r.deviceHours.toFixed(3),
+      busy,
+      r.dollarsPer1000.toFixed(3),
+    ];
   });
   return columns([head, ...body]);
 }
@@ -104,7 +120,8 @@ export function readAzureTrace(path: string): Arrival[] {
     const [time, prompt, output] = row.split(',');
     const at = Date.parse(`${(time ?? '').replace(' ', 'T').slice(0, 23)}Z`);
     const [p, n] = [Number(prompt), Number(output)];
-    if (!Number.isFinite(at) || !(p >= 0 && p <= 1e7) || !(n >= 0 && n <= 1e7)) throw new Error(`${path}, line ${i + 2}: not a row of the trace`);
+    if (!Number.isFinite(at) || !(p >= 0 && p <= 1e7) || !(n >= 0 && n <= 1e7))
+      throw new Error(`${path}, line ${i + 2}: not a row of the trace`);
     if (i === 0) start = at;
     return { at: at - start, prompt: p, output: Math.max(1, n) };
   });

@@ -12,9 +12,9 @@ import {
   encodePage,
   FRAME,
   FrameReader,
-  pageFault,
   type PrefillHead,
   type PrefillTiming,
+  pageFault,
 } from '../kernels/npu/protocol.ts';
 
 export interface NpuCall {

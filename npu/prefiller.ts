@@ -74,7 +74,8 @@ export class Prefiller {
   /** Throws RangeError, naming what is wrong, when the ids cannot be a prompt of this model. */
   check(ids: readonly number[], have: number): void {
     if (ids.length > this.o.context) throw new RangeError(`${ids.length} tokens are more than the context of ${this.o.context}`);
-    if (Math.ceil(ids.length / PAGE) > this.o.pages) throw new RangeError(`${ids.length} tokens need more than the ${this.o.pages} pages there are`);
+    if (Math.ceil(ids.length / PAGE) > this.o.pages)
+      throw new RangeError(`${ids.length} tokens need more than the ${this.o.pages} pages there are`);
     if (have * PAGE > ids.length) throw new RangeError(`have is ${have} pages, the prompt has ${Math.floor(ids.length / PAGE)} whole ones`);
     const wrong = ids.find((id) => !(id < this.o.config.vocab));
     if (wrong !== undefined) throw new RangeError(`token id ${wrong} is outside the vocabulary of ${this.o.config.vocab}`);

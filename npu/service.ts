@@ -3,7 +3,7 @@
  * its model and its secret.
  */
 import { LAYOUT } from '../engine/layout.ts';
-import { checkDevice, device, deviceNames, type DeviceSpec } from '../kernels/npu/device/index.ts';
+import { checkDevice, type DeviceSpec, device, deviceNames } from '../kernels/npu/device/index.ts';
 import {
   decodeHead,
   decodeIds,
@@ -14,9 +14,9 @@ import {
   FRAME,
   FrameReader,
   type PageFrame,
-  pageFault,
   type PrefillHead,
   ProtocolError,
+  pageFault,
 } from '../kernels/npu/protocol.ts';
 import type { DonePage, Prefiller } from './prefiller.ts';
 import { DeviceQueue, Gone, QueueFull } from './queue.ts';
@@ -139,7 +139,13 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
             return;
           }
           const tokens = (count.pages - count.cached) * 16;
-          const timing = { deviceMs: (deviceUs() - before) / 1000, hostMs: o.now() - started, queueMs: started - arrived, tokens, ...count };
+          const timing = {
+            deviceMs: (deviceUs() - before) / 1000,
+            hostMs: o.now() - started,
+            queueMs: started - arrived,
+            tokens,
+            ...count,
+          };
           controller.enqueue(encodeDone(timing));
         } catch (e) {
           controller.enqueue(encodeFail(e instanceof Error ? e.message : String(e)));
@@ -174,7 +180,8 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
 
 function failure(e: unknown): Response {
   if (!(e instanceof Error)) return text(500, String(e));
-  if (e instanceof QueueFull) return text(429, e.message, { retryMs: e.retryMs }, { 'retry-after': String(Math.max(1, Math.ceil(e.retryMs / 1000))) });
+  if (e instanceof QueueFull)
+    return text(429, e.message, { retryMs: e.retryMs }, { 'retry-after': String(Math.max(1, Math.ceil(e.retryMs / 1000))) });
   if (e instanceof Gone) return text(504, e.message);
   if (e instanceof ProtocolError || e instanceof RangeError || e instanceof SyntaxError) return text(400, e.message);
   if (e.name === 'SramError' || e.message.startsWith('model config:') || e.message.startsWith('device')) return text(400, e.message);
@@ -189,7 +196,8 @@ function simulated(raw: unknown): unknown {
   if (raw === null || typeof raw !== 'object') throw new RangeError('the body must be an object');
   const r = raw as Record<string, unknown>;
   const model = typeof r.model === 'string' ? modelShapes[r.model] : (r.model as SimulateRequest['model']);
-  if (!model || typeof model !== 'object') throw new RangeError(`model must be a configuration or one of ${Object.keys(modelShapes).join(', ')}`);
+  if (!model || typeof model !== 'object')
+    throw new RangeError(`model must be a configuration or one of ${Object.keys(modelShapes).join(', ')}`);
   const spec = typeof r.device === 'string' ? named(r.device) : checkDevice(r.device);
   const numbers = (r.numbers ?? 'w4') as Numbers;
   if (!NUMBERS.includes(numbers)) throw new RangeError(`numbers must be one of ${NUMBERS.join(', ')}`);

@@ -7,7 +7,7 @@ import { checkConfig, type ModelConfig } from '../engine/config.ts';
 import { weightBytes } from '../engine/layout.ts';
 import { allocScratch, forward, type ModelWeights } from '../engine/model.ts';
 import { createNpu, type Npu, type NpuOptions } from '../kernels/npu/backend.ts';
-import { type DeviceSpec } from '../kernels/npu/device/index.ts';
+import type { DeviceSpec } from '../kernels/npu/device/index.ts';
 import { type Summary, summarize } from '../kernels/npu/report/summary.ts';
 import type { Launch } from '../kernels/npu/run/machine.ts';
 
@@ -81,7 +81,10 @@ export function simulate(r: SimulateRequest): Simulation {
   const b = createNpu(r.device, { ...r.options, timingOnly: true, numbers: timed, onLaunch: (l) => launched.push(l) });
   const { weights, bytes } = weightsOf(b, c, numbers);
   const R = r.logits ? batch : 0;
-  const formats = { qkvAndGateUp: weights.layers.flatMap((l) => [l.qkv.format, l.gateUp.format]), o: weights.layers.map((l) => l.o.format) };
+  const formats = {
+    qkvAndGateUp: weights.layers.flatMap((l) => [l.qkv.format, l.gateUp.format]),
+    o: weights.layers.map((l) => l.o.format),
+  };
   const down = weights.layers.map((l) => l.down.format);
   const scratch = allocScratch(b, c, { ...formats, down, head: weights.head.format }, T, Math.max(1, R));
 

@@ -8,8 +8,8 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type DeviceSpec, device } from '../../kernels/npu/device/index.ts';
 import { compile, defaults, type Op } from '../../kernels/npu/ops/index.ts';
-import { boundCycles, schedule } from '../../kernels/npu/run/schedule.ts';
 import { allGatherUs } from '../../kernels/npu/run/links.ts';
+import { boundCycles, schedule } from '../../kernels/npu/run/schedule.ts';
 import { modelShapes } from '../../npu/shapes.ts';
 import { type SimulateRequest, simulate } from '../../npu/simulate.ts';
 
@@ -37,7 +37,10 @@ function ablation(): string {
     ['smollm2-135m', 'w4'],
     ['llama-3-8b', 'bf16'],
   ] as const) {
-    out.push(`**${model}**, ${numbers === 'w4' ? 'w4 as exact-1 computes it' : 'BF16, timed only'}, on maia-200; device time in ms (and how many times the first row's)`, '');
+    out.push(
+      `**${model}**, ${numbers === 'w4' ? 'w4 as exact-1 computes it' : 'BF16, timed only'}, on maia-200; device time in ms (and how many times the first row's)`,
+      '',
+    );
     out.push(`| | ${PROMPTS.map((p) => `${p} tokens`).join(' | ')} |`, `| --- |${' ---: |'.repeat(PROMPTS.length)}`);
     const base: number[] = [];
     for (const [name, options] of variants) {
@@ -109,4 +112,5 @@ function replace(text: string, mark: string, body: string): string {
   return `${text.slice(0, a + from.length)}\n${body}\n${text.slice(b)}`;
 }
 
-writeFileSync(docs, replace(replace(readFileSync(docs, 'utf8'), 'published', published()), 'ablation', ablation()));
+const [points, table] = [published(), ablation()];
+writeFileSync(docs, replace(replace(readFileSync(docs, 'utf8'), 'published', points), 'ablation', table));

@@ -11,15 +11,27 @@ import { chromeTrace } from '../../kernels/npu/report/trace.ts';
 import { modelShapes } from '../../npu/shapes.ts';
 import { type Numbers, simulate } from '../../npu/simulate.ts';
 
-const [model = 'smollm2-135m', name = 'maia-200', prompt = '1024', numbers = 'w4', chips = '1', folder = '.cache/npu'] = process.argv.slice(2);
+const [model = 'smollm2-135m', name = 'maia-200', prompt = '1024', numbers = 'w4', chips = '1', folder = '.cache/npu'] =
+  process.argv.slice(2);
 const d = device(name);
 if (!modelShapes[model]) throw new Error(`no model ${model}, have ${Object.keys(modelShapes).join(', ')}`);
-const s = simulate({ device: d, model: modelShapes[model], prompt: Number(prompt), numbers: numbers as Numbers, options: { chips: Number(chips) } });
+const s = simulate({
+  device: d,
+  model: modelShapes[model],
+  prompt: Number(prompt),
+  numbers: numbers as Numbers,
+  options: { chips: Number(chips) },
+});
 const title = `${model} ${numbers}, ${prompt} tokens on ${name}`;
 mkdirSync(folder, { recursive: true });
 const first = s.launched.slice(0, 12).reduce((n, l) => n + l.us, 0);
 writeFileSync(`${folder}/report.html`, reportHtml(d, s.launched, title, Number(chips)));
 writeFileSync(`${folder}/roofline.svg`, rooflineSvg(d, s.launched, `${title}: roofline`));
-writeFileSync(`${folder}/timeline.svg`, timelineSvg(d, s.launched, { toUs: first, title: `${title}: the first layers, four of the tiles` }));
+writeFileSync(
+  `${folder}/timeline.svg`,
+  timelineSvg(d, s.launched, { toUs: first, title: `${title}: the first layers, four of the tiles` }),
+);
 writeFileSync(`${folder}/trace.json`, chromeTrace(s.launched.slice(0, 40), { cyclesPerUs: d.clockGHz * 1000, opUs: d.launch.opUs }));
-console.log(`${title}: ${(s.us / 1000).toFixed(3)} ms of device time; report.html, roofline.svg, timeline.svg and trace.json are in ${folder}`);
+console.log(
+  `${title}: ${(s.us / 1000).toFixed(3)} ms of device time; report.html, roofline.svg, timeline.svg and trace.json are in ${folder}`,
+);

@@ -34,7 +34,10 @@ for (const device of ['edge-npu', 'maia-200']) {
   writeFileSync(
     `${docs}npu/trace-cost-${device}.svg`,
     barChart({
-      ...{ title: `Cost of 1,000 requests with ${device}`, note: `replica hour $${fleet.replicaHour}, device hour $${fleet.deviceHour}, only busy time counts` },
+      ...{
+        title: `Cost of 1,000 requests with ${device}`,
+        note: `replica hour $${fleet.replicaHour}, device hour $${fleet.deviceHour}, only busy time counts`,
+      },
       y: { label: 'dollars' },
       groups: replays.map((r) => r.placing),
       series: [{ name: 'cost', values: replays.map((r) => r.dollarsPer1000) }],
@@ -43,11 +46,17 @@ for (const device of ['edge-npu', 'maia-200']) {
   for (const r of replays) {
     const q = (v: number): string => quantile(r.ttft, v).toFixed(0);
     const share = `${((100 * r.onDevice) / r.ttft.length).toFixed(0)} %`;
-    rows.push(`| ${device} | ${r.placing} | ${q(0.5)} | ${q(0.95)} | ${q(0.99)} | ${share} | ${(100 * r.deviceBusy).toFixed(1)} % | ${r.dollarsPer1000.toFixed(4)} |`);
+    rows.push(
+      `| ${device} | ${r.placing} | ${q(0.5)} | ${q(0.95)} | ${q(0.99)} | ${share} | ${(100 * r.deviceBusy).toFixed(1)} % | ${r.dollarsPer1000.toFixed(4)} |`,
+    );
     console.log(rows[rows.length - 1]);
   }
 }
-const table = ['| device | placing | TTFT p50, ms | p95 | p99 | on the device | device busy | $ for 1,000 |', '| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |', ...rows].join('\n');
+const table = [
+  '| device | placing | TTFT p50, ms | p95 | p99 | on the device | device busy | $ for 1,000 |',
+  '| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |',
+  ...rows,
+].join('\n');
 const text = readFileSync(`${docs}npu.md`, 'utf8');
 const [from, to] = ['<!-- trace -->', '<!-- /trace -->'];
 const [a, b] = [text.indexOf(from), text.indexOf(to)];

@@ -162,7 +162,8 @@ export function decodeHead(f: Frame): PrefillHead {
 export function decodeIds(f: Frame): number[] {
   if (f.type !== FRAME.ids) throw new ProtocolError(`token ids were expected, not frame ${f.type}`);
   const n = f.payload.length / 4;
-  if (!Number.isInteger(n) || n < 1 || n > MAX_IDS) throw new ProtocolError(`${f.payload.length} bytes of token ids, must be 4 for each of 1..${MAX_IDS}`);
+  if (!Number.isInteger(n) || n < 1 || n > MAX_IDS)
+    throw new ProtocolError(`${f.payload.length} bytes of token ids, must be 4 for each of 1..${MAX_IDS}`);
   const view = new DataView(f.payload.buffer, f.payload.byteOffset);
   return Array.from({ length: n }, (_, i) => view.getUint32(i * 4, true));
 }
@@ -188,7 +189,11 @@ export function decodeDone(f: Frame): PrefillTiming {
 export const decodeFail = (f: Frame): string => string(parse(f), 'message', 4096);
 
 /** Whether a page is what it says: this layout, these bytes. `hash` is SHA-256. */
-export function pageFault(page: PageFrame, expect: { version: number; bytes: number }, hash: (bytes: Uint8Array) => Uint8Array): string | null {
+export function pageFault(
+  page: PageFrame,
+  expect: { version: number; bytes: number },
+  hash: (bytes: Uint8Array) => Uint8Array,
+): string | null {
   if (page.version !== expect.version) return `layout version ${page.version}, must be ${expect.version}`;
   if (page.bytes.length !== expect.bytes) return `${page.bytes.length} bytes, must be ${expect.bytes}`;
   const got = hash(page.bytes);

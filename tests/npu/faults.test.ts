@@ -56,11 +56,26 @@ const ops: [string, Op, () => Record<string, Uint8Array>, string[]][] = [
   [
     'norm into matmul into swiglu',
     { kind: 'matmul', T: 70, N: 256, K: 128, format: 'w4', bias: false, accumulate: false, norm: 1e-5, swiglu: true, out: 'i8' },
-    () => ({ x: f32(70 * 128, 1), g: f32(128, 5), w: packWeight('w4', 256, 128, w4(256, 128, 2)), y: new Uint8Array((70 * 128 * 40) / 32) }),
+    () => ({
+      x: f32(70 * 128, 1),
+      g: f32(128, 5),
+      w: packWeight('w4', 256, 128, w4(256, 128, 2)),
+      y: new Uint8Array((70 * 128 * 40) / 32),
+    }),
     ['y'],
   ],
-  ['norm', { kind: 'norm', n: 200, D: 160, eps: 1e-5, quant: true }, () => ({ x: f32(200 * 160, 1), g: f32(160, 2), y: new Uint8Array(200 * 200) }), ['y']],
-  ['swiglu', { kind: 'swiglu', T: 90, F: 256, quant: true }, () => ({ x: f32(90 * 512, 1), y: new Uint8Array((90 * 256 * 40) / 32) }), ['y']],
+  [
+    'norm',
+    { kind: 'norm', n: 200, D: 160, eps: 1e-5, quant: true },
+    () => ({ x: f32(200 * 160, 1), g: f32(160, 2), y: new Uint8Array(200 * 200) }),
+    ['y'],
+  ],
+  [
+    'swiglu',
+    { kind: 'swiglu', T: 90, F: 256, quant: true },
+    () => ({ x: f32(90 * 512, 1), y: new Uint8Array((90 * 256 * 40) / 32) }),
+    ['y'],
+  ],
   [
     'embed',
     { kind: 'embed', format: 'w4', V: 64, D: 256, ids: pos.map((p) => (p * 7) % 64) },
@@ -84,7 +99,13 @@ const ops: [string, Op, () => Record<string, Uint8Array>, string[]][] = [
   ],
   [
     'editLogits',
-    { kind: 'edit', R: 9, V: 6000, edits: Array.from({ length: 90 }, (_, i): [number, number] => [Math.floor(i / 10), (i % 10) * 576 + 32]), mask: true },
+    {
+      kind: 'edit',
+      R: 9,
+      V: 6000,
+      edits: Array.from({ length: 90 }, (_, i): [number, number] => [Math.floor(i / 10), (i % 10) * 576 + 32]),
+      mask: true,
+    },
     () => ({
       x: f32(9 * 6000, 1),
       edits: u32(Array.from({ length: 90 }, (_, i) => [Math.floor(i / 10), (i % 10) * 576 + 32, 0x3fc00000, 0x3f000000 + i]).flat()),
@@ -92,8 +113,18 @@ const ops: [string, Op, () => Record<string, Uint8Array>, string[]][] = [
     }),
     ['x'],
   ],
-  ['topk', { kind: 'topk', R: 9, V: 9000, K: 64 }, () => ({ x: f32(9 * 9000, 1), invTemp: f32(9, 2), y: new Uint8Array(9 * 130 * 4) }), ['y']],
-  ['copyPages', { kind: 'copy', pairs: [0, 11, 1, 10, 11, 5], page: pageBytes(kv) * 20 }, () => ({ kv: f32(pageBytes(kv) * 60, 1) }), ['kv']],
+  [
+    'topk',
+    { kind: 'topk', R: 9, V: 9000, K: 64 },
+    () => ({ x: f32(9 * 9000, 1), invTemp: f32(9, 2), y: new Uint8Array(9 * 130 * 4) }),
+    ['y'],
+  ],
+  [
+    'copyPages',
+    { kind: 'copy', pairs: [0, 11, 1, 10, 11, 5], page: pageBytes(kv) * 20 },
+    () => ({ kv: f32(pageBytes(kv) * 60, 1) }),
+    ['kv'],
+  ],
 ];
 
 /** Runs a program; its outputs, or what was caught. */
@@ -158,7 +189,9 @@ describe.each(ops)('%s', (_name, op, data, outputs) => {
       const instr = p.tiles[t][i];
       const lost = instr.signals.find((s) => awaited.has(s));
       if (lost === undefined) continue;
-      const last = Math.max(...p.tiles.flatMap((list) => list.flatMap((x) => x.waits.map((v, k) => (k % 2 === 1 && x.waits[k - 1] === lost ? v : 0)))));
+      const last = Math.max(
+        ...p.tiles.flatMap((list) => list.flatMap((x) => x.waits.map((v, k) => (k % 2 === 1 && x.waits[k - 1] === lost ? v : 0)))),
+      );
       const given = p.tiles.flatMap((list) => list.flatMap((x) => x.signals.filter((s) => s === lost))).length;
       if (given > last) continue; // nobody waits for the last of them
       instr.signals = instr.signals.filter((s) => s !== lost);
@@ -167,7 +200,9 @@ describe.each(ops)('%s', (_name, op, data, outputs) => {
   });
 
   test('a shifted DMA is caught or gives other bits', () => {
-    const places = build().tiles.flatMap((list, t) => list.flatMap((instr, i) => (instr.kind === 'dma' && instr.hbm.len > 0 ? [[t, i]] : [])));
+    const places = build().tiles.flatMap((list, t) =>
+      list.flatMap((instr, i) => (instr.kind === 'dma' && instr.hbm.len > 0 ? [[t, i]] : [])),
+    );
     const missed: string[] = [];
     for (const [t, i] of sample(places)) {
       for (const where of ['sram', 'hbm']) {

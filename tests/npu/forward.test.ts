@@ -16,9 +16,45 @@ import { tileModules } from './modules.ts';
 const modules = tileModules();
 const base = { normEps: 1e-5, ropeTheta: 10000, context: 256, tied: true } as const;
 const models: Record<string, ModelConfig> = {
-  llama: { ...base, family: 'llama', vocab: 320, hidden: 96, layers: 2, heads: 6, kvHeads: 2, headDim: 32, ffn: 256, qkvBias: false, qkNorm: false },
-  qwen2: { ...base, family: 'qwen2', vocab: 300, hidden: 64, layers: 2, heads: 4, kvHeads: 4, headDim: 16, ffn: 160, qkvBias: true, qkNorm: false },
-  qwen3: { ...base, family: 'qwen3', vocab: 257, hidden: 128, layers: 2, heads: 4, kvHeads: 1, headDim: 64, ffn: 224, qkvBias: false, qkNorm: true },
+  llama: {
+    ...base,
+    family: 'llama',
+    vocab: 320,
+    hidden: 96,
+    layers: 2,
+    heads: 6,
+    kvHeads: 2,
+    headDim: 32,
+    ffn: 256,
+    qkvBias: false,
+    qkNorm: false,
+  },
+  qwen2: {
+    ...base,
+    family: 'qwen2',
+    vocab: 300,
+    hidden: 64,
+    layers: 2,
+    heads: 4,
+    kvHeads: 4,
+    headDim: 16,
+    ffn: 160,
+    qkvBias: true,
+    qkNorm: false,
+  },
+  qwen3: {
+    ...base,
+    family: 'qwen3',
+    vocab: 257,
+    hidden: 128,
+    layers: 2,
+    heads: 4,
+    kvHeads: 1,
+    headDim: 64,
+    ffn: 224,
+    qkvBias: false,
+    qkNorm: true,
+  },
 };
 
 function weights(b: Backend, c: ModelConfig, format: 'w4' | 'w8' | 'f32'): ModelWeights {
@@ -39,7 +75,14 @@ function weights(b: Backend, c: ModelConfig, format: 'w4' | 'w8' | 'f32'): Model
 }
 
 /** Prefills T tokens in chunks; logits of the last, and all pages. */
-async function prefill(b: Backend, c: ModelConfig, T: number, chunk: number, kvFormat: 'i8' | 'f32', format: 'w4' | 'w8' | 'f32'): Promise<Uint8Array[]> {
+async function prefill(
+  b: Backend,
+  c: ModelConfig,
+  T: number,
+  chunk: number,
+  kvFormat: 'i8' | 'f32',
+  format: 'w4' | 'w8' | 'f32',
+): Promise<Uint8Array[]> {
   const w = weights(b, c, format);
   const f = { qkvAndGateUp: [format, format], o: [format], down: [format], head: format };
   const s = allocScratch(b, c, f, chunk, 1);
@@ -48,7 +91,12 @@ async function prefill(b: Backend, c: ModelConfig, T: number, chunk: number, kvF
   const table = upload(b, ropeTable(c, c.context), 'rope');
   for (let from = 0; from < T; from += chunk) {
     const n = Math.min(chunk, T - from);
-    const u32 = (count: number, at: (i: number) => number): Buf => upload(b, Uint32Array.from({ length: count }, (_, i) => at(i)), 'u32');
+    const u32 = (count: number, at: (i: number) => number): Buf =>
+      upload(
+        b,
+        Uint32Array.from({ length: count }, (_, i) => at(i)),
+        'u32',
+      );
     const page = (p: number): number => pages - 1 - p; // not in order
     const batch: Batch = {
       ...{ T: n, S: 1, R: from + n === T ? 1 : 0, maxBlocks: pages },

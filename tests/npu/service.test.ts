@@ -1,7 +1,7 @@
 /** The service and the replica's client against each other, on a real model of random weights: same pages as the reference, and every fault by its name. */
 import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { npuPrefill, type NpuCall, NpuError } from '../../durable-objects/npu-client.ts';
+import { type NpuCall, NpuError, npuPrefill } from '../../durable-objects/npu-client.ts';
 import type { Backend } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { LAYOUT } from '../../engine/layout.ts';
@@ -54,14 +54,26 @@ function service(o: { queue?: number; breathe?: () => Promise<void> } = {}) {
   return { ...s, prefiller };
 }
 
-const head = (more: Partial<PrefillHead> = {}): PrefillHead => ({ pack: 'p', kv: 'i8', numerics: 'exact-1', salt: 's', have: 0, deadlineMs: 60_000, ...more });
+const head = (more: Partial<PrefillHead> = {}): PrefillHead => ({
+  pack: 'p',
+  kv: 'i8',
+  numerics: 'exact-1',
+  salt: 's',
+  have: 0,
+  deadlineMs: 60_000,
+  ...more,
+});
 
 interface Got {
   pages: Map<string, Uint8Array>;
   answer: Awaited<ReturnType<typeof npuPrefill>>;
 }
 
-async function call(s: { fetch(r: Request): Promise<Response>; prefiller: Prefiller }, prompt: number[], more: Partial<NpuCall> = {}): Promise<Got> {
+async function call(
+  s: { fetch(r: Request): Promise<Response>; prefiller: Prefiller },
+  prompt: number[],
+  more: Partial<NpuCall> = {},
+): Promise<Got> {
   const pages = new Map<string, Uint8Array>();
   const h = more.head ?? head();
   const answer = await npuPrefill({
@@ -149,7 +161,17 @@ describe('refusals', () => {
     expect(await status(ids(40), { head: head({ have: 2 }) })).toBe(409); // nobody has those pages
     expect(await status(ids(40), { head: head({ deadlineMs: -1 }) })).toBe(400);
     expect((await s.fetch(new Request('https://npu/v1/device'))).status).toBe(401);
-    expect(() => createService({ device: device('edge-npu'), chips: 1, secret: 'short', hash, now: Date.now, breathe: async () => {}, open: async () => Promise.reject() })).toThrow('NPU_SECRET');
+    expect(() =>
+      createService({
+        device: device('edge-npu'),
+        chips: 1,
+        secret: 'short',
+        hash,
+        now: Date.now,
+        breathe: async () => {},
+        open: async () => Promise.reject(),
+      }),
+    ).toThrow('NPU_SECRET');
   });
 
   test('bytes that follow no protocol get 400', async () => {
@@ -164,7 +186,9 @@ describe('refusals', () => {
       new Uint8Array([...encodeHead(head()), ...encodeIds([1]), ...encodeFrame(3, new Uint8Array(10))]),
     ];
     for (const body of bodies) {
-      const r = await s.fetch(new Request('https://npu/v1/prefill', { method: 'POST', body, headers: { authorization: `Bearer ${secret}` } }));
+      const r = await s.fetch(
+        new Request('https://npu/v1/prefill', { method: 'POST', body, headers: { authorization: `Bearer ${secret}` } }),
+      );
       expect(r.status).toBe(400);
     }
   });
@@ -212,7 +236,10 @@ describe('a service that fails', () => {
   test.each([
     ['is down', async (r: Response) => r.body?.cancel().then(() => Promise.reject(new Error('connection refused'))) as Promise<Response>],
     ['answers 500', async (r: Response) => r.body?.cancel().then(() => new Response('oops', { status: 500 })) as Promise<Response>],
-    ['answers garbage', async (r: Response) => r.body?.cancel().then(() => new Response(new Uint8Array(5000).fill(77))) as Promise<Response>],
+    [
+      'answers garbage',
+      async (r: Response) => r.body?.cancel().then(() => new Response(new Uint8Array(5000).fill(77))) as Promise<Response>,
+    ],
     ['dies half-way', async (r: Response) => new Response((await bytesOf(r)).slice(0, 9000))],
     ['ends without its end', async (r: Response) => new Response((await bytesOf(r)).slice(0, -40))],
     [
@@ -255,10 +282,19 @@ describe('a service that fails', () => {
 describe('simulate and device', () => {
   const s = service();
   const post = (body: unknown) =>
-    s.fetch(new Request('https://npu/v1/simulate', { method: 'POST', body: JSON.stringify(body), headers: { authorization: `Bearer ${secret}` } }));
+    s.fetch(
+      new Request('https://npu/v1/simulate', {
+        method: 'POST',
+        body: JSON.stringify(body),
+        headers: { authorization: `Bearer ${secret}` },
+      }),
+    );
 
   test('a shape without weights is timed', async () => {
-    const r = (await (await post({ model: 'smollm2-135m', device: 'maia-200', prompt: 64, numbers: 'bf16' })).json()) as { us: number; bytes: { read: number } };
+    const r = (await (await post({ model: 'smollm2-135m', device: 'maia-200', prompt: 64, numbers: 'bf16' })).json()) as {
+      us: number;
+      bytes: { read: number };
+    };
     expect(r.us).toBeGreaterThan(50);
     expect(r.bytes.read).toBeGreaterThan(100e6);
   });

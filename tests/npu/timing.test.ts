@@ -80,7 +80,15 @@ describe('maia-200 against what was measured on the chip', () => {
 
   test('where memory binds: within 5 points of the published 51.4 % (BF16), within 8 of 56 % (FP8)', () => {
     const best = (format: 'bf16' | 'fp8'): number =>
-      Math.max(...([[16, 8192, 8192], [64, 8192, 8192], [1, 16384, 8192]] as const).map(([T, N, K]) => reached(d, T, N, K, format)));
+      Math.max(
+        ...(
+          [
+            [16, 8192, 8192],
+            [64, 8192, 8192],
+            [1, 16384, 8192],
+          ] as const
+        ).map(([T, N, K]) => reached(d, T, N, K, format)),
+      );
     expect(Math.abs(best('bf16') - 0.514)).toBeLessThan(0.05);
     expect(Math.abs(best('fp8') - 0.56)).toBeLessThan(0.08);
   });
@@ -107,7 +115,12 @@ describe('the right side of the roofline moves', () => {
   test.each(deviceNames)('%s: twice the bandwidth nearly halves what memory binds and leaves what compute binds', (name) => {
     const d = device(name);
     const dma = { ...d.tile.dma, bytesPerCycle: d.tile.dma.bytesPerCycle * 2 };
-    const twice = { ...d, tile: { ...d.tile, dma }, hbm: { ...d.hbm, GBps: d.hbm.GBps * 2 }, noc: { ...d.noc, bytesPerCycle: d.noc.bytesPerCycle * 2 } };
+    const twice = {
+      ...d,
+      tile: { ...d.tile, dma },
+      hbm: { ...d.hbm, GBps: d.hbm.GBps * 2 },
+      noc: { ...d.noc, bytesPerCycle: d.noc.bytesPerCycle * 2 },
+    };
     expect(cycles(d, thin) / cycles(twice, thin)).toBeGreaterThan(1.5);
     expect(cycles(d, big) / cycles(twice, big)).toBeLessThan(1.15);
   });

@@ -58,6 +58,13 @@ export function summarize(d: DeviceSpec, launches: readonly Launch[], chips = 1)
   const roof = Math.min(peak, (flopsPerByte * d.hbm.GBps) / 1000);
   return {
     ...{ launches: launches.length, us, parts, flops, bytes, busy: share },
-    roofline: { flopsPerByte, tops, peakTops: peak, ridge, bound: flopsPerByte < ridge ? 'memory' : 'compute', reached: roof > 0 ? tops / roof : 0 },
+    roofline: {
+      flopsPerByte,
+      tops,
+      peakTops: peak,
+      ridge,
+      bound: flopsPerByte < ridge ? 'memory' : 'compute',
+      reached: roof > 0 ? tops / roof : 0,
+    },
   };
 }

@@ -15,23 +15,29 @@ const HALF = Float32Array.from({ length: 65536 }, (_, h) => f16ToF32(h));
 let unpacked = new Int8Array(0);
 
 export function multiply(s: Sram, i: Mm): void {
+  if (i.format !== 'w4' && i.format !== 'w8' && i.format !== 'f32') {
+    throw new Error(`the tensor unit times ${i.format}, it has no function for it`);
+  }
   if (i.first) for (let m = 0; m < i.M; m++) s.f32.fill(0, (i.acc + m * i.ldc) >> 2, ((i.acc + m * i.ldc) >> 2) + i.N);
-  if (s.kernels && (i.format === 'w4' || i.format === 'w8' || i.format === 'f32')) return inWasm(s, s.kernels, i);
-  if (i.format === 'f32') return multiplyF32(s, i);
-  if (i.format !== 'w4' && i.format !== 'w8') throw new Error(`the tensor unit times ${i.format}, it has no function for it`);
+  if (s.kernels) inWasm(s, s.kernels, i);
+  else if (i.format === 'f32') multiplyF32(s, i);
+  else multiplyBlocks(s, i, i.format);
+}
+
+function multiplyBlocks(s: Sram, i: Mm, format: 'w4' | 'w8'): void {
   const { K } = i;
-  const group = rowGroupBytes(i.format, K);
+  const group = rowGroupBytes(format, K);
   if (unpacked.length < ROWS * K) unpacked = new Int8Array(ROWS * K);
   for (let n = 0; n < i.N; n += ROWS) {
     const base = i.w + (n / ROWS) * group;
-    if (i.format === 'w4') unpack4(s.u8, base, unpacked, K);
+    if (format === 'w4') unpack4(s.u8, base, unpacked, K);
     else unpack8(s.i8, base, unpacked, K);
     for (let m = 0; m < i.M; m++) {
       const a = i.a + m * i.lda;
       const acc = ((i.acc + m * i.ldc) >> 2) + n;
       for (let r = 0; r < Math.min(ROWS, i.N - n); r++) {
-        const scales = (base + scaleOffset(i.format, r, 0)) >> 1;
-        s.f32[acc + r] = dotBlocks(s.i8, a, unpacked, r * K, K / 32, s.f32, s.u16, scales, BLOCK_BYTES[i.format] / 2, s.f32[acc + r]);
+        const scales = (base + scaleOffset(format, r, 0)) >> 1;
+        s.f32[acc + r] = dotBlocks(s.i8, a, unpacked, r * K, K / 32, s.f32, s.u16, scales, BLOCK_BYTES[format] / 2, s.f32[acc + r]);
       }
     }
   }

@@ -46,7 +46,10 @@ const lanes = new Float32Array(4);
 /** Pages `first` .. first + pages of the sequence, each [kv heads of the group] of headBytes, for every row; token t sees positions 0..pos[t]. */
 export function attend(s: Sram, p: Params): void {
   const { d, groups, perGroup, tokens } = p;
-  if (s.kernels && !p.f32) return attendInWasm(s, s.kernels, p);
+  if (s.kernels && !p.f32) {
+    attendInWasm(s, s.kernels, p);
+    return;
+  }
   for (let i = 0; i < p.pages; i++) {
     for (let t = 0; t < tokens; t++) {
       const n = Math.min(PAGE, s.u32[(p.pos >> 2) + t] + 1 - (p.first + i) * PAGE);
