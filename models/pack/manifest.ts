@@ -2,7 +2,7 @@ import type { WeightFormat } from '../../engine/backend.ts';
 import { checkConfig, type ModelConfig, type RopeScaling, tensorList } from '../../engine/config.ts';
 import { LAYOUT, weightBytes } from '../../engine/layout.ts';
 import { ModelFileError } from '../error.ts';
-import { Fields, type JsonObject, parseJsonObject } from '../json.ts';
+import { Fields, parseJsonObject } from '../json.ts';
 import { sha256Hex } from './hash.ts';
 
 /** Version of the manifest's own fields. */
@@ -202,5 +202,3 @@ function readTensors(f: Fields, config: ModelConfig, total: number): PackTensor[
     return { name, format, shape, offset, bytes };
   });
 }
-
-export type { JsonObject };
