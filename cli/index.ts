@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
-import { startCommand } from './commands/start.ts';
 
 const program = new Command('turnstone').description('Serves language models from the edge.').showHelpAfterError();
 
@@ -14,15 +13,66 @@ Environment:
   PORT        port to listen on (8787)
   HOST        address to listen on (127.0.0.1); beyond loopback API_KEYS is required
   MODEL       pack folder, GGUF file or Hugging Face folder (the shipped model)
-  FORMAT      w4, w8 or f32: kernel format that MODEL is packed in (auto)
+  FORMAT      w4, w8 or f32: kernel format that MODEL is packed in (as near to the file as possible)
   KV          f32 turns the int8 KV cache off
   MEMORY_MB   what the isolate may hold (128)
   CONTEXT     longest sequence in tokens (the model's own)
+  MAX_BATCH   sequences computed together
+  REPLICAS    replicas of the model in this process; they divide its memory (1)
   API_KEYS    comma-separated keys, each "key" or "name:key" (none: everybody may)
   NPU         auto, npu or local: where prefill runs; 0 leaves the simulated accelerator out (auto)
   NPU_DEVICE  maia-200, maia-100 or edge-npu
   SPECULATE   0 turns prompt-lookup speculation off`,
   )
-  .action(startCommand);
+  .action(run(async () => (await import('./commands/start.ts')).startCommand()));
+
+program
+  .command('pack')
+  .description('make a pack of a GGUF file or a Hugging Face folder, with a table of sizes and errors')
+  .argument('<source>', 'GGUF file or Hugging Face folder')
+  .requiredOption('-o, --out <folder>', 'where the pack goes')
+  .option('--format <format>', 'w4, w8, f32, or auto: as near to the file as possible', 'auto')
+  .option('--head <format>', 'format of the output head; default: as the others')
+  .option('--calibrate <text>', 'a text file: quantize by GPTQ on its tokens instead of to the nearest')
+  .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)
+  .option('--name <name>', "the model's name in the API")
+  .action(
+    run(async (source: string, o: Record<string, never>) => (await import('./pack.ts')).packCommand({ source, ...(o as { out: never }) })),
+  );
+
+program
+  .command('inspect')
+  .description('show a GGUF file, a safetensors file, a Hugging Face folder or a pack')
+  .argument('<path>')
+  .action(run(async (path: string) => (await import('./inspect.ts')).inspectCommand(path)));
+
+program
+  .command('simulate')
+  .description('what prefill would cost on an accelerator: latency, bytes and breakdown, or a trace replayed over a fleet')
+  .option('--model <shape>', 'pebble, smollm2-135m, qwen2.5-0.5b, llama-3-8b', 'smollm2-135m')
+  .option('--device <name>', 'maia-200, maia-100, edge-npu or a JSON file', 'maia-200')
+  .option('--prompt <tokens...>', 'prompt lengths', ['128', '1024', '8192'])
+  .option('--batch <n>', 'prompts together', Number, 1)
+  .option('--chips <n>', 'chips, tensor-parallel', Number, 1)
+  .option('--trace <csv>', 'replay an Azure LLM inference trace instead')
+  .action(run(async (o: never) => (await import('./commands/simulate.ts')).simulateCommand(o)));
+
+program
+  .command('build')
+  .description('build what is stale: the wasm kernels, the page, the Workers')
+  .action(run(async () => (await import('./build.ts')).build((line) => console.log(line))));
 
 await program.parseAsync();
+
+/** An action whose errors are told in a line; `DEBUG=1` shows where they come from. */
+function run<A extends unknown[]>(action: (...args: A) => Promise<void>): (...args: A) => Promise<void> {
+  return async (...args) => {
+    try {
+      await action(...args);
+    } catch (error) {
+      console.error(`turnstone: ${error instanceof Error ? error.message : error}`);
+      if (process.env.DEBUG) console.error(error);
+      process.exit(1);
+    }
+  };
+}

@@ -6,14 +6,14 @@ export async function startCommand(): Promise<void> {
   const began = performance.now();
   const port = env.PORT === undefined ? 8787 : Number(env.PORT);
   if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
-  const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE } = env;
+  const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE, REPLICAS } = env;
   const server = await startServer({
     port,
     host: env.HOST,
     model: env.MODEL,
     format: env.FORMAT,
     npu: npuMode(env.NPU),
-    vars: { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE },
+    vars: { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE, REPLICAS },
     say: (line) => console.log(line),
   }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
 
