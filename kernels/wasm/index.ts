@@ -11,6 +11,7 @@ import { instantiate, type WasmModules } from './module.ts';
 import { need, ptr } from './pointers.ts';
 import { ropeStore } from './rope-store.ts';
 import { embed, norm, swiglu } from './rows.ts';
+import { warmup } from './warmup.ts';
 
 export { countWasm } from './memory.ts';
 export { detectRelaxed, type WasmModules } from './module.ts';
@@ -26,6 +27,8 @@ export interface WasmBackend extends Backend {
   readonly variant: 'relaxed' | 'simd';
   /** Bytes handed out, and the limit. */
   memory(): { used: number; capacity: number };
+  /** Runs every kernel a little, so that the first request finds optimized code; about 20 ms. Call it before, or beside, loading weights. */
+  warmup(): void;
 }
 
 /** Throws when `memoryBytes` cannot be had, or when the engine has no SIMD. */
@@ -41,6 +44,8 @@ export function createWasm({ modules, memoryBytes }: WasmOptions): WasmBackend {
     numerics: 'exact-1',
     variant,
     memory: () => ({ used: bump.used, capacity: bump.capacity }),
+
+    warmup: () => warmup(kernels),
 
     alloc: (size, label) => bump.alloc(size, label),
     act: (format, rows, K, label) => bump.act(format, rows, K, label),

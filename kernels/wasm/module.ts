@@ -2,6 +2,7 @@
 type Fn = (...args: number[]) => void;
 
 export interface Kernels {
+  clear: Fn;
   embedF32: Fn;
   embedW4: Fn;
   embedW8: Fn;

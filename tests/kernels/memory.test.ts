@@ -56,3 +56,12 @@ test('what would read or write outside its buffers is refused by name', () => {
   expect(() => b.act('i8', 1, 33, 'a')).toThrow('multiple of 32');
   expect(() => b.matmul(y, act, w, 1, { bias: createReference().alloc(32, 'elsewhere') })).toThrow('not a buffer of the wasm backend');
 });
+
+test('warming up leaves what is allocated alone', async () => {
+  const b = wasmBackend(modules, 1 << 20);
+  const x = b.alloc(b.memory().capacity - b.memory().used, 'all that is left');
+  const bytes = new Uint8Array(x.bytes).map((_, i) => i * 7);
+  b.write(x, bytes);
+  b.warmup();
+  expect(await b.read(x, 0, x.bytes)).toEqual(bytes);
+});

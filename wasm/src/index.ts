@@ -10,3 +10,8 @@ export { matmulW8, matmulW8One, rowsW8, spreadW8, wideW8 } from './matmul-w8';
 export { norm } from './norm';
 export { ropeStore } from './rope-store';
 export { swiglu } from './swiglu';
+
+/** Zeroes [from, to). */
+export function clear(from: usize, to: usize): void {
+  memory.fill(from, 0, to - from);
+}

@@ -1,0 +1,54 @@
+import { BLOCK, kvHeadBytes, weightBytes } from '../../engine/layout.ts';
+import { actStride, SCRATCH } from './memory.ts';
+import type { Kernels } from './module.ts';
+
+/** Calls of each kernel. A few suffice: the first, unoptimized code is replaced after some 100 µs of running. */
+const CALLS = 10;
+const K = 576;
+const N = 64;
+const T = 4;
+
+/** Runs the kernels of a decode and a prefill step on whatever lies in scratch, so that the first request finds optimized code. */
+export function warmup(k: Kernels): void {
+  const blocks = K / BLOCK;
+  const stride = actStride('i8', K);
+  const shape = { format: 'i8', layers: 1, kvHeads: 3, headDim: 64 } as const;
+  const head = kvHeadBytes(shape);
+  let at = SCRATCH;
+  const take = (bytes: number) => {
+    at += Math.ceil(bytes / 64) * 64;
+    return at - Math.ceil(bytes / 64) * 64;
+  };
+  const zero = take(64); // positions, slots, sequences, block tables
+  const acc = take(128);
+  const act = take(T * stride);
+  const x = take(T * 2 * K * 4);
+  const y = take(T * 2 * K * 4);
+  const row = take(2 * K * 4);
+  const page = take(shape.kvHeads * head);
+  const weights = take(weightBytes('w8', N, K));
+  const wide = take(T * blocks * k.wideW8.value);
+  const rows = take(blocks * k.rowsW8.value);
+  const state = take(2 * 3 * (240 + 8 * 64));
+  for (const [from, to] of [
+    [zero, acc],
+    [page, weights],
+  ]) {
+    k.clear(from, to);
+  }
+  for (let i = 0; i < CALLS; i++) {
+    k.norm(act, stride, 1, x, x, 0, 0, T, K, 1e-5, row);
+    k.swiglu(act, stride, 1, x, 0, T, K, row);
+    k.embedW4(y, weights, 0, K);
+    k.embedW8(y, weights, 0, K);
+    k.ropeStore(y, page, 3 * head, head, 1, x, x, zero, zero, 0, 1, 3, 3, 64, 0, 0, 0, state);
+    k.attentionI8(act, stride, 1, row, x, page, 3 * head, head, zero, 1, zero, zero, 0, 2, 9, 3, 64, state);
+    k.spreadW4(wide, act, T, blocks);
+    k.matmulW4One(y, wide, weights, N, K, 0, N, 0, 0);
+    k.matmulW4(y, wide, weights, T, N, K, 0, N, 0, 0, rows, acc);
+    k.spreadW8(wide, act, T, blocks);
+    k.matmulW8One(y, wide, weights, N, K, 0, N, 0, 0);
+    k.matmulW8(y, wide, weights, T, N, K, 0, N, 0, 0, rows, acc);
+    k.topk(y, 8, x, K, 1);
+  }
+}
