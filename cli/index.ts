@@ -1,5 +1,11 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
+import type { SimulateFlags } from './commands/simulate.ts';
+import type { PackOptions } from './pack.ts';
+
+type PackFlags = Omit<PackOptions, 'source'>;
+
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1)); // `| head` has read enough
 
 const program = new Command('turnstone').description('Serves language models from the edge.').showHelpAfterError();
 
@@ -36,9 +42,7 @@ program
   .option('--calibrate <text>', 'a text file: quantize by GPTQ on its tokens instead of to the nearest')
   .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)
   .option('--name <name>', "the model's name in the API")
-  .action(
-    run(async (source: string, o: Record<string, never>) => (await import('./pack.ts')).packCommand({ source, ...(o as { out: never }) })),
-  );
+  .action(run(async (source: string, o: PackFlags) => (await import('./pack.ts')).packCommand({ source, ...o })));
 
 program
   .command('inspect')
@@ -55,7 +59,7 @@ program
   .option('--batch <n>', 'prompts together', Number, 1)
   .option('--chips <n>', 'chips, tensor-parallel', Number, 1)
   .option('--trace <csv>', 'replay an Azure LLM inference trace instead')
-  .action(run(async (o: never) => (await import('./commands/simulate.ts')).simulateCommand(o)));
+  .action(run(async (o: SimulateFlags) => (await import('./commands/simulate.ts')).simulateCommand(o)));
 
 program
   .command('build')

@@ -1,6 +1,6 @@
 import { readAzureTrace, replayTable, replayTrace, simulateAll, simulationTable } from '../simulate.ts';
 
-interface Options {
+export interface SimulateFlags {
   model: string;
   device: string;
   prompt: string[];
@@ -10,7 +10,7 @@ interface Options {
 }
 
 /** Prints one simulation a prompt length, or a trace replayed under the four placings. */
-export async function simulateCommand(o: Options): Promise<void> {
+export async function simulateCommand(o: SimulateFlags): Promise<void> {
   const { model, device, batch, chips } = o;
   if (o.trace) {
     console.log(replayTable(replayTrace(readAzureTrace(o.trace), { model, device, chips }).replays));
