@@ -40,7 +40,7 @@ export function createOps(
   return {
     embed(x, w, ids, T) {
       const { N: V, K: D } = w;
-      const buffers = [need('embed', x, T * D * 4), need('embed', w.data, weightBytes(w.format, V, D)), need('embed', ids, T * 4)];
+      const buffers = [need('embed', x, T * D * 4), need('embed', ids, T * 4), need('embed', w.data, weightBytes(w.format, V, D))];
       rec.dispatch(make.embed(w.format), buffers, [T, D, V], [groups(w.format === 'f32' ? D : D / 4), T]);
     },
 

@@ -27,7 +27,7 @@ export function programs(f: Features) {
   return {
     embed: (w: WeightFormat): Program => ({
       files: w === 'f32' ? ['embed-f32'] : [half, `weight-${w}`, 'embed'],
-      bindings: [W, R, R],
+      bindings: [W, R, null, R],
     }),
     norm: (out: ActFormat): Program => ({ files: ['numeric', reduce, store(out), 'norm'], bindings: [W, R, R, R] }),
     swiglu: (out: ActFormat): Program => ({ files: ['numeric', store(out), 'swiglu'], bindings: [W, R] }),

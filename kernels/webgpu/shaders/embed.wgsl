@@ -3,8 +3,7 @@
 struct Params { T: u32, D: u32, V: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> w: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read> ids: array<u32>;
+@group(0) @binding(2) var<storage, read> ids: array<u32>;
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) at: vec3<u32>) {
@@ -13,7 +12,7 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
     return;
   }
   let id = min(ids[at.y], p.V - 1u);
-  let block = ((id >> 3u) * (p.D / 32u) + at.x / 8u) * BLOCK_QUADS;
+  let block = ((id >> 3u) * (p.D / 32u) + at.x / 8u) * BLOCK_STEP;
   let half4 = (id >> 2u) & 1u;
   let word = weights(block, half4, at.x & 7u)[id & 3u];
   let q = (vec4<i32>(bitcast<i32>(word << 24u), bitcast<i32>(word << 16u), bitcast<i32>(word << 8u), bitcast<i32>(word)) >> vec4<u32>(24u)) - OFFSET;

@@ -7,7 +7,6 @@ struct Params { T: u32, N: u32, K: u32, bias: u32, accumulate: u32 }
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<storage, read> a: array<vec4<u32>>; // [T, K/32] two quads of words
 @group(0) @binding(3) var<storage, read> about: array<vec2<u32>>; // [T, K/32] scale, sum
-@group(0) @binding(4) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> biases: array<f32>;
 
 var<workgroup> tileW: array<vec4<u32>, 64>; // [8 half groups][8]: four rows × four columns
@@ -28,7 +27,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
   let fromToken = min(t0 + lid / 2u, p.T - 1u);
   var acc: array<vec4<f32>, 4>;
   for (var b = 0u; b < blocks; b++) {
-    let at = (fromGroup * blocks + b) * BLOCK_QUADS;
+    let at = (fromGroup * blocks + b) * BLOCK_STEP;
     tileW[lid] = weights(at, fromHalf, lid % 8u);
     if (lid % 8u == 0u) {
       tileD[lid / 8u] = scales(at, fromHalf);

@@ -8,7 +8,6 @@ struct Params { T: u32, N: u32, K: u32, bias: u32, accumulate: u32 }
 @group(0) @binding(1) var<storage, read_write> y: array<f32>;
 @group(0) @binding(2) var<storage, read> a: array<vec4<u32>>; // [T, K/32] two quads of words
 @group(0) @binding(3) var<storage, read> about: array<vec2<u32>>; // [T, K/32] scale, sum
-@group(0) @binding(4) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> biases: array<f32>;
 
 var<workgroup> sums: array<vec4<f32>, 64>;
@@ -24,7 +23,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
   var acc: array<vec4<f32>, TOKENS>;
   if (group * 8u < p.N) {
     for (var b = slice; b < blocks; b += SLICES) {
-      let at = (group * blocks + b) * BLOCK_QUADS;
+      let at = (group * blocks + b) * BLOCK_STEP;
       let d = scales(at, h);
       var q: array<vec4<u32>, 8>;
       for (var i = 0u; i < 8u; i++) {

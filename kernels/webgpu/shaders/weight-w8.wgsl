@@ -1,14 +1,13 @@
 // A block of 8 rows × 32 columns of w8 is 17 quads of words: quad c holds columns 2c and 2c + 1 of all rows, two rows a
 // word; quad 16 holds the scales.
-const BLOCK_QUADS = 17u;
+@group(0) @binding(4) var<storage, read> w: array<vec2<u32>>;
+const BLOCK_STEP = 34u; // of w's elements
 const OFFSET = 0;
 
 // Columns 4i..4i+3 of rows 4h..4h+3, one row a word, four i8 in it.
 fn weights(at: u32, h: u32, i: u32) -> vec4<u32> {
-  let a = w[at + 2u * i];
-  let b = w[at + 2u * i + 1u];
-  let lo = select(a.xy, a.zw, h == 1u);
-  let hi = select(b.xy, b.zw, h == 1u);
+  let lo = w[at + 4u * i + h];
+  let hi = w[at + 4u * i + 2u + h];
   return vec4<u32>(
     (lo.x & 0xffffu) | (hi.x << 16u),
     (lo.x >> 16u) | (hi.x & 0xffff0000u),
@@ -18,5 +17,5 @@ fn weights(at: u32, h: u32, i: u32) -> vec4<u32> {
 }
 
 fn scales(at: u32, h: u32) -> vec4<f32> {
-  return halves(w[at + 16u], h);
+  return halves(vec4<u32>(w[at + 32u], w[at + 33u]), h);
 }
