@@ -29,7 +29,7 @@ export interface Chart {
 const WIDTH = 720;
 const HEIGHT = 420;
 const LEFT = 70;
-const RIGHT = 20;
+const RIGHT = 36;
 const TOP = 64;
 const BOTTOM = 86;
 /** Okabe and Ito's palette, told apart by most eyes. */
@@ -81,6 +81,13 @@ function scale(axis: Axis, values: readonly number[], from: number, to: number):
   let lo = axis.min ?? Math.min(...finite);
   let hi = axis.max ?? Math.max(...finite);
   if (!axis.log && axis.max === undefined) hi += (hi - lo) * 0.05;
+  if (axis.log && axis.ticks === undefined) {
+    // whole decades, halves and fifths: the axis ends on a tick
+    const steps = [1, 2, 5, 10];
+    const power = (v: number) => 10 ** Math.floor(Math.log10(v) + 1e-9);
+    if (axis.min === undefined) lo = power(lo) * steps.findLast((m) => m * power(lo) <= lo * 1.0001)!;
+    if (axis.max === undefined) hi = power(hi) * steps.find((m) => m * power(hi) >= hi * 0.9999)!;
+  }
   if (hi === lo) {
     hi = axis.log ? lo * 2 : lo + 1;
     if (axis.log) lo /= 2;

@@ -30,7 +30,9 @@ export class Session extends DurableObject<SessionEnv> {
     super(ctx, env);
     this.#limits = sessionLimits(env);
     const tables = ctx.storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM sqlite_master WHERE name = 'turns'").one();
-    if (tables.n > 0) this.#open();
+    if (tables.n === 0) return;
+    // a turn that ran when the object went away goes on at once, not at the next watch
+    if (this.#open().turns.open().length > 0) void ctx.storage.setAlarm(Date.now());
   }
 
   /** Takes a turn on: stored with its seed before anything runs. It then runs to its end, whoever listens. */
@@ -42,8 +44,9 @@ export class Session extends DurableObject<SessionEnv> {
       if (!before || !whole(turns, r.previous)) return { ok: false, why: 'previous_not_found' };
       if (isOpen(before.status)) return { ok: false, why: 'previous_not_finished' };
     }
+    // 53 bits: a client can ask for the same answer again with `seed`, a JSON number
     const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
-    turns.insert(newTurn(r, r.seed ?? [lo!, hi!], Date.now()));
+    turns.insert(newTurn(r, r.seed ?? [lo!, hi! >>> 11], Date.now()));
     await this.#touch();
     this.ctx.waitUntil(runs.start(r.id));
     return { ok: true };
