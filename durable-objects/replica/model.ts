@@ -1,8 +1,8 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
-import { Engine, formatsOf, type ModelConfig, type ModelWeights, type Plan, planMemory } from '../../engine/index.ts';
-import { countWasm, createWasm, type WasmBackend } from '../../kernels/wasm/index.ts';
+import { type Backend, Engine, formatsOf, type ModelConfig, type ModelWeights, type Plan, planMemory } from '../../engine/index.ts';
+import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
 import { type ChatTemplate, compileTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
@@ -29,7 +29,7 @@ export interface Served {
   /** Texts of control tokens. */
   control: readonly string[];
   sampling: SamplingDefaults;
-  backend: WasmBackend;
+  backend: Backend;
   weights: ModelWeights;
   plan: Plan;
   /** By the id of the replica's object. */

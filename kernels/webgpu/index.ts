@@ -6,11 +6,13 @@
 import type { Act, Backend, Buf, KvPool } from '../../engine/backend.ts';
 import { pageBytes } from '../../engine/layout.ts';
 import { actBytes, GpuBuf, need } from './buffers.ts';
+import { reserved } from './count.ts';
 import { DeviceMemoryError, Faults } from './faults.ts';
 import { createOps } from './ops.ts';
 import { type Features, programs } from './programs.ts';
 import { type Counts, Recorder } from './recorder.ts';
 
+export { countWebGpu } from './count.ts';
 export { type Adapter, openDevice } from './device.ts';
 export { DeviceLostError, DeviceMemoryError, ShaderError } from './faults.ts';
 export type { Features } from './programs.ts';
@@ -35,7 +37,6 @@ export interface WebGpuBackend extends Backend {
 const STORAGE = 0x80 | 0x4 | 0x8; // STORAGE | COPY_SRC | COPY_DST
 const STAGING = 0x1 | 0x8; // MAP_READ | COPY_DST
 const MAP_READ = 1;
-const pad = (n: number): number => Math.max(16, Math.ceil(n / 16) * 16);
 
 /** A backend on a device. The device stays the caller's; `dispose` frees the buffers. */
 export function createWebGpu(device: GPUDevice, opts: WebGpuOptions): WebGpuBackend {
@@ -49,7 +50,7 @@ export function createWebGpu(device: GPUDevice, opts: WebGpuOptions): WebGpuBack
 
   function alloc(bytes: number, label: string): GpuBuf {
     if (!Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`webgpu: ${label} asks for ${bytes} bytes`);
-    const size = pad(bytes);
+    const size = reserved(bytes);
     if (size > limit) {
       throw new DeviceMemoryError(
         `webgpu: ${label} needs ${size} bytes in one buffer, this device allows ${limit}; use a smaller model or format`,
@@ -72,7 +73,7 @@ export function createWebGpu(device: GPUDevice, opts: WebGpuOptions): WebGpuBack
   function staging(bytes: number): GPUBuffer {
     const at = idle.findIndex((b) => b.size >= bytes);
     if (at >= 0) return idle.splice(at, 1)[0];
-    return device.createBuffer({ label: 'read back', size: Math.max(4096, pad(bytes)), usage: STAGING });
+    return device.createBuffer({ label: 'read back', size: Math.max(4096, reserved(bytes)), usage: STAGING });
   }
 
   /** Runs what waits on the device; a failure is told as its first cause. */

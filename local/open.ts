@@ -1,0 +1,106 @@
+/** A model outside of Workers: in a page, or on a host with a GPU. The engine, the pack and the answers are the replica's. */
+import { sha256 } from '@noble/hashes/sha2.js';
+import type { Runtime } from '../durable-objects/replica/index.ts';
+import { EngineLoop } from '../durable-objects/replica/loop.ts';
+import { type Allocator, type Backend, Engine, formatsOf, type Plan, planMemory } from '../engine/index.ts';
+import { countWasm, createWasm, type WasmModules } from '../kernels/wasm/index.ts';
+import { countWebGpu, createWebGpu, type WebGpuOptions } from '../kernels/webgpu/index.ts';
+import { loadTokenizer, loadWeights, openPack } from '../models/pack/load.ts';
+import type { NewHasher } from '../models/pack/hash.ts';
+import type { PackSource } from '../models/pack/source.ts';
+import { compileTemplate } from '../models/template.ts';
+import { allocWeights } from '../models/weights.ts';
+import { servingMetrics } from '../openai/prometheus.ts';
+
+/** A kind of backend: how to count what it will take, and how to make one. */
+export interface Maker {
+  count(): Allocator & { readonly used: number };
+  create(memoryBytes: number): Backend;
+}
+
+export const wasmMaker = (modules: WasmModules): Maker => ({
+  count: countWasm,
+  create: (memoryBytes) => createWasm({ modules, memoryBytes }),
+});
+
+export const webGpuMaker = (device: GPUDevice, options: WebGpuOptions): Maker => ({
+  count: countWebGpu,
+  create: () => createWebGpu(device, options),
+});
+
+export interface OpenOptions {
+  source: PackSource;
+  /** The model's name in the API. */
+  id: string;
+  maker: Maker;
+  /** For weights, pages and scratch together. */
+  memoryBytes: number;
+  context?: number;
+  onProgress?: (loaded: number, total: number) => void;
+  hasher?: NewHasher;
+}
+
+/** Loads a pack and makes an engine of it. Rejects with ModelFileError, MemoryPlanError or the device's error. */
+export async function openModel(o: OpenOptions): Promise<Runtime> {
+  installScheduler();
+  const { manifest, digest } = await openPack(o.source);
+  const { config, generation } = manifest;
+  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
+  const count = o.maker.count();
+  const counted = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
+  const weightBytes = count.used;
+  const plan: Plan = planMemory({
+    config,
+    formats: formatsOf(counted.weights),
+    kv: 'i8',
+    weightBytes,
+    memoryBytes: o.memoryBytes,
+    jsBytes: 0,
+    measure: (build) => {
+      const c = o.maker.count();
+      const before = c.used;
+      build(c);
+      return c.used - before;
+    },
+    context: o.context,
+    maxTokens: 256,
+  });
+  const backend = o.maker.create(weightBytes + plan.bytes.scratch + plan.bytes.kv + 64);
+  try {
+    const weights = await loadWeights(o.source, manifest, backend, { onProgress: o.onProgress, hasher: o.hasher });
+    await backend.submit(); // a device that has no room says so here
+    const tokenizer = await loadTokenizer(o.source, manifest);
+    const text = (id: number | undefined) => (id === undefined ? undefined : new TextDecoder().decode(tokenizer.bytesOf(id)));
+    const { stopIds, ...sampling } = generation;
+    const served = {
+      id: o.id,
+      digest,
+      fingerprint: `${digest.slice(0, 12)}-${backend.numerics}`,
+      config,
+      tokenizer,
+      template: manifest.chatTemplate
+        ? compileTemplate(manifest.chatTemplate, { bos: text(tokenizer.bos), eos: text(tokenizer.eos) })
+        : undefined,
+      stopIds: [...new Set([...tokenizer.stopIds, ...stopIds])],
+      control: tokenizer.specialIds.map((id) => text(id) as string),
+      sampling,
+      backend,
+      weights,
+      plan,
+      engines: new Map<string, Engine>(),
+    };
+    const engine = new Engine({ backend, config, weights, plan, hash: sha256, pack: digest });
+    return { served, engine, loop: new EngineLoop(engine), metrics: servingMetrics(o.id) };
+  } catch (error) {
+    backend.dispose();
+    throw error;
+  }
+}
+
+/** Workers have `scheduler.wait`; elsewhere a timer is the same. */
+function installScheduler(): void {
+  const g = globalThis as { scheduler?: { wait?: unknown } };
+  const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+  if (!g.scheduler) g.scheduler = { wait };
+  else if (!g.scheduler.wait) Object.defineProperty(g.scheduler, 'wait', { value: wait });
+}
