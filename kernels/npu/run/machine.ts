@@ -40,8 +40,8 @@ export interface MachineOptions extends Partial<Options> {
   readonly modules?: TileModules;
 }
 
-/** Instructions that compiled programs may hold together before the oldest are dropped. */
-const CACHE_INSTRUCTIONS = 1_000_000;
+/** Instructions that compiled programs may hold together before the least recently used are dropped. */
+const CACHE_INSTRUCTIONS = 400_000;
 
 /** One or more chips: compiles ops, keeps what it compiled, times them, runs them. Launches follow one another. */
 export class Machine {
@@ -77,7 +77,11 @@ export class Machine {
     const [from, to] = share(op, chip, this.chips);
     const key = `${from}:${to}:${keyOf(op)}`;
     const hit = this.cache.get(key);
-    if (hit) return hit;
+    if (hit) {
+      this.cache.delete(key);
+      this.cache.set(key, hit);
+      return hit;
+    }
     const program = compile(this.device, op, this.options, chip, this.chips);
     const made: Compiled = { program, timeline: schedule(this.device, program) };
     this.cache.set(key, made);
