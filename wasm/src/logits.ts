@@ -1,4 +1,7 @@
 // Edits of logits, and the best of a row.
+//
+// The ladder of topk (K = 40, V = 49,152), microseconds: 1  a vector against the worst kept value, then exp 134
+// 2  exp's constants from memory, no upper bound 100. Two passes over 196 kB; the exp's arithmetic limits it.
 import { expBelow4, lane4Sum, maxLane } from './numeric';
 
 /** Edits of 16 bytes: row, id, rep, add. Returns the first edit outside [R, V], or −1. */

@@ -1,4 +1,9 @@
-// f32 activations × f32 weights: one accumulator an output, k ascending.
+// f32 activations × f32 weights: one accumulator an output, k ascending, as the contract orders the sum.
+//
+// The ladder, [1024, 576] at 1 and 32 tokens, G multiply-adds a second (as in matmul-w4.ts):
+//   1  4 rows × 4 tokens            7     9
+//   2  8 rows × 2 tokens, one stream    8    12
+// It serves models whose weights stay f32; the sums wait for each other's additions.
 import { finish } from './finish';
 
 /** Rows [from, to) (whole groups of 8) for tokens [0, T): y[T, N] = x[T, K] · wᵀ. */

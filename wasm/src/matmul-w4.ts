@@ -1,11 +1,30 @@
 // i8 activations × w4.
+//
+// The ladder, [3072, 576] at 1 and 128 tokens:
+//   1  4 rows interleaved, a broadcast per 4 activations, sums of a block in i16, one widening        13    30
+//   2  8 rows a group; activations spread over the rows once a call: no address computation per
+//      broadcast, half the loads; constants from memory instead of three instructions each            18    34
+//      (with the scales behind all blocks of a 4-row group, four streams: 7 on a matrix from memory)
+//   3  blocks with their scales, one sequential stream                                                19    39
+//   4  many tokens: unpack 8 rows once, tile of 8 rows × 4 tokens with its 8 sums in registers              43
+//   5  compiled without Binaryen's simplify-locals, which made the tile spill                         21    45
+//   6  2 to 8 tokens: unpack in registers per tile (direct.ts); at 2 tokens 20 → 26, at 4 30 → 35
+// What limits it: of 36 instructions a 128 products at many tokens 21 are vector arithmetic, 17 of them the product and
+// the sum that no 128-bit instruction fuses here. One token reads 12 to 21 GB/s of weights.
+// Tried and dropped: weights of a block in 8 registers while tokens stream by (30: sums go through memory for 4 rows
+// only), 8 steps unrolled instead of 4 (no faster), 12 rows or 5 tokens a tile (out of registers).
+// Figures: G multiply-adds a second in workerd (V8 14.7), processor time, one core of a Zen 4 at about 3.4 GHz whose other
+// hardware thread was busy; there, 128-bit maddubs and add alone reach 56 (C), and memory gives 20 GB/s.
 import { ACT_BLOCK } from './act';
 import { f16Bits, f16Lift, nibbles16, nibbles8, ones16 } from './constants';
+import { directRows } from './direct';
 import { finish } from './finish';
 import { tileRows } from './tile';
 import { add, highScales, lowScales, products, spread16, spread8, total } from './wide';
 
 const BLOCK: usize = 144;
+/** Up to here a tile unpacks in registers. */
+const DIRECT_TOKENS = 8;
 /** Bytes of a block of 32 of a spread token, and of 8 unpacked rows. */
 export const wideW4: i32 = ASC_FEATURE_RELAXED_SIMD ? 160 : 288;
 export const rowsW4: i32 = ASC_FEATURE_RELAXED_SIMD ? 288 : 544;
@@ -54,6 +73,17 @@ function unpack(out: usize, q: usize, blocks: i32): void {
 /** Rows [from, to) for a few tokens spread at `a`. y: the first token's row. rows: scratch for 8 unpacked rows. acc: 128 bytes. */
 export function matmulW4(y: usize, a: usize, w: usize, tokens: i32, N: i32, K: i32, from: i32, to: i32, bias: usize, accumulate: bool, rows: usize, acc: usize): void {
   const blocks = K >> 5;
+  if (ASC_FEATURE_RELAXED_SIMD && tokens <= DIRECT_TOKENS) {
+    for (let n = from; n < to; n += 8) {
+      const q = w + <usize>((n >> 3) * blocks) * BLOCK;
+      const t = directRows(y, a, q, tokens, blocks, n, N, bias, accumulate, acc);
+      if (t < tokens) {
+        const last = a + <usize>(t * blocks) * wideW4;
+        matmulW4One(y + (<usize>(t * N) << 2), last, w, N, K, n, min(n + 8, to), bias, accumulate);
+      }
+    }
+    return;
+  }
   for (let n = from; n < to; n += 8) {
     unpack(rows, w + <usize>((n >> 3) * blocks) * BLOCK, blocks);
     if (ASC_FEATURE_RELAXED_SIMD) tileRows<i8>(y, a, rows, tokens, blocks, n, N, bias, accumulate, acc);

@@ -1,4 +1,6 @@
 // silu(gate) · up, and quantization of the rows when the activations are i8.
+//
+// The ladder, 128 tokens × 30 layers × 1,536, milliseconds: 1  constants in the code 19   2  from memory, 8 values a turn 12
 import { quantizeRow } from './act';
 import { one } from './constants';
 import { exp4 } from './numeric';

@@ -1,4 +1,6 @@
-// The tile of all quantized matmuls of more than one token.
+// The tile of all quantized matmuls of more than a few tokens: 8 rows × 4 tokens, every loaded operand used 4 or 2 times,
+// 8 sums + 2 weights + 1 activation + 1 product in 12 of the 15 registers that the engine has. The order of the
+// statements is the order of the machine code. matmul-w4.ts has the ladder.
 import { ones16 } from './constants';
 import { finishTile } from './finish';
 import { add, products, total } from './wide';
