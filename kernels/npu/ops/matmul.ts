@@ -203,11 +203,22 @@ class Matmul {
         const { rows: M, cols: N } = this.block(i, j, mb, nb);
         for (let half = 0; half < (s.swiglu ? 2 : 1); half++) {
           const lastHalf = half === (s.swiglu ? 1 : 0);
+          // written out: a large GEMM makes hundreds of thousands of these
           const instr: Mm = {
-            ...{ kind: 'mm', queue: 'tensor', format: s.format, M, N, K, waits: [], signals: [] },
-            ...{ a: a.at(count.a) + actBytes(s.format, skip), lda: actBytes(s.format, held) },
+            kind: 'mm',
+            queue: 'tensor',
+            format: s.format,
+            M,
+            N,
+            K,
+            waits: [],
+            signals: [],
+            a: a.at(count.a) + actBytes(s.format, skip),
+            lda: actBytes(s.format, held),
             w: w.at(count.w) + half * mmWeightBytes(s.format, N, K),
-            ...{ acc: acc.at(count.acc) + half * N * 4, ldc: (s.swiglu ? 2 : 1) * pad(N) * 4, first: kb === 0 },
+            acc: acc.at(count.acc) + half * N * 4,
+            ldc: (s.swiglu ? 2 : 1) * pad(N) * 4,
+            first: kb === 0,
           };
           const lastOfA = lastHalf && (!p.resident || (nb === p.nSteps - 1 && kb === p.kSteps - 1));
           if (half === 0 && (!p.resident || (nb === 0 && kb === 0))) a.take(instr, t, count.a, lastOfA);

@@ -63,7 +63,7 @@ export function schedule(d: DeviceSpec, program: Program): Timeline {
   const offer = (q: QueueState): void => {
     const instr = q.list[q.head];
     if (!instr) return;
-    let ready = Math.max(q.lastStart, ...(q.free.length === 1 ? q.free : [Math.min(...q.free)]));
+    let ready = Math.max(q.lastStart, earliest(q.free));
     for (let i = 0; i < instr.waits.length; i += 2) {
       const times = signals[instr.waits[i]];
       const value = instr.waits[i + 1];
@@ -86,7 +86,7 @@ export function schedule(d: DeviceSpec, program: Program): Timeline {
     shared.noc = Math.max(start, shared.noc) + nocCycles;
     const own = engine.startCycles + d.launch.instructionCycles + Math.max(bytesOf(i.hbm) / engine.bytesPerCycle, runs);
     const done = Math.max(start + own, shared.hbm, shared.noc);
-    q.free[q.free.indexOf(Math.min(...q.free))] = done;
+    q.free[q.free.indexOf(earliest(q.free))] = done;
     busy[i.queue] += done - start;
     busy.hbm += hbmCycles;
     busy.noc += nocCycles;
@@ -146,6 +146,12 @@ export function schedule(d: DeviceSpec, program: Program): Timeline {
     );
   }
   return { order, cycles, busy, hbmBytes, sramBytes, macs };
+}
+
+function earliest(free: readonly number[]): number {
+  let t = free[0];
+  for (let i = 1; i < free.length; i++) if (free[i] < t) t = free[i];
+  return t;
 }
 
 interface QueueState {
