@@ -5,7 +5,7 @@
 import type { Backend } from '../../engine/backend.ts';
 import { attention } from './attention.ts';
 import { editLogits, topk } from './logits.ts';
-import { matmul } from './matmul.ts';
+import { matmul, quantizedKernels } from './matmul.ts';
 import { createMemory } from './memory.ts';
 import { instantiate, type WasmModules } from './module.ts';
 import { need, ptr } from './pointers.ts';
@@ -35,6 +35,7 @@ export interface WasmBackend extends Backend {
 export function createWasm({ modules, memoryBytes }: WasmOptions): WasmBackend {
   const { memory, bump } = createMemory(memoryBytes);
   const { kernels, variant } = instantiate(modules, memory);
+  const quantized = quantizedKernels(kernels);
   const bytes = new Uint8Array(memory.buffer);
   const words = new Uint32Array(memory.buffer);
   const floats = new Float32Array(memory.buffer);
@@ -53,7 +54,7 @@ export function createWasm({ modules, memoryBytes }: WasmOptions): WasmBackend {
 
     embed: (x, w, ids, T) => embed(kernels, words, x, w, ids, T),
     norm: (out, x, g, eps, n, D, rows) => norm(kernels, out, x, g, eps, n, D, rows),
-    matmul: (y, x, w, T, opts) => matmul(kernels, y, x, w, T, opts),
+    matmul: (y, x, w, T, opts) => matmul(kernels, quantized, y, x, w, T, opts),
     ropeStore: (...args) => ropeStore(kernels, words, ...args),
     attention: (...args) => attention(kernels, words, ...args),
     swiglu: (out, gateUp, T, F) => swiglu(kernels, out, gateUp, T, F),

@@ -19,7 +19,7 @@ function rowRanges(N: number, macs: number, run: (from: number, to: number) => v
   for (let from = 0; from < N; from += step) run(from, Math.min(N, from + step));
 }
 
-interface Quantized {
+export interface Quantized {
   /** Bytes of a block of 32 of a spread token, and of 8 unpacked rows. */
   wide: number;
   rows: number;
@@ -28,12 +28,21 @@ interface Quantized {
   many: Kernels['matmulW4'];
 }
 
+/** The functions of each quantized format; made once a backend. */
 export const quantizedKernels = (k: Kernels): Record<'w4' | 'w8', Quantized> => ({
   w4: { wide: k.wideW4.value, rows: k.rowsW4.value, spread: k.spreadW4, one: k.matmulW4One, many: k.matmulW4 },
   w8: { wide: k.wideW8.value, rows: k.rowsW8.value, spread: k.spreadW8, one: k.matmulW8One, many: k.matmulW8 },
 });
 
-export function matmul(k: Kernels, y: Buf, x: Act, w: Weight, T: number, opts: { bias?: Buf; accumulate?: boolean } = {}): void {
+export function matmul(
+  k: Kernels,
+  quantized: Record<'w4' | 'w8', Quantized>,
+  y: Buf,
+  x: Act,
+  w: Weight,
+  T: number,
+  opts: { bias?: Buf; accumulate?: boolean } = {},
+): void {
   const { N, K, format } = w;
   if (x.K !== K) throw new Error(`matmul: activations have K ${x.K}, ${w.data.label} has ${K}`);
   if (x.format !== (format === 'f32' ? 'f32' : 'i8')) throw new Error(`matmul: ${x.format} activations do not go with ${format} weights`);
@@ -52,7 +61,7 @@ export function matmul(k: Kernels, y: Buf, x: Act, w: Weight, T: number, opts: {
     return;
   }
 
-  const q = quantizedKernels(k)[format];
+  const q = quantized[format];
   const blocks = K / BLOCK;
   const token = blocks * q.wide;
   const fit = Math.floor(Math.min(WIDE_BYTES, OPERAND_BYTES - blocks * q.rows) / token);
