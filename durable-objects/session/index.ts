@@ -32,7 +32,8 @@ export class Session extends DurableObject<SessionEnv> {
     const tables = ctx.storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM sqlite_master WHERE name = 'turns'").one();
     if (tables.n === 0) return;
     // a turn that ran when the object went away goes on at once, not at the next watch
-    if (this.#open().turns.open().length > 0) void ctx.storage.setAlarm(Date.now());
+    const { turns, runs } = this.#open();
+    for (const id of turns.open()) ctx.waitUntil(runs.start(id));
   }
 
   /** Takes a turn on: stored with its seed before anything runs. It then runs to its end, whoever listens. */

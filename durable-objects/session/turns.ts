@@ -3,16 +3,25 @@ import type { BeginRequest, Commit, CommitAnswer, ResponseStatus, StopState, Sto
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS turns (
   id TEXT PRIMARY KEY, previous TEXT, created INTEGER NOT NULL, status TEXT NOT NULL, epoch INTEGER NOT NULL,
-  committed INTEGER NOT NULL, prompt BLOB, stop TEXT, data TEXT NOT NULL) WITHOUT ROWID;
+  committed INTEGER NOT NULL, prompt BLOB, stop TEXT, starts TEXT NOT NULL DEFAULT '[]', data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log (
   turn TEXT NOT NULL, first INTEGER NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn, first)) WITHOUT ROWID;
 `;
 
-type Row = { id: string; previous: string | null; created: number; status: string; epoch: number; stop: string | null; data: string };
+type Row = {
+  id: string;
+  previous: string | null;
+  created: number;
+  status: string;
+  epoch: number;
+  stop: string | null;
+  starts: string;
+  data: string;
+};
 /** What lies in the row's JSON. */
-type Data = Omit<StoredResponse, 'id' | 'previous' | 'created' | 'status' | 'epoch' | 'stop'>;
+type Data = Omit<StoredResponse, 'id' | 'previous' | 'created' | 'status' | 'epoch' | 'stop' | 'starts'>;
 
-const COLUMNS = 'id, previous, created, status, epoch, stop, data';
+const COLUMNS = 'id, previous, created, status, epoch, stop, starts, data';
 
 const ids32 = (ids: readonly number[]): ArrayBuffer => Uint32Array.from(ids).buffer as ArrayBuffer;
 
@@ -26,7 +35,7 @@ export class TurnStore {
   }
 
   insert(r: StoredResponse): void {
-    const { id, previous, created, status, epoch, stop: _, ...data } = r;
+    const { id, previous, created, status, epoch, stop: _, starts: __, ...data } = r;
     this.#sql.exec(
       'INSERT INTO turns (id, previous, created, status, epoch, committed, data) VALUES (?, ?, ?, ?, ?, 0, ?)',
       id,
@@ -73,14 +82,14 @@ export class TurnStore {
   update(id: string, change: Partial<Data> & { status?: ResponseStatus }): void {
     const turn = this.get(id);
     if (!turn) return;
-    const { id: _i, previous: _p, created: _c, status, epoch: _e, stop: _s, ...data } = { ...turn, ...change };
+    const { id: _i, previous: _p, created: _c, status, epoch: _e, stop: _s, starts: _t, ...data } = { ...turn, ...change };
     this.#sql.exec('UPDATE turns SET status = ?, data = ? WHERE id = ?', status, JSON.stringify(data), id);
   }
 
   /** A new lease takes the turn over; the older ones are stale from now on. False: this one is itself stale, or the turn has ended. */
   claim(id: string, epoch: number): boolean {
     const cursor = this.#sql.exec(
-      "UPDATE turns SET epoch = ?, status = 'in_progress' WHERE id = ? AND epoch < ? AND status IN ('queued', 'in_progress')",
+      "UPDATE turns SET epoch = ?, status = 'in_progress', starts = json_insert(starts, '$[#]', committed) WHERE id = ? AND epoch < ? AND status IN ('queued', 'in_progress')",
       epoch,
       id,
       epoch,
@@ -171,7 +180,16 @@ export const isOpen = (status: ResponseStatus): boolean => status === 'queued' |
 function fromRow(row: Row): StoredResponse {
   const { id, previous, created, status, epoch } = row;
   const stop = row.stop === null ? null : (JSON.parse(row.stop) as StopState);
-  return { id, previous, created, epoch, status: status as ResponseStatus, stop, ...(JSON.parse(row.data) as Data) };
+  return {
+    id,
+    previous,
+    created,
+    epoch,
+    status: status as ResponseStatus,
+    stop,
+    starts: JSON.parse(row.starts) as number[],
+    ...(JSON.parse(row.data) as Data),
+  };
 }
 
 /** A turn as it begins. */
@@ -187,6 +205,7 @@ export function newTurn({ seed: _, ...from }: BeginRequest, seed: readonly [numb
     recomputed: false,
     seed,
     epoch: 0,
+    starts: [],
     stop,
     finish: null,
     tail: '',

@@ -97,6 +97,8 @@ export interface StoredResponse {
   priority: number;
   seed: readonly [number, number];
   epoch: number;
+  /** Tokens that were stored when each lease began: more than one entry says how often the turn was taken over. */
+  starts: readonly number[];
   stop: StopState | null;
   finish: string | null;
   /** Text that was held back until the end, after the last token's. */

@@ -18,10 +18,14 @@ export const missing: string | null = shipped || existsSync(STORIES) ? null : 'n
 /** A story teller has no chat template; a conversation is its text. */
 const TEMPLATE = '{{ bos_token }}{% for m in messages %}{{ m.content }} {% endfor %}';
 
-export async function startTestServer(vars: Record<string, string>): Promise<Server & { model: string }> {
+/** `keep`: a port and storage that outlive the server. */
+export async function startTestServer(
+  vars: Record<string, string>,
+  keep?: { port: number; persist: string },
+): Promise<Server & { model: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-test-'));
   const model = shipped ? undefined : await withTemplate(folder);
-  const server = await startServer({ port: 0, model, persist: join(folder, 'state'), vars });
+  const server = await startServer({ port: keep?.port ?? 0, model, persist: keep?.persist ?? join(folder, 'state'), vars });
   return {
     ...server,
     model: server.pack.id,

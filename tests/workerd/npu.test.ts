@@ -5,9 +5,12 @@ import { createNpu } from '../../kernels/npu/backend.ts';
 import { device } from '../../kernels/npu/device/index.ts';
 import { cases, compareCase } from '../kernels/cases/index.ts';
 
-test.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))('tiles with relaxed and plain SIMD give the reference its bits: %s', async (_, c) => {
-  for (const modules of [{ relaxed, simd }, { simd }]) {
-    const { failure } = await compareCase(c, createNpu(device('edge-npu'), { modules }));
-    expect(failure).toBeNull();
-  }
-});
+test.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))(
+  'tiles with relaxed and plain SIMD give the reference its bits: %s',
+  async (_, c) => {
+    for (const modules of [{ relaxed, simd }, { simd }]) {
+      const { failure } = await compareCase(c, createNpu(device('edge-npu'), { modules }));
+      expect(failure).toBeNull();
+    }
+  },
+);
