@@ -51,7 +51,14 @@ def load_text(folder, rng):
     gsm = [json.loads(x)["question"] for x in read(folder, "gsm8k_train.jsonl.xz").splitlines() if x]
     held = lexicon.test_words()
     freq = collections.Counter(re.findall(r"\b[a-z]{3,9}\b", " ".join(tiny[:cut]) + " ".join(books)))
-    lexicon.EXTRA[:] = [w for w, _ in freq.most_common(3500)[250:] if w not in held]
+    tokdir = os.path.join(RUNS, "tokenizer")
+    vocab = []
+    if os.path.exists(os.path.join(tokdir, "tokenizer.json")):
+        vocab = sorted(w[1:] for w in tk.load(tokdir).get_vocab() if re.fullmatch("\u0120[A-Za-z][a-z]{2,}", w))
+    lower = {w for w, _ in freq.most_common(6000)[200:]} | {w for w in vocab if w[0].islower()}
+    lexicon.EXTRA[:] = sorted(w for w in lower if w not in held)
+    lexicon.EXTRA_CAP[:] = sorted({w.capitalize() for w in lower if w not in held} | {w for w in vocab if w[0].isupper() and w.lower() not in held})
+    lexicon.ALL[:] = vocab + sorted(lower)
     nouns = set(lexicon.part(lexicon.OBJECTS, "train") + lexicon.part(lexicon.ANIMALS, "train") + lexicon.part(lexicon.PLACES, "train")
                 + lexicon.part(lexicon.COLORS, "train")) | {w for w, _ in freq.most_common(1200)[300:] if w not in held and len(w) > 3}
     short = []

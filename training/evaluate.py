@@ -75,6 +75,7 @@ def main():
     p.add_argument("--skills", default="")
     p.add_argument("--qat", action="store_true", help="w4 weights, int8 activations and KV cache")
     p.add_argument("--show", type=int, default=0, help="print this many failures a skill")
+    p.add_argument("--out", default="", help="write the scores as JSON")
     a = p.parse_args()
     torch.set_num_threads(1)
     model = load_model(a.checkpoint)
@@ -84,7 +85,8 @@ def main():
     stop = tok.token_to_id(END)
     res, t0 = {}, time.time()
     for f in sorted(glob.glob(os.path.join(HERE, "eval", "*.jsonl"))):
-        items = [json.loads(x) for x in open(f)]
+        with open(f) as g:
+            items = [json.loads(x) for x in g]
         skill = items[0]["skill"]
         if a.skills and skill not in a.skills.split(","):
             continue
@@ -101,7 +103,11 @@ def main():
         res[skill] = 100 * good / len(items)
         print(f"{skill:11} {res[skill]:5.1f} %  ({len(items)})", flush=True)
     if not a.skills:
-        print(f"mean of seven {sum(res[s] for s in SEVEN) / 7:.1f} %, perplexity {perplexity(model, a.qat):.2f}, {time.time() - t0:.0f} s", flush=True)
+        res["mean of seven"], res["perplexity"] = sum(res[s] for s in SEVEN) / 7, perplexity(model, a.qat)
+        print(f"mean of seven {res['mean of seven']:.1f} %, perplexity {res['perplexity']:.2f}, {time.time() - t0:.0f} s", flush=True)
+    if a.out:
+        with open(a.out, "w") as f:
+            json.dump({k: round(v, 2) for k, v in res.items()}, f, indent=1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,10 @@ class Split(unittest.TestCase):
         The build drops what collides; this checks that the filter sees the stored items
         and that few documents need it (patterns are split by design)."""
         R(7, "test")
-        stored = [json.loads(x) for f in glob.glob("eval/*.jsonl") for x in open(f)]
+        stored = []
+        for name in glob.glob("eval/*.jsonl"):
+            with open(name) as f:
+                stored += [json.loads(x) for x in f]
         self.assertGreaterEqual(len(stored), 9 * 200)
         grams = set()
         for x in stored:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from init import copy_bias
 from model import Config, Pebble
 from optim import make_optimizers
 
@@ -21,7 +22,7 @@ CURVE = os.path.join(HERE, "curve.csv")
 
 PRESETS = {
     "cpu": dict(model=dict(dim=192, layers=6, heads=6, kv_heads=2, head_dim=32, ffn=512), device="cpu", micro=3072, accum=2,
-                tokens=16e6, qat_tokens=3e6, lr=0.02, adam_lr=4e-3, compile=False),
+                tokens=13e6, qat_tokens=2e6, lr=0.008, adam_lr=3e-3, compile=False),
     "gpu": dict(model=dict(dim=384, layers=10, heads=12, kv_heads=4, head_dim=32, ffn=1024), device="cuda", micro=65536, accum=1,
                 tokens=1.2e9, qat_tokens=1e8, lr=0.02, adam_lr=3e-3, compile=True),
 }
@@ -121,7 +122,9 @@ def run(stage, preset, args):
     peak = args.lr or (0.3 if qat else 1.0)
     ckpt = os.path.join(RUNS, f"{stage}.pt")
     cfg = Config(**P["model"])
-    model = Pebble(cfg).to(P["device"])
+    model = Pebble(cfg)
+    copy_bias(model, args.seed)
+    model.to(P["device"])
     opts = make_optimizers(model, P["lr"], P["adam_lr"])
     done, seconds = 0, 0.0
     if os.path.exists(ckpt):
@@ -145,7 +148,7 @@ def run(stage, preset, args):
     t0 = last = time.time()
     accum = args.accum or P["accum"]
     step, tot, main, cnt, floor = 0, 0.0, 0.0, 0, 0.02
-    warm = 0.02 * total if not qat else 0.05 * total
+    warm = 0.03 * total if not qat else 0.05 * total
     while done < total:
         scale = peak * lr_at(done, total, warm, 0.9 if qat else args.decay, floor)
         for o, ls in zip(opts, base_lr):

@@ -32,6 +32,14 @@ WORD_MUL = ["{n} has {b} boxes with {a} {t} in each. How many {t} are there?", "
             "Every day {n} collects {a} {t}. How many {t} will it be after {b} days?", "{b} friends have {a} {t} each. How many {t} do they have together?",
             "One ticket costs {a} dollars. How much do {b} tickets cost?", "{n} makes {a} {t} a day. How many {t} does {n} make in {b} days?",
             "{n} fills {b} jars with {a} {t} each. How many {t} are in the jars?", "{n} needs {a} {t} for one cake and wants to bake {b} cakes. How many {t} are needed?"]
+HAVE = ["{n} has {a} {t}.", "{n} owns {a} {t}.", "There are {a} {t} in the {p}.", "{n} bought {a} {t}.", "{n} starts with {a} {t}.", "{n} keeps {a} {t} in the {p}.", "At first {n} has {a} {t}.", "{n} counts {a} {t}.",
+        "In the {p} there are {a} {t}.", "{n} holds {a} {t}."]
+GAIN = ["{m} gives {n} {b} more.", "Then {n} finds {b} more.", "{n} buys {b} more.", "{b} more {t} come in.", "{m} brings {b} more {t}.", "Later {b} {t} are added.", "{n} gets {b} from {m}.", "{m} adds {b} {t}.", "Another {b} {t} arrive.", "{n} wins {b} {t}.",
+        "{m} has {b} {t} too. They put them together.", "{n} makes {b} new ones."]
+LOSE = ["{n} gives {b} to {m}.", "{n} loses {b}.", "{b} {t} are sold.", "{m} takes {b} away.", "{n} eats {b}.", "Then {b} {t} break.", "{n} uses {b} of them.", "{b} are given to {m}.", "{m} steals {b} {t}.", "{n} throws {b} away.",
+        "{n} sends {b} {t} to {m}.", "{b} of them get lost."]
+NOW = ["How many {t} are there now?", "How many {t} does {n} have now?", "How many {t} is that?", "How many does {n} have?", "What is the number of {t} now?", "How many {t} are there in the end?", "Count the {t}.", "How many {t} remain with {n}?",
+       "So how many {t} are there?", "What number of {t} is there?"]
 LEAD = ["", "", "", "", "", "Hi. ", "A sum for you. ", "Please help me: ", "Math question. ", "Can you solve this one? "]
 
 
@@ -94,7 +102,10 @@ def word(r):
     op = r.any(["+", "+", "-", "-", "*"])
     a, b = operands(r, op)
     n, m = r.names(2)
-    q = fill(r.pat({"+": WORD_ADD, "-": WORD_SUB, "*": WORD_MUL}[op]), a=a, b=b, n=n, m=m, t=r.word("THINGS"), d=r.any(L.DAYS))
+    q = r.pat({"+": WORD_ADD, "-": WORD_SUB, "*": WORD_MUL}[op])
+    if op != "*" and not r.test and r.p(0.6):
+        q = " ".join((r.any(HAVE), r.any(GAIN if op == "+" else LOSE), r.any(NOW)))
+    q = cap(fill(q, a=a, b=b, n=n, m=m, t=r.word("THINGS"), d=r.any(L.DAYS), p=r.word("PLACES")))
     ans, v = solve(a, op, b)
     return q, ans, v
 

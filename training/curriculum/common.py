@@ -4,7 +4,8 @@ import re
 
 from . import lexicon as L
 
-ODD = {"OBJECTS", "THINGS", "JOBS", "HOBBIES", "PLACES", "FOODS"}
+ODD = {"OBJECTS", "THINGS", "JOBS", "HOBBIES", "PLACES", "FOODS", "DRINKS", "ANIMALS", "COLORS", "SUBJECTS"}
+ODD_CAP = {"TITLE1", "TITLE2", "NAMES", "SURNAMES", "CITIES"}
 SPLIT_RE = re.compile(r"\{(\w+)\}")
 
 
@@ -44,15 +45,20 @@ class R:
                 return xs[i]
 
     def word(self, pool):
-        if L.EXTRA and not self.test and pool in ODD and self.p(0.15):
-            return self.rng.choice(L.EXTRA)
+        if L.EXTRA and not self.test and self.p(0.5):
+            if pool in ODD:
+                return self.rng.choice(L.EXTRA)
+            if pool in ODD_CAP:
+                return self.rng.choice(L.EXTRA_CAP)
         return self.rng.choice(L.pool(pool, self.split))
 
     def words(self, pool, n):
+        if L.EXTRA and not self.test and self.p(0.5):
+            return self.rng.sample(L.EXTRA_CAP if pool in ODD_CAP else L.EXTRA, n)
         return self.rng.sample(L.pool(pool, self.split), n)
 
     def name(self):
-        return L.made_up(self.rng, self.split) if self.p(0.35) else self.word("NAMES")
+        return L.made_up(self.rng, self.split) if self.p(0.35 if self.test else 0.5) else self.word("NAMES")
 
     def names(self, n):
         out = []
@@ -66,7 +72,7 @@ class R:
         return self.name() + " " + (self.word("SURNAMES") if self.p(0.7) else L.made_up(self.rng, self.split))
 
     def city(self):
-        return L.made_up(self.rng, self.split) if self.p(0.25) else self.word("CITIES")
+        return L.made_up(self.rng, self.split) if self.p(0.25 if self.test else 0.5) else self.word("CITIES")
 
     def obj(self):
         o = self.word("OBJECTS")

@@ -13,9 +13,9 @@ PREV = ["What comes before {x}?", "Before {x}?", "What stands in front of {x}?"]
 
 def token(r):
     x = r.rng.random()
-    if x < 0.4 and L.EXTRA:
-        return r.any(L.EXTRA)
-    if x < 0.6:
+    if x < 0.5 and L.ALL:
+        return r.any(L.ALL)
+    if x < 0.65:
         return r.name()
     if x < 0.75:
         return str(r.num(2, 999))

@@ -2,7 +2,7 @@
 import json
 
 from . import lexicon as L
-from .common import cap, fill, item, user
+from .common import bot, fill, item, user
 from .tools import VALUES
 
 # field: (key names, slot, sentences); {v} is the value
@@ -57,41 +57,68 @@ FLAG = {True: ["It is paid.", "Paid: yes.", "It was paid already.", "The money c
 FLAGKEY = ["paid", "is_paid", "was_paid", "payment_done", "already_paid"]
 
 
+def row(r, slot, sents, used):
+    """(value, sentence) for a field, the value not used before."""
+    make_value = EXTRA.get(slot) or VALUES[slot]
+    v = make_value(r)
+    while str(v) in used:
+        v = make_value(r)
+    used.add(str(v))
+    return v, fill(r.pat(sents), v=v)
+
+
+def text_for(r, fields, shuffled):
+    """(object, text) with fresh values for [(key, slot, sentences, wanted)]."""
+    obj, text, used = {}, [], set()
+    for key, slot, sents, wanted in fields:
+        if slot == "array":
+            v = r.words("THINGS", r.int(2, 4))
+            s = fill(r.pat(sents), v=", ".join(v[:-1]) + " and " + v[-1])
+        elif slot == "flag":
+            v = r.p(0.5)
+            s = r.pat(sents[v])
+        else:
+            v, s = row(r, slot, sents, used)
+        if wanted:
+            obj[key] = v
+        text.append(s)
+    text = " ".join(r.shuffle(text) if shuffled else text)
+    for x in "aeiou":
+        text = text.replace(" a " + x, " an " + x).replace("A " + x, "An " + x)
+    return obj, text
+
+
 def make(r):
     dom = FIELDS[r.any(list(FIELDS))]
     names = r.shuffle(dom)[:r.int(2, 6)]
     want = r.int(1, min(len(names), 5)) if not r.test else r.int(2, min(len(names), 5))
-    rows, used = [], set()
+    fields = []
     for i, f in enumerate(names):
         keys, slot, sents = dom[f]
-        v = (EXTRA.get(slot) or VALUES[slot])(r)
-        while str(v) in used:
-            v = (EXTRA.get(slot) or VALUES[slot])(r)
-        used.add(str(v))
         key = f if r.p(0.5) and not r.test else r.pat(keys) if r.p(0.5) else r.any(keys)
-        rows.append((key, {"type": "integer" if isinstance(v, int) else "string"}, v, fill(r.pat(sents), v=v), i < want))
+        fields.append((key, slot, sents, i < want))
     if r.p(0.15):
-        vs = r.words("THINGS", r.int(2, 4))
-        rows.append((r.any(LISTKEY), {"type": "array", "items": {"type": "string"}}, vs, fill(r.pat(LIST), v=", ".join(vs[:-1]) + " and " + vs[-1]), True))
+        fields.append((r.any(LISTKEY), "array", LIST, True))
     if r.p(0.15):
-        b = r.p(0.5)
-        rows.append((r.any(FLAGKEY), {"type": "boolean"}, b, r.pat(FLAG[b]), True))
-    if len({x[0] for x in rows}) < len(rows):
+        fields.append((r.any(FLAGKEY), "flag", FLAG, True))
+    if len({x[0] for x in fields}) < len(fields):
         return make(r)
-    text = [x[3] for x in rows]
-    if r.p(0.4):
-        text = r.shuffle(text)
-    text = " ".join(text)
-    for x in "aeiou":
-        text = text.replace(" a " + x, " an " + x).replace("A " + x, "An " + x)
-    goal = [x for x in rows if x[4]]
+    first, text = text_for(r, fields, r.p(0.4))
+    keys = [x[0] for x in fields if x[3]]
     if r.p(0.5):
-        goal = r.shuffle(goal)
-    schema = {"type": "object", "properties": {x[0]: x[1] for x in goal}, "required": [x[0] for x in goal]}
-    obj = {x[0]: x[2] for x in goal}
+        keys = r.shuffle(keys)
+    kind = lambda v: {"type": "boolean"} if isinstance(v, bool) else {"type": "integer"} if isinstance(v, int) else \
+        {"type": "array", "items": {"type": "string"}} if isinstance(v, list) else {"type": "string"}
+    schema = {"type": "object", "properties": {k: kind(first[k]) for k in keys}, "required": keys}
     s = json.dumps(schema)
+    obj = {k: first[k] for k in keys}
     if r.p(0.5):
         ms = [{"role": "system", "content": fill(r.pat(SYS), s=s)}, user(text if r.p(0.5) else r.pat(ASK) + "\n" + text)]
     else:
         ms = [user(fill(r.pat(FORMS), ask=r.pat(ASK), s=s, t=text))]
+    for _ in range(0 if r.test else r.any([0, 0, 1, 2])):
+        ms.append(bot(json.dumps(obj)))
+        again, text = text_for(r, fields, r.p(0.4))
+        obj = {k: again[k] for k in keys}
+        ms.append(user(text))
     return item("json", ms, json.dumps(obj), {"type": "json-equal", "expected": obj}, schema=schema)

@@ -77,7 +77,8 @@ _E = W("n l r s m x th na ra lo ko mi ta do sa ve ne ri la ka bel dor fin gan ma
 
 
 SEEN = set()  # invented names so far, so that masks know them
-EXTRA = []  # words of general text, used as odd values in training
+EXTRA, EXTRA_CAP = [], []  # words of general text, used as odd values in training
+ALL = []  # every word of the vocabulary, for the copy drills alone
 
 
 def made_up(rng, split):

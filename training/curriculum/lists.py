@@ -42,8 +42,6 @@ def words(r, n):
     p = r.any(list(KIND))
     n = min(n, len(L.pool(p, r.split)))
     out = r.words(p, n)
-    if L.EXTRA and not r.test and p == "OBJECTS" and r.p(0.6):
-        out = r.sample(L.EXTRA, n)
     return out, KIND[p]
 
 

@@ -138,7 +138,7 @@ def make(r, long=False, idk=None):
         want_idk = r.p(0.15) if idk is None else idk
         ms = system(r)
         form = r.pat(FORMS)
-        turns, n = [], (1 if r.test or r.p(0.6) else r.int(2, 4))
+        turns, n = [], (1 if r.test or r.p(0.2) else r.int(2, 3 + len(facts) // 2))
         for _ in range(n):
             if want_idk and (idk or r.p(0.5)):
                 q = unknown(r, facts)
@@ -146,8 +146,10 @@ def make(r, long=False, idk=None):
             else:
                 got = question(r, facts)
                 turns.append(got and (got[0], reply(got[2], got[1]), got[1]))
-        if not all(turns) or len({t[0] for t in turns}) < len(turns):
+        turns = list({t[0]: t for t in turns if t}.values())
+        if not turns:
             continue
+        n = len(turns)
         for i, (q, a, _) in enumerate(turns):
             ms.append(user(fill(form, p=text, q=q) if i == 0 else q))
             if i < n - 1:

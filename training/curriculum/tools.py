@@ -11,7 +11,7 @@ VALUES = {
     "drink": lambda r: r.word("DRINKS"), "place": lambda r: r.word("PLACES"), "color": lambda r: r.word("COLORS"), "things": lambda r: r.word("THINGS"), "animal": lambda r: r.word("ANIMALS"),
     "job": lambda r: r.word("JOBS"), "hobby": lambda r: r.word("HOBBIES"), "id": lambda r: r.num(100, 9999), "subject": lambda r: r.word("SUBJECTS"), "month": lambda r: r.any(L.MONTHS),
     "message": lambda r: r.any(["I am late", "see you soon", "call me back", "the meeting is over", "dinner is ready", "I am at the " + r.word("PLACES"), "bring the " + r.word("OBJECTS"),
-                                "thank you for the " + r.word("OBJECTS"), "happy birthday", "I found the " + r.word("OBJECTS")]),
+                                "thank you for the " + r.word("OBJECTS"), " ".join(r.word("OBJECTS") for _ in range(3)), "the " + r.word("THINGS") + " are in the " + r.word("PLACES"), "happy birthday", "I found the " + r.word("OBJECTS")]),
     "lang": lambda r: r.any(["French", "German", "Spanish", "Italian", "Polish", "Greek", "Dutch", "Swedish", "Turkish", "Korean"]),
     "room": lambda r: r.any(["kitchen", "bedroom", "hallway", "bathroom", "living room", "office", "garage", "cellar"]),
     "sky": lambda r: r.any(["sunny", "cloudy", "rainy", "windy", "clear", "snowy", "foggy", "stormy"]), "state": lambda r: r.any(["done", "ready", "open", "closed", "sent", "booked", "saved", "waiting"]),
@@ -105,6 +105,10 @@ def variant(r, dom):
     if r.p(0.4):
         x = r.rng.random()
         name = f"{r.pat(PRE)}_{name.split('_', 1)[1]}" if x < 0.4 else f"{name}_{r.pat(POST)}" if x < 0.7 else "_".join(reversed(name.split("_", 1)))
+    if L.EXTRA and not r.test and r.p(0.3):
+        name = "_".join(r.sample(L.EXTRA, r.int(1, 3)))
+        if len(params) == 1:
+            params = [(r.any(L.EXTRA), params[0][1])]
     out, seen = [], set()
     for p, slot in params:
         q = r.pat(SYN[slot]) if slot in SYN and r.p(0.3) else p
@@ -162,7 +166,7 @@ def make(r, part=None):
     if not r.test and r.p(0.12):
         q, a, w = smalltalk.turn(r)
         ms += [user(q), bot(a)]
-    n = 1 if r.test or r.p(0.6) else r.int(2, 3)
+    n = 1 if r.test or r.p(0.3) else r.int(2, 4)
     for i in range(n):
         if not r.test and r.p(0.06):
             q, a, w = smalltalk.turn(r)
