@@ -23,7 +23,7 @@ const TARGETS: Target[] = [
   { name: 'wasm', inputs: ['wasm', 'package-lock.json'], output: '.build/wasm/turnstone-relaxed.wasm', command: [node, 'wasm/build.mjs'] },
   {
     name: 'page',
-    inputs: ['web', 'package-lock.json'],
+    inputs: ['web', 'local', 'engine', 'kernels', 'models', 'openai', 'durable-objects', 'wasm', 'package-lock.json'],
     output: 'dist/web/index.html',
     command: [...bin('vite', 'bin/vite.js'), 'build', 'web', '--logLevel', 'warn'],
   },

@@ -2,11 +2,11 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Runtime } from '../durable-objects/replica/index.ts';
 import { EngineLoop } from '../durable-objects/replica/loop.ts';
-import { type Allocator, type Backend, Engine, formatsOf, type Plan, planMemory } from '../engine/index.ts';
+import { type Allocator, type Backend, Engine, formatsOf, type KvFormat, type Plan, planMemory } from '../engine/index.ts';
 import { countWasm, createWasm, type WasmModules } from '../kernels/wasm/index.ts';
 import { countWebGpu, createWebGpu, type WebGpuOptions } from '../kernels/webgpu/index.ts';
-import { loadTokenizer, loadWeights, openPack } from '../models/pack/load.ts';
 import type { NewHasher } from '../models/pack/hash.ts';
+import { loadTokenizer, loadWeights, openPack } from '../models/pack/load.ts';
 import type { PackSource } from '../models/pack/source.ts';
 import { compileTemplate } from '../models/template.ts';
 import { allocWeights } from '../models/weights.ts';
@@ -36,6 +36,8 @@ export interface OpenOptions {
   /** For weights, pages and scratch together. */
   memoryBytes: number;
   context?: number;
+  /** Format of KV pages; default i8. */
+  kv?: KvFormat;
   onProgress?: (loaded: number, total: number) => void;
   hasher?: NewHasher;
 }
@@ -52,7 +54,7 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
   const plan: Plan = planMemory({
     config,
     formats: formatsOf(counted.weights),
-    kv: 'i8',
+    kv: o.kv ?? 'i8',
     weightBytes,
     memoryBytes: o.memoryBytes,
     jsBytes: 0,

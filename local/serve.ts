@@ -28,7 +28,13 @@ async function route(rt: Runtime, path: string, request: Request): Promise<Respo
       return Response.json({ object: 'list', data: [model] });
     }
     if (path === '/ready' || path === '/health') {
-      return Response.json({ status: 'ready', model: served.id, backend: served.backend.name, memory: engine.plan.bytes, stats: engine.stats() });
+      return Response.json({
+        status: 'ready',
+        model: served.id,
+        backend: served.backend.name,
+        memory: engine.plan.bytes,
+        stats: engine.stats(),
+      });
     }
     throw notFound(`There is nothing at ${path}.`);
   }

@@ -8,6 +8,7 @@ const api = process.env.TURNSTONE_URL ?? 'http://127.0.0.1:8787';
 export default defineConfig({
   root: here,
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  worker: { format: 'es' },
   build: {
     outDir: '../dist/web',
     emptyOutDir: true,

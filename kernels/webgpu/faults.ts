@@ -19,10 +19,11 @@ export class Faults {
   readonly #device: GPUDevice;
   #pending: Promise<void>[] = [];
   #first: Error | undefined;
+  #vague: Error | undefined; // often what follows from a first fault
   readonly #onError = (event: Event) => {
     const { error } = event as GPUUncapturedErrorEvent;
     const kind = error.constructor.name === 'GPUOutOfMemoryError' ? DeviceMemoryError : ShaderError;
-    this.add(new kind(`webgpu: ${error.message}`));
+    this.#vague ??= new kind(`webgpu: ${error.message}`);
   };
 
   constructor(device: GPUDevice) {
@@ -55,7 +56,8 @@ export class Faults {
 
   /** Throws what is known to have gone wrong. */
   check(): void {
-    if (this.#first) throw this.#first;
+    const fault = this.#first ?? this.#vague;
+    if (fault) throw fault;
   }
 
   /** Waits for what the device has still to say of what was made, and throws the first fault. */
@@ -71,6 +73,7 @@ export class Faults {
   /** `error` as the user should see it: a lost device explains failures that follow from it. */
   async because(error: unknown): Promise<Error> {
     await new Promise((resolve) => setTimeout(resolve, 0)); // the loss is told in a task of its own
+    await Promise.all(this.#pending);
     return this.#first ?? (error instanceof Error ? error : new Error(String(error)));
   }
 

@@ -78,8 +78,8 @@ export function createWebGpu(device: GPUDevice, opts: WebGpuOptions): WebGpuBack
 
   /** Runs what waits on the device; a failure is told as its first cause. */
   async function waiting<T>(run: () => Promise<T>): Promise<T> {
-    faults.check();
     try {
+      await faults.settle();
       const result = await run();
       await faults.settle();
       return result;

@@ -1,7 +1,12 @@
-/** What the browser runs: the case suite, the engine and the faults, on functions that a test calls through `window`. */
-import { type Adapter, createWebGpu, type Features, openDevice, type WebGpuBackend } from '../../kernels/webgpu/index.ts';
-import { cases, compareCase } from '../kernels/cases/index.ts';
+/** What the browser runs: functions that a test calls through `window.api`. */
+import { createWebGpu, type Features, openDevice } from '../../kernels/webgpu/index.ts';
+import { wasmMaker, webGpuMaker } from '../../local/open.ts';
+import { urlPack } from '../../models/pack/source.ts';
 import { shaders } from '../../web/src/device/shaders.ts';
+import type { Case } from '../kernels/cases/index.ts';
+import { cases, compareCase } from '../kernels/cases/index.ts';
+import { checkEngine, type EngineReport } from './engine-check.ts';
+import { checkFaults, type FaultReport } from './faults-check.ts';
 
 export interface CaseResult {
   name: string;
@@ -10,26 +15,46 @@ export interface CaseResult {
   tolerance: number;
 }
 
-async function runCases(without: (keyof Features)[], ops: string[]): Promise<{ adapter: string | null; features?: Features; results: CaseResult[] }> {
+export interface CasesReport {
+  adapter: string | null;
+  features?: Features;
+  results: CaseResult[];
+}
+
+async function runCases(without: (keyof Features)[], ops: string[]): Promise<CasesReport> {
   const adapter = await openDevice(navigator.gpu, without);
   if (!adapter) return { adapter: null, results: [] };
-  const results: CaseResult[] = [];
-  for (const c of cases) {
-    if (ops.length > 0 && !ops.includes(c.op)) continue;
+  const run = async (c: Case): Promise<CaseResult> => {
     const backend = createWebGpu(adapter.device, { shaders, features: adapter.features });
-    const name = `${c.op} ${c.name}`;
+    const about = { name: `${c.op} ${c.name}`, tolerance: c.tolerance };
     try {
-      results.push({ name, tolerance: c.tolerance, ...(await compareCase(c, backend)) });
+      return { ...about, ...(await compareCase(c, backend)) };
     } catch (error) {
-      results.push({ name, tolerance: c.tolerance, failure: String(error), error: Number.POSITIVE_INFINITY });
+      return { ...about, failure: String(error), error: Number.POSITIVE_INFINITY };
+    } finally {
+      backend.dispose();
     }
-    backend.dispose();
-  }
+  };
+  const results: CaseResult[] = [];
+  for (const c of cases) if (ops.length === 0 || ops.includes(c.op)) results.push(await run(c));
   adapter.device.destroy();
   return { adapter: adapter.name, features: adapter.features, results };
 }
 
-const api = { runCases };
+async function runEngine(what: string): Promise<EngineReport> {
+  const adapter = await openDevice(navigator.gpu);
+  if (!adapter) throw new Error('no adapter');
+  const simd = await WebAssembly.compile(await (await fetch('/wasm')).arrayBuffer());
+  return checkEngine(
+    what,
+    urlPack(`${location.origin}/pack/`),
+    wasmMaker({ simd }),
+    webGpuMaker(adapter.device, { shaders, features: adapter.features }),
+  );
+}
+
+const runFaults = (): Promise<FaultReport> => checkFaults(() => openDevice(navigator.gpu), shaders);
+
+const api = { runCases, runEngine, runFaults };
 export type BrowserApi = typeof api;
-export type { Adapter, WebGpuBackend };
 Object.assign(window, { api });

@@ -57,12 +57,19 @@ export interface Transport {
   chat(request: ChatRequest, signal: AbortSignal): AsyncIterable<Delta>;
 }
 
-/** OpenAI's API over HTTP. `key` is asked for at every call, so that a key entered later is used. */
-export function httpTransport(base: string, key: () => string): Transport {
+/**
+ * OpenAI's API over HTTP. `key` is asked for at every call, so that a key entered later is used; `fetcher` is who answers,
+ * where it is not the network.
+ */
+export function httpTransport(
+  base: string,
+  key: () => string,
+  fetcher: (url: string, init: RequestInit) => Promise<Response> = (url, init) => fetch(url, init),
+): Transport {
   const call = async (path: string, init: RequestInit): Promise<Response> => {
     const headers = new Headers(init.headers);
     if (key()) headers.set('authorization', `Bearer ${key()}`);
-    const response = await fetch(base + path, { ...init, headers }).catch((error: unknown) => {
+    const response = await fetcher(base + path, { ...init, headers }).catch((error: unknown) => {
       if (init.signal?.aborted) throw error;
       throw offline();
     });

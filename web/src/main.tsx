@@ -1,7 +1,8 @@
 import { render } from 'preact';
-import { httpTransport } from './api.ts';
+import { httpTransport, type Transport } from './api.ts';
 import { createChat } from './chat.ts';
 import { App } from './components/App.tsx';
+import { createDevice } from './device/device.ts';
 import { watchServer } from './server.ts';
 import { EMPTY, running } from './state.ts';
 import { createStorage } from './storage.ts';
@@ -20,15 +21,29 @@ const storage = createStorage(localStorage, sessionStorage);
 const store = createStore({ ...EMPTY, settings: storage.settings() });
 store.dispatch({ type: 'load', chat: storage.chat() });
 
-const transport = httpTransport('', storage.key);
+const server = httpTransport('', storage.key);
+const device = createDevice(server, storage.key);
+const chosen = () => (store.get().settings.device ? device.transport : server);
+const transport: Transport = { models: (signal) => chosen().models(signal), chat: (request, signal) => chosen().chat(request, signal) };
 const chat = createChat(store, transport);
 let stopWatching = watchServer(store, transport);
 
-function onKey(key: string): void {
-  storage.saveKey(key);
+function watchAgain(): void {
   stopWatching();
   store.dispatch({ type: 'server', server: 'connecting' });
   stopWatching = watchServer(store, transport);
+}
+
+function onKey(key: string): void {
+  storage.saveKey(key);
+  watchAgain();
+}
+
+function onDevice(on: boolean): void {
+  chat.stop();
+  store.dispatch({ type: 'settings', settings: { device: on } });
+  if (!on) device.stop();
+  watchAgain();
 }
 
 function showTheme(): void {
@@ -62,4 +77,7 @@ addEventListener('storage', (event) => {
 });
 
 showTheme();
-render(<App store={store} chat={chat} apiKey={storage.key} onKey={onKey} />, document.querySelector('#app') as HTMLElement);
+render(
+  <App store={store} chat={chat} apiKey={storage.key} onKey={onKey} device={device} onDevice={onDevice} />,
+  document.querySelector('#app') as HTMLElement,
+);

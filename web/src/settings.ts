@@ -9,6 +9,8 @@ export interface Settings {
   maxTokens: number | null; // 1..
   seed: number | null; // any whole number
   theme: 'auto' | 'light' | 'dark';
+  /** Answers come from an engine in this browser, not from the server. */
+  device: boolean;
 }
 
 export const DEFAULTS: Settings = {
@@ -19,6 +21,7 @@ export const DEFAULTS: Settings = {
   maxTokens: null,
   seed: null,
   theme: 'auto',
+  device: false,
 };
 
 /** The bounds of each number, as the API has them. */
@@ -63,5 +66,6 @@ export function readSettings(stored: unknown): Settings {
     maxTokens: number('maxTokens'),
     seed: number('seed'),
     theme: from.theme === 'light' || from.theme === 'dark' ? from.theme : 'auto',
+    device: from.device === true,
   };
 }

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import { type Chat, modelOf } from '../chat.ts';
+import type { Device } from '../device/device.ts';
 import { running } from '../state.ts';
 import { type StateStore, useStore } from '../store.ts';
 import { Composer } from './Composer.tsx';
@@ -17,11 +18,13 @@ interface Props {
   chat: Chat;
   apiKey(): string;
   onKey(key: string): void;
+  device: Device;
+  onDevice(on: boolean): void;
 }
 
 const UNDO = { chat: 'Bring back the last chat', edit: 'Undo the edit', answer: 'Bring back the earlier answer' };
 
-export function App({ store, chat, apiKey, onKey }: Props) {
+export function App({ store, chat, apiKey, onKey, device, onDevice }: Props) {
   const state = useStore(store);
   const [settings, setSettings] = useState(false);
   const [editing, setEditing] = useState<number | null>(null);
@@ -110,6 +113,8 @@ export function App({ store, chat, apiKey, onKey }: Props) {
         onChange={(change) => store.dispatch({ type: 'settings', settings: change })}
         onTools={(tools) => store.dispatch({ type: 'tools', tools })}
         onKey={onKey}
+        device={device}
+        onDevice={onDevice}
         onClose={() => setSettings(false)}
       />
     </>

@@ -1,5 +1,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { modelOf } from '../chat.ts';
+import { DeviceField } from '../device/DeviceField.tsx';
+import type { Device } from '../device/device.ts';
 import { curlOf, requestOf } from '../request.ts';
 import { DEFAULTS, type Settings as Values } from '../settings.ts';
 import type { State } from '../state.ts';
@@ -15,11 +17,13 @@ interface Props {
   onChange(settings: Partial<Values>): void;
   onTools(tools: string): void;
   onKey(key: string): void;
+  device: Device;
+  onDevice(on: boolean): void;
   onClose(): void;
 }
 
 /** The panel at the side. Everything takes effect at the next message; an empty field is the server's default. */
-export function Settings({ open, state, apiKey, onChange, onTools, onKey, onClose }: Props) {
+export function Settings({ open, state, apiKey, onChange, onTools, onKey, device, onDevice, onClose }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     if (open) dialog.current?.showModal();
@@ -77,13 +81,18 @@ export function Settings({ open, state, apiKey, onChange, onTools, onKey, onClos
           <NumberField name="seed" label="Seed" value={settings.seed} onChange={onChange} />
         </fieldset>
 
+        <DeviceField device={device} on={settings.device} onSwitch={onDevice} />
         <ToolsField value={state.tools} onTools={onTools} />
         <ThemeField value={settings.theme} onChange={onChange} />
         <KeyField key={apiKey} initial={apiKey} onKey={onKey} />
 
         <footer class="ways">
           <CopyButton text={() => curl(state)} label="Copy this conversation as a curl command" words="Copy as curl" />
-          <button type="button" class="quiet" onClick={() => onChange({ ...DEFAULTS, theme: settings.theme, model: settings.model })}>
+          <button
+            type="button"
+            class="quiet"
+            onClick={() => onChange({ ...DEFAULTS, theme: settings.theme, model: settings.model, device: settings.device })}
+          >
             Reset
           </button>
         </footer>

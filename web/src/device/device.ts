@@ -1,0 +1,159 @@
+/** The page's side of the engine in its worker: a Transport like the server's, and what the engine says of itself. */
+import { httpTransport, type Transport } from '../api.ts';
+import type { DeviceState, FromWorker, ToWorker } from './messages.ts';
+import { forgetPage, keepPage, scriptUrl } from './offline.ts';
+import workerUrl from './worker.ts?worker&url';
+
+const MODEL = 'turnstone.device.model';
+
+export interface Device {
+  transport: Transport;
+  get(): DeviceState;
+  subscribe(listener: (state: DeviceState) => void): () => void;
+  /** Puts pages computed at the edge into the engine; how many tokens they hold. */
+  importPages(ids: number[], pages: Uint8Array[]): Promise<number>;
+  /** Stops the engine. What is kept stays. */
+  stop(): void;
+  /** Stops it and removes the kept model and page. */
+  remove(): Promise<void>;
+}
+
+interface Call {
+  head(status: number, headers: [string, string][]): void;
+  bytes(bytes: Uint8Array): void;
+  end(value?: number): void;
+  error(error: Error): void;
+}
+
+/** `server` says which model to load; without a network the last one is taken. */
+export function createDevice(server: Transport, key: () => string): Device {
+  let state: DeviceState = { phase: 'off' };
+  let worker: Worker | undefined;
+  let starting: Promise<Worker> | undefined;
+  let last = 0;
+  const calls = new Map<number, Call>();
+  const listeners = new Set<(state: DeviceState) => void>();
+  const show = (next: DeviceState) => {
+    state = next;
+    for (const listener of listeners) listener(state);
+  };
+
+  function take(m: FromWorker): void {
+    if (m.kind === 'state') {
+      show(m.state);
+      return;
+    }
+    const call = calls.get(m.call);
+    if (m.kind === 'head') call?.head(m.status, m.headers);
+    else if (m.kind === 'bytes') call?.bytes(m.bytes);
+    else {
+      calls.delete(m.call);
+      if (m.kind === 'end') call?.end(m.value);
+      else call?.error(new Error(m.message));
+    }
+  }
+
+  async function modelId(): Promise<string> {
+    try {
+      const [model] = await server.models();
+      localStorage.setItem(MODEL, model.id);
+      return model.id;
+    } catch (error) {
+      const kept = localStorage.getItem(MODEL);
+      if (kept) return kept;
+      throw error;
+    }
+  }
+
+  async function start(): Promise<Worker> {
+    const id = await modelId();
+    const w = new Worker(scriptUrl(workerUrl), { type: 'module', name: 'engine' });
+    worker = w;
+    w.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => take(data));
+    w.addEventListener('error', (event) => show({ phase: 'failed', message: event.message || 'The engine could not be started.' }));
+    const prefer = localStorage.getItem('turnstone.device.prefer') === 'wasm' ? ('wasm' as const) : undefined;
+    w.postMessage({ kind: 'start', id, key: key(), prefer } satisfies ToWorker);
+    void navigator.storage?.persist?.();
+    void keepPage([new URL(workerUrl, location.href).pathname]).catch(() => {});
+    return w;
+  }
+
+  const running = (): Promise<Worker> => {
+    starting ??= start();
+    starting.catch(() => {
+      starting = undefined;
+    });
+    return starting;
+  };
+
+  function stop(): void {
+    worker?.terminate();
+    worker = starting = undefined;
+    for (const call of calls.values()) call.error(new Error('The device was turned off.'));
+    calls.clear();
+    show({ phase: 'off' });
+  }
+
+  /** A value that the worker sends with a call's end. */
+  async function ask(make: (call: number) => ToWorker): Promise<number> {
+    const w = await running();
+    const call = ++last;
+    return new Promise((resolve, reject) => {
+      calls.set(call, { head: () => {}, bytes: () => {}, end: (value = 0) => resolve(value), error: reject });
+      w.postMessage(make(call));
+    });
+  }
+
+  /** `fetch`, answered by the worker. */
+  async function deviceFetch(path: string, init: RequestInit = {}): Promise<Response> {
+    const w = await running();
+    const call = ++last;
+    return new Promise((resolve, reject) => {
+      let controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
+      const abort = () => w.postMessage({ kind: 'abort', call } satisfies ToWorker);
+      const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
+        start: (c) => {
+          controller = c;
+        },
+        cancel: abort,
+      });
+      init.signal?.addEventListener('abort', () => {
+        abort();
+        reject(init.signal?.reason);
+      });
+      calls.set(call, {
+        head: (status, headers) => resolve(new Response(body, { status, headers })),
+        bytes: (bytes) => controller.enqueue(bytes as Uint8Array<ArrayBuffer>),
+        end: () => controller.close(),
+        error(error) {
+          reject(error);
+          controller.error(error);
+        },
+      });
+      w.postMessage({ kind: 'fetch', call, path, method: init.method ?? 'GET', body: init.body as string | undefined } satisfies ToWorker);
+    });
+  }
+
+  const transport = httpTransport('', () => '', deviceFetch);
+  return {
+    transport: {
+      models: (signal) => transport.models(signal),
+      async *chat(request, signal) {
+        for await (const delta of transport.chat(request, signal)) yield delta.type === 'open' ? { ...delta, route: 'this device' } : delta;
+      },
+    },
+    get: () => state,
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    importPages: (ids, pages) => ask((call) => ({ kind: 'pages', call, ids, pages })),
+    stop,
+    async remove() {
+      await ask((call) => ({ kind: 'remove', call }));
+      stop();
+      localStorage.removeItem(MODEL);
+      await forgetPage();
+    },
+  };
+}
