@@ -1,0 +1,65 @@
+/** Turnstone's side of the comparison: a model file in, next-token log-probabilities and greedy tokens out. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { build, ROOT } from '../../cli/build.ts';
+import { Engine, type KvFormat, type Sampling } from '../../engine/index.ts';
+import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
+import { chooseFormat, loadModel } from '../../models/model.ts';
+import { nodeHasher, openModel } from '../../models/node/files.ts';
+import { allocWeights } from '../../models/weights.ts';
+import { greedy, roomyPlan } from '../engine/runner.ts';
+
+export interface Scored {
+  id: number;
+  logprob: number;
+  /** The best tokens and their log-probabilities, descending. */
+  top: readonly { id: number; logprob: number }[];
+}
+
+export class Turnstone {
+  private readonly engine: Engine;
+  private count = 0;
+
+  private constructor(engine: Engine) {
+    this.engine = engine;
+  }
+
+  /** A GGUF file or Hugging Face folder, in the format nearest to its own unless given. */
+  static async open(path: string, o: { kv: KvFormat; context: number; format?: 'f32' }): Promise<Turnstone> {
+    await build(undefined, ['wasm']);
+    const module = async (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
+    const simd = await module('simd');
+    const relaxed = await module('relaxed').catch(() => undefined);
+    const model = await openModel(path);
+    try {
+      const options = { format: o.format ?? 'auto' } as const;
+      const formats = new Map(model.tensors.map((t) => [t.name, chooseFormat(model, t, options)]));
+      const count = countWasm();
+      const counted = allocWeights(count, model.config, (t) => formats.get(t.name) ?? 'f32');
+      const plan = roomyPlan(model.config, counted.weights, { context: o.context, sequences: 1, kv: o.kv });
+      const memoryBytes = count.used + plan.bytes.kv + (64 << 20) + model.config.vocab * 64;
+      const backend = createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes });
+      const { weights, digest } = await loadModel(model, backend, { ...options, hasher: nodeHasher });
+      const { config } = model;
+      return new Turnstone(new Engine({ backend, config, weights, plan, hash: sha256, pack: digest, rowCost: Number.POSITIVE_INFINITY }));
+    } finally {
+      await model.close();
+    }
+  }
+
+  /** `n` greedy tokens after the given ids, each with its 20 best; stop tokens do not end it. */
+  async generate(prompt: readonly number[], n: number): Promise<Scored[]> {
+    const sampling: Sampling = { ...greedy, logprobs: 20 };
+    const id = `compare-${this.count++}`;
+    this.engine.add({ id, prompt, maxTokens: n, stopIds: [], sampling, salt: '' });
+    const out: Scored[] = [];
+    while (this.engine.busy) {
+      for (const e of await this.engine.step()) {
+        if (e.error !== undefined) throw e.error;
+        for (const t of e.tokens) out.push({ id: t.id, logprob: t.logprob ?? Number.NaN, top: t.top ?? [] });
+      }
+    }
+    return out;
+  }
+}

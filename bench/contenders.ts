@@ -1,0 +1,103 @@
+/** One face for all engines that are compared: a prompt's prefill, and decode steps after it. One thread each. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { build, ROOT } from '../cli/build.ts';
+import { countWasm, createWasm } from '../kernels/wasm/index.ts';
+import { folderPack, nodeHasher } from '../models/node/files.ts';
+import { loadWeights, openPack } from '../models/pack/load.ts';
+import { allocWeights } from '../models/weights.ts';
+import { Runner, roomyPlan } from './engine/runner.ts';
+import { LlamaPeer } from './peers/llama.ts';
+import { WllamaPeer, type WllamaVersion } from './peers/wllama.ts';
+import type { BenchWorker } from './workerd/host.ts';
+
+export interface Contender {
+  name: string;
+  /** ms until the first token of a prompt that was not seen before. */
+  prefill(ids: readonly number[]): Promise<number>;
+  /** ms of `steps` decode steps after a prompt, whose prefill is not counted. */
+  decode(prompt: readonly number[], steps: number): Promise<number>;
+  close(): Promise<void>;
+}
+
+/** Turnstone in the bench's Worker, with the model that it has loaded. */
+export function inWorkerd(worker: BenchWorker): Contender {
+  return {
+    name: 'turnstone (workerd)',
+    async prefill(ids) {
+      const { ms } = await worker.prefill({ prompts: [[...ids]], maxTokens: 2 });
+      await worker.drop();
+      return ms;
+    },
+    async decode(prompt, steps) {
+      await worker.prefill({ prompts: [[...prompt]], maxTokens: steps + 8 });
+      const { ms, value } = await worker.decode(steps);
+      await worker.drop();
+      if (value.tokens !== steps) throw new Error(`${value.tokens} tokens in ${steps} steps`);
+      return ms;
+    },
+    close: async () => {},
+  };
+}
+
+/** Turnstone in this process. */
+export async function inNode(
+  packFolder: string,
+  o: { context: number; sequences: number },
+): Promise<Contender & { runner: Runner; variant: string }> {
+  await build(undefined, ['wasm']);
+  const module = async (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
+  const simd = await module('simd');
+  const relaxed = await module('relaxed').catch(() => undefined); // Node 20 cannot compile it
+  const source = folderPack(packFolder);
+  const { manifest, digest } = await openPack(source);
+  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
+  const count = countWasm();
+  const counted = allocWeights(count, manifest.config, (t) => formats.get(t.name) ?? 'f32');
+  const plan = roomyPlan(manifest.config, counted.weights, o);
+  const backend = createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes: count.used + plan.bytes.kv + (64 << 20) });
+  const weights = await loadWeights(source, manifest, backend, { hasher: nodeHasher });
+  const runner = new Runner({ backend, config: manifest.config, weights, plan, digest });
+  return {
+    name: 'turnstone (node)',
+    runner,
+    variant: backend.variant,
+    async prefill(ids) {
+      const from = performance.now();
+      await runner.prefill([ids], 2);
+      const ms = performance.now() - from;
+      runner.drop();
+      return ms;
+    },
+    async decode(prompt, steps) {
+      await runner.prefill([prompt], steps + 8);
+      const from = performance.now();
+      await runner.decode(steps);
+      const ms = performance.now() - from;
+      runner.drop();
+      return ms;
+    },
+    close: async () => backend.dispose(),
+  };
+}
+
+export async function llamaCpp(gguf: string, context: number): Promise<Contender & { info: string }> {
+  const peer = await LlamaPeer.open(gguf, { context });
+  return {
+    name: 'llama.cpp (native)',
+    info: peer.systemInfo,
+    prefill: (ids) => peer.prefill(ids),
+    decode: (prompt, steps) => peer.decode(prompt, steps),
+    close: () => peer.close(),
+  };
+}
+
+export async function wllama(gguf: string, version: WllamaVersion, context: number): Promise<Contender> {
+  const peer = await WllamaPeer.open(gguf, version, context);
+  return {
+    name: `wllama ${version}`,
+    prefill: (ids) => peer.prefill(ids),
+    decode: (prompt, steps) => peer.decode(prompt, steps),
+    close: () => peer.close(),
+  };
+}

@@ -1,0 +1,103 @@
+/** `npm run bench`: measures Turnstone against the machine, against itself and against its peers. */
+import { writeFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { describeMachine, machine } from './machine.ts';
+import { type Bench, figureLines, type Report, reached, targetLines } from './report.ts';
+import { engine } from './suites/engine.ts';
+import { gate } from './suites/gate.ts';
+import { kernels } from './suites/kernels.ts';
+import { peers } from './suites/peers.ts';
+import { roofline } from './suites/roofline.ts';
+import { serving } from './suites/serving.ts';
+import { speculation } from './suites/speculation.ts';
+import { BenchWorker } from './workerd/host.ts';
+
+interface Suite {
+  about: string;
+  rounds: number;
+  run(bench: Bench, worker: BenchWorker): Promise<unknown>;
+}
+
+const SUITES: Record<string, Suite> = {
+  roofline: { about: 'what one core can do at most: memory, int8, f32', rounds: 5, run: roofline },
+  kernels: { about: 'matrix products, attention and top-k in real layer shapes, beside those limits', rounds: 5, run: kernels },
+  engine: { about: 'prefill and decode by length, depth and batch, in workerd and in Node', rounds: 5, run: engine },
+  speculation: { about: 'prompt-lookup speculation on the shipped model', rounds: 3, run: speculation },
+  serving: { about: 'over HTTP: latencies, arrivals, start, memory', rounds: 3, run: (bench) => serving(bench) },
+  peers: { about: 'native llama.cpp, wllama, ONNX Runtime Web on the same weights', rounds: 3, run: peers },
+  gate: { about: 'the targets, in under five minutes; exits 1 when one is missed', rounds: 3, run: gate },
+};
+
+const program = new Command('npm run bench --')
+  .description('Measures. Nothing else should run on the machine meanwhile; the load average is written down.')
+  .argument('[suite]', Object.keys(SUITES).join(', '), 'engine')
+  .option('--json <file>', 'writes the report')
+  .option('--rounds <n>', 'runs of each measurement')
+  .addHelpText(
+    'after',
+    `\nSuites:\n${Object.entries(SUITES)
+      .map(([name, s]) => `  ${name.padEnd(12)} ${s.about}`)
+      .join('\n')}`,
+  )
+  .showHelpAfterError();
+program.parse();
+
+const name = program.args[0] ?? 'engine';
+const options = program.opts<{ json?: string; rounds?: string }>();
+const suite = SUITES[name];
+if (!suite) program.error(`there is no suite "${name}"; there are ${Object.keys(SUITES).join(', ')}`);
+const rounds = options.rounds === undefined ? suite.rounds : Number(options.rounds);
+if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) program.error('--rounds must be an integer in 1..100');
+
+const report: Report = {
+  suite: name,
+  machine: machine(),
+  command: `npm run bench -- ${name} --rounds ${rounds}`,
+  seconds: 0,
+  figures: [],
+  targets: [],
+  notes: [],
+};
+const tty = process.stderr.isTTY;
+let told = 0;
+const bench: Bench = {
+  rounds,
+  progress(line) {
+    const now = performance.now();
+    if (tty) process.stderr.write(`\r\x1b[K${line}`);
+    else if (now - told > 10_000) {
+      told = now;
+      console.error(line);
+    }
+  },
+  figure: (f) => void report.figures.push(f),
+  target: (t) => void report.targets.push(t),
+  note: (line) => void report.notes.push(line),
+};
+
+const began = performance.now();
+const worker = await BenchWorker.start();
+let failure: unknown;
+try {
+  await suite.run(bench, worker);
+} catch (error) {
+  failure = error;
+} finally {
+  await worker.stop();
+}
+report.seconds = Math.round((performance.now() - began) / 1000);
+if (tty) process.stderr.write('\r\x1b[K');
+console.log(`${describeMachine(report.machine)}\n`);
+for (const line of [...figureLines(report.figures), '', ...report.notes]) console.log(line);
+if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
+if (failure) {
+  console.error(failure instanceof Error ? failure.stack : failure);
+  process.exit(1);
+}
+if (report.targets.length > 0) {
+  const missed = report.targets.filter((t) => !reached(t));
+  console.log(`\n${targetLines(report.targets).join('\n')}`);
+  console.log(missed.length === 0 ? '\nAll targets are reached.' : `\n${missed.length} of ${report.targets.length} targets are missed.`);
+  process.exit(missed.length === 0 ? 0 : 1);
+}
+process.exit(0);

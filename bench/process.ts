@@ -1,0 +1,31 @@
+/** Memory of processes, from /proc. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+const parentOf = (pid: string): string =>
+  / \S \d+/
+    .exec(read(`/proc/${pid}/stat`).replace(/\(.*\)/s, ''))?.[0]
+    .trim()
+    .split(' ')[1] ?? '';
+
+/** Process ids of the workerd processes below `root`, this process unless given. */
+export function workerds(root = process.pid): number[] {
+  const pids = readdirSync('/proc').filter((p) => /^\d+$/.test(p));
+  const parents = new Map(pids.map((p) => [p, parentOf(p)]));
+  const below = (p: string): boolean => p === String(root) || (parents.has(p) && below(parents.get(p)!));
+  return pids.filter((p) => read(`/proc/${p}/comm`).trim() === 'workerd' && below(p)).map(Number);
+}
+
+/** Resident memory in MB: now, and the most there was. 0 where /proc does not tell. */
+export function resident(pid: number): { now: number; peak: number } {
+  const status = read(`/proc/${pid}/status`);
+  const mb = (key: string) => Number(new RegExp(`^${key}:\\s+(\\d+) kB`, 'm').exec(status)?.[1] ?? 0) / 1024;
+  return { now: mb('VmRSS'), peak: mb('VmHWM') };
+}

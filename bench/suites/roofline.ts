@@ -1,0 +1,52 @@
+/** What one core can do at most: every other figure is to be read beside these. */
+import type { Bench } from '../report.ts';
+import { spread } from '../stats.ts';
+import type { BenchWorker } from '../workerd/host.ts';
+
+const MIB = 2 ** 20;
+
+export interface Roofline {
+  /** GB/s read from memory that no cache holds, from one as large as a small model, from the second-level cache. */
+  memory: number;
+  model: number;
+  cache: number;
+  /** G multiply-adds a second. */
+  i8: number;
+  f32: number;
+}
+
+const READS = [
+  ['memory', 1024 * MIB, 1],
+  ['model', 80 * MIB, 8],
+  ['cache', MIB / 4, 8192],
+] as const;
+
+export async function roofline(bench: Bench, worker: BenchWorker): Promise<Roofline> {
+  const out: Partial<Roofline> = {};
+  for (const [name, bytes, iterations] of READS) {
+    const values: number[] = [];
+    for (let i = -1; i < bench.rounds; i++) {
+      bench.progress(`roofline: ${bytes / MIB} MiB`);
+      const { ms } = await worker.probe({ kind: 'read', bytes, iterations });
+      if (i >= 0) values.push((bytes * iterations) / ms / 1e6);
+    }
+    const value = spread(values);
+    bench.figure({ name: `read ${bytes >= MIB ? `${bytes / MIB} MiB` : '256 KiB'}`, unit: 'GB/s', value });
+    out[name] = value.median;
+  }
+  for (const [kind, macs, n] of [
+    ['i8', 128, 4e6],
+    ['f32', 48, 4e6],
+  ] as const) {
+    const values: number[] = [];
+    for (let i = -2; i < bench.rounds; i++) {
+      bench.progress(`roofline: ${kind}`);
+      const { ms } = await worker.probe({ kind, bytes: n, iterations: 16 });
+      if (i >= 0) values.push((n * 16 * macs) / ms / 1e6);
+    }
+    const value = spread(values);
+    bench.figure({ name: `${kind} multiply-adds, 128-bit SIMD`, unit: 'G/s', value });
+    out[kind] = value.median;
+  }
+  return out as Roofline;
+}
