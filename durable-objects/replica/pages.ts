@@ -1,5 +1,8 @@
 import type { Engine } from '../../engine/index.ts';
-import { frame, readFrames } from '../session/frames.ts';
+import { frame, parseFrames } from '../session/frames.ts';
+
+/** Pages are pulled in pieces of about so much, so that they never fill the isolate. */
+const BATCH_BYTES = 4 << 20;
 
 /** What a replica needs of a session (SessionPort has it). */
 export interface SessionFetcher {
@@ -16,12 +19,19 @@ export async function pullPages(engine: Engine, session: SessionFetcher, ids: re
   const first = names.findIndex((name) => !engine.pool.has(name));
   if (first < 0) return 0;
   const wanted = names.slice(first, first + engine.pool.available);
-  const response = await session.fetch('https://session/pages', { method: 'POST', body: JSON.stringify({ names: wanted }) });
-  if (!response.ok || !response.body) return 0;
+  const batch = Math.max(1, Math.floor((BATCH_BYTES * engine.plan.pages) / engine.plan.bytes.kv));
   let taken = 0;
-  for await (const f of readFrames(response.body)) {
-    if (f.name !== wanted[taken] || !engine.importPage(f.name, f.payload)) break;
-    taken++;
+  while (taken < wanted.length) {
+    const some = wanted.slice(taken, taken + batch);
+    const response = await session.fetch('https://session/pages', { method: 'POST', body: JSON.stringify({ names: some }) });
+    if (!response.ok) return taken;
+    // read whole: a stream read in pieces costs more than the pages do
+    const frames = await parseFrames(new Uint8Array(await response.arrayBuffer()));
+    for (const f of frames) {
+      if (f.name !== wanted[taken] || !engine.importPage(f.name, f.payload)) return taken;
+      taken++;
+    }
+    if (frames.length < some.length) break;
   }
   return taken;
 }

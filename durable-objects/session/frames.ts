@@ -42,6 +42,25 @@ export async function frame(name: string, payload: Uint8Array): Promise<Uint8Arr
   return out;
 }
 
+/** Frames of bytes that are here already, as views of them, each checked against its digest. Throws as `readFrames`. */
+export async function parseFrames(bytes: Uint8Array): Promise<Frame[]> {
+  const frames: Frame[] = [];
+  for (let at = 0; at < bytes.byteLength; ) {
+    if (bytes.byteLength - at < FRAME_HEAD) throw new Error('pages: the bytes end inside a head');
+    const size = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(64, true);
+    const end = at + FRAME_HEAD + size;
+    if (size === 0 || size > MAX_PAGE_BYTES || end > bytes.byteLength) throw new Error(`pages: a payload of ${size} bytes does not fit`);
+    const name = hex(bytes.subarray(at, at + 32));
+    frames.push({ name, digest: bytes.subarray(at + 32, at + 64), payload: bytes.subarray(at + FRAME_HEAD, end) });
+    at = end;
+  }
+  const digests = await Promise.all(frames.map((f) => digestOf(f.payload)));
+  frames.forEach((f, i) => {
+    if (digests[i]!.some((b, k) => b !== f.digest[k])) throw new Error(`pages: page ${f.name} does not match its digest`);
+  });
+  return frames;
+}
+
 /** Frames of a stream as they arrive, each checked against its digest. Throws on a cut, oversized or damaged one. */
 export async function* readFrames(body: ReadableStream<Uint8Array>): AsyncGenerator<Frame> {
   const reader = body.getReader({ mode: 'byob' }) as ReadableStreamBYOBReader;

@@ -10,6 +10,7 @@ import type { BeginAnswer, BeginRequest, Commit, CommitAnswer, Json, StoredRespo
 /** While a turn runs, the alarm comes back so often: if the object has lost its memory meanwhile, it starts the rest. */
 const WATCH_MS = 3_000;
 const MAX_NAMES = 65_536;
+const WRITE_BYTES = 512 << 10;
 
 interface Stores {
   turns: TurnStore;
@@ -164,15 +165,21 @@ export class Session extends DurableObject<SessionEnv> {
       if (!head) break; // a page without its ancestors is of no use
       found.push({ name, ...head });
     }
-    pages?.touch(found.map((f) => f.name));
     const { readable, writable } = new FixedLengthStream(found.reduce((n, f) => n + frameBytes(f.bytes), 0));
     const writer = writable.getWriter();
     const send = async () => {
-      for (const f of found) {
-        await writer.write(frameHead(f.name, f.digest, f.bytes));
-        for (const part of pages!.payload(f.name)) await writer.write(part);
+      for (let i = 0; i < found.length; ) {
+        // many small pages in one write: each write is a hop
+        const parts: Uint8Array[] = [];
+        for (let held = 0; i < found.length && held < WRITE_BYTES; i++) {
+          const f = found[i]!;
+          parts.push(frameHead(f.name, f.digest, f.bytes), ...pages!.payload(f.name));
+          held += f.bytes;
+        }
+        await writer.write(joined(parts));
       }
       await writer.close();
+      pages?.touch(found.map((f) => f.name)); // last: an answer waits for the writes before it
     };
     this.ctx.waitUntil(send().catch((error) => writer.abort(error)));
     return new Response(readable, { headers: { 'content-type': 'application/octet-stream' } });
@@ -231,4 +238,14 @@ function whole(turns: TurnStore, id: string): boolean {
     at = turn.previous;
   }
   return true;
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((n, p) => n + p.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.byteLength;
+  }
+  return all;
 }

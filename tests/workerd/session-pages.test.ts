@@ -1,7 +1,7 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { digestOf, type Frame, frame, frameHead, readFrames } from '../../durable-objects/session/frames.ts';
+import { digestOf, type Frame, frame, frameHead, parseFrames, readFrames } from '../../durable-objects/session/frames.ts';
 import { cacheName } from '../../durable-objects/session/ids.ts';
 
 let next = 0;
@@ -40,9 +40,7 @@ async function put(
 
 async function get(stub: ReturnType<typeof open>, names: readonly string[]): Promise<Frame[]> {
   const response = await stub.fetch('https://session/pages', { method: 'POST', body: JSON.stringify({ names }) });
-  const frames: Frame[] = [];
-  for await (const f of readFrames(response.body!)) frames.push(f);
-  return frames;
+  return parseFrames(new Uint8Array(await response.arrayBuffer()));
 }
 
 test('pages go in once and come back to the bit, small ones and ones larger than a row may be', async () => {
@@ -88,6 +86,7 @@ test('a damaged, cut or oversized page is refused and not stored; those before i
     expect(status).toBe(400);
     expect(body.error).toMatch(why);
     expect(await stub.stats()).toMatchObject({ pages: 1, pageBytes: 1000 });
+    await expect(parseFrames(concat([good, what]))).rejects.toThrow(/^pages: /);
   }
 });
 
@@ -117,4 +116,11 @@ test("another tenant's key of the same name is another session", async () => {
   await put(of('a'), [await frame(name(1), payload(10, 1))]);
   expect(await of('a').missing([name(1)])).toEqual([]);
   expect(await of('b').missing([name(1)])).toEqual([name(1)]);
+});
+
+test('frames read from a stream and from bytes are the same', async () => {
+  const bytes = concat([await frame(name(1), payload(70_000, 1)), await frame(name(2), payload(3, 2))]);
+  const streamed: Frame[] = [];
+  for await (const f of readFrames(new Response(bytes).body!)) streamed.push(f);
+  expect(streamed.map((f) => [f.name, [...f.payload]])).toEqual((await parseFrames(bytes)).map((f) => [f.name, [...f.payload]]));
 });
