@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
+import type { GpuHostFlags } from './commands/gpu-host.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { PackOptions } from './pack.ts';
 
@@ -60,6 +61,16 @@ program
   .option('--chips <n>', 'chips, tensor-parallel', Number, 1)
   .option('--trace <csv>', 'replay an Azure LLM inference trace instead')
   .action(run(async (o: SimulateFlags) => (await import('./commands/simulate.ts')).simulateCommand(o)));
+
+program
+  .command('gpu-host')
+  .description("serve the API, and prefill for Workers, on this machine's GPU through WebGPU")
+  .option('--model <path>', 'pack folder, GGUF file or Hugging Face folder; default: the shipped model')
+  .option('--port <n>', 'port to listen on', Number, 8790)
+  .option('--host <address>', 'address to listen on; beyond loopback --secret is required', '127.0.0.1')
+  .option('--secret <text>', 'lets Workers in at /v1/prefill (16 characters or more); default: GPU_SECRET')
+  .option('--as-exact', 'offer pages to exact Workers, although they agree with theirs only within the stated tolerance')
+  .action(run(async (o: GpuHostFlags) => (await import('./commands/gpu-host.ts')).gpuHostCommand(o)));
 
 program
   .command('build')

@@ -19,6 +19,8 @@ export interface StartOptions {
   format?: string;
   /** The simulated accelerator in a process of its own: off unless given. `npu` and `local` force the route, `auto` estimates. */
   npu?: 'auto' | 'npu' | 'local';
+  /** An accelerator that is running already, such as `turnstone gpu-host`, instead of the simulated one. */
+  accelerator?: { address: string; secret: string };
   /** Where R2 and Durable Objects keep their data; default `.wrangler/state`. */
   persist?: string;
   /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
@@ -46,14 +48,16 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   if (!LOOPBACK.has(host) && !vars.API_KEYS) {
     throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or leave HOST out.`);
   }
-  await build(say, o.npu ? undefined : ['wasm', 'page', 'worker']);
+  await build(say, o.npu && !o.accelerator ? undefined : ['wasm', 'page', 'worker']);
   const pack = await localPack(o.model, say, o.format);
   const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
   mkdirSync(persist, { recursive: true });
 
   await store(join(persist, 'r2'), pack, say);
-  const secret = randomBytes(24).toString('hex');
-  const npu = o.npu && (await openNpu(persist, pack, secret, vars));
+  const secret = o.accelerator?.secret ?? randomBytes(24).toString('hex');
+  const npu: Npu | undefined = o.accelerator
+    ? { address: o.accelerator.address, pid: process.pid, stop: async () => {} }
+    : o.npu && (await openNpu(persist, pack, secret, vars));
 
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
   const { assets, ...own } = worker;
@@ -69,7 +73,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
       ...(vars.API_KEYS ? {} : { LOCAL_ONLY: '1' }),
       ...vars,
       MODEL_ID: pack.id,
-      ...(npu && { NPU_SECRET: secret, NPU_ROUTE: o.npu }),
+      ...(npu && { NPU_SECRET: secret, NPU_ROUTE: o.npu ?? 'auto' }),
     },
     serviceBindings: { ...worker.serviceBindings, ASSETS: 'site', ...(npu && { NPU: { external: { address: npu.address, http: {} } } }) },
   };

@@ -28,6 +28,18 @@ export async function openDevice(gpu: GpuLike | undefined, without: readonly (ke
   if (features.subgroups) requiredFeatures.push('subgroups');
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   const device = await adapter.requestDevice({ requiredFeatures, requiredLimits: { maxBufferSize, maxStorageBufferBindingSize } });
+  features.f16 &&= await compiles(device, F16_PROBE);
   const { vendor, architecture, description } = adapter.info ?? {};
   return { device, name: [vendor, architecture, description].filter(Boolean).join(' ') || 'unnamed adapter', features };
+}
+
+/** Some compilers know the feature and not all of its functions. */
+const F16_PROBE = `enable f16;
+@group(0) @binding(0) var<storage, read_write> out: array<f32>;
+@compute @workgroup_size(1) fn main() { out[0] = f32(bitcast<vec2<f16>>(15360u).x); }`;
+
+async function compiles(device: GPUDevice, code: string): Promise<boolean> {
+  device.pushErrorScope('validation');
+  device.createShaderModule({ code });
+  return (await device.popErrorScope()) === null;
 }

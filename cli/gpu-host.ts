@@ -1,0 +1,175 @@
+/**
+ * `turnstone gpu-host`: the API and the accelerator's prefill contract from a runtime that has WebGPU. The engine, packs,
+ * pages and answers are the Worker's; only the backend is another.
+ */
+import { createServer, type Server as HttpServer, type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { Readable } from 'node:stream';
+import { sha256 } from '@noble/hashes/sha2.js';
+import { formatsOf } from '../engine/index.ts';
+import { device as deviceSpec } from '../kernels/npu/device/index.ts';
+import { DeviceLostError, openDevice } from '../kernels/webgpu/index.ts';
+import { openModel, webGpuMaker } from '../local/open.ts';
+import { serve } from '../local/serve.ts';
+import { folderPack, nodeHasher } from '../models/node/files.ts';
+import { Prefiller } from '../npu/prefiller.ts';
+import { createService } from '../npu/service.ts';
+import { hostGpu } from './gpu/runtime.ts';
+import { readShaders } from './gpu/shaders.ts';
+import { localPack } from './packs.ts';
+
+export interface GpuHostOptions {
+  /** 0 takes a free one. */
+  port?: number;
+  /** Anything but loopback needs the secret, for the API too. */
+  host?: string;
+  /** A pack folder, GGUF file or Hugging Face folder; default: the shipped model. */
+  model?: string;
+  format?: string;
+  /** Lets Workers in at /v1/prefill; at least 16 characters. Without it that route is closed. */
+  secret?: string;
+  /** Offers pages under the numerics id of exact Workers, although they are only within webgpu-1's tolerance of theirs. */
+  asExact?: boolean;
+  memoryBytes?: number;
+  say?: (line: string) => void;
+}
+
+export interface GpuHost {
+  url: string;
+  adapter: string;
+  stop(): Promise<void>;
+}
+
+const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
+const MEMORY = 2 ** 31;
+const CHUNK = 256; // tokens a pass of prefill
+
+/** Starts the host and resolves when it listens. Rejects with what to do when there is no GPU. */
+export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
+  const say = o.say ?? (() => {});
+  const host = o.host ?? '127.0.0.1';
+  if (!LOOPBACK.has(host) && !o.secret) throw new Error(`--host ${host} would serve other machines: give --secret first.`);
+  const found = hostGpu();
+  if ('why' in found) throw new Error(`No WebGPU here: ${found.why}. Or run it with Deno, which has its own.`);
+  const first = await openDevice(found.gpu);
+  if (!first) throw new Error('No GPU adapter was found. A software one: apt-get install mesa-vulkan-drivers (25 or newer).');
+  const pack = await localPack(o.model, say, o.format);
+  const shaders = readShaders();
+  const memoryBytes = o.memoryBytes ?? MEMORY;
+
+  /** The model on a device; opened again on a new one when that was lost. */
+  async function open(adapter: NonNullable<Awaited<ReturnType<typeof openDevice>>>) {
+    const maker = webGpuMaker(adapter.device, { shaders, features: adapter.features });
+    const rt = await openModel({ source: folderPack(pack.folder), id: pack.id, maker, memoryBytes, hasher: nodeHasher });
+    const { backend, weights, config, digest } = rt.served;
+    const { context, kv, pages } = rt.engine.plan;
+    const shown = o.asExact ? { ...backend, numerics: 'exact-1' } : backend;
+    const prefiller = () =>
+      new Prefiller({
+        backend: shown,
+        config,
+        weights,
+        formats: formatsOf(weights),
+        kv,
+        pack: digest,
+        hash: sha256,
+        chunk: CHUNK,
+        context,
+        pages,
+      });
+    const service =
+      o.secret === undefined
+        ? undefined
+        : createService({
+            ...{ device: deviceSpec('edge-npu'), chips: 1, secret: o.secret, hash: sha256 },
+            open: async () => ({ prefiller: prefiller(), deviceUs: () => performance.now() * 1000 }),
+            now: () => Date.now(),
+            breathe: () => new Promise((resolve) => setTimeout(resolve, 0)),
+          });
+    return { rt, service };
+  }
+
+  let opened = open(first);
+  const watch = (device: GPUDevice): void => {
+    void device.lost.then(async ({ reason, message }) => {
+      if (reason === 'destroyed') return;
+      say(`The GPU was lost (${message}); loading the model again …`);
+      opened = openDevice(found.gpu).then((next) => {
+        if (!next) throw new DeviceLostError('The GPU was lost and no adapter is left; restart the host.');
+        watch(next.device);
+        return open(next);
+      });
+      opened.catch((error: unknown) => say(String(error)));
+    });
+  };
+  watch(first.device);
+  await opened;
+
+  async function answer(request: Request): Promise<Response> {
+    const { rt, service } = await opened;
+    const path = new URL(request.url).pathname;
+    if (path === '/v1/prefill') {
+      return service
+        ? service.fetch(request)
+        : Response.json({ error: { message: 'This host was started without --secret.' } }, { status: 403 });
+    }
+    if (!LOOPBACK.has(host) && request.headers.get('authorization') !== `Bearer ${o.secret}`) {
+      return Response.json(
+        { error: { message: 'This host asks for its secret as a bearer key.', code: 'invalid_api_key' } },
+        { status: 401 },
+      );
+    }
+    return serve(rt, request);
+  }
+
+  const http = createServer((req, res) => {
+    const leave = new AbortController();
+    res.on('close', () => leave.abort());
+    answer(requestOf(req, leave.signal))
+      .then((response) => {
+        res.writeHead(response.status, Object.fromEntries(response.headers));
+        if (response.body)
+          Readable.fromWeb(response.body as never)
+            .on('error', () => res.destroy())
+            .pipe(res);
+        else res.end();
+      })
+      .catch((error: unknown) => {
+        res.writeHead(500, { 'content-type': 'application/json' });
+        res.end(JSON.stringify({ error: { message: error instanceof Error ? error.message : String(error), type: 'server_error' } }));
+      });
+  });
+  await listen(http, o.port ?? 8790, host);
+  const { port } = http.address() as AddressInfo;
+  return {
+    url: `http://${host}:${port}`,
+    adapter: `${first.name} (${found.runtime})`,
+    async stop() {
+      http.closeAllConnections();
+      await new Promise((resolve) => http.close(resolve));
+      (await opened).rt.engine.backend.dispose();
+      first.device.destroy();
+    },
+  };
+}
+
+function requestOf(req: IncomingMessage, signal: AbortSignal): Request {
+  const body = req.method === 'GET' || req.method === 'HEAD' ? undefined : (Readable.toWeb(req) as ReadableStream<Uint8Array<ArrayBuffer>>);
+  const init: RequestInit & { duplex: 'half' } = {
+    method: req.method,
+    headers: req.headers as Record<string, string>,
+    body,
+    signal,
+    duplex: 'half',
+  };
+  return new Request(`http://localhost${req.url}`, init);
+}
+
+function listen(http: HttpServer, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    http.once('error', (error: NodeJS.ErrnoException) =>
+      reject(error.code === 'EADDRINUSE' ? new Error(`Port ${port} is taken; give --port another one.`) : error),
+    );
+    http.listen(port, host, () => resolve());
+  });
+}

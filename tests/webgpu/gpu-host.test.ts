@@ -1,0 +1,65 @@
+/** A GPU host on this machine's adapter: the API's own answers, and a Worker whose prefill it computes. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, describe, expect, it } from 'vitest';
+import { hostGpu } from '../../cli/gpu/runtime.ts';
+import { type GpuHost, startGpuHost } from '../../cli/gpu-host.ts';
+import { type Server, startServer } from '../../cli/start.ts';
+import { openDevice } from '../../kernels/webgpu/index.ts';
+import { reason } from './require.ts';
+
+const found = hostGpu();
+const adapter = 'gpu' in found ? await openDevice(found.gpu) : null;
+const why = reason('why' in found ? found.why : adapter ? undefined : 'no adapter found');
+adapter?.device.destroy();
+
+const SLOW = 590_000; // ms
+const SECRET = 'a secret of the test alone';
+
+describe.skipIf(why)('turnstone gpu-host', () => {
+  const persist = mkdtempSync(join(tmpdir(), 'turnstone-gpu-'));
+  let host: GpuHost | undefined;
+  const servers: Server[] = [];
+  afterAll(async () => {
+    for (const s of servers) await s.stop();
+    await host?.stop();
+    rmSync(persist, { recursive: true, force: true });
+  });
+
+  const question = Array.from({ length: 8 }, (_, i) => `Tom has ${i + 2} apples and Ann has ${i + 5} more.`).join(' ');
+  const ask = async (url: string) => {
+    const body = { model: 'pebble', messages: [{ role: 'user', content: question }], temperature: 0, max_tokens: 16 };
+    const r = await fetch(`${url}/v1/chat/completions`, {
+      method: 'POST',
+      body: JSON.stringify(body),
+      headers: { 'content-type': 'application/json' },
+    });
+    const answer = (await r.json()) as { choices: { message: { content: string } }[]; error?: unknown };
+    expect(answer.error).toBeUndefined();
+    return { text: answer.choices[0].message.content, route: r.headers.get('x-turnstone-route') ?? '' };
+  };
+
+  it('answers like the Worker, and computes its prefill', { timeout: SLOW }, async () => {
+    host = await startGpuHost({ port: 0, secret: SECRET, asExact: true });
+    console.log(`gpu-host on ${host.adapter}`);
+    const own = await ask(host.url);
+    const plain = await startServer({ port: 0, persist: join(persist, 'a') });
+    servers.push(plain);
+    const local = await ask(plain.url);
+    const address = new URL(host.url).host;
+    const aided = await startServer({ port: 0, persist: join(persist, 'b'), npu: 'npu', accelerator: { address, secret: SECRET } });
+    servers.push(aided);
+    const sent = await ask(aided.url);
+    console.log(`route: ${sent.route}`);
+    expect(sent.route).toMatch(/npu/);
+    expect(sent.route).not.toMatch(/failed/);
+    expect(sent.text).toBe(local.text);
+    expect(own.text).toBe(local.text);
+  });
+
+  it('keeps /v1/prefill closed without its secret', { timeout: SLOW }, async () => {
+    const r = await fetch(`${host?.url}/v1/prefill`, { method: 'POST', body: 'x' });
+    expect(r.status).toBe(401);
+  });
+});

@@ -1,0 +1,13 @@
+/** `REQUIRE_GPU=1` turns every skip of these tests into a failure. */
+import { noChromium } from './chromium.ts';
+
+export const required = process.env.REQUIRE_GPU === '1';
+
+/** A reason to skip, said aloud, or undefined; where a GPU is required there is none, and the test fails by itself. */
+export function reason(why: string | undefined): string | undefined {
+  if (!why) return undefined;
+  console.warn(`webgpu tests ${required ? 'will fail' : 'skipped'}: ${why}`);
+  return required ? undefined : why;
+}
+
+export const skipWithoutChromium = reason(noChromium);
