@@ -1,5 +1,6 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { Device } from './device.ts';
+import './device.css';
 import type { DeviceState } from './messages.ts';
 
 interface Props {

@@ -110,7 +110,10 @@ export function createDevice(server: Transport, key: () => string): Device {
     const call = ++last;
     return new Promise((resolve, reject) => {
       let controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
-      const abort = () => w.postMessage({ kind: 'abort', call } satisfies ToWorker);
+      const abort = () => {
+        calls.delete(call); // nothing that still comes is wanted
+        w.postMessage({ kind: 'abort', call } satisfies ToWorker);
+      };
       const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
         start: (c) => {
           controller = c;
