@@ -25,7 +25,9 @@ export interface SimulateRequest {
   readonly kv?: 'i8' | 'f32';
   /** Also the head for each sequence's last token. */
   readonly logits?: boolean;
-  readonly options?: Omit<NpuOptions, 'onLaunch' | 'timingOnly' | 'numbers' | 'modules'>;
+  /** Keep every instruction's times, for traces and pictures. */
+  readonly timelines?: boolean;
+  readonly options?: Omit<NpuOptions, 'onLaunch' | 'timingOnly' | 'timelines' | 'numbers' | 'modules'>;
 }
 
 export interface Simulation extends Summary {
@@ -78,7 +80,13 @@ export function simulate(r: SimulateRequest): Simulation {
   const numbers = r.numbers ?? 'w4';
   const timed = numbers === 'bf16' || numbers === 'fp8' ? numbers : undefined;
   const launched: Launch[] = [];
-  const b = createNpu(r.device, { ...r.options, timingOnly: true, numbers: timed, onLaunch: (l) => launched.push(l) });
+  const b = createNpu(r.device, {
+    ...r.options,
+    timelines: r.timelines ?? false,
+    timingOnly: true,
+    numbers: timed,
+    onLaunch: (l) => launched.push(l),
+  });
   const { weights, bytes } = weightsOf(b, c, numbers);
   const R = r.logits ? batch : 0;
   const formats = {

@@ -1,8 +1,8 @@
 /**
  * What each idea of the compiler brings: device time of a prefill with it and without, and over 1 to 8 chips. Writes the
- * table into docs/npu.md between its marks.
+ * tables into docs/npu.md between their marks.
  *
- *   npx tsx bench/npu/ablation.ts
+ *   npx tsx bench/npu/ablation.ts [published | smollm2-135m | llama-3-8b]
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -31,30 +31,25 @@ const variants: [string, NonNullable<SimulateRequest['options']>][] = [
 
 const ms = (us: number): string => (us / 1000).toFixed(us < 10_000 ? 2 : 1);
 
-function ablation(): string {
-  const out: string[] = [];
-  for (const [model, numbers] of [
-    ['smollm2-135m', 'w4'],
-    ['llama-3-8b', 'bf16'],
-  ] as const) {
-    out.push(
-      `**${model}**, ${numbers === 'w4' ? 'w4 as exact-1 computes it' : 'BF16, timed only'}, on maia-200; device time in ms (and how many times the first row's)`,
-      '',
-    );
-    out.push(`| | ${PROMPTS.map((p) => `${p} tokens`).join(' | ')} |`, `| --- |${' ---: |'.repeat(PROMPTS.length)}`);
-    const base: number[] = [];
-    for (const [name, options] of variants) {
-      const cells = PROMPTS.map((prompt, i) => {
-        const { us } = simulate({ device: device('maia-200'), model: modelShapes[model], prompt, numbers, options });
-        base[i] ??= us;
-        return `${ms(us)} (${(us / base[i]).toFixed(2)})`;
+/** Writes a model's table after every figure, so that a run that is cut short leaves what it found. */
+function ablation(model: string, numbers: 'w4' | 'bf16'): void {
+  const found: number[][] = variants.map(() => []);
+  PROMPTS.forEach((prompt, p) => {
+    variants.forEach(([name, options], v) => {
+      const { us } = simulate({ device: device('maia-200'), model: modelShapes[model], prompt, numbers, options });
+      found[v][p] = us;
+      console.log(model, prompt, name, ms(us), (us / found[0][p]).toFixed(2));
+      const rows = variants.map(([n], i) => {
+        const cells = PROMPTS.map((_, j) =>
+          found[i][j] === undefined ? '' : `${ms(found[i][j])} (${(found[i][j] / found[0][j]).toFixed(2)})`,
+        );
+        return `| ${n} | ${cells.join(' | ')} |`;
       });
-      console.log(model, name, cells.join('  '));
-      out.push(`| ${name} | ${cells.join(' | ')} |`);
-    }
-    out.push('');
-  }
-  return out.join('\n');
+      const what = `**${model}**, ${numbers === 'w4' ? 'w4 as exact-1 computes it' : 'BF16, timed only'}, on maia-200: device time in ms (times the first row's)`;
+      const head = [`| | ${PROMPTS.map((n) => `${n} tokens`).join(' | ')} |`, `| --- |${' ---: |'.repeat(PROMPTS.length)}`];
+      write(`ablation ${model}`, [what, '', ...head, ...rows].join('\n'));
+    });
+  });
 }
 
 const gemm = (T: number, N: number, K: number, format: 'bf16' | 'fp8'): Op => ({
@@ -104,13 +99,16 @@ function published(): string {
   return ['| | published | here | error | shape |', '| --- | ---: | ---: | ---: | --- |', ...rows].join('\n');
 }
 
-function replace(text: string, mark: string, body: string): string {
+/** Replaces what stands between a mark of docs/npu.md and its end. */
+function write(mark: string, body: string): void {
+  const text = readFileSync(docs, 'utf8');
   const [from, to] = [`<!-- ${mark} -->`, `<!-- /${mark} -->`];
-  const a = text.indexOf(from);
-  const b = text.indexOf(to);
+  const [a, b] = [text.indexOf(from), text.indexOf(to)];
   if (a < 0 || b < a) throw new Error(`docs/npu.md lacks ${from} … ${to}`);
-  return `${text.slice(0, a + from.length)}\n${body}\n${text.slice(b)}`;
+  writeFileSync(docs, `${text.slice(0, a + from.length)}\n\n${body}\n\n${text.slice(b)}`);
 }
 
-const [points, table] = [published(), ablation()];
-writeFileSync(docs, replace(replace(readFileSync(docs, 'utf8'), 'published', points), 'ablation', table));
+const only = process.argv[2];
+if (!only || only === 'published') write('published', published());
+if (!only || only === 'smollm2-135m') ablation('smollm2-135m', 'w4');
+if (!only || only === 'llama-3-8b') ablation('llama-3-8b', 'bf16');

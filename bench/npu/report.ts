@@ -20,6 +20,7 @@ const s = simulate({
   model: modelShapes[model],
   prompt: Number(prompt),
   numbers: numbers as Numbers,
+  timelines: true,
   options: { chips: Number(chips) },
 });
 const title = `${model} ${numbers}, ${prompt} tokens on ${name}`;

@@ -12,7 +12,7 @@ import { modelShapes } from '../../npu/shapes.ts';
 import { simulate } from '../../npu/simulate.ts';
 
 const d = device('edge-npu');
-const s = simulate({ device: d, model: modelShapes['smollm2-135m'], prompt: 40 });
+const s = simulate({ device: d, model: modelShapes['smollm2-135m'], prompt: 40, timelines: true });
 
 describe('a run in figures and pictures', () => {
   test('parts add up to the whole, shares are shares', () => {

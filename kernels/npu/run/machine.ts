@@ -34,6 +34,8 @@ export interface MachineOptions extends Partial<Options> {
    * o and down row parallel, their partial sums reduced and scattered, then gathered; timed only.
    */
   readonly collective?: 'all-gather' | 'reduce-scatter';
+  /** Keep what each instruction did (default true); without, large models are timed in a fraction of the memory, and `run` refuses. */
+  readonly timelines?: boolean;
   /** Checks every new program for races (default true). */
   readonly checkRaces?: boolean;
   /** The tiles' functions in WebAssembly (default: JavaScript, slower). */
@@ -50,6 +52,7 @@ export class Machine {
   readonly options: Options;
   private readonly rowParallel: boolean;
   private readonly races: boolean;
+  private readonly timelines: boolean;
   private readonly cache = new Map<string, Compiled>();
   private cached = 0;
   private tiles?: Tiles;
@@ -68,6 +71,7 @@ export class Machine {
       fuseSwiglu: o.fuseSwiglu ?? defaults.fuseSwiglu,
     };
     this.rowParallel = o.collective === 'reduce-scatter' && this.chips > 1;
+    this.timelines = o.timelines ?? true;
     this.races = o.checkRaces ?? true;
     this.modules = o.modules;
   }
@@ -83,7 +87,7 @@ export class Machine {
       return hit;
     }
     const program = compile(this.device, op, this.options, chip, this.chips);
-    const made: Compiled = { program, timeline: schedule(this.device, program) };
+    const made = this.scheduled(program);
     this.cache.set(key, made);
     this.cached += made.timeline.order.length;
     for (const [old, c] of this.cache) {
@@ -92,6 +96,11 @@ export class Machine {
       this.cached -= c.timeline.order.length;
     }
     return made;
+  }
+
+  private scheduled(program: Program): Compiled {
+    const timeline = schedule(this.device, program);
+    return this.timelines ? { program, timeline } : { program: { ...program, tiles: [] }, timeline: { ...timeline, order: [] } };
   }
 
   /** Times an op without bytes. Only the chips with different shares are compiled. */
@@ -110,6 +119,7 @@ export class Machine {
 
   /** Runs an op on the bytes its arguments are bound to on each chip. The caller exchanges what was gathered. */
   run(op: Op, bind: (chip: number) => Bindings): Launch {
+    if (!this.timelines) throw new Error('this machine keeps no timelines: it can only time');
     const all: Compiled[] = [];
     // chips run one after the other and keep nothing in SRAM from op to op, so one set of tiles serves them all
     this.tiles ??= new Tiles(tilesOf(this.device), this.device.tile.sramKiB * 1024, this.modules);
@@ -133,7 +143,7 @@ export class Machine {
     let made = this.cache.get(key);
     if (!made) {
       const program = compile(this.device, { ...op, K }, this.options);
-      made = { program, timeline: schedule(this.device, program) };
+      made = this.scheduled(program);
       this.cache.set(key, made);
     }
     const bytes = op.T * op.N * 4;
