@@ -187,7 +187,7 @@ describe('refusals', () => {
     ];
     for (const body of bodies) {
       const r = await s.fetch(
-        new Request('https://npu/v1/prefill', { method: 'POST', body, headers: { authorization: `Bearer ${secret}` } }),
+        new Request('https://npu/v1/prefill', { method: 'POST', body: body as BodyInit, headers: { authorization: `Bearer ${secret}` } }),
       );
       expect(r.status).toBe(400);
     }
@@ -247,7 +247,7 @@ describe('a service that fails', () => {
       async (r: Response) => {
         const b = await bytesOf(r);
         b[5000] ^= 4;
-        return new Response(b);
+        return new Response(b as BodyInit);
       },
     ],
     [
