@@ -1,6 +1,6 @@
 /** `npm test`: checks, then tests in Node and over HTTP, then tests inside workerd. One closing line; non-zero when anything failed. */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, ROOT } from '../cli/build.ts';
 
@@ -13,7 +13,9 @@ const suite = (name: string, ...args: string[]) => ({
 });
 
 const only = process.argv.slice(2);
-const suites = [suite('node'), suite('workerd', '--config', 'vitest.workerd.config.ts')].filter((s) => only.length === 0 || only.includes(s.name));
+const suites = [suite('node'), suite('workerd', '--config', 'vitest.workerd.config.ts')].filter(
+  (s) => only.length === 0 || only.includes(s.name),
+);
 
 await build((line) => console.log(line));
 mkdirSync(join(ROOT, '.build'), { recursive: true });
