@@ -10,7 +10,7 @@ import { shared } from '../shared.ts';
 import type { BrowserApi, CasesReport } from './browser-page.ts';
 import { launchChromium, openPage } from './chromium.ts';
 import type { EngineReport } from './engine-check.ts';
-import { required, skipWithoutChromium } from './require.ts';
+import { full, required, skipWithoutChromium } from './require.ts';
 
 /** Stated tolerance of webgpu-1: how far log-probabilities may be from wasm's, and so how close two tokens must be for the other to win. */
 const LOGPROB = 0.25;
@@ -91,6 +91,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
 
   it('greedy: 20 prompts of 64 tokens agree with wasm, or part where two tokens are as good', { timeout: SLOW }, async ({ skip }) => {
     if (!adapter) return skip('no adapter');
+    if (!full) return skip('minutes on a software adapter; WEBGPU_FULL=1 runs it');
     const { agreement } = await engine('greedy');
     console.log(`greedy against wasm: ${JSON.stringify(agreement)}`);
     expect(agreement?.prompts).toBe(20);
@@ -100,6 +101,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
 
   it.skipIf(story.missing || told.missing)('stories260K tells its story for 200 steps', { timeout: SLOW }, async ({ skip }) => {
     if (!adapter) return skip('no adapter');
+    if (!full) return skip('minutes on a software adapter; WEBGPU_FULL=1 runs it');
     const { texts } = await engine('story', story.path);
     expect(texts?.gpu).toBe(texts?.wasm);
     expect(readFileSync(told.path, 'utf8')).toContain(texts?.gpu.trim());

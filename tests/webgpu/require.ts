@@ -2,6 +2,8 @@
 import { noChromium } from './chromium.ts';
 
 export const required = process.env.REQUIRE_GPU === '1';
+/** Minutes on a software adapter: run where a GPU is required, or with `WEBGPU_FULL=1`. */
+export const full = required || process.env.WEBGPU_FULL === '1';
 
 /** A reason to skip, said aloud, or undefined; where a GPU is required there is none, and the test fails by itself. */
 export function reason(why: string | undefined): string | undefined {

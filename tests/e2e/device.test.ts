@@ -5,9 +5,9 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROOT } from '../../cli/build.ts';
 import type { Server } from '../../cli/start.ts';
-import { missing, startTestServer } from '../e2e/server.ts';
-import { launchChromium } from './chromium.ts';
-import { skipWithoutChromium } from './require.ts';
+import { launchChromium } from '../webgpu/chromium.ts';
+import { skipWithoutChromium } from '../webgpu/require.ts';
+import { missing, startTestServer } from './server.ts';
 
 const START = 300_000; // ms: builds included
 const SLOW = 240_000; // a software adapter compiles every kernel on one core

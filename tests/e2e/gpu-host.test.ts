@@ -7,7 +7,7 @@ import { hostGpu } from '../../cli/gpu/runtime.ts';
 import { type GpuHost, startGpuHost } from '../../cli/gpu-host.ts';
 import { type Server, startServer } from '../../cli/start.ts';
 import { openDevice } from '../../kernels/webgpu/index.ts';
-import { reason } from './require.ts';
+import { reason } from '../webgpu/require.ts';
 
 const found = hostGpu();
 const adapter = 'gpu' in found ? await openDevice(found.gpu) : null;
