@@ -61,4 +61,4 @@ const text = readFileSync(`${docs}npu.md`, 'utf8');
 const [from, to] = ['<!-- trace -->', '<!-- /trace -->'];
 const [a, b] = [text.indexOf(from), text.indexOf(to)];
 if (a < 0 || b < a) throw new Error(`docs/npu.md lacks ${from} … ${to}`);
-writeFileSync(`${docs}npu.md`, `${text.slice(0, a + from.length)}\n${table}\n${text.slice(b)}`);
+writeFileSync(`${docs}npu.md`, `${text.slice(0, a + from.length)}\n\n${table}\n\n${text.slice(b)}`);
