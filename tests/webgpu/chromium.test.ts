@@ -12,8 +12,9 @@ import { launchChromium, openPage } from './chromium.ts';
 import type { EngineReport } from './engine-check.ts';
 import { full, required, skipWithoutChromium } from './require.ts';
 
-/** Stated tolerance of webgpu-1: how far log-probabilities may be from wasm's, and so how close two tokens must be for the other to win. */
+/** Stated tolerances of webgpu-1: how far a log-probability may be from wasm's, and how near two tokens must be for the other to win. */
 const LOGPROB = 0.25;
+const GAP = 0.05;
 const SLOW = 900_000; // ms: a software adapter on a busy machine
 
 declare const window: { api: BrowserApi };
@@ -86,7 +87,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
     expect(pages?.imported).toBeGreaterThanOrEqual(48);
     expect(pages?.cached).toBe(pages?.imported);
     expect(pages?.agreement.error).toBeLessThan(LOGPROB);
-    for (const { gap } of pages?.agreement.gaps ?? []) expect(gap).toBeLessThan(LOGPROB);
+    for (const { gap } of pages?.agreement.gaps ?? []) expect(gap).toBeLessThan(GAP);
   });
 
   it('greedy: 20 prompts of 64 tokens agree with wasm, or part where two tokens are as good', { timeout: SLOW }, async ({ skip }) => {
@@ -96,7 +97,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
     console.log(`greedy against wasm: ${JSON.stringify(agreement)}`);
     expect(agreement?.prompts).toBe(20);
     expect(agreement?.error).toBeLessThan(LOGPROB);
-    for (const { gap } of agreement?.gaps ?? []) expect(gap).toBeLessThan(LOGPROB);
+    for (const { gap } of agreement?.gaps ?? []) expect(gap).toBeLessThan(GAP);
   });
 
   it.skipIf(story.missing || told.missing)('stories260K tells its story for 200 steps', { timeout: SLOW }, async ({ skip }) => {
@@ -104,6 +105,6 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
     if (!full) return skip('minutes on a software adapter; WEBGPU_FULL=1 runs it');
     const { texts } = await engine('story', story.path);
     expect(texts?.gpu).toBe(texts?.wasm);
-    expect(readFileSync(told.path, 'utf8')).toContain(texts?.gpu.trim());
+    expect(texts?.gpu.trim()).toBe(readFileSync(told.path, 'utf8').trim());
   });
 });
