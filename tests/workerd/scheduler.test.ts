@@ -63,6 +63,7 @@ test('a full queue refuses with a Retry-After', async () => {
   await oneSlotEach(stub);
   await Promise.all(['a', 'b'].map((id) => stub.admit(ask(id))));
   const held = Array.from({ length: 8 }, (_, i) => stub.admit(ask(`w${i}`)));
+  while ((await stub.stats()).waiting < 8) await new Promise((resolve) => setTimeout(resolve, 5));
   const refused = await stub.admit(ask('one too many'));
   expect(refused).toMatchObject({ kind: 'refused', reason: 'queue_full' });
   expect(refused.kind === 'refused' && refused.retryAfter).toBeGreaterThanOrEqual(1);
