@@ -14,6 +14,7 @@ step('types', [node, bin('typescript/bin/tsc'), '-b']);
 step('lint and format', [node, bin('@biomejs/biome/bin/biome'), 'check', '--error-on-warnings', '.']);
 await build((line) => console.log(line));
 step('wasm is fresh', [node, 'wasm/build.mjs', '--check']);
+step('wasm of the accelerator is fresh', [node, 'wasm/npu/build.mjs', '--check']);
 worker();
 process.exit(failed ? 1 : 0);
 

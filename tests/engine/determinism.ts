@@ -92,7 +92,8 @@ export async function digests(create: () => Backend, generate = 200): Promise<Re
   out['after a prefix hit'] = digest(await run(warm, 512));
   if (warm.stats().prefix.hit < 700) throw new Error('the second pass did not hit the prefix cache');
 
-  const tight = fresh({ pages: 72 }); // 57 for the long one at its end, 15 for the short
+  const [short, long] = [37, 700].map((n) => Math.ceil((n + generate) / 16)); // pages at their ends
+  const tight = fresh({ pages: long + short });
   serve(tight);
   tight.add({ id: 'third', prompt: ids(9, 300), maxTokens: 100, stopIds: [], salt: 's', sampling: greedy });
   out['after eviction and recompute'] = digest(
@@ -101,10 +102,10 @@ export async function digests(create: () => Backend, generate = 200): Promise<Re
     }),
   );
 
-  const small = testEngine(create(), { ...sizes, pages: 60 });
+  const small = fresh({ pages: long + 3 });
   serve(small);
   out['after preemption'] = digest(await run(small, 512));
-  if (small.stats().preemptions === 0) throw new Error('60 pages should have forced a preemption');
+  if (small.stats().preemptions === 0) throw new Error('so few pages should have forced a preemption');
 
   const eager = fresh({ rowCost: 0.01 });
   serve(eager);
