@@ -1,4 +1,4 @@
-/** `npm test`: checks, then tests in Node and over HTTP, then tests inside workerd. One closing line; non-zero when anything failed. */
+/** `npm test`: checks, then tests in Node, inside workerd, and over HTTP and in a browser. One closing line; non-zero when anything failed. */
 import { spawnSync } from 'node:child_process';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,9 +13,11 @@ const suite = (name: string, ...args: string[]) => ({
 });
 
 const only = process.argv.slice(2);
-const suites = [suite('node'), suite('workerd', '--config', 'vitest.workerd.config.ts')].filter(
-  (s) => only.length === 0 || only.includes(s.name),
-);
+const suites = [
+  suite('node', '--project', 'node'),
+  suite('workerd', '--config', 'vitest.workerd.config.ts'),
+  suite('e2e', '--project', 'e2e'), // by itself: servers are timed
+].filter((s) => only.length === 0 || only.includes(s.name));
 
 await build((line) => console.log(line));
 mkdirSync(join(ROOT, '.build'), { recursive: true });
