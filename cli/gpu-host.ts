@@ -62,6 +62,7 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
     const maker = webGpuMaker(adapter.device, { shaders, features: adapter.features });
     const rt = await openModel({ source: folderPack(pack.folder), id: pack.id, maker, memoryBytes, hasher: nodeHasher });
     const { backend, weights, config, digest } = rt.served;
+    await warmUp(rt);
     const { context, kv, pages } = rt.engine.plan;
     const shown = o.asExact ? { ...backend, numerics: 'exact-1' } : backend;
     const prefiller = () =>
@@ -151,6 +152,13 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
       first.device.destroy();
     },
   };
+}
+
+/** A prompt of a tile and a token after it: compiles what requests will use, so that the first one need not wait for it. */
+async function warmUp(rt: Awaited<ReturnType<typeof openModel>>): Promise<void> {
+  const body = { model: rt.served.id, prompt: Array.from({ length: 40 }, () => 1), max_tokens: 2, temperature: 0, ignore_eos: true };
+  const request = new Request('http://localhost/v1/completions', { method: 'POST', body: JSON.stringify(body) });
+  await (await serve(rt, request)).text();
 }
 
 function requestOf(req: IncomingMessage, signal: AbortSignal): Request {

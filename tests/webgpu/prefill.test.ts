@@ -1,0 +1,68 @@
+/** A GPU host computes a prompt's pages, wasm decodes on them: the adapter's own client, with all the time a software GPU needs. */
+import { sha256 } from '@noble/hashes/sha2.js';
+import { afterAll, describe, expect, it } from 'vitest';
+import { hostGpu } from '../../cli/gpu/runtime.ts';
+import { type GpuHost, startGpuHost } from '../../cli/gpu-host.ts';
+import { localPack } from '../../cli/packs.ts';
+import { npuPrefill } from '../../durable-objects/npu-client.ts';
+import { chatPrompt } from '../../durable-objects/replica/prompt.ts';
+import { LAYOUT } from '../../engine/layout.ts';
+import { openDevice } from '../../kernels/webgpu/index.ts';
+import { wasmMaker } from '../../local/open.ts';
+import { folderPack } from '../../models/node/files.ts';
+import { decodePages } from '../kernels/cases/kv.ts';
+import { wasmModules } from '../kernels/modules.ts';
+import { compareRuns, generate, open } from './engine-run.ts';
+import { reason } from './require.ts';
+
+const found = hostGpu();
+const adapter = 'gpu' in found ? await openDevice(found.gpu) : null;
+const why = reason('why' in found ? found.why : adapter ? undefined : 'no adapter found');
+adapter?.device.destroy();
+
+const SLOW = 590_000; // ms
+const SECRET = 'a secret of the test alone';
+const SALT = JSON.stringify(['public', '']);
+/** Of a page's values, relative to its largest: two steps of its 8 bits. */
+const PAGE_TOLERANCE = 2 / 127;
+const GAP = 0.05;
+
+describe.skipIf(why)('prefill on a GPU host, decode on wasm', () => {
+  let host: GpuHost | undefined;
+  afterAll(() => host?.stop());
+
+  it.each([true, false])('offered as exact: %s', { timeout: SLOW }, async (asExact) => {
+    await host?.stop();
+    host = await startGpuHost({ port: 0, secret: SECRET, asExact });
+    console.log(`gpu-host on ${host.adapter}`);
+    const { folder } = await localPack(undefined, () => {});
+    const [plain, aided] = await Promise.all([0, 1].map(() => open(folderPack(folder), 'pebble', wasmMaker(wasmModules()))));
+    const text = Array.from({ length: 5 }, (_, i) => `Tom has ${i + 2} apples and Ann has ${i + 5} more.`).join(' ');
+    const ids = chatPrompt(plain.served, [{ role: 'user', content: text }], []);
+    const names = aided.engine.names.chain(ids, SALT);
+    const { url } = host;
+    const call = npuPrefill({
+      npu: { fetch: (to, init) => fetch(url + new URL(to).pathname, init) },
+      ...{ secret: SECRET, names, hash: sha256, ids: ids.slice(0, names.length * 16) },
+      head: { pack: aided.served.digest, kv: 'i8', numerics: 'exact-1', salt: SALT, have: 0, deadlineMs: SLOW },
+      page: { version: LAYOUT, bytes: aided.engine.kv.pageBytes },
+      pageOf: async () => undefined,
+      onPage: (name, bytes) => void aided.engine.importPage(name, bytes),
+    });
+    if (!asExact) return expect(call).rejects.toThrow(/another model or arithmetic|422/);
+    await call;
+
+    const [want] = await generate(plain, [ids], 24, 'a');
+    for (const name of names) {
+      const [a, b] = await Promise.all([plain.engine.exportPage(name), aided.engine.exportPage(name)]);
+      const [x, y] = [a, b].map((bytes) => decodePages(aided.engine.kv.shape, bytes as Uint8Array));
+      const most = x.reduce((m, v) => Math.max(m, Math.abs(v)), 0);
+      expect(x.reduce((m, v, i) => Math.max(m, Math.abs(v - y[i])), 0) / most).toBeLessThan(PAGE_TOLERANCE);
+    }
+    const [got] = await generate(aided, [ids], 24, 'b');
+    expect(got.cached).toBe(names.length * 16);
+    const agreement = compareRuns([want], [got]);
+    console.log(`prefill on the GPU, decode on wasm: ${JSON.stringify(agreement)}`);
+    for (const { gap } of agreement.gaps) expect(gap).toBeLessThan(GAP);
+  });
+});
