@@ -1,6 +1,6 @@
 /** `npm test`: checks, then tests in Node, inside workerd, and over HTTP and in a browser. One closing line; non-zero when anything failed. */
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, ROOT } from '../cli/build.ts';
 
@@ -25,7 +25,9 @@ let failed = 0;
 const total = { passed: 0, failed: 0, skipped: 0 };
 if (only.length === 0 || only.includes('check')) failed += run('check', [node, '--import', 'tsx', join(ROOT, 'scripts/check.ts')]);
 for (const s of suites) {
+  rmSync(report(s.name), { force: true });
   failed += run(s.name, s.command);
+  if (!existsSync(report(s.name))) continue; // it did not get that far, and has failed
   const r = JSON.parse(readFileSync(report(s.name), 'utf8')) as { numPassedTests: number; numFailedTests: number; numPendingTests: number };
   total.passed += r.numPassedTests;
   total.failed += r.numFailedTests;
