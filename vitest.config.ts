@@ -9,8 +9,9 @@ export default defineConfig({
           name: 'e2e',
           include: ['tests/e2e/**/*.test.ts'],
           globalSetup: './tests/build.ts',
-          testTimeout: 120_000,
-          hookTimeout: 120_000,
+          testTimeout: 300_000,
+          hookTimeout: 300_000,
+          retry: 2, // real servers, sockets and clocks on whatever machine this is; a retry is reported
           fileParallelism: false, // each file starts a server; their timings must not mix
         },
       },
