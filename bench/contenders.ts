@@ -6,6 +6,7 @@ import { countWasm, createWasm } from '../kernels/wasm/index.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
 import { loadWeights, openPack } from '../models/pack/load.ts';
 import { allocWeights } from '../models/weights.ts';
+import { start } from './clock.ts';
 import { Runner, roomyPlan } from './engine/runner.ts';
 import { LlamaPeer } from './peers/llama.ts';
 import { WllamaPeer, type WllamaVersion } from './peers/wllama.ts';
@@ -63,17 +64,17 @@ export async function inNode(
     runner,
     variant: backend.variant,
     async prefill(ids) {
-      const from = performance.now();
+      const elapsed = start();
       await runner.prefill([ids], 2);
-      const ms = performance.now() - from;
+      const ms = elapsed();
       runner.drop();
       return ms;
     },
     async decode(prompt, steps) {
       await runner.prefill([prompt], steps + 8);
-      const from = performance.now();
+      const elapsed = start();
       await runner.decode(steps);
-      const ms = performance.now() - from;
+      const ms = elapsed();
       runner.drop();
       return ms;
     },

@@ -1,8 +1,11 @@
 /** `npm run bench`: measures Turnstone against the machine, against itself and against its peers. */
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { useClock } from './clock.ts';
 import { describeMachine, machine } from './machine.ts';
+import { publish } from './publish.ts';
 import { type Bench, figureLines, type Report, reached, targetLines } from './report.ts';
+import { withSpread } from './stats.ts';
 import { engine } from './suites/engine.ts';
 import { gate } from './suites/gate.ts';
 import { kernels } from './suites/kernels.ts';
@@ -33,6 +36,8 @@ const program = new Command('npm run bench --')
   .argument('[suite]', Object.keys(SUITES).join(', '), 'engine')
   .option('--json <file>', 'writes the report')
   .option('--rounds <n>', 'runs of each measurement')
+  .option('--clock <wall|cpu>', "what is timed: cpu, the processes' own time, for machines that do other work too (Linux)", 'wall')
+  .option('--publish', 'writes the report into docs/performance, and docs/performance.md anew')
   .addHelpText(
     'after',
     `\nSuites:\n${Object.entries(SUITES)
@@ -43,16 +48,19 @@ const program = new Command('npm run bench --')
 program.parse();
 
 const name = program.args[0] ?? 'engine';
-const options = program.opts<{ json?: string; rounds?: string }>();
+const options = program.opts<{ json?: string; rounds?: string; publish?: boolean; clock: string }>();
 const suite = SUITES[name];
 if (!suite) program.error(`there is no suite "${name}"; there are ${Object.keys(SUITES).join(', ')}`);
 const rounds = options.rounds === undefined ? suite.rounds : Number(options.rounds);
 if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) program.error('--rounds must be an integer in 1..100');
 
+if (options.clock !== 'wall' && options.clock !== 'cpu') program.error('--clock must be wall or cpu');
+useClock(options.clock === 'cpu' ? 'cpu' : 'wall');
+
 const report: Report = {
   suite: name,
   machine: machine(),
-  command: `npm run bench -- ${name} --rounds ${rounds}`,
+  command: `npm run bench -- ${name} --rounds ${rounds}${options.clock === 'cpu' ? ' --clock cpu' : ''}`,
   seconds: 0,
   figures: [],
   targets: [],
@@ -70,7 +78,10 @@ const bench: Bench = {
       console.error(line);
     }
   },
-  figure: (f) => void report.figures.push(f),
+  figure(f) {
+    report.figures.push(f);
+    if (!tty) console.error(`${f.name}: ${withSpread(f.value)} ${f.unit} ${f.note ?? ''}`);
+  },
   target: (t) => void report.targets.push(t),
   note: (line) => void report.notes.push(line),
 };
@@ -90,6 +101,7 @@ if (tty) process.stderr.write('\r\x1b[K');
 console.log(`${describeMachine(report.machine)}\n`);
 for (const line of [...figureLines(report.figures), '', ...report.notes]) console.log(line);
 if (options.json) writeFileSync(options.json, `${JSON.stringify(report, null, 1)}\n`);
+if (options.publish && !failure) publish(report);
 if (failure) {
   console.error(failure instanceof Error ? failure.stack : failure);
   process.exit(1);

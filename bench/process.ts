@@ -1,4 +1,4 @@
-/** Memory of processes, from /proc. */
+/** Memory and processor time of processes, from /proc. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 function read(path: string): string {
@@ -15,13 +15,15 @@ const parentOf = (pid: string): string =>
     .trim()
     .split(' ')[1] ?? '';
 
-/** Process ids of the workerd processes below `root`, this process unless given. */
-export function workerds(root = process.pid): number[] {
+/** Ids of the processes of a name below `root`, this process unless given. */
+export function processes(name: string, root = process.pid): number[] {
   const pids = readdirSync('/proc').filter((p) => /^\d+$/.test(p));
   const parents = new Map(pids.map((p) => [p, parentOf(p)]));
   const below = (p: string): boolean => p === String(root) || (parents.has(p) && below(parents.get(p)!));
-  return pids.filter((p) => read(`/proc/${p}/comm`).trim() === 'workerd' && below(p)).map(Number);
+  return pids.filter((p) => read(`/proc/${p}/comm`).trim() === name && below(p)).map(Number);
 }
+
+export const workerds = (): number[] => processes('workerd');
 
 /** Resident memory in MB: now, and the most there was. 0 where /proc does not tell. */
 export function resident(pid: number): { now: number; peak: number } {

@@ -2,6 +2,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import {
   type Backend,
+  type Constraint,
   Engine,
   formatsOf,
   type GenerateRequest,
@@ -65,6 +66,9 @@ export function randomIds(n: number, vocab: number, seed: number): number[] {
   });
 }
 
+/** Allows everything and cannot be cloned: nothing is drafted ahead of it, so that a step is a token. */
+const ONE_BY_ONE: Constraint = { mask: () => null, accept: () => {} };
+
 export class Runner {
   readonly engine: Engine;
   private count = 0;
@@ -72,23 +76,27 @@ export class Runner {
   /** Tokens generated since the last `drop`, by request in order of start. */
   output = new Map<string, number[]>();
 
-  constructor(m: RunnerModel, rowCost = Number.POSITIVE_INFINITY) {
-    this.engine = new Engine({
-      backend: m.backend,
-      config: m.config,
-      weights: m.weights,
-      plan: m.plan,
-      hash: sha256,
-      pack: m.digest,
-      rowCost,
-    });
+  private readonly speculate: boolean;
+
+  constructor({ backend, config, weights, plan, digest }: RunnerModel, speculate = false) {
+    this.speculate = speculate;
+    const rowCost = speculate ? undefined : Number.POSITIVE_INFINITY;
+    this.engine = new Engine({ backend, config, weights, plan, hash: sha256, pack: digest, rowCost });
   }
 
   /** Runs prompts until each has its first token. Returns how many prompt tokens came from the cache. */
   async prefill(prompts: readonly (readonly number[])[], maxTokens: number, stopIds: readonly number[] = []): Promise<number> {
     const waiting = new Set<string>();
     for (const prompt of prompts) {
-      const request: GenerateRequest = { id: `r${this.count++}`, prompt, maxTokens, stopIds, sampling: greedy, salt: '' };
+      const request: GenerateRequest = {
+        id: `r${this.count++}`,
+        prompt,
+        maxTokens,
+        stopIds,
+        sampling: greedy,
+        salt: '',
+        ...(!this.speculate && { constraint: ONE_BY_ONE }),
+      };
       this.engine.add(request);
       waiting.add(request.id);
       this.live.push(request.id);

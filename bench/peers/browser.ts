@@ -4,6 +4,8 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import { type Browser, chromium, type Page } from 'playwright-core';
+import { start } from '../clock.ts';
+import { processes } from '../process.ts';
 import { PEERS } from './install.ts';
 
 const USUAL = [
@@ -27,8 +29,10 @@ export class PeerPage {
   readonly version: string;
   private readonly browser: Browser;
   private readonly server: Server;
+  private readonly pids: number[];
 
-  private constructor(page: Page, browser: Browser, server: Server) {
+  private constructor(page: Page, browser: Browser, server: Server, pids: number[]) {
+    this.pids = pids;
     this.page = page;
     this.browser = browser;
     this.server = server;
@@ -37,18 +41,31 @@ export class PeerPage {
 
   static async open(files: readonly (string | Uint8Array)[] = []): Promise<PeerPage> {
     const server = await serve(files);
+    const others = new Set(processes('chromium'));
     const executablePath = process.env.CHROMIUM ?? USUAL.find(existsSync);
     if (!executablePath) throw new Error('no Chromium found for wllama and ONNX Runtime Web: install one, or set CHROMIUM to its path');
     const browser = await chromium.launch({ executablePath, args: ARGS });
     try {
       const page = await browser.newPage();
       await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
-      return new PeerPage(page, browser, server);
+      return new PeerPage(
+        page,
+        browser,
+        server,
+        processes('chromium').filter((p) => !others.has(p)),
+      );
     } catch (error) {
       await browser.close();
       server.close();
       throw error;
     }
+  }
+
+  /** ms that `work` in the page takes. */
+  async time(work: () => Promise<unknown>): Promise<number> {
+    const elapsed = start(this.pids);
+    await work();
+    return elapsed();
   }
 
   async close(): Promise<void> {

@@ -1,6 +1,7 @@
 /** Native llama.cpp, one thread, through node-llama-cpp's prebuilt binaries: the addon's own calls, no JavaScript between tokens but a loop. */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { start } from '../clock.ts';
 import { PEERS } from './install.ts';
 
 /** The little of node-llama-cpp that is used; its package is not installed where types are checked. */
@@ -104,16 +105,16 @@ export class LlamaPeer {
 
   /** Time of a prompt's prefill and its first token, ms. */
   async prefill(ids: readonly number[]): Promise<number> {
-    const from = performance.now();
+    const elapsed = start();
     await this.addon.sampleToken(await this.run(ids, 0), this.sampler);
-    return performance.now() - from;
+    return elapsed();
   }
 
   /** Time of `steps` decode steps after `prompt`, which stays in the cache, ms. */
   async decode(prompt: readonly number[], steps: number): Promise<number> {
     const keep = this.common(prompt);
     let token = await this.addon.sampleToken(await this.run(prompt, Math.min(keep, prompt.length - 1)), this.sampler);
-    const from = performance.now();
+    const elapsed = start();
     for (let i = 0; i < steps; i++) {
       this.addon.initBatch(1);
       const [index] = this.addon.addToBatch(0, prompt.length + i, Uint32Array.of(token), Uint32Array.of(0));
@@ -121,7 +122,7 @@ export class LlamaPeer {
       token = await this.addon.sampleToken(index, this.sampler);
       this.held.push(token);
     }
-    return performance.now() - from;
+    return elapsed();
   }
 
   /** Logits after the last of `ids`, [V]. */

@@ -62,17 +62,17 @@ export class WllamaPeer {
       const t = await this.complete(ids, 1);
       return (t.prompt_ms / t.prompt_n) * ids.length;
     }
-    return this.host.page.evaluate(
-      async (tokens) => {
-        const w = (globalThis as unknown as Held<Two>).wllama;
-        await w.kvClear();
-        await w.samplingInit({ temp: 0 });
-        const from = performance.now();
-        await w.decode(tokens, {});
-        await w.samplingSample();
-        return performance.now() - from;
-      },
-      [...ids],
+    return this.host.time(() =>
+      this.host.page.evaluate(
+        async (tokens) => {
+          const w = (globalThis as unknown as Held<Two>).wllama;
+          await w.kvClear();
+          await w.samplingInit({ temp: 0 });
+          await w.decode(tokens, {});
+          await w.samplingSample();
+        },
+        [...ids],
+      ),
     );
   }
 
@@ -84,7 +84,7 @@ export class WllamaPeer {
     }
     const there = this.held.length === prompt.length && this.held.every((t, i) => t === prompt[i]);
     this.held = prompt;
-    return this.host.page.evaluate(
+    await this.host.page.evaluate(
       async ({ tokens, steps, there }) => {
         const w = (globalThis as unknown as Held<Two>).wllama;
         if (there) await w.kvRemove(tokens.length, steps);
@@ -93,15 +93,21 @@ export class WllamaPeer {
           await w.decode(tokens, {});
         }
         await w.samplingInit({ temp: 0 });
-        let token = tokens[tokens.length - 1];
-        const from = performance.now();
-        for (let i = 0; i < steps; i++) {
-          await w.decode([token], {});
-          token = (await w.samplingSample()).token;
-        }
-        return performance.now() - from;
       },
       { tokens: [...prompt], steps, there },
+    );
+    return this.host.time(() =>
+      this.host.page.evaluate(
+        async ({ last, steps }) => {
+          const w = (globalThis as unknown as Held<Two>).wllama;
+          let token = last;
+          for (let i = 0; i < steps; i++) {
+            await w.decode([token], {});
+            token = (await w.samplingSample()).token;
+          }
+        },
+        { last: prompt[prompt.length - 1], steps },
+      ),
     );
   }
 

@@ -59,7 +59,7 @@ async function readOnly(bucket: R2Like, id: string): Promise<object> {
 function runner(speculate: boolean): Runner {
   if (!model || !plain) throw new Error('load a model first');
   if (!speculate) return plain;
-  speculating ??= new Runner(model, undefined);
+  speculating ??= new Runner(model, true);
   return speculating;
 }
 

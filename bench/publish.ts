@@ -1,0 +1,122 @@
+/** docs/performance.md and its pictures, from the reports in docs/performance: nothing in there is typed by hand. */
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from '../cli/build.ts';
+import { describeMachine } from './machine.ts';
+import { type Figure, type Report, reached, type Target } from './report.ts';
+import { digits, withSpread } from './stats.ts';
+import { barChart } from './svg.ts';
+
+const FOLDER = join(ROOT, 'docs/performance');
+const ORDER = ['gate', 'peers', 'engine', 'speculation', 'serving', 'roofline', 'kernels'];
+const TITLES: Record<string, string> = {
+  gate: 'The targets',
+  peers: 'Beside llama.cpp, wllama and ONNX Runtime Web',
+  engine: 'The engine alone',
+  speculation: 'Speculation on the shipped model',
+  serving: 'Over HTTP',
+  roofline: 'What one core can do',
+  kernels: 'Kernels',
+};
+
+const INTRO = `# Performance
+
+Written by \`npm run bench -- <suite> --publish\` from the reports in [performance/](performance/). Figures are medians of alternating
+runs (A B A B …), with quartiles where there were several; ratios are of medians. Turnstone runs inside workerd on one thread unless
+it says otherwise, its peers on one thread too: llama.cpp natively (node-llama-cpp's prebuilt library, which picks the best
+instructions of the processor), wllama and ONNX Runtime Web in headless Chromium. "SmolLM2 shape" is random weights in the shape of
+SmolLM2-135M, Q4_0, the same file for all. \`ppN\` is N prompt tokens to the first token, \`tg64\` 64 decode steps. Times are taken
+outside the isolate.
+`;
+
+export function publish(report: Report): void {
+  mkdirSync(FOLDER, { recursive: true });
+  writeFileSync(join(FOLDER, `${report.suite}.json`), `${JSON.stringify(report, null, 1)}\n`);
+  render();
+}
+
+/** Writes the page from all reports there are. */
+export function render(): void {
+  const files = existsSync(FOLDER) ? readdirSync(FOLDER).filter((f) => f.endsWith('.json')) : [];
+  const reports = files.map((f) => JSON.parse(readFileSync(join(FOLDER, f), 'utf8')) as Report);
+  reports.sort((a, b) => ORDER.indexOf(a.suite) - ORDER.indexOf(b.suite));
+  const parts = [INTRO];
+  for (const r of reports) {
+    parts.push(`## ${TITLES[r.suite] ?? r.suite}\n`);
+    parts.push(`\`${r.command}\`, ${r.seconds} s. ${describeMachine(r.machine)}.\n`);
+    if (r.machine.load > 1) {
+      parts.push(
+        `**The machine was busy with other work (load ${r.machine.load} on ${r.machine.cores} cores): absolute figures are too low, and only ratios of neighbouring runs mean something.**\n`,
+      );
+    }
+    for (const line of r.notes) parts.push(`${line}\n`);
+    if (r.targets.length > 0) parts.push(targets(r.targets));
+    for (const picture of pictures(r)) parts.push(`![${picture}](performance/${picture}.svg)\n`);
+    parts.push(figures(r.figures));
+  }
+  const limits = join(FOLDER, 'limits.md');
+  if (existsSync(limits)) parts.push(readFileSync(limits, 'utf8'));
+  writeFileSync(join(ROOT, 'docs/performance.md'), parts.join('\n'));
+}
+
+const cell = (s: string) => s.replaceAll('|', '\\|');
+
+function targets(list: readonly Target[]): string {
+  const rows = list.map(
+    (t) =>
+      `| ${reached(t) ? 'reached' : '**missed**'} | ${cell(t.name)} | ${digits(t.got)}${t.unit} | ${t.most ? '≤' : '≥'} ${digits(t.want)}${t.unit} |`,
+  );
+  return ['| | target | got | wanted |', '| --- | --- | ---: | ---: |', ...rows, ''].join('\n');
+}
+
+function figures(list: readonly Figure[]): string {
+  const rows = list.map((f) => {
+    const limit = f.limit ? `${((100 * f.value.median) / f.limit).toFixed(0)} % of ${digits(f.limit)}` : '';
+    return `| ${cell(f.name)} | ${withSpread(f.value)} | ${f.unit} | ${limit} | ${cell(f.note ?? '')} |`;
+  });
+  return ['| | median (quartiles) | | of the limit | |', '| --- | ---: | --- | ---: | --- |', ...rows, ''].join('\n');
+}
+
+const COLUMN = /^(?:Q4_0 )?(pp128|pp512|tg64 at depth 0|tg64 at depth 1024) (.+)$/;
+
+/** Names of the pictures that were drawn. */
+function pictures(r: Report): string[] {
+  const out: string[] = [];
+  const compared = r.figures.flatMap((f) => {
+    const m = COLUMN.exec(f.name);
+    return m ? [{ column: m[1], contender: m[2], value: f.value.median }] : [];
+  });
+  const note = `SmolLM2 shape, one thread; ${r.machine.cpu}, ${r.machine.date.slice(0, 10)}`;
+  const contenders = [...new Set(compared.map((c) => c.contender))];
+  for (const [kind, label] of [
+    ['pp', 'Prefill'],
+    ['tg', 'Decode'],
+  ] as const) {
+    const groups = [...new Set(compared.filter((c) => c.column.startsWith(kind)).map((c) => c.column))];
+    if (groups.length === 0 || contenders.length < 2) continue;
+    const series = contenders.map((name) => ({
+      name,
+      values: groups.map((g) => compared.find((c) => c.column === g && c.contender === name)?.value ?? 0),
+    }));
+    const name = `${r.suite}-${kind}`;
+    writeFileSync(join(FOLDER, `${name}.svg`), barChart({ title: label, note, y: { label: 'tokens/s' }, groups, series }));
+    out.push(name);
+  }
+  const batches = r.figures.flatMap((f) => {
+    const m = /^decode of (\d+) together/.exec(f.name);
+    return m ? [{ group: m[1], value: f.value.median }] : [];
+  });
+  if (batches.length > 1) {
+    const name = `${r.suite}-batch`;
+    const chart = {
+      title: 'Decode of several sequences together',
+      note,
+      y: { label: 'tokens/s of all' },
+      groups: batches.map((b) => b.group),
+      series: [{ name: 'turnstone', values: batches.map((b) => b.value) }],
+    };
+    writeFileSync(join(FOLDER, `${name}.svg`), barChart(chart));
+    out.push(name);
+  }
+  return out;
+}
