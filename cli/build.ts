@@ -1,7 +1,7 @@
 /** What must be built before anything is served: the wasm kernels, the page, the Worker's bundle. Each is skipped while its inputs are unchanged. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -53,6 +53,15 @@ export async function build(say: (line: string) => void = () => {}, names: strin
     mkdirSync(join(ROOT, '.build'), { recursive: true });
     writeFileSync(stamp, digest);
   }
+  if (names.includes('page')) shipPack();
+}
+
+/** The shipped pack is a static asset too, so that a deployment without R2 answers. */
+function shipPack(): void {
+  const from = join(ROOT, 'models/pebble');
+  const to = join(ROOT, 'dist/web/packs/pebble');
+  mkdirSync(to, { recursive: true });
+  for (const f of readdirSync(from, { withFileTypes: true })) if (f.isFile()) cpSync(join(from, f.name), join(to, f.name));
 }
 
 /** SHA-256 over paths and contents. */

@@ -24,16 +24,15 @@ export async function localPack(model: string | undefined, say: (line: string) =
     throw new Error(`MODEL=${model}: there is no such file or folder. Give a pack, a GGUF file or a Hugging Face folder.`);
   const id = basename(path).replace(/\.gguf$/i, '');
   if (existsSync(join(path, MANIFEST))) return { id, folder: path };
-  const source = path === SHIPPED ? join(path, 'hf') : path;
   const key = createHash('sha256')
-    .update([source, fingerprint(source), format ?? 'auto', LAYOUT].join('\0'))
+    .update([path, fingerprint(path), format ?? 'auto', LAYOUT].join('\0'))
     .digest('hex')
     .slice(0, 16);
   const folder = join(ROOT, '.cache/packs', key);
   if (!existsSync(join(folder, MANIFEST))) {
     say(`Packing ${basename(path)} …`);
-    const model = await openModel(source);
-    await writePack(model, folderSink(folder), { format: packFormat(format ?? (path === SHIPPED ? 'w4' : 'auto')), hasher: nodeHasher });
+    const model = await openModel(path);
+    await writePack(model, folderSink(folder), { format: packFormat(format ?? 'auto'), hasher: nodeHasher });
     await model.close();
   }
   return { id, folder };
