@@ -47,7 +47,7 @@ export function i8mul(n: i32): i32 {
   return i32x4.extract_lane(sum, 0);
 }
 
-/** n rounds of 12 independent chains of 4 f32 multiply-adds, rounded twice as exact-1 wants. */
+/** n rounds of 8 independent chains of 4 f32 multiply-adds, rounded twice as exact-1 wants. */
 export function f32mul(n: i32): i32 {
   const x = f32x4.splat(1.0000001);
   const y = f32x4.splat(1e-9);
@@ -59,10 +59,6 @@ export function f32mul(n: i32): i32 {
   let f = f32x4.splat(6);
   let g = f32x4.splat(7);
   let h = f32x4.splat(8);
-  let i = f32x4.splat(9);
-  let j = f32x4.splat(10);
-  let k = f32x4.splat(11);
-  let l = f32x4.splat(12);
   for (let round = 0; round < n; round++) {
     a = f32x4.add(f32x4.mul(a, x), y);
     b = f32x4.add(f32x4.mul(b, x), y);
@@ -72,10 +68,6 @@ export function f32mul(n: i32): i32 {
     f = f32x4.add(f32x4.mul(f, x), y);
     g = f32x4.add(f32x4.mul(g, x), y);
     h = f32x4.add(f32x4.mul(h, x), y);
-    i = f32x4.add(f32x4.mul(i, x), y);
-    j = f32x4.add(f32x4.mul(j, x), y);
-    k = f32x4.add(f32x4.mul(k, x), y);
-    l = f32x4.add(f32x4.mul(l, x), y);
   }
   let sum = a;
   sum = v128.or(sum, b);
@@ -85,9 +77,5 @@ export function f32mul(n: i32): i32 {
   sum = v128.or(sum, f);
   sum = v128.or(sum, g);
   sum = v128.or(sum, h);
-  sum = v128.or(sum, i);
-  sum = v128.or(sum, j);
-  sum = v128.or(sum, k);
-  sum = v128.or(sum, l);
   return i32x4.extract_lane(sum, 0);
 }

@@ -37,7 +37,7 @@ export async function roofline(bench: Bench, worker: BenchWorker): Promise<Roofl
   }
   for (const [kind, macs, n] of [
     ['i8', 128, 50_000],
-    ['f32', 48, 50_000],
+    ['f32', 32, 50_000],
   ] as const) {
     const values: number[] = [];
     for (let i = -2; i < bench.rounds; i++) {
