@@ -81,6 +81,7 @@ def main():
     model = load_model(a.checkpoint)
     if a.qat:
         bake(model)
+        a.qat = "baked"
     tok = tk.load(os.path.join(HERE, "runs", "tokenizer"))
     stop = tok.token_to_id(END)
     res, t0 = {}, time.time()

@@ -104,7 +104,8 @@ class Layer(nn.Module):
 
 def matmul(x, w, qat):
     if qat:
-        x, w = fake_a8(x), fake_w4(w)
+        x = fake_a8(x)
+        w = w if qat == "baked" else fake_w4(w)  # "baked": the weights are w4 values already
     return F.linear(x, w)
 
 
@@ -122,7 +123,7 @@ class Pebble(nn.Module):
     def trunk(self, ids, qat=False):
         """Final normalized states [B, T, D]."""
         T = ids.shape[1]
-        x = F.embedding(ids, fake_w4(self.embed) if qat else self.embed)
+        x = F.embedding(ids, fake_w4(self.embed) if qat and qat != "baked" else self.embed)
         cos, sin = self.cos[:T], self.sin[:T]
         for layer in self.layers:
             x = layer(x, cos, sin, qat)

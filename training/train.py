@@ -22,13 +22,13 @@ CURVE = os.path.join(HERE, "curve.csv")
 
 PRESETS = {
     "cpu": dict(model=dict(dim=192, layers=6, heads=6, kv_heads=2, head_dim=32, ffn=512), device="cpu", micro=3072, accum=2,
-                tokens=13e6, qat_tokens=2e6, lr=0.008, adam_lr=3e-3, compile=False),
+                tokens=15.5e6, qat_tokens=1.45e6, lr=0.008, adam_lr=3e-3, compile=False),
     "gpu": dict(model=dict(dim=384, layers=10, heads=12, kv_heads=4, head_dim=32, ffn=1024), device="cuda", micro=65536, accum=1,
                 tokens=1.2e9, qat_tokens=1e8, lr=0.02, adam_lr=3e-3, compile=True),
 }
 # share of training tokens for each kind of document
-MIX = {"identity": 4, "reading": 23, "reading-long": 6, "unknown": 6, "memory": 14, "arithmetic": 12, "tools": 13, "json": 10,
-       "drill": 8, "lists": 9, "stories": 3, "mixed": 3, "text": 5}
+MIX = {"identity": 3, "reading": 20, "reading-long": 4, "unknown": 4, "memory": 11, "arithmetic": 9, "tools": 15, "json": 11,
+       "drill": 16, "lists": 11, "stories": 3, "mixed": 3, "text": 2}
 PROMPT_P, PROMPT_W, TEXT_P, TEXT_W = 0.25, 0.4, 0.7, 0.5
 
 
