@@ -8,6 +8,8 @@ import type { EngineLoop, Sink } from './loop.ts';
 /** A reader this far behind is given up: its answer is aborted. */
 const MAX_BEHIND = 1 << 20; // bytes
 const HEARTBEAT_MS = 250;
+/** After its first text a stream is written to this often at most: in a crowd writes cost as much as tokens. */
+const COALESCE_MS = 20;
 const utf8 = new TextDecoder();
 
 /** One sequence of a job: a prompt and which choice it is. */
@@ -47,6 +49,7 @@ export class Job implements Sink {
   private controller?: ReadableStreamDefaultController<Uint8Array>;
   private pending = ''; // not sent yet
   private lastSent: number;
+  private flowing = false; // text has been sent
   private over = false;
   private readonly sse: boolean;
   private error?: ApiError;
@@ -177,6 +180,7 @@ export class Job implements Sink {
     if (!controller) return;
     const now = Date.now();
     let text = '';
+    if (this.sse && !this.over && this.flowing && now - this.lastSent < COALESCE_MS) return;
     if (this.sse || this.over) {
       text = this.pending;
       this.pending = '';
@@ -186,6 +190,7 @@ export class Job implements Sink {
       text = this.sse ? ': wait\n\n' : ' ';
     }
     this.lastSent = now;
+    this.flowing ||= this.usage.completion > 0;
     controller.enqueue(this.encoder.encode(text));
     if ((controller.desiredSize ?? 0) < -MAX_BEHIND) {
       controller.error(new Error('the reader is too slow'));
