@@ -100,7 +100,7 @@ export class Engine {
     this.plan = o.plan;
     this.backend = o.backend;
     this.weights = o.weights;
-    this.rowCost = o.rowCost ?? 0.35;
+    this.rowCost = o.rowCost ?? 0.8;
     const { config: c, plan: p, backend: be } = o;
     this.state = allocState(be, c, formatsOf(o.weights), p);
     be.write(this.state.table, new Uint8Array(ropeTable(c, p.context).buffer));

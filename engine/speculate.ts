@@ -2,7 +2,7 @@ import type { Sequence } from './sequence.ts';
 
 const NGRAM = 3;
 const LONGEST = 7; // drafted tokens
-const PROBE_AFTER = 24; // tokens without a draft before a sequence whose drafts failed may try again
+const PROBE_AFTER = 32; // tokens without a draft before a sequence whose drafts failed may try one token again
 
 /**
  * Prompt-lookup drafting (Saxena 2023): the tokens that followed the last earlier occurrence of the sequence's last
@@ -13,14 +13,13 @@ const PROBE_AFTER = 24; // tokens without a draft before a sequence whose drafts
  * acceptance rate is taken, none when nothing pays.
  */
 export function draftTokens(seq: Sequence, room: number, rowCost: number): readonly number[] {
+  if (rowCost === Infinity) return [];
   seq.sinceDraft++;
   const left = seq.request.maxTokens - seq.generated - 1;
   const most = Math.min(LONGEST, room, left);
   if (most < 1) return [];
-  const length = Math.min(
-    most,
-    seq.sinceDraft > PROBE_AFTER ? Math.max(2, bestLength(seq.acceptance, rowCost)) : bestLength(seq.acceptance, rowCost),
-  );
+  const pays = bestLength(seq.acceptance, rowCost);
+  const length = Math.min(most, pays === 0 && seq.sinceDraft > PROBE_AFTER ? 1 : pays);
   if (length === 0) return [];
   const at = lastOccurrence(seq.ids, NGRAM);
   if (at < 0) return [];

@@ -24,7 +24,7 @@ export class EngineLoop {
   private readonly sinks = new Map<string, Sink>();
   private readonly ended = new Set<Sink>(); // since the last yield
   private running = false;
-  private tokensPerMs = 1; // prefill, learned
+  private tokensPerMs = 0.3; // prefill, learned
   private stepMs = 4; // a decode step, learned
 
   constructor(engine: Engine) {
