@@ -8,6 +8,7 @@ import { build, ROOT } from '../cli/build.ts';
 const LIMIT = 64 * 2 ** 20; // of a Worker, uncompressed
 const node = process.execPath;
 const bin = (path: string) => join(ROOT, 'node_modules', path);
+const kb = (n: number): string => `${(n / 1024).toFixed(0)} KB`;
 let failed = false;
 
 step('types', [node, bin('typescript/bin/tsc'), '-b']);
@@ -36,5 +37,3 @@ function worker(): void {
   console.log(`${ok ? '✓' : '✗'} the Worker is ${kb(bytes)} (${kb(zipped)} gzipped); the limit is ${kb(LIMIT)}`);
   failed ||= !ok;
 }
-
-const kb = (n: number): string => `${(n / 1024).toFixed(0)} KB`;
