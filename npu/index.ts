@@ -3,11 +3,11 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import relaxed from '../.build/wasm/turnstone-npu-relaxed.wasm';
 import simd from '../.build/wasm/turnstone-npu-simd.wasm';
 import { formatsOf } from '../engine/index.ts';
+import { PAGE, pageBytes } from '../engine/layout.ts';
 import { createNpu } from '../kernels/npu/backend.ts';
 import { device } from '../kernels/npu/device/index.ts';
 import { loadWeights, openPack } from '../models/pack/load.ts';
-import { MANIFEST } from '../models/pack/manifest.ts';
-import { type PackSource, r2Pack, urlPack } from '../models/pack/source.ts';
+import { deployedPack, type PackBindings } from '../models/pack/source.ts';
 import { Prefiller } from './prefiller.ts';
 import { createService, type ServiceOptions } from './service.ts';
 
@@ -27,27 +27,18 @@ export interface NpuEnv {
 const CHUNK = 256;
 const PAGES_BYTES = 256 << 20;
 
-async function packSource(env: NpuEnv): Promise<PackSource> {
-  const { PACKS, ASSETS, MODEL_ID: id } = env;
-  if (PACKS && (await PACKS.head(`${id}/${MANIFEST}`))) {
-    return r2Pack({ get: (key, o) => PACKS.get(key, o as R2GetOptions) as Promise<R2ObjectBody | null> }, `${id}/`);
-  }
-  if (!ASSETS) throw new Error(`model ${id} is not in the bucket, and there are no assets`);
-  return urlPack(`https://assets.local/packs/${id}/`, (u, init) => ASSETS.fetch(u, init) as unknown as Promise<Response>);
-}
-
 const open =
   (env: NpuEnv): ServiceOptions['open'] =>
   async () => {
-    const source = await packSource(env);
+    const source = await deployedPack(env as PackBindings, env.MODEL_ID);
     const { manifest, digest } = await openPack(source);
     const { config } = manifest;
     const npu = createNpu(device(env.NPU_DEVICE || 'maia-200'), { chips: chips(env), modules: { relaxed, simd }, checkRaces: false });
     const weights = await loadWeights(source, manifest, npu);
     const kv = env.KV === 'f32' ? 'f32' : 'i8';
     const context = Math.min(config.context, Number(env.CONTEXT || config.context));
-    const perPage = config.layers * config.kvHeads * 2 * 16 * (config.headDim + 4) * (kv === 'f32' ? 4 : 1);
-    const pages = Math.max(Math.ceil(context / 16), Math.min(8192, Math.floor(PAGES_BYTES / perPage)));
+    const perPage = pageBytes({ format: kv, layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim });
+    const pages = Math.max(Math.ceil(context / PAGE), Math.min(8192, Math.floor(PAGES_BYTES / perPage)));
     const prefiller = new Prefiller({
       ...{ backend: npu, config, weights, formats: formatsOf(weights), kv, pack: digest, hash: sha256, chunk: CHUNK, context, pages },
     });

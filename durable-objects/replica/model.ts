@@ -4,6 +4,7 @@ import simd from '../../.build/wasm/turnstone-simd.wasm';
 import { type Backend, Engine, formatsOf, type ModelConfig, type ModelWeights, type Plan, planMemory } from '../../engine/index.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
+import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
 import { type ChatTemplate, compileTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { allocWeights } from '../../models/weights.ts';
@@ -11,7 +12,6 @@ import { serverOverloaded } from '../../openai/errors.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
 import { integerVar, type ReplicaEnv } from '../env.ts';
 import { jsBytes } from './memory.ts';
-import { packSource } from './source.ts';
 
 const MIB = 1 << 20;
 
@@ -52,7 +52,7 @@ export function served(env: ReplicaEnv): Promise<Served> {
 }
 
 async function load(env: ReplicaEnv): Promise<Served> {
-  const source = await packSource(env);
+  const source = await deployedPack(env as PackBindings, env.MODEL_ID);
   const { manifest, digest } = await openPack(source);
   const { config, generation } = manifest;
   const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));

@@ -1,4 +1,5 @@
 import { ModelFileError } from '../error.ts';
+import { MANIFEST } from './manifest.ts';
 
 /** Where a pack's files come from. */
 export interface PackSource {
@@ -80,6 +81,22 @@ export function r2Pack(bucket: R2Like, prefix = ''): PackSource {
       return object.body;
     },
   };
+}
+
+/** Where a deployed Worker keeps packs: the part of its bindings that is used. */
+export interface PackBindings {
+  /** Packs under `<model>/`. */
+  readonly PACKS?: R2Like & { head(key: string): Promise<unknown> };
+  /** Static assets with packs under `/packs/<model>/`. */
+  readonly ASSETS?: { fetch(url: string, init?: { method?: string; headers?: Record<string, string> }): Promise<Response> };
+}
+
+/** Where this deployment keeps the model's pack: the R2 bucket if it is there, else the static assets. Rejects naming both. */
+export async function deployedPack({ PACKS, ASSETS }: PackBindings, id: string): Promise<PackSource> {
+  if (PACKS && (await PACKS.head(`${id}/${MANIFEST}`))) return r2Pack(PACKS, `${id}/`);
+  const url = `https://assets.local/packs/${id}/`;
+  if (ASSETS && (await ASSETS.fetch(url + MANIFEST, { method: 'HEAD' })).ok) return urlPack(url, (u, init) => ASSETS.fetch(u, init));
+  throw new ModelFileError(`model "${id}"`, `is neither in the R2 bucket (${id}/${MANIFEST}) nor in the assets (/packs/${id}/${MANIFEST})`);
 }
 
 const READ = 1 << 20;
