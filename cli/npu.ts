@@ -6,11 +6,13 @@ export interface Npu {
   /** host:port on loopback. */
   address: string;
   pid: number;
+  /** Whoever asks it must present this. */
+  secret: string;
   stop(): Promise<void>;
 }
 
 /** Starts the accelerator's process and resolves when it listens. Its R2 must hold the pack already. */
-export async function startNpu(env: Record<string, string>): Promise<Npu> {
+export async function startNpu(env: Record<string, string> & { NPU_SECRET: string }): Promise<Npu> {
   const child = fork(join(ROOT, 'cli/npu-process.ts'), {
     execArgv: ['--import', 'tsx'],
     env: { ...process.env, ...env },
@@ -26,6 +28,7 @@ export async function startNpu(env: Record<string, string>): Promise<Npu> {
   return {
     address,
     pid: child.pid as number,
+    secret: env.NPU_SECRET,
     stop: async () => {
       child.kill('SIGTERM');
       await exited;

@@ -84,13 +84,8 @@ export function replay(trace: readonly Arrival[], f: Fleet, placing: Placing): R
       localMs += tail;
       first = deviceFree + transfer + f.overheadMs / 2 + tail;
       const total = first - tail - r.at - (start - r.at - f.overheadMs / 2);
-      home.state = learnNpu(home.state, {
-        tokens: pages,
-        bytes: pages * f.kvBytesPerToken,
-        computeMs: compute,
-        transferMs: transfer,
-        totalMs: total,
-      });
+      const sample = { tokens: pages, bytes: pages * f.kvBytesPerToken, computeMs: compute, transferMs: transfer, totalMs: total };
+      home.state = learnNpu(home.state, sample, deviceFree);
     } else {
       const took = r.prompt / (f.localTokensPerMs * share);
       home.freeAt = Math.max(home.freeAt, r.at) + took;

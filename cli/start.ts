@@ -56,7 +56,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   await store(join(persist, 'r2'), pack, say);
   const secret = o.accelerator?.secret ?? randomBytes(24).toString('hex');
   const npu: Npu | undefined = o.accelerator
-    ? { address: o.accelerator.address, pid: process.pid, stop: async () => {} }
+    ? { ...o.accelerator, pid: process.pid, stop: async () => {} }
     : o.npu && (await openNpu(persist, pack, secret, vars));
 
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));

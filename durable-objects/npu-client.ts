@@ -14,6 +14,7 @@ import {
   FrameReader,
   type PrefillHead,
   type PrefillTiming,
+  ProtocolError,
   pageFault,
 } from '../kernels/npu/protocol.ts';
 
@@ -39,22 +40,40 @@ export interface NpuAnswer extends PrefillTiming {
   readonly uploaded: number;
 }
 
+/**
+ * What went wrong: nobody answered; the answer was not there in time; a status that is no success; bytes that are not the
+ * protocol; a page that is not what it must be; an answer that breaks off; the service's own word that it failed.
+ */
+export const FAULTS = ['unreachable', 'timeout', 'status', 'protocol', 'page', 'cut', 'failed'] as const;
+export type Fault = (typeof FAULTS)[number];
+
+/** Statuses that say something about this prompt or this moment, not about the service: bad request, missing pages, too large, busy. */
+const REFUSALS: readonly number[] = [400, 409, 413, 429];
+
 /** Why the accelerator did not deliver. Whatever the reason, the prompt is finished locally. */
 export class NpuError extends Error {
   override name = 'NpuError';
+  readonly fault: Fault;
   /** HTTP status, 0 when there was no answer or a broken one. */
   readonly status: number;
-  /** A refusal (429, 409, 422 …) says nothing bad about the service's health. */
-  readonly refused: boolean;
+  /** ms after which a busy service wants to be asked again. */
+  readonly retryMs: number;
 
-  constructor(message: string, status = 0) {
+  constructor(fault: Fault, message: string, status = 0, retryMs = 0) {
     super(message);
+    this.fault = fault;
     this.status = status;
-    this.refused = status >= 400 && status < 500;
+    this.retryMs = retryMs;
+  }
+
+  /** A refusal says nothing bad about the service's health. */
+  get refused(): boolean {
+    return REFUSALS.includes(this.status);
   }
 }
 
 const MAX_ERROR = 1 << 20;
+const MAX_RETRY_MS = 600_000;
 
 /** Throws NpuError. Pages handed over before it are good and stay. */
 export async function npuPrefill(c: NpuCall): Promise<NpuAnswer> {
@@ -66,11 +85,13 @@ export async function npuPrefill(c: NpuCall): Promise<NpuAnswer> {
       uploaded = uploads.reduce((n, u) => n + u.length, 0);
       sent = await send(c, uploads);
     }
-    if (sent.status !== 200) throw new NpuError(await said(sent), sent.status);
+    if (sent.status !== 200) throw await refusal(sent);
     return await receive(c, sent, uploaded);
   } catch (e) {
+    if (c.signal?.aborted) throw new NpuError('timeout', 'the accelerator did not answer in time');
     if (e instanceof NpuError) throw e;
-    throw new NpuError(e instanceof Error ? e.message : String(e));
+    const message = e instanceof Error ? e.message : String(e);
+    throw new NpuError(e instanceof ProtocolError ? 'protocol' : 'unreachable', message);
   }
 }
 
@@ -83,59 +104,62 @@ function send(c: NpuCall, uploads: readonly Uint8Array[]): Promise<Response> {
   });
 }
 
-async function said(r: Response): Promise<string> {
-  const text = (await r.text()).slice(0, MAX_ERROR);
+async function refusal(r: Response): Promise<NpuError> {
+  let message = `the accelerator answered ${r.status}`;
+  let retryMs = 1000 * Number(r.headers.get('retry-after') ?? 0);
   try {
-    return (JSON.parse(text) as { error: { message: string } }).error.message;
-  } catch {
-    return `the accelerator answered ${r.status}`;
-  }
+    const { error } = JSON.parse((await r.text()).slice(0, MAX_ERROR)) as { error: { message: unknown; retryMs?: unknown } };
+    if (typeof error.message === 'string') message = error.message.slice(0, 4096);
+    if (typeof error.retryMs === 'number') retryMs = error.retryMs;
+  } catch {} // not JSON: the status says enough
+  return new NpuError('status', message, r.status, retryMs >= 0 && retryMs <= MAX_RETRY_MS ? retryMs : 0);
 }
 
 async function missingPages(c: NpuCall, r: Response): Promise<Uint8Array[]> {
-  const answer = (await r.json()) as { error?: { missing?: unknown } };
-  const missing = answer.error?.missing;
+  const answer = (await r.json().catch(() => undefined)) as { error?: { missing?: unknown } } | undefined;
+  const missing = answer?.error?.missing;
   const own = c.names.slice(0, c.head.have);
   if (!Array.isArray(missing) || missing.length === 0 || !missing.every((n) => own.includes(n as string))) {
-    throw new NpuError('the accelerator misses pages that are not ours', 409);
+    throw new NpuError('protocol', 'the accelerator misses pages that are not ours');
   }
   const frames: Uint8Array[] = [];
   for (const name of missing as string[]) {
     const bytes = await c.pageOf(name);
-    if (!bytes) throw new NpuError(`page ${name} is neither there nor here`, 409);
+    if (!bytes) throw new NpuError('status', `page ${name} is neither there nor here`, 409);
     frames.push(encodePage({ version: c.page.version, name, sha256: c.hash(bytes), bytes }));
   }
   return frames;
 }
 
 async function receive(c: NpuCall, r: Response, uploaded: number): Promise<NpuAnswer> {
-  if (!r.body) throw new NpuError('the answer has no body');
+  if (!r.body) throw new NpuError('protocol', 'the answer has no body');
   const frames = new FrameReader();
   const reader = (r.body as ReadableStream<Uint8Array>).getReader();
   let received = 0;
   let next = c.head.have;
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((e: unknown) => {
+        throw new NpuError('cut', `the answer breaks off after ${next} of ${c.names.length} pages: ${e instanceof Error ? e.message : e}`);
+      });
       if (done) break;
       received += value.length;
       for (const f of frames.push(value)) {
-        if (f.type === FRAME.fail) throw new NpuError(decodeFail(f));
+        if (f.type === FRAME.fail) throw new NpuError('failed', decodeFail(f));
         if (f.type === FRAME.done) {
           const timing = decodeDone(f);
-          if (next !== c.names.length) throw new NpuError(`the answer ends after ${next} of ${c.names.length} pages`);
+          if (next !== c.names.length) throw new NpuError('cut', `the answer ends after ${next} of ${c.names.length} pages`);
           return { ...timing, received, uploaded };
         }
         const page = decodePage(f);
-        if (page.name !== c.names[next]) throw new NpuError(`page ${page.name} is not the next of this prompt`);
+        if (page.name !== c.names[next]) throw new NpuError('page', `page ${page.name} is not the next of this prompt`);
         const fault = pageFault(page, c.page, c.hash);
-        if (fault) throw new NpuError(`page ${page.name}: ${fault}`);
+        if (fault) throw new NpuError('page', `page ${page.name}: ${fault}`);
         next++;
         await c.onPage(page.name, page.bytes);
       }
     }
-    frames.end();
-    throw new NpuError(`the answer breaks off after ${next} of ${c.names.length} pages`);
+    throw new NpuError('cut', `the answer breaks off after ${next} of ${c.names.length} pages`);
   } finally {
     await reader.cancel().catch(() => {});
   }

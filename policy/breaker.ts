@@ -26,6 +26,11 @@ export function breakerState(b: Breaker, now: number, rule: BreakerRule = BREAKE
   return b.probing > 0 && now - b.probing < rule.probeMs ? 'open' : 'half-open';
 }
 
+/** The state by the clock alone, for people: a breaker whose probe is under way is still half open. */
+export function breakerShown(b: Breaker, now: number): 'closed' | 'open' | 'half-open' {
+  return b.openUntil === 0 ? 'closed' : now < b.openUntil ? 'open' : 'half-open';
+}
+
 /** The breaker after a request was sent at `now`; in the half-open state that request is the probe. */
 export function sent(b: Breaker, now: number, rule: BreakerRule = BREAKER): Breaker {
   return breakerState(b, now, rule) === 'half-open' ? { ...b, probing: Math.max(now, 1) } : b;

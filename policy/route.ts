@@ -14,6 +14,8 @@ export interface RouteState {
   /** ms an accelerator request costs whatever its size. */
   overhead: Ewma;
   breaker: Breaker;
+  /** When the accelerator was measured last, ms; 0: never. */
+  measured: number;
 }
 
 export interface RouteRule {
@@ -25,9 +27,18 @@ export interface RouteRule {
   /** Vetoes: queue of the accelerator, and KV pages in use on the replica once the prompt's pages are there. */
   maxQueueMs: number;
   maxKvUse: number;
+  /** A measurement that found the accelerator slower is believed so long; after n times that, n times slower is worth a probe. */
+  believeMs: number;
 }
 
-export const ROUTE: RouteRule = { minUncached: 256, minUncachedShare: 0.3, margin: 0.8, maxQueueMs: 10_000, maxKvUse: 0.95 };
+export const ROUTE: RouteRule = {
+  minUncached: 256,
+  minUncachedShare: 0.3,
+  margin: 0.8,
+  maxQueueMs: 10_000,
+  maxKvUse: 0.95,
+  believeMs: 60_000,
+};
 
 const RATE: EwmaRule = { alpha: 0.2, min: 1e-3, max: 1e5 };
 const LINK: EwmaRule = { alpha: 0.2, min: 1, max: 1e8 };
@@ -43,6 +54,7 @@ export const newRoute = (local: number, npu: number, link: number, overhead: num
   link: ewma(link),
   overhead: ewma(overhead),
   breaker: closedBreaker(),
+  measured: 0,
 });
 
 export interface RouteInput {
@@ -67,7 +79,8 @@ export interface RouteInput {
 
 export interface Route {
   place: Place;
-  why: 'numerics' | 'breaker' | 'short' | 'cached' | 'queue' | 'memory' | 'slower' | 'faster';
+  /** `probe`: sent to learn, because the accelerator failed lately, was never measured, or was measured too long ago. */
+  why: 'numerics' | 'breaker' | 'short' | 'cached' | 'queue' | 'memory' | 'slower' | 'faster' | 'probe';
   /** Estimates, ms. */
   localMs: number;
   npuMs: number;
@@ -87,16 +100,24 @@ export function route(s: RouteState, x: RouteInput, now: number, rule: RouteRule
   if (!x.sameNumerics) return answer('local', 'numerics');
   if (uncached < rule.minUncached) return answer('local', 'short');
   if (uncached < rule.minUncachedShare * x.promptTokens) return answer('local', 'cached');
-  if (breakerState(s.breaker, now) === 'open') return answer('local', 'breaker');
+  const breaker = breakerState(s.breaker, now);
+  if (breaker === 'open') return answer('local', 'breaker');
   if (x.queueMs > rule.maxQueueMs) return answer('local', 'queue');
   if (x.pagesUsed + x.pagesNeeded > rule.maxKvUse * x.pages) return answer('local', 'memory');
-  return npuMs < rule.margin * localMs ? answer('npu', 'faster') : answer('local', 'slower');
+  if (npuMs < rule.margin * localMs) return answer('npu', 'faster');
+  if (breaker === 'half-open' || s.npu.samples === 0) return answer('npu', 'probe');
+  const doubt = Math.max(1, (now - s.measured) / rule.believeMs);
+  return npuMs < rule.margin * localMs * doubt ? answer('npu', 'probe') : answer('local', 'slower');
 }
 
 /** A prompt goes to the accelerator; in the half-open state it is the probe. */
 export const routeSent = (s: RouteState, now: number): RouteState => ({ ...s, breaker: sent(s.breaker, now) });
 
-export const routeFailed = (s: RouteState, now: number): RouteState => ({ ...s, breaker: failed(s.breaker, now) });
+/** The accelerator did not deliver. `atMost`: what it did shows that it computes so many tokens a ms and no more. */
+export function routeFailed(s: RouteState, now: number, atMost?: number): RouteState {
+  const next = { ...s, breaker: failed(s.breaker, now) };
+  return atMost !== undefined && atMost < s.npu.value ? { ...next, npu: observe(s.npu, atMost, RATE), measured: now } : next;
+}
 
 /** Local prefill took so long, measured around I/O, alone in its steps. */
 export function learnLocal(s: RouteState, tokens: number, ms: number): RouteState {
@@ -107,8 +128,9 @@ export function learnLocal(s: RouteState, tokens: number, ms: number): RouteStat
 export function learnNpu(
   s: RouteState,
   r: { tokens: number; bytes: number; computeMs: number; transferMs: number; totalMs: number },
+  now: number,
 ): RouteState {
-  const next: RouteState = { ...s, breaker: succeeded() };
+  const next: RouteState = { ...s, breaker: succeeded(), measured: now };
   if (r.tokens >= MIN_TOKENS && r.computeMs > 0) next.npu = observe(s.npu, r.tokens / r.computeMs, RATE);
   if (r.bytes >= MIN_BYTES && r.transferMs > 0) next.link = observe(s.link, r.bytes / r.transferMs, LINK);
   next.overhead = observe(s.overhead, r.totalMs - r.computeMs - r.transferMs, OVERHEAD);

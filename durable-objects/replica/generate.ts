@@ -67,10 +67,12 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
         }
       : undefined;
   const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
+  const decided = Date.now();
   // one prompt at a time is worth a transfer; several of a request share the loop as they are
   const route = prompts.length === 1 ? await rt.npu?.prefill(prompts[0], salt, http.signal) : undefined;
-  const extra = () => (body.explain && route ? { turnstone: { route } } : undefined);
-  const job = new Job({
+  const extra = () =>
+    body.explain && route ? { turnstone: { route: { ...route, ttft: (job.firstToken ?? Date.now()) - decided } } } : undefined;
+  const job: Job = new Job({
     loop: rt.loop,
     tokenizer,
     metrics: rt.metrics,

@@ -123,7 +123,8 @@ const modelObject = (rt: Runtime) => ({
 });
 
 /** Engine counters become Prometheus' at scrape time. */
-function renderMetrics({ engine, metrics: m }: Runtime): string {
+function renderMetrics({ engine, metrics: m, npu }: Runtime): string {
+  npu?.show();
   const s = engine.stats();
   m.running.set(s.running);
   m.waiting.set(s.waiting);

@@ -54,6 +54,8 @@ export class Job implements Sink {
   private readonly sse: boolean;
   private error?: ApiError;
   private usage = { prompt: 0, completion: 0, cached: 0 };
+  /** When the first token came, ms. */
+  firstToken?: number;
   private ended!: () => void;
   /** Settles when the last choice has ended, whatever the reason. */
   readonly end = new Promise<void>((resolve) => {
@@ -121,6 +123,7 @@ export class Job implements Sink {
     const now = Date.now();
     const { metrics } = this.o;
     if (event.cachedTokens !== undefined) {
+      this.firstToken ??= now;
       metrics.ttft.observe((now - this.o.arrived) / 1000);
       if (c.index % this.o.n === 0) this.usage.cached += Math.min(event.cachedTokens, this.o.cachedTokens ?? event.cachedTokens);
     } else for (const _ of event.tokens) metrics.interToken.observe((now - c.lastToken) / 1000 / event.tokens.length);

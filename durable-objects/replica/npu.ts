@@ -2,10 +2,9 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import type { Engine } from '../../engine/index.ts';
 import { LAYOUT, PAGE } from '../../engine/layout.ts';
 import type { Counter, Gauge, Registry } from '../../openai/prometheus.ts';
-import { breakerState } from '../../policy/breaker.ts';
-import { observe } from '../../policy/ewma.ts';
+import { breakerShown } from '../../policy/breaker.ts';
 import { learnNpu, newRoute, type Place, type Route, type RouteState, route, routeFailed, routeSent } from '../../policy/route.ts';
-import { NpuError, npuPrefill } from '../npu-client.ts';
+import { FAULTS, NpuError, npuPrefill } from '../npu-client.ts';
 import type { EngineLoop } from './loop.ts';
 
 /** What an answer can say of where its prompt was computed. Times in ms of this host's clock. */
@@ -17,8 +16,10 @@ export interface RouteReport {
   cached: number;
   /** Of KV pages, both ways. */
   bytes: number;
-  /** From the decision to the last page; 0 when the prompt is computed here. */
+  /** From the decision to the last page; 0 when the accelerator was not asked. */
   took: number;
+  /** From the decision to the first token; known once there is one. */
+  ttft?: number;
   error?: string;
 }
 
@@ -35,8 +36,9 @@ export interface NpuOptions {
 
 const PATIENCE = 2; // times the local estimate, then the rest of the prompt is computed here
 const MIN_WAIT_MS = 1_000;
-const RATE = { alpha: 0.2, min: 1e-3, max: 1e5 }; // tokens a ms
 const MAX_WAIT_MS = 60_000;
+const MAX_KNOWN = 16_384; // names remembered of pages that the accelerator was seen to hold
+const STATES = ['closed', 'open', 'half-open'] as const;
 
 /**
  * Sends heavy prefill to the accelerator and puts the pages it computes under their names; the engine then finds them as
@@ -45,18 +47,33 @@ const MAX_WAIT_MS = 60_000;
 export class NpuAdapter {
   private readonly o: NpuOptions;
   private state: RouteState = newRoute(1, 1, 20_000, 5); // tokens/ms, tokens/ms, bytes/ms, ms: until measured
-  private queueMs = 0;
+  /** What the accelerator said of its queue, and when. */
+  private queue = { ms: 0, at: 0 };
+  private readonly known = new Set<string>();
+  private shown: (typeof STATES)[number] = 'closed';
   private readonly routes: Counter;
   private readonly calls: Counter;
+  private readonly faults: Counter;
   private readonly breaker: Gauge;
+  private readonly transitions: Counter;
 
   constructor(o: NpuOptions) {
     this.o = o;
     this.routes = o.registry.counter('turnstone_prefill_routes_total', 'Prompts by where they were sent to be computed, and why.');
     this.calls = o.registry.counter('turnstone_npu_requests_total', 'Requests to the accelerator, by result.');
     this.breaker = o.registry.gauge('turnstone_npu_breaker', 'The circuit breaker: 1 at the state it is in.');
-    for (const result of ['ok', 'refused', 'failed']) this.calls.add(0, { result });
-    this.showBreaker();
+    this.faults = o.registry.counter(
+      'turnstone_npu_faults_total',
+      'Requests to the accelerator that failed or were refused, by what went wrong.',
+    );
+    this.transitions = o.registry.counter(
+      'turnstone_npu_breaker_transitions_total',
+      'Changes of the circuit breaker, by the state it came to.',
+    );
+    for (const result of ['ok', 'refused', 'failed', 'left']) this.calls.add(0, { result });
+    for (const fault of FAULTS) this.faults.add(0, { fault });
+    for (const to of STATES) this.transitions.add(0, { to });
+    this.show();
   }
 
   /** Decides, and when the accelerator is chosen waits for its pages. Never rejects, unless the client is gone. */
@@ -66,7 +83,8 @@ export class NpuAdapter {
     const names = engine.names.chain(prompt, salt).slice(0, whole);
     let have = 0;
     while (have < whole && engine.pool.has(names[have])) have++;
-    const decision = this.decide(prompt.length, have * PAGE, whole - have);
+    this.show();
+    const decision = this.decide(prompt.length, names, have);
     const place = force ?? decision.place;
     const report: RouteReport = {
       place,
@@ -81,26 +99,28 @@ export class NpuAdapter {
     return report;
   }
 
-  private decide(promptTokens: number, cachedTokens: number, pagesNeeded: number): Route {
+  private decide(promptTokens: number, names: readonly string[], have: number): Route {
     const { engine, loop } = this.o;
     this.state = { ...this.state, local: { ...this.state.local, value: loop.prefillRate } };
     const s = engine.stats();
+    const now = Date.now();
+    const unknown = names.slice(0, have).filter((name) => !this.known.has(name)).length;
     return route(
       this.state,
       {
         promptTokens,
-        cachedTokens,
+        cachedTokens: have * PAGE,
         kvBytesPerToken: engine.kv.pageBytes / PAGE,
-        uploadBytes: 0,
-        queueMs: this.queueMs,
+        uploadBytes: unknown * engine.kv.pageBytes,
+        queueMs: Math.max(0, this.queue.ms - (now - this.queue.at)),
         pagesUsed: s.pages.referenced,
         pages: s.pages.total,
-        pagesNeeded,
+        pagesNeeded: names.length - have,
         decoding: s.running,
         stepTokens: engine.plan.maxTokens,
         sameNumerics: engine.backend.numerics === 'exact-1',
       },
-      Date.now(),
+      now,
     );
   }
 
@@ -115,6 +135,7 @@ export class NpuAdapter {
     const { binding: npu, secret, engine, pack } = this.o;
     const began = Date.now();
     this.state = routeSent(this.state, began);
+    this.show();
     const wait = Math.min(MAX_WAIT_MS, Math.max(MIN_WAIT_MS, PATIENCE * report.predicted.local));
     const head = { pack, kv: engine.plan.kv, numerics: engine.backend.numerics, salt, have, deadlineMs: wait };
     try {
@@ -123,40 +144,56 @@ export class NpuAdapter {
         pageOf: (name) => engine.exportPage(name),
         onPage: (name, bytes) => {
           report.bytes += bytes.length;
-          if (!engine.importPage(name, bytes)) throw new NpuError('no page is free here', 429);
+          this.remember(name);
+          if (!engine.importPage(name, bytes)) throw new NpuError('status', 'no page is free here', 429);
         },
         signal: AbortSignal.any([signal, AbortSignal.timeout(wait)]),
       });
       report.took = Date.now() - began;
       report.bytes += answer.uploaded;
-      this.queueMs = answer.queueMs;
+      for (const name of names) this.remember(name);
+      this.queue = { ms: answer.queueMs, at: Date.now() };
       const compute = answer.hostMs;
       const total = Math.max(compute, report.took - answer.queueMs);
-      this.state = learnNpu(this.state, {
-        ...{ tokens: answer.tokens, bytes: answer.received, computeMs: compute, transferMs: total - compute, totalMs: total },
-      });
+      const sample = { tokens: answer.tokens, bytes: answer.received, computeMs: compute, transferMs: total - compute, totalMs: total };
+      this.state = learnNpu(this.state, sample, Date.now());
       this.calls.add(1, { result: 'ok' });
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted) {
+        this.calls.add(1, { result: 'left' });
+        throw error;
+      }
       report.took = Date.now() - began;
       report.place = 'local';
       report.why = 'failed';
       report.error = error instanceof Error ? error.message : String(error);
-      const refused = error instanceof NpuError && error.refused;
-      this.calls.add(1, { result: refused ? 'refused' : 'failed' });
-      if (!refused) {
-        // what came until then is a measurement too: a service that is merely slow is not asked again for the same reason
-        const tokens = (report.bytes / engine.kv.pageBytes) * PAGE;
-        const npuRate = observe(this.state.npu, tokens / Math.max(1, report.took), RATE);
-        this.state = routeFailed({ ...this.state, npu: npuRate }, Date.now());
-      }
+      this.failed(error, (names.length - have) * PAGE, report.took);
     }
-    this.showBreaker();
+    this.show();
   }
 
-  private showBreaker(): void {
-    const now = breakerState(this.state.breaker, Date.now());
-    for (const state of ['closed', 'open', 'half-open'] as const) this.breaker.set(state === now ? 1 : 0, { state });
+  private failed(error: unknown, tokens: number, took: number): void {
+    const now = Date.now();
+    const fault = error instanceof NpuError ? error.fault : 'unreachable';
+    const refused = error instanceof NpuError && error.refused;
+    this.calls.add(1, { result: refused ? 'refused' : 'failed' });
+    this.faults.add(1, { fault });
+    if (refused) {
+      if (error.retryMs > 0) this.queue = { ms: error.retryMs, at: now };
+    } else this.state = routeFailed(this.state, now, fault === 'timeout' ? tokens / Math.max(1, took) : undefined);
+  }
+
+  private remember(name: string): void {
+    if (this.known.size >= MAX_KNOWN) this.known.clear();
+    this.known.add(name);
+  }
+
+  /** Brings the breaker's metrics up to now: it half-opens by the clock, not by a request. */
+  show(): void {
+    const now = breakerShown(this.state.breaker, Date.now());
+    if (now !== this.shown) this.transitions.add(1, { to: now });
+    this.shown = now;
+    for (const state of STATES) this.breaker.set(state === now ? 1 : 0, { state });
   }
 }
 

@@ -1,7 +1,17 @@
 import { expect, test } from 'vitest';
 import { BREAKER, breakerState, closedBreaker, failed, sent, succeeded } from '../../policy/breaker.ts';
 import { ewma, observe } from '../../policy/ewma.ts';
-import { learnLocal, learnNpu, newRoute, ROUTE, type RouteInput, route, routeFailed, routeSent } from '../../policy/route.ts';
+import {
+  learnLocal,
+  learnNpu,
+  newRoute,
+  ROUTE,
+  type RouteInput,
+  type RouteState,
+  route,
+  routeFailed,
+  routeSent,
+} from '../../policy/route.ts';
 
 const input: RouteInput = {
   promptTokens: 2000,
@@ -17,7 +27,7 @@ const input: RouteInput = {
   sameNumerics: true,
 };
 // local 1 token a ms; accelerator 20 a ms; link 100,000 bytes a ms; 5 ms overhead
-const state = newRoute(1, 20, 100_000, 5);
+const state: RouteState = { ...newRoute(1, 20, 100_000, 5), npu: { value: 20, samples: 1 } };
 const where = (x: Partial<RouteInput>, s = state, now = 0) => {
   const r = route(s, { ...input, ...x }, now);
   return `${r.place} ${r.why}`;
@@ -42,7 +52,7 @@ test('two-sided threshold, and every veto', () => {
 
 test('rates are learned, inside bounds', () => {
   let s = state;
-  for (let i = 0; i < 50; i++) s = learnNpu(s, { tokens: 1000, bytes: 1e7, computeMs: 1000, transferMs: 1000, totalMs: 2050 });
+  for (let i = 0; i < 50; i++) s = learnNpu(s, { tokens: 1000, bytes: 1e7, computeMs: 1000, transferMs: 1000, totalMs: 2050 }, 0);
   expect(s.npu.value).toBeCloseTo(1);
   expect(s.link.value).toBeCloseTo(10_000);
   expect(s.overhead.value).toBeCloseTo(50);
@@ -79,6 +89,32 @@ test('routing survives the death of the accelerator: local until a probe succeed
   expect(where({}, s, 1_000)).toBe('npu faster');
   s = routeSent(s, 1_000);
   expect(where({}, s, 1_001)).toBe('local breaker');
-  s = learnNpu(s, { tokens: 10, bytes: 10, computeMs: 100, transferMs: 100, totalMs: 205 });
+  s = learnNpu(s, { tokens: 10, bytes: 10, computeMs: 100, transferMs: 100, totalMs: 205 }, 1_002);
   expect(where({}, s, 1_002)).toMatch(/^npu/); // and so small a sample taught nothing but that
+});
+
+test('an accelerator that was never measured is tried once, and one that was slow is tried again as doubt grows', () => {
+  const slow = { ...state, npu: { value: 0.5, samples: 3 }, measured: 1_000 }; // some 2.2 times as slow as the replica
+  expect(where({}, { ...slow, npu: { value: 0.5, samples: 0 } })).toBe('npu probe');
+  expect(where({}, slow, 1_000 + ROUTE.believeMs)).toBe('local slower');
+  expect(where({}, slow, 1_000 + 2 * ROUTE.believeMs)).toBe('local slower');
+  expect(where({}, slow, 1_000 + 3 * ROUTE.believeMs)).toBe('npu probe');
+  expect(where({ queueMs: 10_001 }, slow, 1_000 + 9 * ROUTE.believeMs)).toBe('local queue');
+});
+
+test('a failure opens nothing by itself and teaches only that the accelerator is no faster than what it showed', () => {
+  expect(routeFailed(state, 7).npu).toEqual(state.npu);
+  expect(routeFailed(state, 7, 30).npu).toEqual(state.npu); // it was believed slower already
+  const s = routeFailed(state, 7, 0.1);
+  expect(s.npu.value).toBeLessThan(20);
+  expect(s.measured).toBe(7);
+  expect(breakerState(s.breaker, 7)).toBe('closed');
+});
+
+test('half open, a probe goes whatever the estimate', () => {
+  let s: RouteState = { ...state, npu: { value: 0.1, samples: 9 } };
+  for (let i = 0; i < 3; i++) s = routeFailed(routeSent(s, 0), 0);
+  expect(where({}, s, 999)).toBe('local breaker');
+  expect(where({}, s, 1_000)).toBe('npu probe');
+  expect(where({ promptTokens: 100 }, s, 1_000)).toBe('local short');
 });
