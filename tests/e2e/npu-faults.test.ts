@@ -1,0 +1,132 @@
+/** An accelerator that fails in every way, behind the whole server: each request ends with the tokens of the local route, and /metrics says what happened. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Server, startServer } from '../../cli/start.ts';
+import { type FaultyNpu, faults, healthy, startFaulty } from './faulty-npu.ts';
+
+const PAGE = 16;
+const N = 330; // tokens of a prompt: 20 whole pages for the accelerator
+/** Token ids of a prompt that shares no page with another. */
+const prompt = (seed: number, n = N): number[] => Array.from({ length: n }, (_, i) => 300 + ((i * i * 7 + i * 13 + seed * 101) % 3000));
+const pagesOf = (ids: readonly number[]): number[] => ids.slice(0, Math.floor((ids.length - 1) / PAGE) * PAGE);
+
+async function complete(server: Server, ids: readonly number[]) {
+  const body = { model: server.pack.id, prompt: ids, max_tokens: 12, temperature: 0, ignore_eos: true, logprobs: 3, explain: true };
+  const r = await fetch(`${server.url}/v1/completions`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  expect(r.status).toBe(200);
+  const json = (await r.json()) as {
+    choices: { text: string; logprobs: unknown }[];
+    turnstone: { route: { place: string; why: string; ttft: number; took: number; bytes: number; error?: string } };
+  };
+  const [{ text, logprobs }] = json.choices;
+  return { said: { text, logprobs }, route: json.turnstone.route, header: r.headers.get('x-turnstone-route') };
+}
+
+/** One value of /metrics by its name and a label. */
+async function metric(server: Server, name: string, label: string): Promise<number> {
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const line = text.split('\n').find((l) => l.startsWith(`turnstone_npu_${name}{`) && l.includes(label));
+  return line ? Number(line.split(' ').at(-1)) : Number.NaN;
+}
+
+describe('an accelerator that fails', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'turnstone-faults-'));
+  let local: Server; // has the real service beside it, and never asks it
+  let faulty: FaultyNpu;
+  let server: Server;
+  const behind = (npu: 'npu' | 'auto'): Promise<Server> => {
+    const accelerator = { address: faulty.address, secret: local.npu!.secret };
+    return startServer({ port: 0, npu, accelerator, persist: join(folder, npu) });
+  };
+
+  beforeAll(async () => {
+    local = await startServer({ port: 0, npu: 'local', persist: join(folder, 'local') });
+    faulty = await startFaulty(local.npu!);
+    server = await behind('npu');
+    const first = await complete(server, prompt(0, 20)); // the service opens its model, and says how pages are named
+    expect(first.said).toEqual((await complete(local, prompt(0, 20))).said);
+  });
+  afterAll(async () => {
+    await faulty?.stop();
+    await Promise.all([server?.stop(), local?.stop()]);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it.each(faults.map((f, i) => [f.name, f, i] as const))('that %s costs time only', async (_, f, i) => {
+    const ids = prompt(1 + i);
+    const want = (await complete(local, ids)).said;
+    await faulty.warm(pagesOf(ids));
+    const result = f.refused ? 'refused' : 'failed';
+    const before = { faults: await metric(server, 'faults_total', `fault="${f.fault}"`), asked: faulty.asked };
+    const results = await metric(server, 'requests_total', `result="${result}"`);
+    faulty.act = f.act;
+    const got = await complete(server, ids);
+    expect(got.said).toEqual(want);
+    expect(got.route).toMatchObject({ place: 'local', why: 'failed' });
+    expect(got.header).toMatch(/^local; why=failed; /);
+    expect(got.route.error, 'says what was wrong').toMatch(/\w+/);
+    expect(faulty.asked).toBe(before.asked + 1);
+    expect(await metric(server, 'faults_total', `fault="${f.fault}"`), `counted as ${f.fault}: ${got.route.error}`).toBe(before.faults + 1);
+    expect(await metric(server, 'requests_total', `result="${result}"`)).toBe(results + 1);
+  });
+
+  it('that works again is used again, and its pages give the same answer', async () => {
+    const ids = prompt(50);
+    await faulty.warm(pagesOf(ids));
+    faulty.act = healthy;
+    const got = await complete(server, ids);
+    expect(got.route).toMatchObject({ place: 'npu', why: 'forced' });
+    expect(got.route.bytes).toBeGreaterThan(0);
+    expect(got.said).toEqual((await complete(local, ids)).said);
+    expect(await metric(server, 'breaker', 'state="closed"')).toBe(1);
+    expect(await metric(server, 'breaker_transitions_total', 'to="closed"')).toBeGreaterThanOrEqual(1);
+  });
+
+  it('is left alone by the breaker, probed, and taken back: each transition is in /metrics', async () => {
+    const auto = await behind('auto');
+    const transitions = async () => {
+      const all = ['open', 'half-open', 'closed'].map((to) => metric(auto, 'breaker_transitions_total', `to="${to}"`));
+      return (await Promise.all(all)).join(' ');
+    };
+    const state = async () => {
+      for (const s of ['closed', 'open', 'half-open']) if ((await metric(auto, 'breaker', `state="${s}"`)) === 1) return s;
+      return undefined;
+    };
+    const answer = async (seed: number) => {
+      const ids = prompt(seed);
+      const got = await complete(auto, ids);
+      expect(got.said).toEqual((await complete(local, ids)).said);
+      return got.route;
+    };
+    try {
+      expect([await state(), await transitions()]).toEqual(['closed', '0 0 0']);
+      faulty.act = faults[0].act;
+      for (let i = 0; i < 3; i++) expect(await answer(60 + i)).toMatchObject({ place: 'local', why: 'failed' });
+      const { asked } = faulty;
+      const opened = Date.now();
+      expect(await answer(63)).toMatchObject({ place: 'local', why: 'breaker' });
+      expect(Date.now() - opened, 'the pause is a second; this machine took longer').toBeLessThan(1000);
+      expect(faulty.asked).toBe(asked);
+      await expect.poll(state, { timeout: 5_000 }).toBe('half-open');
+      expect(await transitions()).toBe('1 1 0');
+
+      expect(await answer(64), 'the probe fails').toMatchObject({ place: 'local', why: 'failed' });
+      expect(faulty.asked).toBe(asked + 1);
+      expect([await state(), await transitions()]).toEqual(['open', '2 1 0']);
+
+      faulty.act = healthy;
+      await faulty.warm(pagesOf(prompt(65)));
+      await expect.poll(state, { timeout: 10_000 }).toBe('half-open');
+      expect(await answer(65), 'the next probe does not').toMatchObject({ place: 'npu' });
+      expect([await state(), await transitions()]).toEqual(['closed', '2 2 1']);
+    } finally {
+      await auto.stop();
+    }
+  });
+});
