@@ -7,6 +7,7 @@ import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
 import { build, ROOT } from './build.ts';
 import { type Npu, startNpu } from './npu.ts';
 import { type LocalPack, localPack, packStamp, uploadPack } from './packs.ts';
+import { Supervisor } from './supervise.ts';
 
 export interface StartOptions {
   /** 0 takes a free one. */
@@ -85,6 +86,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     compatibilityDate: worker.compatibilityDate,
     assets: { ...assets, directory: join(ROOT, 'dist/web'), binding: undefined, routerConfig: { has_user_worker: false } },
   };
+  const supervisor = new Supervisor(say);
   const options: MiniflareOptions = {
     workers: [turnstone, site],
     host,
@@ -93,11 +95,16 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     r2Persist: join(persist, 'r2'),
     durableObjectsPersist: join(persist, 'do'),
     log: new Log(LogLevel.ERROR),
+    handleRuntimeStdio: supervisor.handleRuntimeStdio,
   };
   const miniflare = new Miniflare(options);
   try {
     const url = await miniflare.ready;
-    const stop = async () => void (await Promise.all([miniflare.dispose(), npu?.stop()]));
+    supervisor.watch(miniflare, { ...options, port: Number(url.port) });
+    const stop = async () => {
+      supervisor.stop();
+      await Promise.all([miniflare.dispose(), npu?.stop()]);
+    };
     return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, stop };
   } catch (error) {
     await Promise.all([miniflare.dispose(), npu?.stop()]);

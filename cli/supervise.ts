@@ -1,0 +1,75 @@
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Miniflare, MiniflareOptions } from 'miniflare';
+
+/** Starts again within a minute after which the runtime is left for dead: something is wrong that a start does not mend. */
+const MOST = 20;
+const MINUTE = 60_000;
+const PAUSE_MS = 250;
+const SETTLE_MS = 50;
+
+/**
+ * Starts workerd again, on the same port and storage, whenever its process ends without having been asked to: killed, out of
+ * memory, crashed. What was stored goes on; sessions finish their answers by themselves.
+ */
+export class Supervisor {
+  readonly #starts: number[] = [];
+  readonly #say: (line: string) => void;
+  #miniflare?: Miniflare;
+  #options?: MiniflareOptions;
+  #over = false;
+  #starting = false;
+
+  constructor(say: (line: string) => void) {
+    this.#say = say;
+  }
+
+  /** For Miniflare's option of that name: what workerd prints, and the sign that it has ended. */
+  readonly handleRuntimeStdio = (stdout: Readable, stderr: Readable): void => {
+    createInterface({ input: stdout }).on('line', (line) => console.log(line));
+    createInterface({ input: stderr }).on('line', (line) => console.error(line));
+    stdout.once('end', () => void this.#ended());
+  };
+
+  /** From here on the runtime is watched. */
+  watch(miniflare: Miniflare, options: MiniflareOptions): void {
+    this.#miniflare = miniflare;
+    this.#options = options;
+  }
+
+  /** What ends now was meant to. */
+  stop(): void {
+    this.#over = true;
+  }
+
+  async #ended(): Promise<void> {
+    if (this.#starting) return; // a start that failed ends a process too
+    this.#starting = true;
+    try {
+      await pause(SETTLE_MS); // Ctrl-C ends workerd before anybody says so here
+      while (!this.#over && !(await this.#start())) await pause(PAUSE_MS);
+    } finally {
+      this.#starting = false;
+    }
+  }
+
+  /** False: try again. */
+  async #start(): Promise<boolean> {
+    if (!this.#miniflare || !this.#options) return true;
+    const now = Date.now();
+    while (this.#starts.length > 0 && now - this.#starts[0] > MINUTE) this.#starts.shift();
+    if (this.#starts.push(now) > MOST) {
+      this.#say(`workerd has ended ${MOST} times within a minute and is not started again; look at what it printed.`);
+      return true;
+    }
+    this.#say('workerd has ended; starting it again.');
+    try {
+      await this.#miniflare.setOptions(this.#options);
+      return true;
+    } catch (error) {
+      if (!this.#over) this.#say(`workerd does not start: ${error instanceof Error ? error.message : error}`);
+      return false;
+    }
+  }
+}
