@@ -28,8 +28,6 @@ export interface GpuHostOptions {
   format?: string;
   /** Lets Workers in at /v1/prefill; at least 16 characters. Without it that route is closed. */
   secret?: string;
-  /** Offers pages under the numerics id of exact Workers, although they are only within webgpu-1's tolerance of theirs. */
-  asExact?: boolean;
   memoryBytes?: number;
   say?: (line: string) => void;
 }
@@ -64,10 +62,9 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
     const { backend, weights, config, digest } = rt.served;
     await warmUp(rt);
     const { context, kv, pages } = rt.engine.plan;
-    const shown = o.asExact ? { ...backend, numerics: 'exact-1' } : backend;
     const prefiller = () =>
       new Prefiller({
-        backend: shown,
+        backend,
         config,
         weights,
         formats: formatsOf(weights),

@@ -29,6 +29,8 @@ Environment:
   API_KEYS    comma-separated keys, each "key" or "name:key" (none: everybody may)
   NPU         auto, npu or local: where prefill runs; 0 leaves the simulated accelerator out (auto)
   NPU_DEVICE  maia-200, maia-100 or edge-npu
+  NPU_URL     an accelerator that runs elsewhere, e.g. http://127.0.0.1:8790 for gpu-host; with NPU_SECRET, and
+              NPU_NUMERICS=webgpu-1 to take pages of a GPU; NPU_WAIT_MS: the least it is waited for (1000)
   SPECULATE   0 turns prompt-lookup speculation off`,
   )
   .action(run(async () => (await import('./commands/start.ts')).startCommand()));
@@ -69,7 +71,6 @@ program
   .option('--port <n>', 'port to listen on', Number, 8790)
   .option('--host <address>', 'address to listen on; beyond loopback --secret is required', '127.0.0.1')
   .option('--secret <text>', 'lets Workers in at /v1/prefill (16 characters or more); default: GPU_SECRET')
-  .option('--as-exact', 'offer pages to exact Workers, although they agree with theirs only within the stated tolerance')
   .action(run(async (o: GpuHostFlags) => (await import('./commands/gpu-host.ts')).gpuHostCommand(o)));
 
 program

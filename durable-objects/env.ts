@@ -20,10 +20,15 @@ export interface ReplicaEnv {
   MAX_BATCH?: string;
   /** Replicas of the model; those of one isolate share its weights and divide its pages. */
   REPLICAS?: string;
-  /** The accelerator service, its secret, and `npu` or `local` to force the route. */
+  /** The accelerator: a service binding, or the origin of one elsewhere (a GPU host); its secret; `npu` or `local` force the route. */
   NPU?: Fetcher;
+  NPU_URL?: string;
   NPU_SECRET?: string;
   NPU_ROUTE?: string;
+  /** What the accelerator computes; default `exact-1`. Another id takes pages within its tolerance, and all pages here are named by it. */
+  NPU_NUMERICS?: string;
+  /** How long a prompt sent to the accelerator is waited for at least, ms; default 1000. */
+  NPU_WAIT_MS?: string;
   /** `0` turns prompt-lookup speculation off. */
   SPECULATE?: string;
 }

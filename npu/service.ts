@@ -87,7 +87,8 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
     const { prefiller, deviceUs } = await open();
     if (head.pack !== prefiller.pack || head.kv !== prefiller.kvFormat || head.numerics !== prefiller.numerics) {
       const own = { pack: prefiller.pack, kv: prefiller.kvFormat, numerics: prefiller.numerics };
-      return text(422, 'This accelerator serves another model or arithmetic.', { serves: own });
+      const serves = `pack ${own.pack.slice(0, 12)}, ${own.kv} pages, ${own.numerics}`;
+      return text(422, `This accelerator serves another model or arithmetic: ${serves}.`, { serves: own });
     }
     prefiller.check(ids, head.have);
     const ancestors = prefiller.chain(ids, head.salt).slice(0, head.have);

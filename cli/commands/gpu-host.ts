@@ -5,7 +5,6 @@ export interface GpuHostFlags {
   port: number;
   host: string;
   secret?: string;
-  asExact?: boolean;
 }
 
 /** Serves until Ctrl-C. */

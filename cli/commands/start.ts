@@ -12,8 +12,21 @@ export async function startCommand(): Promise<void> {
     host: env.HOST,
     model: env.MODEL,
     format: env.FORMAT,
-    npu: npuMode(env.NPU),
-    vars: { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE, REPLICAS },
+    npu: env.NPU_URL ? undefined : npuMode(env.NPU),
+    vars: {
+      ...accelerator(env),
+      API_KEYS,
+      KV,
+      MEMORY_MB,
+      CONTEXT,
+      SPECULATE,
+      MAX_BATCH,
+      CORS_ORIGINS,
+      PUBLIC_PACKS,
+      MAX_BODY_BYTES,
+      NPU_DEVICE,
+      REPLICAS,
+    },
     say: (line) => console.log(line),
   }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
 
@@ -46,6 +59,13 @@ export async function startCommand(): Promise<void> {
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
   Ctrl-C stops it.`);
+}
+
+/** Variables of an accelerator that runs elsewhere, such as `turnstone gpu-host`. */
+function accelerator({ NPU_URL, NPU_SECRET, NPU_NUMERICS, NPU_WAIT_MS, NPU }: NodeJS.ProcessEnv): Record<string, string | undefined> {
+  if (!NPU_URL) return {};
+  if (!NPU_SECRET) fail('NPU_URL names an accelerator: set NPU_SECRET to its secret.');
+  return { NPU_URL, NPU_SECRET, NPU_NUMERICS, NPU_WAIT_MS, NPU_ROUTE: npuMode(NPU) ?? 'local' };
 }
 
 function npuMode(value: string | undefined): 'auto' | 'npu' | 'local' | undefined {

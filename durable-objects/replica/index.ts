@@ -11,7 +11,7 @@ import type { RunOrder } from '../session/types.ts';
 import { generate } from './generate.ts';
 import { EngineLoop } from './loop.ts';
 import { openEngine, type Served, served } from './model.ts';
-import { NpuAdapter } from './npu.ts';
+import { type NpuAdapter, npuOf } from './npu.ts';
 import type { SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
 import { Reporter } from './report.ts';
@@ -57,12 +57,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
       const reporter = this.reporter(engine);
       loop.watch = (event) => reporter?.event(event);
       const metrics = servingMetrics(model.id);
-      const { NPU, NPU_SECRET, NPU_ROUTE } = this.env;
-      const force = NPU_ROUTE === 'npu' || NPU_ROUTE === 'local' ? NPU_ROUTE : undefined;
-      const npu =
-        NPU && NPU_SECRET
-          ? new NpuAdapter({ binding: NPU, secret: NPU_SECRET, force, engine, loop, pack: model.digest, registry: metrics.registry })
-          : undefined;
+      const npu = npuOf(this.env, { engine, loop, pack: model.digest, registry: metrics.registry });
       return { served: model, engine, loop, metrics, npu, reporter };
     })();
     this.runtime.catch(() => {

@@ -77,7 +77,9 @@ async function load(env: ReplicaEnv): Promise<Served> {
     maxSequences: integerVar('MAX_BATCH', env.MAX_BATCH, 1, 256),
   });
   const { scratch, kv } = plan.bytes;
-  const backend = createWasm({ modules: { relaxed, simd }, memoryBytes: weightBytes + scratch + kv + 64 });
+  const wasm = createWasm({ modules: { relaxed, simd }, memoryBytes: weightBytes + scratch + kv + 64 });
+  // with an accelerator of other arithmetic no page here is exact to the bit any more, and none may be named as if it were
+  const backend = env.NPU_NUMERICS ? { ...wasm, numerics: env.NPU_NUMERICS } : wasm;
   const weights = await loadWeights(source, manifest, backend);
   const tokenizer = await loadTokenizer(source, manifest);
   const control = tokenizer.specialIds.map((id) => new TextDecoder().decode(tokenizer.bytesOf(id)));

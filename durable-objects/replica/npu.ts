@@ -4,6 +4,7 @@ import { LAYOUT, PAGE } from '../../engine/layout.ts';
 import type { Counter, Gauge, Registry } from '../../openai/prometheus.ts';
 import { breakerShown } from '../../policy/breaker.ts';
 import { learnNpu, newRoute, type Place, type Route, type RouteState, route, routeFailed, routeSent } from '../../policy/route.ts';
+import { integerVar, type ReplicaEnv } from '../env.ts';
 import { FAULTS, NpuError, npuPrefill } from '../npu-client.ts';
 import type { EngineLoop } from './loop.ts';
 
@@ -25,9 +26,13 @@ export interface RouteReport {
 
 export interface NpuOptions {
   binding: { fetch(url: string, init: RequestInit): Promise<Response> };
+  /** What it computes. */
+  numerics: string;
   secret: string;
   /** `npu` or `local` instead of the estimate. */
   force?: Place;
+  /** Waited for at least, ms. */
+  minWaitMs?: number;
   engine: Engine;
   loop: EngineLoop;
   pack: string;
@@ -118,7 +123,7 @@ export class NpuAdapter {
         pagesNeeded: names.length - have,
         decoding: s.running,
         stepTokens: engine.plan.maxTokens,
-        sameNumerics: engine.backend.numerics === 'exact-1',
+        sameNumerics: engine.backend.numerics === this.o.numerics,
       },
       now,
     );
@@ -136,7 +141,7 @@ export class NpuAdapter {
     const began = Date.now();
     this.state = routeSent(this.state, began);
     this.show();
-    const wait = Math.min(MAX_WAIT_MS, Math.max(MIN_WAIT_MS, PATIENCE * report.predicted.local));
+    const wait = Math.max(this.o.minWaitMs ?? MIN_WAIT_MS, Math.min(MAX_WAIT_MS, PATIENCE * report.predicted.local));
     const head = { pack, kv: engine.plan.kv, numerics: engine.backend.numerics, salt, have, deadlineMs: wait };
     try {
       const answer = await npuPrefill({
@@ -195,6 +200,25 @@ export class NpuAdapter {
     this.shown = now;
     for (const state of STATES) this.breaker.set(state === now ? 1 : 0, { state });
   }
+}
+
+/** The adapter that the Worker's variables describe; undefined where there is no accelerator. Throws naming a variable that is wrong. */
+export function npuOf(env: ReplicaEnv, about: Pick<NpuOptions, 'engine' | 'loop' | 'pack' | 'registry'>): NpuAdapter | undefined {
+  const { NPU, NPU_URL, NPU_SECRET: secret, NPU_ROUTE } = env;
+  const binding = NPU_URL ? elsewhere(NPU_URL) : NPU;
+  if (!binding || !secret) return undefined;
+  return new NpuAdapter({
+    ...about,
+    ...{ binding, secret, numerics: env.NPU_NUMERICS || 'exact-1' },
+    force: NPU_ROUTE === 'npu' || NPU_ROUTE === 'local' ? NPU_ROUTE : undefined,
+    minWaitMs: integerVar('NPU_WAIT_MS', env.NPU_WAIT_MS, 1, 600_000),
+  });
+}
+
+/** An accelerator that is reached over the network; the secret goes to that origin alone. */
+function elsewhere(origin: string): NpuOptions['binding'] {
+  if (!/^https?:\/\/[^/?#@]+\/?$/.test(origin)) throw new Error(`NPU_URL is "${origin}", must be an origin such as https://gpu.example`);
+  return { fetch: (url, init) => fetch(new URL(new URL(url).pathname, origin).href, { ...init, redirect: 'manual' }) };
 }
 
 /** The report as the header `x-turnstone-route`. */
