@@ -1,11 +1,17 @@
 /** OpenAI's API over one local engine, as `Request` in and `Response` out: the same answers, byte for byte in form, as the Worker's. */
+import { conversationPages, PAGES_PATH } from '../durable-objects/replica/conversation.ts';
 import { generate } from '../durable-objects/replica/generate.ts';
 import type { Runtime } from '../durable-objects/replica/index.ts';
 import { chatPrompt } from '../durable-objects/replica/prompt.ts';
-import { ApiError, asApiError, badRequest, notFound } from '../openai/errors.ts';
+import { modelObject, renderMetrics } from '../durable-objects/replica/show.ts';
+import { ApiError, asApiError, badRequest, modelNotFound, notFound } from '../openai/errors.ts';
+import { CONTENT_TYPE } from '../openai/prometheus.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
+import { itemMessages } from '../openai/requests/items.ts';
+import { parseResponses } from '../openai/requests/responses.ts';
 import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
+import type { ResponsesRequest } from '../openai/requests/types.ts';
 
 const MAX_BODY = 4 << 20; // characters
 
@@ -23,10 +29,13 @@ export async function serve(rt: Runtime, request: Request): Promise<Response> {
 async function route(rt: Runtime, path: string, request: Request): Promise<Response> {
   const { served, engine } = rt;
   if (request.method === 'GET') {
-    if (path === '/v1/models') {
-      const model = { id: served.id, object: 'model', created: 0, owned_by: 'turnstone', max_model_len: engine.plan.context };
-      return Response.json({ object: 'list', data: [model] });
+    if (path === '/v1/models') return Response.json({ object: 'list', data: [modelObject(rt)] });
+    if (path.startsWith('/v1/models/')) {
+      const id = decodeURIComponent(path.slice('/v1/models/'.length));
+      if (id !== served.id) throw modelNotFound(id);
+      return Response.json(modelObject(rt));
     }
+    if (path === '/metrics') return new Response(renderMetrics(rt), { headers: { 'content-type': CONTENT_TYPE } });
     if (path === '/ready' || path === '/health') {
       return Response.json({
         status: 'ready',
@@ -43,6 +52,10 @@ async function route(rt: Runtime, path: string, request: Request): Promise<Respo
       return generate(rt, parseChat(await body(request)), request);
     case '/v1/completions':
       return generate(rt, parseCompletion(await body(request)), request);
+    case '/v1/responses':
+      return generate(rt, unstored(parseResponses(await body(request))), request);
+    case PAGES_PATH:
+      return conversationPages(rt, parseChat(await body(request)), request);
     case '/v1/tokenize': {
       const b = parseTokenize(await body(request));
       const tokens =
@@ -55,6 +68,15 @@ async function route(rt: Runtime, path: string, request: Request): Promise<Respo
       return Response.json({ prompt: served.tokenizer.decode(parseDetokenize(await body(request)).tokens) });
   }
   throw notFound(`There is nothing at ${path}.`);
+}
+
+/** A response that nobody keeps: there are no sessions here. */
+function unstored(request: ResponsesRequest): ResponsesRequest {
+  if (request.store || request.background || request.previousResponseId !== undefined) {
+    throw badRequest("This server stores no responses; leave out 'store', 'background' and 'previous_response_id'.", 'store');
+  }
+  const { input, instructions } = request;
+  return { ...request, echo: { ...request.echo, store: false }, input: [], messages: itemMessages(input, instructions) };
 }
 
 async function body(request: Request): Promise<unknown> {

@@ -12,7 +12,7 @@ import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
 import { type App, maxBodyBytes } from './env.ts';
 import { servePack } from './packs.ts';
-import { callReplica, generateOn } from './replica.ts';
+import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { responses } from './responses.ts';
 import { answersAreData, apiCors, loopbackOnly } from './security.ts';
 
@@ -23,6 +23,9 @@ const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest |
   '/v1/tokenize': parseTokenize,
   '/v1/detokenize': parseDetokenize,
 };
+
+/** What a replica holds of a conversation, for going on with it elsewhere; the body is the chat request. */
+const PAGES_PATH = '/v1/turnstone/pages';
 
 export function createApp(): Hono<App> {
   const app = new Hono<App>();
@@ -62,6 +65,13 @@ export function createApp(): Hono<App> {
       return request.kind === 'chat' || request.kind === 'completion' ? generateOn(c, path, request) : callReplica(c, path, request);
     });
   }
+
+  app.post(PAGES_PATH, async (c) => {
+    const request = parseChat(await readJson(c.req.raw, maxBodyBytes(c.env)));
+    const served = c.env.MODEL_ID;
+    if (served && request.model !== served) throw modelNotFound(request.model, served);
+    return pagesOn(c, PAGES_PATH, request);
+  });
 
   app.route('/v1/responses', responses());
 

@@ -46,6 +46,16 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
   }
 }
 
+/** The pages of a conversation, from the replica that most likely holds them; they take a turn in the queue as answers do. */
+export async function pagesOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
+  const place = await admit(c, request);
+  try {
+    return await callReplica(c, path, request, place);
+  } finally {
+    await giveBack(c, place, false);
+  }
+}
+
 /** A generation: a place in the queue first, then its replica. */
 export async function generateOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
   const place = await admit(c, request);

@@ -8,6 +8,7 @@ import type { Heartbeat } from '../../policy/ticket.ts';
 import type { ReplicaEnv } from '../env.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import type { RunOrder } from '../session/types.ts';
+import { conversationPages, PAGES_PATH } from './conversation.ts';
 import { generate } from './generate.ts';
 import { EngineLoop } from './loop.ts';
 import { openEngine, type Served, served } from './model.ts';
@@ -15,6 +16,7 @@ import { type NpuAdapter, npuOf } from './npu.ts';
 import type { SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
 import { Reporter } from './report.ts';
+import { modelObject, renderMetrics } from './show.ts';
 import { runTurn } from './turn.ts';
 
 export interface Runtime {
@@ -40,6 +42,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
       const rt = await this.open();
       if (request.method === 'GET') return this.get(path, rt);
       if (path === '/session/run') return await this.turn(rt, (await request.json()) as RunOrder, request);
+      if (path === PAGES_PATH) return conversationPages(rt, (await request.json()) as ChatRequest, request);
       return await post(rt, (await request.json()) as Body, request);
     } catch (error) {
       if (!(error instanceof ApiError)) console.error(path, error);
@@ -107,27 +110,4 @@ function post(rt: Runtime, body: Body, request: Request): Promise<Response> | Re
     case 'detokenize':
       return Response.json({ prompt: tokenizer.decode(body.tokens) });
   }
-}
-
-const modelObject = (rt: Runtime) => ({
-  id: rt.served.id,
-  object: 'model',
-  created: 0,
-  owned_by: 'turnstone',
-  max_model_len: rt.engine.plan.context,
-});
-
-/** Engine counters become Prometheus' at scrape time. */
-function renderMetrics({ engine, metrics: m, npu }: Runtime): string {
-  npu?.show();
-  const s = engine.stats();
-  m.running.set(s.running);
-  m.waiting.set(s.waiting);
-  m.kvUsage.set(s.pages.referenced / s.pages.total);
-  m.promptTokens.total(s.tokens.prompt);
-  m.generationTokens.total(s.tokens.generated);
-  m.prefixQueries.total(s.prefix.queried);
-  m.prefixHits.total(s.prefix.hit);
-  m.preemptions.total(s.preemptions);
-  return m.registry.render();
 }
