@@ -11,6 +11,7 @@ import { device as deviceSpec } from '../kernels/npu/device/index.ts';
 import { DeviceLostError, openDevice } from '../kernels/webgpu/index.ts';
 import { openModel, webGpuMaker } from '../local/open.ts';
 import { serve } from '../local/serve.ts';
+import { warmUp } from '../local/warm.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
 import { Prefiller } from '../npu/prefiller.ts';
 import { createService } from '../npu/service.ts';
@@ -48,7 +49,7 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
   const host = o.host ?? '127.0.0.1';
   if (!LOOPBACK.has(host) && !o.secret) throw new Error(`--host ${host} would serve other machines: give --secret first.`);
   const found = hostGpu();
-  if ('why' in found) throw new Error(`No WebGPU here: ${found.why}. Or run it with Deno, which has its own.`);
+  if ('why' in found) throw new Error(`No WebGPU here: ${found.why}.`);
   const first = await openDevice(found.gpu);
   if (!first) throw new Error('No GPU adapter was found. A software one: apt-get install mesa-vulkan-drivers (25 or newer).');
   const pack = await localPack(o.model, say, o.format);
@@ -60,7 +61,8 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
     const maker = webGpuMaker(adapter.device, { shaders, features: adapter.features });
     const rt = await openModel({ source: folderPack(pack.folder), id: pack.id, maker, memoryBytes, hasher: nodeHasher });
     const { backend, weights, config, digest } = rt.served;
-    await warmUp(rt);
+    say('Compiling the kernels; on a software adapter this takes minutes the first time, its driver keeps them …');
+    await warmUp(rt.engine);
     const { context, kv, pages } = rt.engine.plan;
     const prefiller = () =>
       new Prefiller({
@@ -149,13 +151,6 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
       first.device.destroy();
     },
   };
-}
-
-/** A prompt of a tile and a token after it: compiles what requests will use, so that the first one need not wait for it. */
-async function warmUp(rt: Awaited<ReturnType<typeof openModel>>): Promise<void> {
-  const body = { model: rt.served.id, prompt: Array.from({ length: 40 }, () => 1), max_tokens: 2, temperature: 0, ignore_eos: true };
-  const request = new Request('http://localhost/v1/completions', { method: 'POST', body: JSON.stringify(body) });
-  await (await serve(rt, request)).text();
 }
 
 function requestOf(req: IncomingMessage, signal: AbortSignal): Request {

@@ -2,7 +2,8 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Runtime } from '../durable-objects/replica/index.ts';
 import { EngineLoop } from '../durable-objects/replica/loop.ts';
-import { type Allocator, type Backend, Engine, formatsOf, type KvFormat, type Plan, planMemory } from '../engine/index.ts';
+import { type Allocator, type Backend, Engine, formatsOf, type KvFormat, type Plan, type PlanInput, planMemory } from '../engine/index.ts';
+import { PAGE, pageBytes } from '../engine/layout.ts';
 import { countWasm, createWasm, type WasmModules } from '../kernels/wasm/index.ts';
 import { countWebGpu, createWebGpu, type WebGpuOptions } from '../kernels/webgpu/index.ts';
 import type { NewHasher } from '../models/pack/hash.ts';
@@ -11,10 +12,13 @@ import type { PackSource } from '../models/pack/source.ts';
 import { compileTemplate } from '../models/template.ts';
 import { allocWeights } from '../models/weights.ts';
 import { servingMetrics } from '../openai/prometheus.ts';
+import { explained } from './fault.ts';
 
 /** A kind of backend: how to count what it will take, and how to make one. */
 export interface Maker {
   count(): Allocator & { readonly used: number };
+  /** Bytes one buffer may have, where there is a limit; the KV pages are one. */
+  largest?: number;
   create(memoryBytes: number): Backend;
 }
 
@@ -25,7 +29,8 @@ export const wasmMaker = (modules: WasmModules): Maker => ({
 
 export const webGpuMaker = (device: GPUDevice, options: WebGpuOptions): Maker => ({
   count: countWebGpu,
-  create: () => createWebGpu(device, options),
+  largest: Math.min(device.limits.maxStorageBufferBindingSize, device.limits.maxBufferSize),
+  create: () => explained(createWebGpu(device, options)),
 });
 
 export interface OpenOptions {
@@ -51,10 +56,11 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
   const count = o.maker.count();
   const counted = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
   const weightBytes = count.used;
-  const plan: Plan = planMemory({
+  const kv = o.kv ?? 'i8';
+  const wish: PlanInput = {
     config,
     formats: formatsOf(counted.weights),
-    kv: o.kv ?? 'i8',
+    kv,
     weightBytes,
     memoryBytes: o.memoryBytes,
     jsBytes: 0,
@@ -66,7 +72,10 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
     },
     context: o.context,
     maxTokens: 256,
-  });
+  };
+  let plan: Plan = planMemory(wish);
+  const most = Math.floor((o.maker.largest ?? Number.POSITIVE_INFINITY) / pageBytes({ ...config, format: kv }));
+  if (plan.pages > most) plan = planMemory({ ...wish, pages: most, context: Math.min(plan.context, most * PAGE) });
   const backend = o.maker.create(weightBytes + plan.bytes.scratch + plan.bytes.kv + 64);
   try {
     const weights = await loadWeights(o.source, manifest, backend, { onProgress: o.onProgress, hasher: o.hasher });

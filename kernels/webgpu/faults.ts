@@ -56,8 +56,11 @@ export class Faults {
 
   /** Throws what is known to have gone wrong. */
   check(): void {
-    const fault = this.#first ?? this.#vague;
-    if (fault) throw fault;
+    if (this.known) throw this.known;
+  }
+
+  get known(): Error | undefined {
+    return this.#first ?? this.#vague;
   }
 
   /** Waits for what the device has still to say of what was made, and throws the first fault. */

@@ -31,6 +31,8 @@ export interface WebGpuBackend extends Backend {
   readonly features: Features;
   readonly device: GPUDevice;
   counts(): Counts;
+  /** What has gone wrong for good; every wait rejects with it. */
+  fault(): Error | undefined;
   memory(): { used: number; buffers: number };
 }
 
@@ -96,6 +98,7 @@ export function createWebGpu(device: GPUDevice, opts: WebGpuOptions): WebGpuBack
     features: opts.features,
     device,
     counts: () => ({ ...recorder.counts }),
+    fault: () => faults.known,
     memory: () => ({ used, buffers: buffers.length }),
 
     alloc,

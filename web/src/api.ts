@@ -1,5 +1,5 @@
 import { isRecord } from './json.ts';
-import { offline, problemOf } from './problem.ts';
+import { offline, Problem, problemOf } from './problem.ts';
 import { deltasOf, events } from './sse.ts';
 
 /** A call the model asks for; `arguments` is JSON text, complete once the stream has ended. */
@@ -70,7 +70,7 @@ export function httpTransport(
     const headers = new Headers(init.headers);
     if (key()) headers.set('authorization', `Bearer ${key()}`);
     const response = await fetcher(base + path, { ...init, headers }).catch((error: unknown) => {
-      if (init.signal?.aborted) throw error;
+      if (init.signal?.aborted || error instanceof Problem) throw error;
       throw offline();
     });
     if (!response.ok) throw problemOf(response.status, await response.text().catch(() => ''), response.headers.get('retry-after'));

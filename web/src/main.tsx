@@ -1,8 +1,9 @@
 import { render } from 'preact';
 import { httpTransport, type Transport } from './api.ts';
-import { createChat } from './chat.ts';
+import { createChat, modelOf } from './chat.ts';
 import { App } from './components/App.tsx';
-import { createDevice } from './device/device.ts';
+import { createDevice, seenByServer } from './device/device.ts';
+import { requestOf } from './request.ts';
 import { watchServer } from './server.ts';
 import { EMPTY, running } from './state.ts';
 import { createStorage } from './storage.ts';
@@ -22,7 +23,11 @@ const store = createStore({ ...EMPTY, settings: storage.settings() });
 store.dispatch({ type: 'load', chat: storage.chat() });
 
 const server = httpTransport('', storage.key);
-const device = createDevice(server, storage.key);
+const device = createDevice(server, storage.key, () => {
+  const state = store.get();
+  const turns = seenByServer(state.turns);
+  return turns.length ? requestOf({ turns, tools: state.tools }, state.settings, modelOf(state)) : undefined;
+});
 const chosen = () => (store.get().settings.device ? device.transport : server);
 const transport: Transport = { models: (signal) => chosen().models(signal), chat: (request, signal) => chosen().chat(request, signal) };
 const chat = createChat(store, transport);

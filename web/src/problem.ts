@@ -46,6 +46,9 @@ export function problemOf(status: number, body: string, retryAfter: string | nul
   if (code === 'server_overloaded') {
     return make('retry', 'The server is overloaded.', 'Wait a moment, then try again.', seconds(retryAfter));
   }
+  if (code === 'device_failed') {
+    return make('retry', 'The GPU of this device failed.', 'Try again: the model is loaded anew from what is kept here.');
+  }
   if (status === 503) {
     return make('retry', 'The model is not ready yet.', 'It may still be loading. Try again in a few seconds.', seconds(retryAfter));
   }

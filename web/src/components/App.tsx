@@ -80,7 +80,7 @@ export function App({ store, chat, apiKey, onKey, device, onDevice }: Props) {
         {turns.length > 0 ? (
           <Thread turns={turns} chat={chat} editing={editing} onEdit={setEditing} onSave={onSave} {...problemActions} />
         ) : (
-          <Empty model={model} onPick={onAsk} />
+          <Empty model={model} onDevice={state.settings.device} onPick={onAsk} />
         )}
       </main>
       <div class="dock">

@@ -1,13 +1,25 @@
 import { EXAMPLES } from '../examples.ts';
 import { Mark } from './Mark.tsx';
 
+interface Props {
+  model: string | undefined;
+  /** The engine runs in this page. */
+  onDevice: boolean;
+  onPick(prompt: string, tools?: string): void;
+}
+
 /** What a new chat shows: who answers, from where, and a few things it does well. */
-export function Empty({ model, onPick }: { model: string | undefined; onPick(prompt: string, tools?: string): void }) {
+export function Empty({ model, onDevice, onPick }: Props) {
   return (
     <section class="empty" aria-labelledby="welcome">
       <Mark />
       <h2 id="welcome">Turn something over.</h2>
-      <p>{model ? <strong>{model}</strong> : 'The model'} runs inside a Worker at the edge: one thread, no GPU, nothing else to call.</p>
+      <p>
+        {model ? <strong>{model}</strong> : 'The model'}{' '}
+        {onDevice
+          ? 'runs on this device, in this page: nothing you write leaves it.'
+          : 'runs inside a Worker at the edge: one thread, no GPU, nothing else to call.'}
+      </p>
       <ul>
         {EXAMPLES.map(({ skill, shown, prompt, tools }) => (
           <li key={skill}>

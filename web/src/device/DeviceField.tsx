@@ -40,7 +40,13 @@ function words(state: DeviceState): string {
     case 'loading':
       return state.message ?? (state.total ? `Fetching the model: ${mb(state.loaded)} of ${mb(state.total)} MB.` : 'Starting…');
     case 'ready':
-      return `${state.engine}. Nothing leaves this device, and it works without a network.`;
+      return [
+        `${state.engine}.`,
+        state.carried ? `${state.carried} tokens of this chat came along from the server.` : '',
+        'Nothing leaves this device, and it works without a network.',
+      ]
+        .filter(Boolean)
+        .join(' ');
     case 'failed':
       return state.message;
   }

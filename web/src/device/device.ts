@@ -1,5 +1,7 @@
 /** The page's side of the engine in its worker: a Transport like the server's, and what the engine says of itself. */
-import { httpTransport, type Transport } from '../api.ts';
+import { type ChatRequest, httpTransport, type Transport } from '../api.ts';
+import { Problem } from '../problem.ts';
+import type { Turn } from '../state.ts';
 import type { DeviceState, FromWorker, ToWorker } from './messages.ts';
 import { forgetPage, keepPage, scriptUrl } from './offline.ts';
 import workerUrl from './worker.ts?worker&url';
@@ -10,8 +12,6 @@ export interface Device {
   transport: Transport;
   get(): DeviceState;
   subscribe(listener: (state: DeviceState) => void): () => void;
-  /** Puts pages computed at the edge into the engine; how many tokens they hold. */
-  importPages(ids: number[], pages: Uint8Array[]): Promise<number>;
   /** Stops the engine. What is kept stays. */
   stop(): void;
   /** Stops it and removes the kept model and page. */
@@ -25,11 +25,15 @@ interface Call {
   error(error: Error): void;
 }
 
-/** `server` says which model to load; without a network the last one is taken. */
-export function createDevice(server: Transport, key: () => string): Device {
+/**
+ * `server` says which model to load; without a network the last one is taken. `conversation` is what of the chat the server
+ * has seen: its pages are asked for, so that this device need not compute it again.
+ */
+export function createDevice(server: Transport, key: () => string, conversation: () => ChatRequest | undefined): Device {
   let state: DeviceState = { phase: 'off' };
   let worker: Worker | undefined;
   let starting: Promise<Worker> | undefined;
+  let carrying: Promise<void> | undefined;
   let last = 0;
   const calls = new Map<number, Call>();
   const listeners = new Set<(state: DeviceState) => void>();
@@ -73,9 +77,19 @@ export function createDevice(server: Transport, key: () => string): Device {
     w.addEventListener('error', (event) => show({ phase: 'failed', message: event.message || 'The engine could not be started.' }));
     const prefer = localStorage.getItem('turnstone.device.prefer') === 'wasm' ? ('wasm' as const) : undefined;
     w.postMessage({ kind: 'start', id, key: key(), prefer } satisfies ToWorker);
+    carrying = carry(w).catch((error: unknown) => console.warn('The pages of the conversation stay where they are:', error));
     void navigator.storage?.persist?.();
     void keepPage([new URL(workerUrl, location.href).pathname]).catch(() => {});
     return w;
+  }
+
+  /** The conversation's pages from the server into the worker's engine. What does not come is computed here. */
+  async function carry(w: Worker): Promise<void> {
+    const request = conversation();
+    if (!request) return;
+    const bytes = await fetchPages(request, key());
+    const carried = await send(w, (call) => ({ kind: 'pages', call, bytes }));
+    if (worker === w && state.phase === 'ready') show({ ...state, carried });
   }
 
   const running = (): Promise<Worker> => {
@@ -88,15 +102,14 @@ export function createDevice(server: Transport, key: () => string): Device {
 
   function stop(): void {
     worker?.terminate();
-    worker = starting = undefined;
+    worker = starting = carrying = undefined;
     for (const call of calls.values()) call.error(new Error('The device was turned off.'));
     calls.clear();
     show({ phase: 'off' });
   }
 
   /** A value that the worker sends with a call's end. */
-  async function ask(make: (call: number) => ToWorker): Promise<number> {
-    const w = await running();
+  function send(w: Worker, make: (call: number) => ToWorker): Promise<number> {
     const call = ++last;
     return new Promise((resolve, reject) => {
       calls.set(call, { head: () => {}, bytes: () => {}, end: (value = 0) => resolve(value), error: reject });
@@ -107,6 +120,7 @@ export function createDevice(server: Transport, key: () => string): Device {
   /** `fetch`, answered by the worker. */
   async function deviceFetch(path: string, init: RequestInit = {}): Promise<Response> {
     const w = await running();
+    if (init.method === 'POST') await carrying;
     const call = ++last;
     return new Promise((resolve, reject) => {
       let controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>;
@@ -128,7 +142,8 @@ export function createDevice(server: Transport, key: () => string): Device {
         head: (status, headers) => resolve(new Response(body, { status, headers })),
         bytes: (bytes) => controller.enqueue(bytes as Uint8Array<ArrayBuffer>),
         end: () => controller.close(),
-        error(error) {
+        error(cause) {
+          const error = failed(cause.message);
           reject(error);
           controller.error(error);
         },
@@ -142,7 +157,7 @@ export function createDevice(server: Transport, key: () => string): Device {
     transport: {
       models: (signal) => transport.models(signal),
       async *chat(request, signal) {
-        for await (const delta of transport.chat(request, signal)) yield delta.type === 'open' ? { ...delta, route: 'this device' } : delta;
+        for await (const delta of transport.chat(request, signal)) yield delta.type === 'open' ? { ...delta, route: HERE } : delta;
       },
     },
     get: () => state,
@@ -150,13 +165,51 @@ export function createDevice(server: Transport, key: () => string): Device {
       listeners.add(listener);
       return () => listeners.delete(listener);
     },
-    importPages: (ids, pages) => ask((call) => ({ kind: 'pages', call, ids, pages })),
     stop,
     async remove() {
-      await ask((call) => ({ kind: 'remove', call }));
+      await send(await running(), (call) => ({ kind: 'remove', call }));
       stop();
       localStorage.removeItem(MODEL);
       await forgetPage();
     },
   };
 }
+
+/** Name of this place in figures, and the mark of answers that the server has not seen. */
+const HERE = 'this device';
+
+/** The part of a chat that the server has seen: up to its last answer before the first one made here. */
+export function seenByServer(turns: readonly Turn[]): Turn[] {
+  const here = turns.findIndex((turn) => turn.role === 'assistant' && turn.stats.route === HERE);
+  const before = here < 0 ? turns : turns.slice(0, here);
+  return before.slice(0, before.findLastIndex((turn) => turn.role === 'assistant' && turn.text !== '') + 1);
+}
+
+const PATIENCE = 10_000; // ms; the device can compute it too
+const MAX_PAGES = 256 << 20; // bytes
+
+async function fetchPages(request: ChatRequest, key: string): Promise<Uint8Array> {
+  const response = await fetch('/v1/turnstone/pages', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...(key && { authorization: `Bearer ${key}` }) },
+    body: JSON.stringify(request),
+    signal: AbortSignal.timeout(PATIENCE),
+  });
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of response.body ?? []) {
+    size += piece.length;
+    if (size > MAX_PAGES) throw new Error(`more than ${MAX_PAGES} bytes`);
+    pieces.push(piece);
+  }
+  return new Uint8Array(await new Blob(pieces as BlobPart[]).arrayBuffer());
+}
+
+const failed = (detail: string): Problem =>
+  new Problem({
+    next: 'retry',
+    title: 'The engine on this device could not answer.',
+    advice: 'Try again, or turn “Run on this device” off in the settings.',
+    detail,
+  });

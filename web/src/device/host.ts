@@ -1,8 +1,10 @@
 /** The engine in this worker: opened on the GPU or else on WebAssembly, opened again after the device was lost. */
 import type { Runtime } from '../../../durable-objects/replica/index.ts';
-import { openDevice } from '../../../kernels/webgpu/index.ts';
+import { DeviceLostError, openDevice, type WebGpuBackend } from '../../../kernels/webgpu/index.ts';
+import { faultOf } from '../../../local/fault.ts';
 import { type Maker, openModel, wasmMaker, webGpuMaker } from '../../../local/open.ts';
 import { serve } from '../../../local/serve.ts';
+import { warmUp } from '../../../local/warm.ts';
 import { ModelFileError } from '../../../models/error.ts';
 import { readManifest } from '../../../models/pack/manifest.ts';
 import { type PackSource, urlPack } from '../../../models/pack/source.ts';
@@ -27,6 +29,8 @@ export interface HostOptions {
 export class Host {
   readonly #o: HostOptions;
   #opening?: Promise<Runtime>;
+  /** Why the GPU is left alone from now on: it can be asked for, but not run this model. */
+  #unfit?: string;
 
   constructor(o: HostOptions) {
     this.#o = o;
@@ -45,11 +49,32 @@ export class Host {
     return this.#opening;
   }
 
+  /** Answers as the server would. A GPU that has failed is not asked again: lost, another is opened; unfit, wasm takes over. */
   async fetch(request: Request): Promise<Response> {
+    const rt = await this.open();
+    const fault = (rt.served.backend as Partial<WebGpuBackend>).fault?.();
+    if (!fault) return serve(rt, request);
+    this.#failed(fault);
     return serve(await this.open(), request);
   }
 
+  #failed(fault: Error): void {
+    this.#opening = undefined;
+    if (!(fault instanceof DeviceLostError)) this.#unfit = fault.message;
+  }
+
   async #open(): Promise<Runtime> {
+    try {
+      return await this.#load();
+    } catch (error) {
+      const fault = faultOf(error);
+      if (!fault || fault instanceof DeviceLostError) throw fault ?? error;
+      this.#unfit = fault.message;
+      return this.#load();
+    }
+  }
+
+  async #load(): Promise<Runtime> {
     const { url, id, key, say } = this.#o;
     say({ phase: 'loading', loaded: 0, total: 0 });
     const remote = urlPack(url, (u, init) => fetch(u, init), key ? { authorization: `Bearer ${key}` } : {});
@@ -67,8 +92,16 @@ export class Host {
       await source.fetch((loaded, total) => say({ phase: 'loading', loaded, total }));
       rt = await load();
     }
+    if (gone) {
+      say({ phase: 'loading', loaded: 0, total: 0, message: 'Compiling the kernels for this GPU…' });
+      await warmUp(rt.engine).catch((error: unknown) => {
+        rt.served.backend.dispose();
+        throw error;
+      });
+    }
+    const opening = this.#opening;
     void gone?.then((message) => {
-      if (this.#opening === undefined) return;
+      if (this.#opening !== opening) return;
       this.#opening = undefined; // the next question loads it again, from what is kept
       say({ phase: 'failed', message: `${message} The next question starts it again.` });
     });
@@ -77,6 +110,8 @@ export class Host {
   }
 
   async #maker(): Promise<{ maker: Maker; engine: string; gone?: Promise<string> }> {
+    if (this.#unfit)
+      return { maker: wasmMaker(await this.#o.wasm()), engine: `WebAssembly. ${this.#unfit.replace(/[.]?$/, '.')} So the GPU is not used` };
     const adapter = this.#o.prefer === 'wasm' ? null : await openDevice(navigator.gpu).catch(() => null);
     if (!adapter) return { maker: wasmMaker(await this.#o.wasm()), engine: 'WebAssembly (this browser gives no GPU)' };
     const { device, features, name } = adapter;

@@ -3,15 +3,16 @@
 export type DeviceState =
   | { phase: 'off' }
   | { phase: 'loading'; loaded: number; total: number; message?: string }
-  | { phase: 'ready'; engine: string }
+  /** `carried`: tokens of the conversation whose pages came from the server. */
+  | { phase: 'ready'; engine: string; carried?: number }
   | { phase: 'failed'; message: string };
 
 export type ToWorker =
   | { kind: 'start'; id: string; key: string; prefer?: 'wasm' }
   | { kind: 'fetch'; call: number; path: string; method: string; body?: string }
   | { kind: 'abort'; call: number }
-  /** Pages of the conversation that were computed elsewhere, in order, under the ids they stand for. */
-  | { kind: 'pages'; call: number; ids: number[]; pages: Uint8Array[] }
+  /** Pages of the conversation that the server computed, as it sent them. */
+  | { kind: 'pages'; call: number; bytes: Uint8Array }
   | { kind: 'remove'; call: number };
 
 export type FromWorker =

@@ -5,7 +5,7 @@ import { detectRelaxed } from '../../../kernels/wasm/index.ts';
 import { Host } from './host.ts';
 import type { FromWorker, ToWorker } from './messages.ts';
 import { PAGE_CACHE } from './offline.ts';
-import { importPages } from './pages.ts';
+import { importConversation } from './pages.ts';
 import { removePacks } from './store.ts';
 
 const say = (message: FromWorker, transfer: Transferable[] = []) => self.postMessage(message, { transfer });
@@ -51,7 +51,7 @@ async function handle(m: ToWorker): Promise<void> {
       calls.get(m.call)?.abort();
       return;
     case 'pages':
-      return say({ kind: 'end', call: m.call, value: importPages(await (host as Host).open(), m.ids, m.pages) });
+      return say({ kind: 'end', call: m.call, value: importConversation(await (host as Host).open(), m.bytes) });
     case 'remove':
       await removePacks();
       return say({ kind: 'end', call: m.call });

@@ -1,0 +1,16 @@
+import type { Engine } from '../engine/index.ts';
+
+/**
+ * A prompt of more than a tile and two tokens after it: compiles the kernels that requests will use, so that the first one
+ * need not wait for them, and a GPU that cannot run them says so now. Rejects with what the backend says.
+ */
+export async function warmUp(engine: Engine): Promise<void> {
+  engine.add({
+    ...{ id: 'warm up', prompt: Array.from({ length: 40 }, () => 1), maxTokens: 3, stopIds: [], salt: 'warm up' },
+    sampling: {
+      ...{ temperature: 0, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 },
+      ...{ logitBias: [], seed: [0, 0] },
+    },
+  });
+  while (engine.busy) for (const { error } of await engine.step()) if (error !== undefined) throw error;
+}
