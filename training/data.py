@@ -22,7 +22,7 @@ EVAL = os.path.join(HERE, "eval")
 PER_SKILL = 240
 # documents of each kind
 COUNTS = {"identity": 16000, "reading": 36000, "reading-long": 5000, "unknown": 9000, "memory": 26000, "arithmetic": 24000,
-          "tools": 24000, "json": 22000, "lists": 26000, "stories": 6000, "mixed": 8000, "drill": 40000}
+          "tools": 24000, "json": 22000, "lists": 22000, "sort": 8000, "stories": 6000, "mixed": 8000, "drill": 24000, "spell": 24000}
 CHAT, TXT = 0, 2  # token flags: 0 prompt, 1 assistant, 2 plain text
 
 

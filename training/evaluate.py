@@ -39,6 +39,8 @@ def score(check, text):
     try:
         if kind == "exact":
             return text.strip().rstrip(".") == str(want).rstrip(".")
+        if kind == "ends":
+            return text.strip().rstrip(".").endswith(str(want))
         if kind == "contains":
             return has(text, want) and not any(has(text, x) for x in check.get("not", []))
         if kind == "contains-any":

@@ -6,12 +6,15 @@ import argparse
 import csv
 import math
 import os
+import re
 import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+import tokenizer
+from curriculum import lexicon as L
 from init import copy_bias
 from model import Config, Pebble
 from optim import make_optimizers
@@ -21,15 +24,59 @@ RUNS = os.path.join(HERE, "runs")
 CURVE = os.path.join(HERE, "curve.csv")
 
 PRESETS = {
-    "cpu": dict(model=dict(dim=192, layers=6, heads=6, kv_heads=2, head_dim=32, ffn=512), device="cpu", micro=3072, accum=2,
+    "cpu": dict(model=dict(dim=192, layers=6, heads=6, kv_heads=2, head_dim=32, ffn=512), device="cpu", micro=4608, accum=1,
                 tokens=15.5e6, qat_tokens=1.45e6, lr=0.008, adam_lr=3e-3, compile=False),
     "gpu": dict(model=dict(dim=384, layers=10, heads=12, kv_heads=4, head_dim=32, ffn=1024), device="cuda", micro=65536, accum=1,
                 tokens=1.2e9, qat_tokens=1e8, lr=0.02, adam_lr=3e-3, compile=True),
 }
 # share of training tokens for each kind of document
-MIX = {"identity": 3, "reading": 20, "reading-long": 4, "unknown": 4, "memory": 11, "arithmetic": 9, "tools": 15, "json": 11,
-       "drill": 16, "lists": 11, "stories": 3, "mixed": 3, "text": 2}
+MIX = {"identity": 3, "reading": 19, "reading-long": 4, "unknown": 3, "memory": 10, "arithmetic": 7, "tools": 17, "json": 14,
+       "drill": 8, "spell": 7, "lists": 9, "sort": 3, "stories": 2, "mixed": 2, "text": 2}
 PROMPT_P, PROMPT_W, TEXT_P, TEXT_W = 0.25, 0.4, 0.7, 0.5
+# share of documents of a kind whose value words change places or grow, so that copying never leans on what a token means
+SWAP = {"reading": 0.6, "reading-long": 0.6, "unknown": 0.3, "memory": 0.6, "lists": 0.6, "drill": 0.6, "arithmetic": 0.3}
+FREQUENT = 1600  # tokens that always stay themselves, unless they are words of the value pools
+
+
+class Swap:
+    """Within a document, value words (tokens that start with a space) change places, and some get one to three random word pieces
+    at their end, the same at every place. Capitals stay capitals."""
+
+    def __init__(self, ids, rng):
+        tok = tokenizer.load(os.path.join(RUNS, "tokenizer"))
+        n = tok.get_vocab_size()
+        count = np.bincount(ids, minlength=n)
+        pools = (L.NAMES, L.SURNAMES, L.CITIES, L.PLACES, L.OBJECTS, L.THINGS, L.COLORS, L.ANIMALS, L.FOODS, L.DRINKS, L.JOBS, L.HOBBIES, L.SUBJECTS)
+        values = {"\u0120" + w for p in pools for x in p for w in x.split()}
+        text = [tok.id_to_token(i) for i in range(n)]
+        common = {i for i in np.argsort(-count)[:FREQUENT].tolist() if text[i] not in values}
+        match = lambda c: np.array([i for i in range(n) if i not in common and re.fullmatch(c, text[i])])
+        self.classes = [match("\u0120[A-Z][a-z]+"), match("\u0120[a-z]{2,}")]
+        self.pieces = match("[a-z]{2,5}")
+        self.value = np.zeros(n, dtype=bool)
+        for c in self.classes:
+            self.value[c] = True
+        self.n, self.rng = n, rng
+
+    def __call__(self, ids, flags):
+        """(ids, flags) of the changed document."""
+        rng, table = self.rng, np.arange(self.n)
+        share = rng.choice((0.0, 0.3, 1.0))
+        for c in self.classes:
+            pick = c[rng.random(len(c)) < share]
+            table[pick] = rng.permutation(pick)
+        ids = table[ids]
+        grow, p = np.zeros(self.n, dtype=np.int64), rng.choice((0.0, 0.3, 0.8))
+        used = np.unique(ids[self.value[ids]])
+        used = used[rng.random(len(used)) < p]
+        grow[used] = rng.choice((1, 1, 2, 3), len(used))
+        tails = {t: rng.choice(self.pieces, grow[t]) for t in used}
+        times = 1 + grow[ids]
+        at = np.cumsum(times) - times
+        out = np.repeat(ids, times)
+        for i in np.flatnonzero(times > 1):
+            out[at[i] + 1:at[i] + times[i]] = tails[ids[i]]
+        return out, np.repeat(flags, times)
 
 
 def pad(n, to=32):
@@ -46,7 +93,9 @@ class Stream:
         self.size = np.diff(self.start)
         self.rng = np.random.default_rng(seed)
         self.micro = micro
+        self.swap = Swap(self.ids, self.rng)
         names = [str(x) for x in z["names"]]
+        self.kind = [names[k] for k in kind]
         self.docs = {n: np.flatnonzero(kind == i) for i, n in enumerate(names) if mix.get(n)}
         w = np.array([mix[n] / self.size[d].mean() for n, d in self.docs.items()])
         self.names, self.p = list(self.docs), w / w.sum()
@@ -74,15 +123,19 @@ class Stream:
                 yield self.pack(batches[i])
 
     def pack(self, docs):
-        T = pad(max(self.size[d] for d in docs) - 1)
+        rows = []
+        for d in docs:
+            a, b = self.start[d], self.start[d + 1]
+            row = self.ids[a:b], self.flags[a:b]
+            rows.append(self.swap(*row) if self.rng.random() < SWAP.get(self.kind[d], 0) else row)
+        T = pad(min(1600, max(len(ids) for ids, _ in rows) - 1))
         x = np.zeros((len(docs), T), dtype=np.int64)
         y = np.full((len(docs), T), -1, dtype=np.int64)
         w = np.zeros((len(docs), T), dtype=np.float32)
-        for i, d in enumerate(docs):
-            a, b = self.start[d], self.start[d + 1]
-            n = b - a - 1
-            x[i, :n], y[i, :n] = self.ids[a:b - 1], self.ids[a + 1:b]
-            f = self.flags[a + 1:b]
+        for i, (ids, flags) in enumerate(rows):
+            n = min(T, len(ids) - 1)
+            x[i, :n], y[i, :n] = ids[:n], ids[1:n + 1]
+            f = flags[1:n + 1]
             u = self.rng.random(n)
             w[i, :n] = np.where(f == 1, 1.0, np.where(f == 2, (u < TEXT_P) * TEXT_W, (u < PROMPT_P) * PROMPT_W))
         return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(w)

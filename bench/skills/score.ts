@@ -1,6 +1,6 @@
 /** How an answer is checked; the same rules as training/evaluate.py. */
 export interface Check {
-  type: 'exact' | 'contains' | 'contains-any' | 'contains-all' | 'last-number' | 'json-equal' | 'tool-call';
+  type: 'exact' | 'ends' | 'contains' | 'contains-any' | 'contains-all' | 'last-number' | 'json-equal' | 'tool-call';
   expected: unknown;
   /** `contains`: words that must not occur. */
   not?: unknown[];
@@ -11,6 +11,8 @@ export function right(check: Check, text: string): boolean {
   switch (check.type) {
     case 'exact':
       return bare(text) === bare(String(want));
+    case 'ends':
+      return bare(text).endsWith(String(want));
     case 'contains':
       return has(text, want) && !(check.not ?? []).some((x) => has(text, x));
     case 'contains-any':

@@ -11,6 +11,8 @@ MAKERS = {
     "tools": tools.make,
     "json": extract.make,
     "lists": lists.make,
+    "sort": lambda r: lists.make(r, sort=True),
+    "spell": drill.spell,
     "stories": stories.make,
     "drill": drill.make,
 }

@@ -1,6 +1,8 @@
 """Sums, differences and products of small numbers, bare and in word problems."""
 from . import lexicon as L
+from . import wording2 as W
 from .common import bot, cap, fill, item, user
+from .grammar import Pats
 from .smalltalk import system
 
 ADD = ["What is {a} + {b}?", "{a} + {b}", "What is {a} plus {b}?", "Add {a} and {b}.", "What do you get if you add {a} to {b}?", "{a} + {b} = ?", "Calculate {a} + {b}.", "How much is {a} plus {b}?",
@@ -41,6 +43,11 @@ LOSE = ["{n} gives {b} to {m}.", "{n} loses {b}.", "{b} {t} are sold.", "{m} tak
 NOW = ["How many {t} are there now?", "How many {t} does {n} have now?", "How many {t} is that?", "How many does {n} have?", "What is the number of {t} now?", "How many {t} are there in the end?", "Count the {t}.", "How many {t} remain with {n}?",
        "So how many {t} are there?", "What number of {t} is there?"]
 LEAD = ["", "", "", "", "", "Hi. ", "A sum for you. ", "Please help me: ", "Math question. ", "Can you solve this one? "]
+
+BARE = {"+": Pats(ADD, *W.ADD), "-": Pats(SUB, *W.SUB), "*": Pats(MUL, *W.MUL)}
+HAVES, EACH, NOWS = Pats(HAVE, *W.HAVE), Pats([], *W.EACH), Pats(NOW, *W.NOW_Q)
+CHANGE = {"+": Pats(GAIN, *W.GAIN), "-": Pats(LOSE, *W.LOSE)}
+LEADS = Pats([x for x in LEAD if x], W.SUM_OPEN)
 
 
 def steps_add(a, b):
@@ -93,7 +100,7 @@ def solve(a, op, b):
 def plain(r):
     op = r.any(["+", "+", "-", "-", "*"])
     a, b = operands(r, op)
-    q = fill(r.pat({"+": ADD, "-": SUB, "*": MUL}[op]), a=a, b=b)
+    q = fill(r.pat(BARE[op]), a=a, b=b)
     ans, v = solve(a, op, b)
     return q, ans, v
 
@@ -102,9 +109,9 @@ def word(r):
     op = r.any(["+", "+", "-", "-", "*"])
     a, b = operands(r, op)
     n, m = r.names(2)
-    q = r.pat({"+": WORD_ADD, "-": WORD_SUB, "*": WORD_MUL}[op])
-    if op != "*" and not r.test and r.p(0.6):
-        q = " ".join((r.any(HAVE), r.any(GAIN if op == "+" else LOSE), r.any(NOW)))
+    q = r.any({"+": WORD_ADD, "-": WORD_SUB, "*": WORD_MUL}[op])
+    if r.test or r.p(0.7):
+        q = " ".join((r.pat(EACH), r.pat(NOWS)) if op == "*" else (r.pat(HAVES), r.pat(CHANGE[op]), r.pat(NOWS)))
     q = cap(fill(q, a=a, b=b, n=n, m=m, t=r.word("THINGS"), d=r.any(L.DAYS), p=r.word("PLACES")))
     ans, v = solve(a, op, b)
     return q, ans, v
@@ -116,5 +123,5 @@ def make(r):
     if not r.test:
         for _ in range(r.any([0, 0, 1, 2, 3])):
             q2, a2, _ = (plain if r.p(0.6) else word)(r)
-            ms += [user(r.pat(LEAD) + q2), bot(a2)]
-    return item("arithmetic", ms + [user(r.pat(LEAD) + q)], ans, {"type": "last-number", "expected": v})
+            ms += [user(r.lead(LEADS) + q2), bot(a2)]
+    return item("arithmetic", ms + [user(r.lead(LEADS) + q)], ans, {"type": "last-number", "expected": v})

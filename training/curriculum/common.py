@@ -3,6 +3,7 @@ import random
 import re
 
 from . import lexicon as L
+from .grammar import Pats
 
 ODD = {"OBJECTS", "THINGS", "JOBS", "HOBBIES", "PLACES", "FOODS", "DRINKS", "ANIMALS", "COLORS", "SUBJECTS"}
 ODD_CAP = {"TITLE1", "TITLE2", "NAMES", "SURNAMES", "CITIES"}
@@ -36,13 +37,20 @@ class R:
         return xs
 
     def pat(self, xs):
-        """A pattern of this split: every fifth is test only."""
+        """A pattern of this split: of a plain list every fifth is test only, grammars split by hash."""
+        if isinstance(xs, Pats):
+            return xs.pick(self.rng, self.test)
         if len(xs) < 5:
             return self.rng.choice(xs)
         while True:
             i = self.rng.randrange(len(xs))
             if (i % 5 == 4) == self.test:
                 return xs[i]
+
+    def lead(self, xs, none=0.5):
+        """A pattern of the split with a space after it, or nothing."""
+        s = "" if self.p(none) else self.pat(xs).strip()
+        return s and s + " "
 
     def word(self, pool):
         if L.EXTRA and not self.test and self.p(0.5):
@@ -58,7 +66,7 @@ class R:
         return self.rng.sample(L.pool(pool, self.split), n)
 
     def name(self):
-        return L.made_up(self.rng, self.split) if self.p(0.35 if self.test else 0.5) else self.word("NAMES")
+        return L.made_up(self.rng, self.split) if self.p(0.15 if self.test else 0.4) else self.word("NAMES")
 
     def names(self, n):
         out = []
@@ -69,10 +77,10 @@ class R:
         return out
 
     def full(self):
-        return self.name() + " " + (self.word("SURNAMES") if self.p(0.7) else L.made_up(self.rng, self.split))
+        return self.name() + " " + (self.word("SURNAMES") if self.p(0.85 if self.test else 0.7) else L.made_up(self.rng, self.split))
 
     def city(self):
-        return L.made_up(self.rng, self.split) if self.p(0.25 if self.test else 0.5) else self.word("CITIES")
+        return L.made_up(self.rng, self.split) if self.p(0.15 if self.test else 0.4) else self.word("CITIES")
 
     def obj(self):
         o = self.word("OBJECTS")

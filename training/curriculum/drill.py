@@ -1,4 +1,6 @@
 """Copy and recall drills: dense practice for the skill that the others share. Training only."""
+import json
+
 from . import lexicon as L
 from .common import bot, cap, fill, item, user
 
@@ -8,6 +10,8 @@ PAIR = ["{k}: {v}", "{k} is {v}", "{k} = {v}", "{k} has {v}", "{k} - {v}", "{k} 
 ASK = ["{k}?", "What is {k}?", "{k}", "Tell me about {k}.", "And {k}?", "Which one for {k}?", "What has {k}?", "{k}: ?", "Give me {k}.", "What goes with {k}?"]
 BACK = ["Who has {v}?", "Which one is {v}?", "{v} is for whom?", "What goes with {v}?", "Whose is {v}?", "{v}?"]
 NEXT = ["What comes after {x}?", "After {x}?", "What is next after {x}?", "Which follows {x}?"]
+ARRAY = ["JSON array: {x}", "Write as a JSON array: {x}", "As JSON: {x}", "Make a JSON list of {x}", "Put {x} in a JSON array", "JSON list with {x}"]
+LINES = ["One a line: {x}", "Each in its own line: {x}", "Line by line: {x}", "Write below each other: {x}"]
 PREV = ["What comes before {x}?", "Before {x}?", "What stands in front of {x}?"]
 
 
@@ -33,6 +37,25 @@ def distinct(r, n, make=token):
         if not any(t in o or o in t for o in out):
             out.append(t)
     return out
+
+
+def spell(r):
+    """Words that follow a space in the question and stand without one in the answer, where their tokens differ."""
+    ms = []
+    for _ in range(r.int(1, 3)):
+        form = r.any(["json", "json", "object", "lines", "plain"])
+        xs = distinct(r, r.int(1, 5), (lambda r: r.any(L.ALL) if r.p(0.6) and L.ALL else token(r)))
+        said = r.any(["", "", "the words ", "this: ", "these: "]) + r.any([", ", ", ", " and "]).join(xs)
+        if form == "json":
+            ms += [user(fill(r.any(ARRAY), x=said)), bot(json.dumps(xs))]
+        elif form == "object":
+            keys = r.sample(["a", "b", "c", "name", "city", "item", "title", "job", "place", "color", "word", "text"], len(xs))
+            ms += [user(r.any(["JSON: ", "As an object: ", "Make JSON. ", "Object with "]) + ", ".join(fill(r.any(["{k} is {v}", "{k}: {v}", "{k} = {v}"]), k=k, v=v) for k, v in zip(keys, xs))), bot(json.dumps(dict(zip(keys, xs))))]
+        elif form == "lines":
+            ms += [user(fill(r.any(LINES), x=said)), bot("\n".join(xs))]
+        else:
+            ms += [user(fill(r.any(SAY), x=xs[0])), bot(xs[0])]
+    return item("spell", ms[:-1], ms[-1]["content"], {"type": "exact", "expected": ms[-1]["content"]})
 
 
 def make(r):

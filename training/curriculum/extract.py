@@ -2,7 +2,9 @@
 import json
 
 from . import lexicon as L
-from .common import bot, fill, item, user
+from . import wording2 as W
+from .common import bot, cap, fill, item, user
+from .grammar import Pats
 from .tools import VALUES
 
 # field: (key names, slot, sentences); {v} is the value
@@ -43,6 +45,9 @@ FIELDS = {
         "topic": (["topic", "subject", "about", "genre", "field"], "subject", ["It is about {v}.", "The topic is {v}.", "It teaches {v}.", "Topic: {v}.", "Those who study {v} need it.", "It deals with {v}.", "You learn {v} from it.", "A text on {v}.", "It belongs to {v}.", "Much {v} is in it."]),
         "price": (["price", "cost", "dollars", "value", "sold_for"], "n2", ["It costs {v} dollars.", "The price is {v} dollars.", "I paid {v} dollars.", "For {v} dollars.", "The shop asks {v} dollars.", "Price: {v} dollars.", "It was {v} dollars.", "You get it for {v} dollars.", "It is sold for {v} dollars.", "Its tag shows {v} dollars."])},
 }
+NOT_NOUNS = {"who", "lives in", "free time", "likes", "has pet", "ordered by", "ship to", "by", "due", "on", "when", "starts", "begin", "led by", "leaves from", "from", "to", "departs on", "about", "written by", "published", "published in", "out in", "sold for",
+             "years old", "where", "dollars", "years"}
+KEYED = Pats([], *W.KEYED)
 EXTRA = {"year": lambda r: r.num(1850, 2024)}
 ASK = ["Extract the data from this text as JSON.", "Give me the data of this text as JSON.", "Turn this text into JSON.", "Read the text and fill the JSON.", "Put the facts below into JSON.", "Write JSON for this text.",
        "Return JSON for this text.", "Convert this to JSON.", "Make a JSON object from this text.", "I need what this says as a JSON object.", "JSON please.", "Fill in the schema from the text.",
@@ -57,20 +62,23 @@ FLAG = {True: ["It is paid.", "Paid: yes.", "It was paid already.", "The money c
 FLAGKEY = ["paid", "is_paid", "was_paid", "payment_done", "already_paid"]
 
 
-def row(r, slot, sents, used):
-    """(value, sentence) for a field, the value not used before."""
+def row(r, slot, sents, used, keys):
+    """(value, sentence) for a field, the value not used before; the sentence may name a key of the field."""
     make_value = EXTRA.get(slot) or VALUES[slot]
     v = make_value(r)
     while str(v) in used:
         v = make_value(r)
     used.add(str(v))
+    names = [k for k in (k.replace("_", " ") for k in keys) if k not in NOT_NOUNS]
+    if names and r.p(0.6 if r.test else 0.45):
+        return v, cap(fill(r.pat(KEYED), v=v, k=r.any(names)))
     return v, fill(r.pat(sents), v=v)
 
 
 def text_for(r, fields, shuffled):
     """(object, text) with fresh values for [(key, slot, sentences, wanted)]."""
     obj, text, used = {}, [], set()
-    for key, slot, sents, wanted in fields:
+    for key, slot, sents, wanted, keys in fields:
         if slot == "array":
             v = r.words("THINGS", r.int(2, 4))
             s = fill(r.pat(sents), v=", ".join(v[:-1]) + " and " + v[-1])
@@ -78,7 +86,7 @@ def text_for(r, fields, shuffled):
             v = r.p(0.5)
             s = r.pat(sents[v])
         else:
-            v, s = row(r, slot, sents, used)
+            v, s = row(r, slot, sents, used, keys)
         if wanted:
             obj[key] = v
         text.append(s)
@@ -90,17 +98,17 @@ def text_for(r, fields, shuffled):
 
 def make(r):
     dom = FIELDS[r.any(list(FIELDS))]
-    names = r.shuffle(dom)[:r.int(2, 6)]
-    want = r.int(1, min(len(names), 5)) if not r.test else r.int(2, min(len(names), 5))
+    names = r.shuffle(dom)[:r.int(2, 6 if not r.test else 5)]
+    want = r.int(1, min(len(names), 5)) if not r.test else r.int(2, min(len(names), 4))
     fields = []
     for i, f in enumerate(names):
         keys, slot, sents = dom[f]
         key = f if r.p(0.5) and not r.test else r.pat(keys) if r.p(0.5) else r.any(keys)
-        fields.append((key, slot, sents, i < want))
+        fields.append((key, slot, sents, i < want, keys))
     if r.p(0.15):
-        fields.append((r.any(LISTKEY), "array", LIST, True))
+        fields.append((r.any(LISTKEY), "array", LIST, True, ()))
     if r.p(0.15):
-        fields.append((r.any(FLAGKEY), "flag", FLAG, True))
+        fields.append((r.any(FLAGKEY), "flag", FLAG, True, ()))
     if len({x[0] for x in fields}) < len(fields):
         return make(r)
     first, text = text_for(r, fields, r.p(0.4))

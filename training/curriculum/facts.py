@@ -5,6 +5,8 @@ Each kind gives (statements, questions as (pattern, slot)); slots are drawn by `
 """
 from . import lexicon as L
 from .common import an, cap, fill
+from .grammar import Pats
+from .wording import FACTS
 
 SLOTS = {
     "place": lambda r: r.word("PLACES"),
@@ -105,7 +107,11 @@ KINDS = {
     "study": (["{a} studies {subject}.", "{a} teaches {subject}.", "{a} reads books about {subject}.", "{a} has a lesson in {subject}.", "The best marks of {a} are in {subject}."],
               [(["What does {a} study?", "What subject does {a} like?", "Which subject does {a} have?", "What is the subject of {a}?", "Which field is {a} into?"], "subject")]),
 }
+for _k, (_s, _g) in FACTS.items():
+    _old = KINDS[_k]
+    KINDS[_k] = Pats(_old[0], *_s), [(Pats(q, *g), slot) for (q, slot), g in zip(_old[1], _g, strict=True)]
 KINDLIST = list(KINDS)
+NEED = {k: [x for x in SLOTS if any("{" + x + "}" in p for ps in (st, *(q for q, _ in qs)) for p in ps)] for k, (st, qs) in KINDS.items()}
 
 
 def make_fact(r, a, kind=None, used=()):
@@ -114,13 +120,11 @@ def make_fact(r, a, kind=None, used=()):
     stmts, qs = KINDS[kind]
     s = r.pat(stmts)
     v = {"a": a}
-    for k in SLOTS:
-        need = "{" + k + "}"
-        if need in s or any(need in q for g, _ in qs for q in g):
-            for _ in range(20):
-                v[k] = SLOTS[k](r)
-                if v[k] not in used and v[k] != a:
-                    break
+    for k in NEED[kind]:
+        for _ in range(20):
+            v[k] = SLOTS[k](r)
+            if v[k] not in used and v[k] != a:
+                break
     s = fill(s, **v)
     for x in "aeiou":
         s = s.replace(" a " + x, " an " + x)
@@ -135,7 +139,9 @@ def ask(r, kind, v, slot=None):
 
 
 def reply(slot, val):
-    """The short answer for a slot's value."""
+    """The short answer for a slot's value; a word never starts it, so that its tokens are those of the passage."""
+    if slot in ("n", "age"):
+        return f"{val}."
     if slot == "place":
         return f"In the {val}."
     if slot in ("city", "month"):
@@ -143,7 +149,7 @@ def reply(slot, val):
     if slot == "obj":
         return f"The {val}."
     if slot in ("job", "pet"):
-        return cap(an(val)) + "."
+        return f"It is {an(val)}."
     if slot == "day":
         return f"On {val}."
     if slot == "time":
@@ -152,4 +158,4 @@ def reply(slot, val):
         return f"{val} dollars."
     if slot == "year":
         return f"In {val}."
-    return cap(val) + "."
+    return f"It is {val}."

@@ -1,6 +1,8 @@
 """Lists: sort, reverse, count, pick and rewrite short lists."""
 from . import lexicon as L
+from . import wording2 as W
 from .common import bot, fill, item, user
+from .grammar import Pats, widen
 from .smalltalk import system
 
 ORD = ["first", "second", "third", "fourth", "fifth"]
@@ -33,8 +35,11 @@ ASK = {
                  "Put numbers in front: {l}", "Number the list: {l}", "Format this as a numbered list: {l}"],
     "sentence": ["Join with commas and the word and: {l}", "Write as a sentence part with and: {l}", "Join these with and at the end: {l}", "Write them in one line with and before the last: {l}", "Join the items with commas and and: {l}"],
 }
+widen(ASK, W.LISTS)
+HEADS = {"sort": "In order: ", "reverse": "Reversed: "}
 KIND = {"OBJECTS": "words", "ANIMALS": "animals", "NAMES": "names", "THINGS": "things", "CITIES": "cities", "JOBS": "jobs", "FOODS": "foods", "PLACES": "places", "COLORS": "colors"}
 OPEN = ["", "", "", "", "", "Please. ", "Hi. ", "List task: ", "Can you do this? ", "Here is a small task. "]
+OPENS = Pats([x for x in OPEN if x], W.LIST_OPEN)
 OPS = ["sort", "up", "down", "reverse", "reverse", "count", "count", "pick", "pick", "max", "min", "remove", "add", "replace", "bullets", "numbered", "sentence"]
 
 
@@ -47,28 +52,32 @@ def words(r, n):
 
 def show(r, xs):
     x = r.rng.random()
-    if x < 0.8:
-        return ", ".join(xs)
-    return "\n" + "\n".join(("- " if x < 0.9 else "") + y for y in xs)
+    return ", ".join(xs) if x < 0.85 else "\n" + "\n".join("- " + y for y in xs)
+
+
+def numbered(xs):
+    """Working shown: each item with its number."""
+    return ", ".join(f"{i + 1} {x}" for i, x in enumerate(xs))
 
 
 def task(r, op=None):
     """(question, answer) of one list task."""
     op = op or r.any(OPS)
     if op in ("up", "down", "max", "min"):
-        n = r.any([3, 3, 4, 4, 5, 6]) if not r.test else r.int(3, 5)
+        n = r.any([3, 3, 4, 4, 5, 6]) if not r.test else r.int(3, 4)
         xs, hi = [], r.any([99, 99, 99, 999])
         while len(xs) < n:
             v = r.num(2, hi)
             if v not in xs:
                 xs.append(v)
         ans = {"up": sorted(xs), "down": sorted(xs, reverse=True), "max": [max(xs)], "min": [min(xs)]}[op]
-        return op, fill(r.pat(ASK[op]), l=show(r, [str(x) for x in xs])), ", ".join(map(str, ans)) + "."
-    n = r.any([2, 3, 3, 4, 4, 5, 6, 7]) if not r.test else r.int(3, 5)
+        head = "It is " if len(ans) == 1 else "In order: "
+        return op, fill(r.pat(ASK[op]), l=show(r, [str(x) for x in xs]), k="numbers"), head + ", ".join(map(str, ans)) + "."
+    n = r.any([2, 3, 3, 4, 4, 5, 6, 7]) if not r.test else r.int(3, 4)
     if op == "sort":
         n = min(n, 5)
     if op == "count" and r.p(0.4):
-        n = r.int(4, 9) if not r.test else r.int(3, 7)
+        n = r.int(4, 9) if not r.test else r.int(3, 6)
     xs, kind = words(r, n)
     if r.p(0.15) and op != "sort":
         xs, kind = [str(r.num(2, 99)) for _ in xs], "numbers"
@@ -82,13 +91,13 @@ def task(r, op=None):
     elif op == "reverse":
         ans = xs[::-1]
     elif op == "count":
-        return op, fill(r.pat(ASK[op]), **kw), f"{len(xs)}."
+        return op, fill(r.pat(ASK[op]), **kw), numbered(xs) + f". There are {len(xs)}."
     elif op == "pick":
         i = r.int(0, min(4, len(xs) - 1))
         kw["o"] = ORD[i]
         if r.p(0.3):
             i, kw["o"] = len(xs) - 1, "last"
-        return op, fill(r.pat(ASK[op]), **kw), xs[i] + "."
+        return op, fill(r.pat(ASK[op]), **kw), numbered(xs[:i + 1]) + f". It is {xs[i]}."
     elif op == "remove":
         x = r.any(xs)
         kw["x"] = x
@@ -110,15 +119,23 @@ def task(r, op=None):
     elif op == "numbered":
         return op, fill(r.pat(ASK[op]), **kw), "\n".join(f"{i + 1}. {x}" for i, x in enumerate(xs))
     elif op == "sentence":
-        return op, fill(r.pat(ASK[op]), **kw), ", ".join(xs[:-1]) + " and " + xs[-1] + "."
-    return op, fill(r.pat(ASK[op]), **kw), ", ".join(ans) + "."
+        return op, fill(r.pat(ASK[op]), **kw), "Joined: " + ", ".join(xs[:-1]) + " and " + xs[-1] + "."
+    return op, fill(r.pat(ASK[op]), **kw), HEADS.get(op, "New list: ") + ", ".join(ans) + "."
 
 
-def make(r):
+def check(op, a):
+    if op in ("bullets", "numbered"):
+        return {"type": "exact", "expected": a}
+    return {"type": "ends", "expected": a.rstrip(".").split(". ")[-1]}
+
+
+def make(r, sort=None):
+    """A chat of list tasks; `sort` leaves only sorting by letters, or all but that."""
+    ops = OPS if sort is None else ["sort"] if sort else [x for x in OPS if x != "sort"]
     ms = system(r) if r.p(0.5) else []
     if not r.test:
         for _ in range(r.any([0, 0, 1, 2, 3])):
-            _, q, a = task(r)
-            ms += [user(r.pat(OPEN) + q), bot(a)]
-    op, q, a = task(r)
-    return item("lists", ms + [user(r.pat(OPEN) + q)], a, {"type": "exact", "expected": a.rstrip(".") if op not in ("bullets", "numbered") else a}, op=op)
+            _, q, a = task(r, r.any(ops))
+            ms += [user(r.lead(OPENS) + q), bot(a)]
+    op, q, a = task(r, r.any(ops))
+    return item("lists", ms + [user(r.lead(OPENS) + q)], a, check(op, a), op=op)

@@ -2,6 +2,8 @@
 from . import arithmetic, smalltalk
 from .common import an, bot, cap, fill, item, user
 from . import lexicon as L
+from . import wording2 as W
+from .grammar import Pats
 
 # attribute: (value maker, statements, questions, answer); {o} is "my" or "my sister's"
 ATTRS = {
@@ -59,6 +61,11 @@ OWNED = {
 ACKS = ["OK, I will remember that.", "Got it.", "Noted.", "Thank you, I will keep that in mind.", "All right."]
 LEAD = ["", "", "", "", "", "Please remember this. ", "Note: ", "Just so you know: ", "By the way, ", "Keep this in mind. ", "I want to tell you something. ", "So, ", "For later: ", "Remember: ", "Here is one more thing. "]
 BEFORE = ["", "", "", "", "", "Now tell me. ", "Question: ", "Let us see. ", "OK. ", "Time for a test. ", "Hm. ", "And now: ", "Please answer. ", "I wonder. ", "Back to what I said. "]
+for _k, (_s, _q) in W.ATTRS.items():
+    ATTRS[_k] = ATTRS[_k][0], Pats(ATTRS[_k][1], *_s), Pats(ATTRS[_k][2], *_q), ATTRS[_k][3]
+for _k, (_s, _q) in W.OWNED.items():
+    OWNED[_k] = *OWNED[_k][:2], Pats(OWNED[_k][2], *_s), Pats(OWNED[_k][3], *_q), OWNED[_k][4]
+LEADS, BEFORES = Pats([x for x in LEAD if x], W.LEAD), Pats([x for x in BEFORE if x], W.BEFORE)
 UNKNOWN = "I don't know. You did not tell me."
 
 
@@ -96,7 +103,7 @@ def distract(r):
 
 def make(r):
     while True:
-        n = r.any([1, 1, 2, 2, 3, 3, 4, 5, 6])
+        n = r.any([1, 1, 2, 2, 3, 3, 4, 5, 6] if not r.test else [1, 2, 2, 3, 3, 4])
         facts, seen = [], set()
         while len(facts) < n:
             f = fact(r)
@@ -113,23 +120,23 @@ def make(r):
                 q, a = distract(r)
                 ms += [user(q), bot(a)]
             k = min(n - i, r.any([1, 1, 1, 2, 3]))
-            text = r.pat(LEAD) + " ".join(f[1] for f in facts[i:i + k])
+            text = r.lead(LEADS) + " ".join(f[1] for f in facts[i:i + k])
             name = [f[4] for f in facts[i:i + k] if f[0] == ("name", "")]
             ms += [user(text), bot(f"Nice to meet you, {name[0]}!" if name else r.any(ACKS))]
             i += k
-        for _ in range(r.any([0, 0, 1, 1, 2, 3])):
+        for _ in range(r.any([0, 0, 1, 1, 2, 3] if not r.test else [0, 1, 1, 2])):
             q, a = distract(r)
             ms += [user(q), bot(a)]
         order = r.shuffle(facts)
         asked = order[:1] if r.test else order[:r.int(1, min(n, 4))]
         for j, f in enumerate(asked):
-            ms.append(user(r.pat(BEFORE) + f[2]))
+            ms.append(user(r.lead(BEFORES) + f[2]))
             if j < len(asked) - 1:
                 ms.append(bot(f[3]))
         if not r.test and r.p(0.12):
             g = fact(r)
             if g[0] not in seen and not any(x[0][1] == g[0][1] and g[0][1] for x in facts):
-                ms += [bot(asked[-1][3]), user(r.pat(BEFORE) + g[2])]
+                ms += [bot(asked[-1][3]), user(r.lead(BEFORES) + g[2])]
                 return item("memory", ms, UNKNOWN, {"type": "contains", "expected": "don't know"})
         a, v = asked[-1][3], asked[-1][4]
         return item("memory", ms, a, {"type": "contains", "expected": v, "not": [f[4] for f in facts if f[4] != v and f[4] not in v and v not in f[4]]})

@@ -1,6 +1,7 @@
 """Reading: answer from a passage, or say that the passage does not tell."""
 from .common import bot, cap, fill, item, user
 from .facts import KINDLIST, KINDS, ask, make_fact, reply
+from .grammar import Pats
 from .smalltalk import system
 
 UNKNOWN = "I don't know. The text does not say."
@@ -18,6 +19,12 @@ FILL_A = ["The sun was shining.", "It was a cold day.", "The birds were singing.
           "Some smoke rose above the houses.", "The old house was silent.", "Every seat was taken.", "The grass was green.", "The tea was still hot.", "No ship was to be seen out at sea."]
 LINK = ["", "", "", "", "", "Today ", "Meanwhile ", "Also, ", "By the way, ", "As we know, ", "Later ", "Then ", "People say that ", "It is true that ", "At last ", "Of course ", "Now ",
         "We heard that ", "In fact, ", "Everyone saw how "]
+FORMS = Pats(FORMS, "(Text|Passage|Story|Notes|Document|Report|Page|Letter|Entry|Chapter|Message)(: |:\n){p}(\n|\n\n| )(Question|Q|Asked|My question|Task|Query|Wanted|To answer)(: |:\n){q}",
+             "(Read|See|Look at|Take|Study|Consider|Use) (this|the text|the story|these notes|this page|this report|what follows)(: |:\n|.\n){p}(\n|\n\n| )(Now|So|Then|Question:|Answer:|Next,|Well,|Please:|) {q}",
+             "(Here is|This is|I have|I found|I read|You get|We got) (a text|a story|a page|some notes|a report|a letter|a message)(: |:\n|.\n){p}(\n|\n\n| )(Now|So|Then|Question:|Answer:|My question:|Well,|Please:|) {q}",
+             "{q}(\n|\n\n| )(Text|Passage|Story|Notes|Document|Report|Page|Here is the text|The text is this|The story)(: |:\n){p}")
+LINKS = Pats([x for x in LINK if x], "(It is said|They say|I heard|We know|We read|It is clear|Everyone knows|I think|The report says|Someone said|We were told|I learned|It seems|He said|She wrote|The paper wrote|I can tell you|I am sure) that",
+             "(In the meantime|Besides|Moreover|As always|So|Surely|In truth|As you know|On that day|Back then|After a while|In other news|First|Second|Next|Finally|And|Once more|By chance|Of late|As it happens|Well|To be sure)(,|)")
 _fill = {"train": [], "test": []}
 
 
@@ -50,7 +57,7 @@ def passage(r, n_facts, n_fill):
         facts.append(f)
     parts = []
     for _, v, s in facts:
-        link = r.pat(LINK)
+        link = r.lead(LINKS, 0.6)
         if link and (s.startswith(v["a"]) or not r.p(0.5)):
             s = link + (s if any(s.startswith(str(x)) for x in v.values()) else s[0].lower() + s[1:])
         parts.append([cap(s)])

@@ -1,5 +1,7 @@
 """Identity and small talk."""
+from . import wording2 as W
 from .common import bot, fill, item, user
+from .grammar import Pats
 
 WHO = """I am Pebble, a small language model."""
 # intent: (questions, answers, words of which one must appear)
@@ -74,6 +76,9 @@ OPEN = ["", "", "", "", "", "Hello! ", "Hi. ", "Hey, a question. ", "Tell me, pl
 INTRO = ["Hi, I am {n}.", "Hello, my name is {n}.", "I am {n}. Nice to meet you!", "Hey, {n} here.", "Hello! I'm {n}.", "My name is {n}.", "You can call me {n}.",
          "Good to meet you. I'm {n}.", "Hello, I am {n}.", "Hi there, this is {n}.", "I'm {n}, hello!", "People call me {n}.", "Hi Pebble, I am {n}.",
          "Hello there, they call me {n}.", "Hi! {n} is my name."]
+for _k, _g in W.INTENTS.items():
+    INTENTS[_k] = Pats(INTENTS[_k][0], *_g), *INTENTS[_k][1:]
+OPENS, INTROS = Pats([x for x in OPEN if x], W.TALK_OPEN), Pats(INTRO, *W.INTRO)
 SYSTEMS = [None, None, None, "You are Pebble, a small helpful assistant.", "You are a helpful assistant.", "You are Pebble.", "Answer briefly.",
            "You are Pebble, a friendly assistant. Keep answers short."]
 GREETINGS = ("hello", "morning", "evening", "how", "thanks", "bye")
@@ -88,12 +93,12 @@ def turn(r):
     """(question, answer, words) of one small-talk exchange."""
     if r.p(0.15):
         n = r.name()
-        return fill(r.pat(INTRO), n=n), f"Hello, {n}! How can I help you?", [n]
+        return fill(r.pat(INTROS), n=n), f"Hello, {n}! How can I help you?", [n]
     k = r.any(list(INTENTS))
     qs, ans, words = INTENTS[k]
     q = r.pat(qs)
     if k not in GREETINGS:
-        q = r.pat(OPEN) + q
+        q = r.lead(OPENS) + q
     if r.p(0.1) and not r.test:
         q = r.any([q.lower(), q.rstrip(".?!")])
     return q, r.any(ans), words

@@ -3,7 +3,10 @@ import json
 
 from . import lexicon as L
 from . import smalltalk
-from .common import bot, fill, item, user
+from . import wording2 as W
+from .common import bot, cap, fill, item, user
+from .grammar import Pats
+from .requests import TEST_REQUESTS
 
 VALUES = {
     "city": lambda r: r.city(), "city2": lambda r: r.city(), "name": lambda r: r.name(), "full": lambda r: r.full(), "date": lambda r: r.date(), "day": lambda r: r.any(L.DAYS),
@@ -87,6 +90,10 @@ POST = ["now", "tool", "info", "service", "v2", "data", "request", "action", "ap
 OPEN = ["", "", "", "", "", "Please help. ", "Hi! ", "Hello. ", "Hey, ", "Quick one: ", "I have a request. ", "OK, ", "Next: ", "Could you help me? ", "Do this for me: ",
         "One thing. ", "Now, ", "If you can: ", "My request: ", "Would you be so kind? "]
 CLOSE = ["", "", "", "", "", " Thanks!", " Please.", " Thank you.", " Please hurry.", " I count on you!"]
+OPENS, CLOSES = Pats([x for x in OPEN if x], W.REQ_OPEN), Pats([x for x in CLOSE if x], W.REQ_CLOSE)
+VERBS = set("""set book reserve find get add put call phone make turn switch lock translate convert change track cancel create register delete remove place show search look rent save write note
+feed give paint plan send pay transfer water use join sign rate repair hire open wash clean start check order play buy purchase count count bring tell remind read close list heat stop""".split())
+FRAMES = Pats([], *W.FRAMES)
 VALUES["place2"] = VALUES["place"]
 
 
@@ -97,11 +104,13 @@ def parse(line):
 
 
 PARSED = [parse(x) for x in DOMAINS]
+UNSEEN = {d[0] for d in L.part(PARSED, "test")}
 
 
 def variant(r, dom):
     """A domain with its tool and parameter names perhaps changed, so names must be copied."""
     name, desc, params, reqs, result = dom
+    known = name
     if r.p(0.4):
         x = r.rng.random()
         name = f"{r.pat(PRE)}_{name.split('_', 1)[1]}" if x < 0.4 else f"{name}_{r.pat(POST)}" if x < 0.7 else "_".join(reversed(name.split("_", 1)))
@@ -117,11 +126,11 @@ def variant(r, dom):
         out.append((q, slot))
     if len({p for p, _ in out}) < len(out):
         out = params
-    return name, desc, out, reqs, result
+    return name, desc, out, reqs, result, known
 
 
 def schema(r, dom, rich):
-    name, desc, params, _, _ = dom
+    name, desc, params = dom[:3]
     props = {}
     for p, slot in params:
         props[p] = {"type": "integer" if slot in INTS else "string"}
@@ -138,14 +147,25 @@ def say(result):
     return "The " + " and the ".join(f"{k.replace('_', ' ')} is {v}" for k, v in result.items()) + "."
 
 
+def framed(r, core):
+    """A request, sometimes the polite form of one that starts with a verb."""
+    first = core.split(" ")[0]
+    if first.lower() not in VERBS or core.endswith("?") or ". " in core or not r.p(0.4):
+        return core
+    return cap(fill(r.pat(FRAMES), vp=first.lower() + core[len(first):].rstrip(".")))
+
+
 def one(r, dom):
     """(request, arguments, result) for a domain."""
-    name, _, params, reqs, res = dom
+    _, _, params, reqs, res, name = dom
     v = {}
     for _, s in params:
         while s not in v or list(v.values()).count(v[s]) > 1:
             v[s] = VALUES[s](r)
-    q = r.pat(OPEN) + fill(r.any(reqs), **v) + r.pat(CLOSE)
+    if r.test and name in TEST_REQUESTS:
+        reqs = TEST_REQUESTS[name]
+    core = framed(r, r.any(reqs))
+    q = r.lead(OPENS) + fill(core, **v) + (" " + r.pat(CLOSES).strip() if r.p(0.35) else "")
     keys = list(res)
     if len(keys) > 1 and r.p(0.4):
         keys = [r.any(keys)]
@@ -156,9 +176,9 @@ def one(r, dom):
 
 
 def make(r, part=None):
-    pool = L.part(PARSED, r.split)
+    pool = PARSED if r.test else L.part(PARSED, "train")
     doms = [variant(r, d) for d in r.sample(pool, r.any([1, 1, 2, 2, 3, 4] if not r.test else [1, 2, 2, 3]))]
-    if len({d[0] for d in doms}) < len(doms):
+    if len({d[0] for d in doms}) < len(doms) or r.test and not any(d[5] in TEST_REQUESTS or d[5] in UNSEEN for d in doms):
         return make(r, part)
     rich = r.p(0.25)
     tools = [schema(r, d, rich) for d in doms]
@@ -175,7 +195,7 @@ def make(r, part=None):
                 ms.append(bot(a))
             last = (a, {"type": "contains-any", "expected": w})
             continue
-        d = r.any(doms)
+        d = r.any([d for d in doms if not r.test or d[5] in TEST_REQUESTS or d[5] in UNSEEN] or doms)
         q, args, result = one(r, d)
         ms.append(user(q))
         c = call(d[0], args)
