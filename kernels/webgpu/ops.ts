@@ -41,6 +41,7 @@ export function createOps(
     embed(x, w, ids, T) {
       const { N: V, K: D } = w;
       const buffers = [need('embed', x, T * D * 4), need('embed', ids, T * 4), need('embed', w.data, weightBytes(w.format, V, D))];
+      rec.counts.weights += (T * weightBytes(w.format, V, D)) / V;
       rec.dispatch(make.embed(w.format), buffers, [T, D, V], [groups(w.format === 'f32' ? D : D / 4), T]);
     },
 
@@ -63,11 +64,13 @@ export function createOps(
       const vecGrid = (slices: number): [number, number] => [Math.ceil(rowGroups / (32 / slices)), Math.ceil(T / tokensOf(T))];
       if (format === 'f32') {
         const slices = slicesOf(K, rowGroups);
+        rec.counts.weights += Math.ceil(T / tokensOf(T)) * weightBytes(format, N, K);
         rec.dispatch(make.matmulF32(slices, tokensOf(T)), [out, need('matmul', x.data), weight, bias], params, vecGrid(slices));
         return;
       }
       const { q, about } = actViews(x);
       const buffers = [out, q, about, weight, bias];
+      rec.counts.weights += Math.ceil(T / (T >= TILE_FROM ? TILE : tokensOf(T))) * weightBytes(format, N, K);
       if (T >= TILE_FROM) {
         rec.dispatch(make.matmulTile(format), buffers, params, [Math.ceil(N / TILE), Math.ceil(T / TILE)]);
       } else {

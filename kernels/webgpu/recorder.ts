@@ -9,6 +9,7 @@ export interface Counts {
   written: number; // bytes, host to device
   writes: number;
   read: number; // bytes, device to host
+  weights: number; // bytes of weight matrices that kernels read; a decode step must read each once
 }
 
 interface Kernel {
@@ -32,10 +33,10 @@ export function bits(x: number): number {
 
 /**
  * Fills one command encoder a step: pipelines are made once, bind groups kept, and the parameters of all dispatches go
- * over in one write just before the submit.
+ * over in one write just before the submit, or not at all when the last step had the same ones, as in decoding.
  */
 export class Recorder {
-  readonly counts: Counts = { dispatches: 0, submits: 0, written: 0, writes: 0, read: 0 };
+  readonly counts: Counts = { dispatches: 0, submits: 0, written: 0, writes: 0, read: 0, weights: 0 };
   readonly #device: GPUDevice;
   readonly #shaders: Readonly<Record<string, string>>;
   readonly #faults: Faults;
@@ -44,6 +45,7 @@ export class Recorder {
   readonly #stride: number; // bytes of a slot
   readonly #params: GPUBuffer;
   readonly #staged: Uint32Array<ArrayBuffer>;
+  readonly #sent: Uint32Array<ArrayBuffer>; // what #params holds
   #slot = 0;
   #encoder?: GPUCommandEncoder;
   #pass?: GPUComputePassEncoder;
@@ -57,6 +59,7 @@ export class Recorder {
     this.#stride = Math.max(PARAM_BYTES, device.limits.minUniformBufferOffsetAlignment);
     this.#params = device.createBuffer({ label: 'params', size: SLOTS * this.#stride, usage: 0x40 | 0x8 }); // UNIFORM | COPY_DST
     this.#staged = new Uint32Array((SLOTS * this.#stride) / 4);
+    this.#sent = new Uint32Array(this.#staged.length);
   }
 
   /** Compiles a program when it is first used. A refusal of the compiler is a fault at the next wait. */
@@ -159,15 +162,23 @@ export class Recorder {
     if (!this.#encoder) return;
     if (this.#slot > 0) {
       const words = (this.#slot * this.#stride) / 4;
-      this.#device.queue.writeBuffer(this.#params, 0, this.#staged, 0, words);
-      this.counts.written += words * 4;
-      this.counts.writes++;
+      if (!this.#same(words)) {
+        this.#device.queue.writeBuffer(this.#params, 0, this.#staged, 0, words);
+        this.#sent.set(this.#staged.subarray(0, words));
+        this.counts.written += words * 4;
+        this.counts.writes++;
+      }
     }
     this.#device.queue.submit([this.#encoder.finish()]);
     this.counts.submits++;
     this.#encoder = undefined;
     this.#slot = 0;
     this.#touched.clear();
+  }
+
+  #same(words: number): boolean {
+    for (let i = 0; i < words; i++) if (this.#staged[i] !== this.#sent[i]) return false;
+    return true;
   }
 
   dispose(): void {

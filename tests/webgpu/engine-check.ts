@@ -1,14 +1,18 @@
 /** A model on WebGPU against the same model on wasm. */
-import type { Counts, WebGpuBackend } from '../../kernels/webgpu/index.ts';
+import type { Runtime } from '../../durable-objects/replica/index.ts';
+import { formatsOf } from '../../engine/index.ts';
+import { weightBytes } from '../../engine/layout.ts';
+import { allocScratch, forward } from '../../engine/model.ts';
+import { type Counts, countWebGpu, type WebGpuBackend } from '../../kernels/webgpu/index.ts';
 import type { Maker } from '../../local/open.ts';
 import type { PackSource } from '../../models/pack/source.ts';
-import { type Agreement, compareRuns, continueOn, generate, open, prompts } from './engine-run.ts';
+import { type Agreement, compareRuns, continueOn, generate, open, plain, prompts } from './engine-run.ts';
 
 export interface EngineReport {
   agreement?: Agreement;
   pages?: Awaited<ReturnType<typeof continueOn>>;
   /** Of one decode step of one sequence. */
-  step?: Counts & { layers: number };
+  step?: Counts & { layers: number; contract: number; matrices: number; batchBytes: number };
   texts?: { gpu: string; wasm: string };
 }
 
@@ -24,8 +28,11 @@ export async function checkEngine(what: string, source: PackSource, wasm: Maker,
   } else if (what === 'pages') {
     report.pages = await continueOn(a, b);
   } else if (what === 'step') {
-    report.step = await countStep(b.engine.backend as WebGpuBackend, async (n) => void (await generate(b, [[1, 2, 3, 4]], n, `s${n}`)));
-    report.step.layers = b.served.config.layers;
+    const step = await countStep(
+      b.engine.backend as WebGpuBackend,
+      async (n) => void (await generate(b, [[1, 2, 3, 4]], n, `s${n}`, plain)),
+    );
+    report.step = { ...step, ...least(a), batchBytes: 4 * (6 + b.engine.plan.maxBlocks) };
   } else {
     const start = [a.served.tokenizer.bos ?? 1];
     const [x] = await generate(a, [start], 200, 'a');
@@ -39,7 +46,7 @@ export async function checkEngine(what: string, source: PackSource, wasm: Maker,
 }
 
 /** What one more generated token costs: the difference of two runs. */
-async function countStep(be: WebGpuBackend, run: (n: number) => Promise<void>): Promise<Counts & { layers: number }> {
+async function countStep(be: WebGpuBackend, run: (n: number) => Promise<void>): Promise<Counts> {
   const spent = async (n: number) => {
     const before = be.counts();
     await run(n);
@@ -47,6 +54,24 @@ async function countStep(be: WebGpuBackend, run: (n: number) => Promise<void>): 
     return Object.fromEntries(Object.entries(after).map(([k, v]) => [k, v - before[k as keyof Counts]])) as unknown as Counts;
   };
   const [few, more] = [await spent(2), await spent(3)];
-  const out = Object.fromEntries(Object.entries(more).map(([k, v]) => [k, v - few[k as keyof Counts]])) as unknown as Counts;
-  return { ...out, layers: 0 };
+  return Object.fromEntries(Object.entries(more).map(([k, v]) => [k, v - few[k as keyof Counts]])) as unknown as Counts;
+}
+
+/** The least a decode step can take: a dispatch for each op that the engine asks for, and each weight matrix read once. */
+function least({ served, engine }: Runtime): { layers: number; contract: number; matrices: number } {
+  const { layers, embed, head } = served.weights;
+  const all = [head, ...layers.flatMap((l) => [l.qkv, l.o, l.gateUp, l.down])];
+  const row = weightBytes(embed.format, embed.N, embed.K) / embed.N;
+  const matrices = all.reduce((n, w) => n + weightBytes(w.format, w.N, w.K), row);
+  let contract = 1; // the top-k behind the model
+  const counting = new Proxy(engine.backend, {
+    get: (_, op) => () => {
+      if (op !== 'write') contract++;
+    },
+  });
+  const one = { label: 'x', bytes: 0 };
+  const batch = { ...{ T: 1, S: 1, R: 1, maxBlocks: 1 }, ids: one, pos: one, slot: one, seqOf: one, blocks: one, rows: one };
+  const scratch = allocScratch(countWebGpu(), served.config, formatsOf(served.weights), 1, 1);
+  forward(counting, served.config, served.weights, one, engine.kv, scratch, batch);
+  return { layers: layers.length, contract, matrices };
 }

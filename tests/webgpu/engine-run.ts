@@ -11,6 +11,9 @@ const greedy: Sampling = {
   ...{ logitBias: [], seed: [1, 2], logprobs: 10 },
 };
 
+/** Greedy, and nothing else asked for: what a decode step costs at least. */
+export const plain: Sampling = { ...greedy, logprobs: undefined };
+
 /** What a local request without a tenant is salted with. */
 const SALT = JSON.stringify(['public', '']);
 
@@ -24,10 +27,16 @@ export const open = (source: PackSource, id: string, maker: Maker, kv: 'i8' | 'f
   openModel({ source, id, maker, kv, memoryBytes: 96 << 20, context: 512 });
 
 /** All prompts together, `n` tokens each, nothing stops them. */
-export async function generate(rt: Runtime, prompts: readonly (readonly number[])[], n: number, tag: string): Promise<Run[]> {
+export async function generate(
+  rt: Runtime,
+  prompts: readonly (readonly number[])[],
+  n: number,
+  tag: string,
+  sampling: Sampling = greedy,
+): Promise<Run[]> {
   const { engine } = rt;
   prompts.forEach((prompt, i) => {
-    engine.add({ id: `${tag}/${i}`, prompt, maxTokens: n, stopIds: [], sampling: greedy, salt: SALT });
+    engine.add({ id: `${tag}/${i}`, prompt, maxTokens: n, stopIds: [], sampling, salt: SALT });
   });
   const runs: Run[] = prompts.map(() => ({ tokens: [], cached: 0 }));
   while (engine.busy) {
