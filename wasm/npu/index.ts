@@ -2,9 +2,10 @@
 // go on from what the accumulators hold, and attention goes on from its state, so that a tile can be fed piece by piece.
 // Everything is a byte offset into the imported memory; rows `pitch` bytes apart.
 import { ACT_BLOCK, ACT_CORRECTION, ACT_SCALE, quantizeRow } from '../src/act';
-import { clamp4, inverseScale, maxLane, rne4 } from '../src/numeric';
+import { page, QSCALE, QUERY, rowBytes, spread, values, values2 } from '../src/attention-i8';
+import { clamp4, inverseScale, rne4 } from '../src/numeric';
 import { largest } from '../src/rope-store';
-import { STATE, STATE_C, STATE_L, STATE_P, soften } from '../src/softmax';
+import { STATE_L } from '../src/softmax';
 import { highScales, lowScales } from '../src/wide';
 
 @inline
@@ -110,90 +111,61 @@ export function multiplyF32(acc: usize, ldc: usize, act: usize, lda: usize, w: u
   }
 }
 
-const U: usize = STATE + 16;
-
-/** s[16] of one query against the keys of a page. */
+/** Pages of a chunk that a token sees. */
 @inline
-function scores(scratch: usize, qi: usize, qs: f32, page: usize, d: i32): void {
-  let s0 = i32x4.splat(0);
-  let s1 = i32x4.splat(0);
-  let s2 = i32x4.splat(0);
-  let s3 = i32x4.splat(0);
-  let k = page;
-  for (let q = qi, end = q + (<usize>d << 1); q < end; q += 4, k += 32) {
-    const v = v128.load32_splat(q);
-    s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v, v128.load_ext<i8>(k, 0)));
-    s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v, v128.load_ext<i8>(k, 8)));
-    s2 = i32x4.add(s2, i32x4.dot_i16x8_s(v, v128.load_ext<i8>(k, 16)));
-    s3 = i32x4.add(s3, i32x4.dot_i16x8_s(v, v128.load_ext<i8>(k, 24)));
-  }
-  const scales = page + (<usize>d << 5);
-  const q = f32x4.splat(qs);
-  v128.store(scratch, f32x4.mul(f32x4.convert_i32x4_s(s0), f32x4.mul(q, v128.load(scales, 0))), STATE_P);
-  v128.store(scratch, f32x4.mul(f32x4.convert_i32x4_s(s1), f32x4.mul(q, v128.load(scales, 16))), STATE_P + 16);
-  v128.store(scratch, f32x4.mul(f32x4.convert_i32x4_s(s2), f32x4.mul(q, v128.load(scales, 32))), STATE_P + 32);
-  v128.store(scratch, f32x4.mul(f32x4.convert_i32x4_s(s3), f32x4.mul(q, v128.load(scales, 48))), STATE_P + 48);
-}
-
-/** Weights times value scales to 15 bits at U; returns the scale. Lanes from n on hold p = 0, but their scales may be anything. */
-@inline
-function weigh(scratch: usize, scales: usize, n: i32): f32 {
-  let w0 = f32x4.mul(v128.load(scratch, STATE_P), v128.load(scales, 0));
-  let w1 = f32x4.mul(v128.load(scratch, STATE_P + 16), v128.load(scales, 16));
-  let w2 = f32x4.mul(v128.load(scratch, STATE_P + 32), v128.load(scales, 32));
-  let w3 = f32x4.mul(v128.load(scratch, STATE_P + 48), v128.load(scales, 48));
-  if (n < 16) {
-    const count = i32x4.splat(n);
-    w0 = v128.and(w0, i32x4.lt_s(i32x4(0, 1, 2, 3), count));
-    w1 = v128.and(w1, i32x4.lt_s(i32x4(4, 5, 6, 7), count));
-    w2 = v128.and(w2, i32x4.lt_s(i32x4(8, 9, 10, 11), count));
-    w3 = v128.and(w3, i32x4.lt_s(i32x4(12, 13, 14, 15), count));
-  }
-  const top = maxLane(f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.pmax(f32x4.splat(0), w0), w1), w2), w3));
-  const inverse = f32x4.splat(inverseScale(32767, top));
-  v128.store(scratch, i16x8.narrow_i32x4_s(rne4(f32x4.mul(w0, inverse)), rne4(f32x4.mul(w1, inverse))), U);
-  v128.store(scratch, i16x8.narrow_i32x4_s(rne4(f32x4.mul(w2, inverse)), rne4(f32x4.mul(w3, inverse))), U + 16);
-  return top / 32767;
-}
-
-/** o = o · c + Σ u · v, 4 dimensions at a time. */
-@inline
-function values(scratch: usize, o: usize, v: usize, d: i32, scale: f32): void {
-  const c = v128.load32_splat(scratch, STATE_C);
-  const ws = f32x4.splat(scale);
-  const pair = <usize>d << 1;
-  for (const end = v + pair; v < end; v += 8, o += 16) {
-    let s = i32x4.splat(0);
-    let p = v;
-    for (let u = scratch + U, last = u + 32; u < last; u += 4, p += pair) s = i32x4.add(s, i32x4.dot_i16x8_s(v128.load32_splat(u), v128.load_ext<i8>(p)));
-    v128.store(o, f32x4.add(f32x4.mul(v128.load(o), c), f32x4.mul(f32x4.convert_i32x4_s(s), ws)));
-  }
+function seen(pos: usize, t: i32, first: i32, pages: i32): i32 {
+  return min(pages, ((<i32>load<u32>(pos + (<usize>t << 2)) + 16) >> 4) - first);
 }
 
 /**
  * Pages first .. first + pages of a sequence, at `at`, each [groups] of headBytes, into the state of every row
- * (token, group, query head): qi i16 [d], qs f32, m f32, l f32, o f32 [d], arrays over rows. Tokens [from, to). scratch: 128 bytes.
+ * (token, group, query head): qi i16 [d], qs f32, m f32, l f32, o f32 [d], arrays over rows. Tokens [from, to). Rows that
+ * see the same pages go through them together, those of two tokens at a time, as in ../src/attention-i8.
+ * scratch: 2 · perGroup · (224 + 8d) bytes.
  */
 export function attendI8(at: usize, headBytes: usize, pages: i32, first: i32, pos: usize, from: i32, to: i32, groups: i32, perGroup: i32, d: i32, qi: usize, qs: usize, m: usize, l: usize, o: usize, scratch: usize): void {
-  for (let i = 0; i < pages; i++) {
-    for (let t = from; t < to; t++) {
-      const n = min(16, <i32>load<u32>(pos + (<usize>t << 2)) + 1 - ((first + i) << 4));
-      if (n <= 0) continue;
-      for (let g = 0; g < groups; g++) {
-        const page = at + <usize>(i * groups + g) * headBytes;
-        for (let h = 0; h < perGroup; h++) {
-          const r = <usize>((t * groups + g) * perGroup + h);
-          scores(scratch, qi + r * (<usize>d << 1), f32.load(qs + (r << 2)), page, d);
-          f32.store(scratch, f32.load(m + (r << 2)));
-          f32.store(scratch, f32.load(l + (r << 2)), STATE_L);
-          soften(scratch, n);
-          f32.store(m + (r << 2), f32.load(scratch));
-          f32.store(l + (r << 2), f32.load(scratch, STATE_L));
-          const scale = weigh(scratch, page + (<usize>d << 5) + 64, n);
-          values(scratch, o + r * (<usize>d << 2), page + (<usize>d << 4), d, scale);
+  const bytes = rowBytes(d);
+  const head = <usize>d << 2;
+  const own = groups * perGroup; // rows of a token
+  const jump = own - perGroup; // from a group's last row to its first of the next token
+  const pitch = <usize>groups * headBytes;
+  for (let t = from; t < to; ) {
+    const last = seen(pos, t, first, pages);
+    const count = t + 1 < to && seen(pos, t + 1, first, pages) == last ? 2 : 1;
+    const length = <i32>load<u32>(pos + (<usize>t << 2)) + 1;
+    const next = count == 2 ? <i32>load<u32>(pos + (<usize>t << 2), 4) + 1 : length;
+    const rows = count * perGroup;
+    for (let g = 0; g < groups && last > 0; g++) {
+      const base = t * own + g * perGroup;
+      for (let i = 0; i < rows; i++) {
+        const r = <usize>(base + i + (i < perGroup ? 0 : jump));
+        const row = scratch + <usize>i * bytes;
+        let out = row + QUERY;
+        for (let q = qi + r * (<usize>d << 1), end = q + (<usize>d << 1); q < end; q += 16, out += 64) spread(out, v128.load(q));
+        f32.store(row, f32.load(qs + (r << 2)), QSCALE);
+        f32.store(row, f32.load(m + (r << 2)));
+        f32.store(row, f32.load(l + (r << 2)), STATE_L);
+      }
+      let bank = at + <usize>g * headBytes;
+      for (let i = 0; i < last; i++, bank += pitch) {
+        const before = (first + i) << 4;
+        page(scratch, bytes, rows, perGroup, bank, min(16, length - before), min(16, next - before), d);
+        const v = bank + (<usize>d << 4);
+        for (let j = 0; j < rows; j += 2) {
+          const row = scratch + <usize>j * bytes;
+          const y = o + <usize>(base + j + (j < perGroup ? 0 : jump)) * head;
+          if (j + 1 == rows) values(row, y, v, d);
+          else values2(row, row + bytes, y, o + <usize>(base + j + 1 + (j + 1 < perGroup ? 0 : jump)) * head, v, d);
         }
       }
+      for (let i = 0; i < rows; i++) {
+        const r = <usize>(base + i + (i < perGroup ? 0 : jump));
+        const row = scratch + <usize>i * bytes;
+        f32.store(m + (r << 2), f32.load(row));
+        f32.store(l + (r << 2), f32.load(row, STATE_L));
+      }
     }
+    t += count;
   }
 }
 

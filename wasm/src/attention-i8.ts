@@ -13,14 +13,14 @@ import { bound4, inverseScale, maxLane, rne4 } from './numeric';
 import { soften, STATE, STATE_C, STATE_L, STATE_P } from './softmax';
 
 /** A row: softmax state, then σ · query scale f32, weight scale f32, then the weights u as 8 pairs of i16, spread, then the query as d/2 pairs, spread. */
-const QSCALE: usize = STATE;
+export const QSCALE: usize = STATE;
 const WSCALE: usize = STATE + 4;
-const U: usize = STATE + 16;
-const QUERY: usize = U + 128;
+export const U: usize = STATE + 16;
+export const QUERY: usize = U + 128;
 
 /** Bytes of a row for head size d. */
 @inline
-function rowBytes(d: i32): usize {
+export function rowBytes(d: i32): usize {
   return QUERY + (<usize>d << 3);
 }
 
@@ -43,7 +43,7 @@ function start(row: usize, q: usize, d: i32, sigma: f32): void {
 
 /** Four pairs, each four times. */
 @inline
-function spread(out: usize, v: v128): void {
+export function spread(out: usize, v: v128): void {
   v128.store(out, i32x4.shuffle(v, v, 0, 0, 0, 0), 0);
   v128.store(out, i32x4.shuffle(v, v, 1, 1, 1, 1), 16);
   v128.store(out, i32x4.shuffle(v, v, 2, 2, 2, 2), 32);
@@ -161,7 +161,7 @@ function weigh(row: usize, scales: usize, n: i32): void {
 }
 
 /** o = o · c + Σ u · v for one row, 16 bytes of pairs (8 dimensions) at a time. */
-function values(row: usize, o: usize, v: usize, d: i32): void {
+export function values(row: usize, o: usize, v: usize, d: i32): void {
   const c = v128.load32_splat(row, STATE_C);
   const scale = v128.load32_splat(row, WSCALE);
   const pair = <usize>d << 1;
@@ -187,7 +187,7 @@ function values(row: usize, o: usize, v: usize, d: i32): void {
 }
 
 /** The same for two rows, whose results are at o and r. */
-function values2(a: usize, b: usize, o: usize, r: usize, v: usize, d: i32): void {
+export function values2(a: usize, b: usize, o: usize, r: usize, v: usize, d: i32): void {
   const pair = <usize>d << 1;
   const other = b - a;
   for (const end = v + pair; v < end; v += 16, o += 32, r += 32) {
@@ -232,7 +232,7 @@ function values2(a: usize, b: usize, o: usize, r: usize, v: usize, d: i32): void
 }
 
 /** Takes a page head into `rows` rows, the first M of which see n tokens, the others m. */
-function page(rows: usize, bytes: usize, count: i32, M: i32, head: usize, n: i32, m: i32, d: i32): void {
+export function page(rows: usize, bytes: usize, count: i32, M: i32, head: usize, n: i32, m: i32, d: i32): void {
   const last = rows + <usize>count * bytes;
   let row = rows;
   for (; row + 2 * bytes <= last; row += 2 * bytes) scores2(row, row + bytes, head, d);

@@ -34,10 +34,15 @@ export function execute(program: Program, order: readonly Ran[], tiles: Tiles, b
 function transfer(program: Program, i: Dma, sram: Sram, bindings: Bindings): void {
   const b = bindings[i.hbm.buf];
   if (!b) throw new Error(`${program.name}: argument ${i.hbm.buf} is not bound`);
-  const { starts, rows, pitch, len } = i.hbm;
+  const { starts, pitch } = i.hbm;
+  // rows that lie one behind the other on both sides are one
+  const whole = pitch === i.hbm.len && i.pitch === i.hbm.len;
+  const rows = whole ? 1 : i.hbm.rows;
+  const len = whole ? i.hbm.len * i.hbm.rows : i.hbm.len;
+  const step = whole ? len : i.pitch;
   let at = i.at;
   for (const start of starts) {
-    for (let r = 0; r < rows; r++, at += i.pitch) {
+    for (let r = 0; r < rows; r++, at += step) {
       const from = b.base + start + r * pitch;
       if (from < 0 || from + len > b.bytes.length) {
         throw new HazardError(`${program.name}: DMA of ${i.hbm.buf} at ${from}, ${len} bytes, is outside its ${b.bytes.length} bytes`);
@@ -47,8 +52,16 @@ function transfer(program: Program, i: Dma, sram: Sram, bindings: Bindings): voi
           `${program.name}: DMA of ${i.hbm.buf} at SRAM ${at}, ${len} bytes, is outside the ${program.sramBytes} bytes allocated`,
         );
       }
-      if (i.queue === 'load') sram.u8.set(b.bytes.subarray(from, from + len), at);
-      else b.bytes.set(sram.u8.subarray(at, at + len), from);
+      if (i.queue === 'load') copy(sram.u8, at, b.bytes, from, len);
+      else copy(b.bytes, from, sram.u8, at, len);
     }
   }
+}
+
+/** A view costs as much as copying a few hundred bytes one by one. */
+const SHORT = 64;
+
+function copy(to: Uint8Array, at: number, source: Uint8Array, from: number, len: number): void {
+  if (len > SHORT) to.set(source.subarray(from, from + len), at);
+  else for (let k = 0; k < len; k++) to[at + k] = source[from + k];
 }

@@ -14,10 +14,12 @@ export function embed(s: Sram, p: Params): void {
       continue;
     }
     const format = p.format === 1 ? 'w8' : 'w4';
-    for (let k = 0; k < p.K; k++) {
-      const d = f16ToF32(s.u16[(group + scaleOffset(format, r, k >> 5)) >> 1]);
-      const q = format === 'w8' ? s.i8[group + w8Offset(r, k)] : ((s.u8[group + w4Offset(r, k)] >> w4Shift(k)) & 15) - 8;
-      s.f32[out + k] = q * d;
+    for (let b = 0; b < p.K; b += 32) {
+      const d = f16ToF32(s.u16[(group + scaleOffset(format, r, b >> 5)) >> 1]);
+      for (let k = b; k < b + 32; k++) {
+        const q = format === 'w8' ? s.i8[group + w8Offset(r, k)] : ((s.u8[group + w4Offset(r, k)] >> w4Shift(k)) & 15) - 8;
+        s.f32[out + k] = q * d;
+      }
     }
   }
 }

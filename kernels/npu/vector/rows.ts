@@ -72,14 +72,13 @@ export function swiglu(s: Sram, p: Params): void {
 
 /** acc[rows, cols] + bias, then y + acc; in place in acc. `bias` and `y` are −1 when there is none. */
 export function finish(s: Sram, p: Params): void {
+  const { f32 } = s;
+  const bias = p.bias >> 2;
   for (let i = 0; i < p.rows; i++) {
     const acc = (p.acc + i * p.ldc) >> 2;
-    const y = (p.y + i * p.ldy) >> 2;
-    for (let k = 0; k < p.cols; k++) {
-      let v = s.f32[acc + k];
-      if (p.bias >= 0) v = f(v + s.f32[(p.bias >> 2) + k]);
-      if (p.y >= 0) v = f(s.f32[y + k] + v);
-      s.f32[acc + k] = v;
-    }
+    const end = acc + p.cols;
+    // sums of two binary32 numbers, rounded once where they are stored
+    if (p.bias >= 0) for (let k = acc, b = bias; k < end; k++, b++) f32[k] += f32[b];
+    if (p.y >= 0) for (let k = acc, y = (p.y + i * p.ldy) >> 2; k < end; k++, y++) f32[k] += f32[y];
   }
 }
