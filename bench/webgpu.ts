@@ -87,9 +87,10 @@ const n = steps.length;
 const step = median(steps);
 const after = be.counts();
 const per = (key: keyof typeof after) => ((after[key] - before[key]) / n).toFixed(0);
-const weights = engine.plan.bytes.weights;
+const gbs = Number(per('weights')) / step / 1e6;
 console.log(
-  `decode    ${pack.id}: ${(1000 / step).toFixed(1)} tokens/s, ${(weights / step / 1e6).toFixed(1)} GB/s of weights; a step: ` +
-    `${per('dispatches')} dispatches, ${per('submits')} submits, ${per('written')} bytes written, ${per('read')} read`,
+  `decode    ${pack.id}: ${(1000 / step).toFixed(1)} tokens/s, ${gbs.toFixed(2)} GB/s of weights (${((100 * gbs) / bandwidth).toFixed(0)} % of copy)\n` +
+    `          a step: ${per('dispatches')} dispatches, ${per('submits')} submit, ${per('weights')} bytes of weights, ` +
+    `${per('written')} bytes written, ${per('read')} read back`,
 );
 process.exit(0);

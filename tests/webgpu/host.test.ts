@@ -30,7 +30,8 @@ adapters.forEach((adapter, v) => {
       .join(', ') || 'plain';
   console.log(`webgpu on this host: ${adapter.name}: ${name}`);
   const last = variants[v - 1] && adapters[v - 1]?.features;
-  describe.skipIf(why || JSON.stringify(last) === JSON.stringify(adapter.features))(`${adapter.name}, ${name}`, () => {
+  if (JSON.stringify(last) === JSON.stringify(adapter.features)) return; // it has none of them: that was tested
+  describe(`${adapter.name}, ${name}`, () => {
     afterAll(() => adapter.device.destroy());
     it.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))('%s', async (_, c) => {
       const backend = createWebGpu(adapter.device, { shaders, features: adapter.features });

@@ -1,4 +1,5 @@
 // Penalties and biases in place: x = x > 0 ? x / rep : x · rep; x = x + add. One thread an edit; each pair comes once.
+// Ladder: 1. a thread a logit that looks for its edit: reads all of V. 2. (here) a thread an edit: only what changes is touched.
 struct Edit { row: u32, id: u32, rep: f32, add: f32 }
 struct Params { R: u32, V: u32, E: u32 }
 @group(0) @binding(0) var<uniform> p: Params;

@@ -1,4 +1,5 @@
 // x[T, D] = rows of an f32 table. One thread a value; nothing is reused, so there is nothing to climb.
+// Ladder: 1. (here) neighbours read neighbours; a step has few rows, so wider loads would not show.
 struct Params { T: u32, D: u32, V: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;

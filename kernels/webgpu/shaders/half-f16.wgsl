@@ -1,4 +1,5 @@
 // Scales through the GPU's own f16 type (feature shader-f16).
+// Ladder: 1. half-plain.wgsl, eight operations. 2. (here) a conversion.
 fn half(h: u32) -> f32 {
   return f32(bitcast<vec2<f16>>(h).x);
 }

@@ -1,4 +1,5 @@
 // An f16 from its bits by integer operations: unpack2x16float may flush subnormal numbers, and scales can be subnormal.
+// Ladder: 1. (here) without branches: both kinds of number are made and one is chosen. 2. half-f16.wgsl.
 fn half(h: u32) -> f32 {
   let exponent = (h >> 10u) & 31u;
   let normal = bitcast<f32>(((h & 0x7fffu) << 13u) + 0x38000000u);

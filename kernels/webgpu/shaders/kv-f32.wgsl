@@ -1,4 +1,5 @@
 // Reading f32 pages.
+// Ladder: 1. (here) the plain formula. For models whose pages are f32, which are small.
 fn prepareQuery(v: f32, amax: f32) -> f32 {
   return v;
 }

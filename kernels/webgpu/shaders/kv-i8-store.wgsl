@@ -1,4 +1,5 @@
 // One head of a token into an i8 page: K [d/2][16][2], V [8][d][2], then 16 key scales and 16 value scales.
+// Ladder: 1. scale and integers in two kernels. 2. (here) the maximum over the workgroup, then each thread its bytes.
 fn storeHead(at: u32, j: u32, isValue: bool, lid: u32) {
   let d = p.d;
   var amax = 0.0;

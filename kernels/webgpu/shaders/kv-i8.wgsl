@@ -1,4 +1,5 @@
 // Reading i8 pages: the query is integers of 15 bits, dot products are exact.
+// Ladder: 1. keys and values made floats: a conversion a value. 2. (here) integers to the end of a dot product, one scale a key.
 fn prepareQuery(v: f32, amax: f32) -> f32 {
   return round(clamp(v * inverse(32767.0, amax), -32767.0, 32767.0));
 }

@@ -1,4 +1,5 @@
 // Bans: a 0 bit in mask[R, ceil(V/32)] makes −inf, written as bits.
+// Ladder: 1. a list of banned ids: as long as the vocabulary under a grammar. 2. (here) a bit a logit, 32 threads a word.
 struct Params { R: u32, V: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> logits: array<u32>;

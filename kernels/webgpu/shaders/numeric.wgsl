@@ -1,4 +1,5 @@
 // Shared arithmetic: the same formulas as NUMERICS.md, without its promise of bits (a driver may fuse a · b + c).
+// Ladder: 1. the language's own exp: a driver may round it as it likes. 2. (here) the polynomial that wasm uses.
 
 const LOWEST = -3.0e38; // stands for −inf: WGSL lets a compiler assume that there is none
 const TINY = 7.8886091e-31; // 2⁻¹⁰⁰

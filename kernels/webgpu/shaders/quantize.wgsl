@@ -1,4 +1,5 @@
 // out[T, K] = x[T, K] in blocks of 32: for attention heads that do not end at a block's border.
+// Ladder: 1. (here) a pass of its own, 4 columns a thread. 2. fused into attention wherever heads end at a block's border.
 struct Params { outK: u32, outMeta: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;

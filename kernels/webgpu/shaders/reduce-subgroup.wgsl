@@ -1,6 +1,7 @@
 // Sum and maximum over a workgroup of 64: one subgroup operation, then its few results from workgroup memory, two barriers
 // instead of eight. Nothing is assumed of how threads are laid out in subgroups or of their size: the lane that speaks for
 // a subgroup writes its place, all others write what changes nothing.
+// Ladder: 1. and 2. reduce-shared.wgsl. 3. (here).
 var<workgroup> partial: array<vec4<f32>, 16>;
 
 fn workgroupSum(v: f32, lid: u32) -> f32 {

@@ -1,6 +1,8 @@
 // Activations [rows, K] as i8 in blocks of 32: first q, four a word [rows, K/4]; from word p.outMeta on, for each block
 // its scale (f32 bits) and the sum of its q, which a w4 matmul takes 8 times. A quad is 4 columns, one word.
 // Called by all 64 threads; the 8 quads of a block are 8 neighbours.
+// Ladder: 1. a kernel that quantizes: activations are written as f32 and read again. 2. (here) at the end of the kernel that
+// made them, 8 threads a block, four bytes a store.
 @group(0) @binding(1) var<storage, read_write> out: array<u32>;
 var<workgroup> quadMax: array<f32, 64>;
 var<workgroup> quadSum: array<i32, 64>;

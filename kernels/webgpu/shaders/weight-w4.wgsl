@@ -1,5 +1,6 @@
 // A block of 8 rows × 32 columns of w4 is 9 quads of words: quad 2c + h holds rows 4h..4h+3, columns 8c..8c+3 in the low
 // nibbles and 8c+4..8c+7 in the high ones; quad 8 holds the scales.
+// Ladder: 1. a nibble at a time. 2. (here) 16 bytes a load, four rows and eight columns in it, unpacked four bytes at once.
 @group(0) @binding(4) var<storage, read> w: array<vec4<u32>>;
 const BLOCK_STEP = 9u; // of w's elements
 const OFFSET = 8; // a value is q − 8

@@ -1,5 +1,6 @@
 // A block of 8 rows × 32 columns of w8 is 17 quads of words: quad c holds columns 2c and 2c + 1 of all rows, two rows a
 // word; quad 16 holds the scales.
+// Ladder: 1. a byte at a time. 2. 16 bytes a load, half of them of other rows. 3. (here) 8 bytes a load, all of them used.
 @group(0) @binding(4) var<storage, read> w: array<vec2<u32>>;
 const BLOCK_STEP = 34u; // of w's elements
 const OFFSET = 0;
