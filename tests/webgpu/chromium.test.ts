@@ -6,21 +6,15 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
 import type { Features } from '../../kernels/webgpu/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { shared } from '../shared.ts';
 import type { BrowserApi, CasesReport } from './browser-page.ts';
 import { launchChromium, openPage } from './chromium.ts';
 import type { EngineReport } from './engine-check.ts';
-import { full, required, skipWithoutChromium } from './require.ts';
+import { engineTests } from './engine-expect.ts';
+import { required, skipWithoutChromium } from './require.ts';
 
-/** Stated tolerances of webgpu-1: how far a log-probability may be from wasm's, and how near two tokens must be for the other to win. */
-const LOGPROB = 0.25;
-const GAP = 0.05;
 const SLOW = 900_000; // ms: a software adapter on a busy machine
 
 declare const window: { api: BrowserApi };
-
-const story = shared('models/stories260K/stories260K-f32.gguf');
-const told = shared('models/stories260K/greedy-200.txt');
 
 describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
   let browser: Browser;
@@ -71,46 +65,5 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
     expect(r.recovered).toBe(true);
   });
 
-  it('decodes with the least there is: a dispatch an op, one submit, each weight read once, 16 bytes back', { timeout: SLOW }, async ({
-    skip,
-  }) => {
-    if (!adapter) return skip('no adapter');
-    const { step } = await engine('step');
-    console.log(`decode step: ${JSON.stringify(step)}`);
-    if (!step) throw new Error('nothing was counted');
-    expect(step.submits).toBe(1);
-    expect(step.dispatches).toBe(step.contract);
-    expect(step.dispatches).toBe(9 * step.layers + 4); // embed, last norm, head, top-k
-    expect(step.weights).toBe(step.matrices);
-    expect(step.writes).toBe(7); // six of the batch, temperature; parameters are there from the step before
-    expect(step.written).toBe(step.batchBytes); // a word each, and the block table
-    expect(step.read).toBe(16); // id, value, max, sum
-  });
-
-  it('goes on from pages that wasm computed', { timeout: SLOW }, async ({ skip }) => {
-    if (!adapter) return skip('no adapter');
-    const { pages } = await engine('pages');
-    expect(pages?.imported).toBeGreaterThanOrEqual(48);
-    expect(pages?.cached).toBe(pages?.imported);
-    expect(pages?.agreement.error).toBeLessThan(LOGPROB);
-    for (const { gap } of pages?.agreement.gaps ?? []) expect(gap).toBeLessThan(GAP);
-  });
-
-  it('greedy: 20 prompts of 64 tokens agree with wasm, or part where two tokens are as good', { timeout: SLOW }, async ({ skip }) => {
-    if (!adapter) return skip('no adapter');
-    if (!full) return skip('minutes on a software adapter; WEBGPU_FULL=1 runs it');
-    const { agreement } = await engine('greedy');
-    console.log(`greedy against wasm: ${JSON.stringify(agreement)}`);
-    expect(agreement?.prompts).toBe(20);
-    expect(agreement?.error).toBeLessThan(LOGPROB);
-    for (const { gap } of agreement?.gaps ?? []) expect(gap).toBeLessThan(GAP);
-  });
-
-  it.skipIf(story.missing || told.missing)('stories260K tells its story for 200 steps', { timeout: SLOW }, async ({ skip }) => {
-    if (!adapter) return skip('no adapter');
-    if (!full) return skip('minutes on a software adapter; WEBGPU_FULL=1 runs it');
-    const { texts } = await engine('story', story.path);
-    expect(texts?.gpu).toBe(texts?.wasm);
-    expect(texts?.gpu.trim()).toBe(readFileSync(told.path, 'utf8').trim());
-  });
+  engineTests(engine, () => (adapter ? undefined : 'no adapter'));
 });

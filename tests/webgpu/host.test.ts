@@ -2,8 +2,14 @@
 import { afterAll, describe, expect, it } from 'vitest';
 import { hostGpu } from '../../cli/gpu/runtime.ts';
 import { readShaders } from '../../cli/gpu/shaders.ts';
+import { localPack } from '../../cli/packs.ts';
 import { createWebGpu, type Features, openDevice } from '../../kernels/webgpu/index.ts';
+import { wasmMaker, webGpuMaker } from '../../local/open.ts';
+import { folderPack } from '../../models/node/files.ts';
 import { cases, compareCase } from '../kernels/cases/index.ts';
+import { wasmModules } from '../kernels/modules.ts';
+import { checkEngine } from './engine-check.ts';
+import { engineTests } from './engine-expect.ts';
 import { checkFaults } from './faults-check.ts';
 import { reason, required } from './require.ts';
 
@@ -32,7 +38,7 @@ adapters.forEach((adapter, v) => {
   const last = variants[v - 1] && adapters[v - 1]?.features;
   if (JSON.stringify(last) === JSON.stringify(adapter.features)) return; // it has none of them: that was tested
   describe(`${adapter.name}, ${name}`, () => {
-    afterAll(() => adapter.device.destroy());
+    if (v > 0) afterAll(() => adapter.device.destroy()); // the first goes on below
     it.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))('%s', async (_, c) => {
       const backend = createWebGpu(adapter.device, { shaders, features: adapter.features });
       const { failure } = await compareCase(c, backend);
@@ -50,4 +56,18 @@ it.skipIf(why)('says what went wrong, and a new device goes on', async () => {
   expect(r.tooLarge).toMatch(/^DeviceMemoryError: .*this device allows/);
   expect(r.refused).toMatch(/^ShaderError: The GPU's compiler refuses the kernel "copy-page": line 1/);
   expect(r.recovered).toBe(true);
+});
+
+describe.skipIf(why)('whole models on this host', () => {
+  engineTests(
+    async (what, model) => {
+      const adapter = adapters[0];
+      if (!adapter) throw new Error('no adapter');
+      const { device, features } = adapter;
+      const source = folderPack((await localPack(model, () => {})).folder);
+      return checkEngine(what, source, wasmMaker(wasmModules()), webGpuMaker(device, { shaders, features }));
+    },
+    () => undefined,
+  );
+  afterAll(() => adapters[0]?.device.destroy());
 });
