@@ -28,7 +28,36 @@ export function finish(y: usize, low: v128, high: v128, n: i32, N: i32, bias: us
 /** The same for `tokens` tokens with their sums at acc[token][8]. */
 @inline
 export function finishTile(y: usize, acc: usize, tokens: i32, n: i32, N: i32, bias: usize, accumulate: bool): void {
-  for (const end = acc + (<usize>tokens << 5); acc < end; acc += 32, y += <usize>N << 2) {
-    finish(y, v128.load(acc, 0), v128.load(acc, 16), n, N, bias, accumulate);
+  const end = acc + (<usize>tokens << 5);
+  const row = <usize>N << 2;
+  if (n + 8 > N || bias) {
+    for (; acc < end; acc += 32, y += row) finish(y, v128.load(acc, 0), v128.load(acc, 16), n, N, bias, accumulate);
+    return;
   }
+  let at = y + (<usize>n << 2);
+  if (accumulate) {
+    for (; acc < end; acc += 32, at += row) {
+      v128.store(at, f32x4.add(v128.load(at, 0), v128.load(acc, 0)), 0);
+      v128.store(at, f32x4.add(v128.load(at, 16), v128.load(acc, 16)), 16);
+    }
+  } else {
+    for (; acc < end; acc += 32, at += row) {
+      v128.store(at, v128.load(acc, 0), 0);
+      v128.store(at, v128.load(acc, 16), 16);
+    }
+  }
+}
+
+/** Zeroes the sums of a tile. */
+@inline
+export function clearTile(acc: usize): void {
+  const zero = f32x4.splat(0);
+  v128.store(acc, zero, 0);
+  v128.store(acc, zero, 16);
+  v128.store(acc, zero, 32);
+  v128.store(acc, zero, 48);
+  v128.store(acc, zero, 64);
+  v128.store(acc, zero, 80);
+  v128.store(acc, zero, 96);
+  v128.store(acc, zero, 112);
 }

@@ -9,10 +9,21 @@
 //   4  many tokens: unpack 8 rows once, tile of 8 rows × 4 tokens with its 8 sums in registers              43
 //   5  compiled without Binaryen's simplify-locals, which made the tile spill                         21    45
 //   6  2 to 8 tokens: unpack in registers per tile (direct.ts); at 2 tokens 20 → 26, at 4 30 → 35
-// What limits it: of 36 instructions a 128 products at many tokens 21 are vector arithmetic, 17 of them the product and
-// the sum that no 128-bit instruction fuses here. One token reads 12 to 21 GB/s of weights.
+//   7  a tile of 3 tokens (3: 44 → 53, 5: 40 → 49, 7: 49 → 53), 2 tokens' sums in registers, no checks at a tile's end
+//      when 8 rows are whole (+6 % where K is 192); both products before both sums (+3 %)                 40    58
+// (1 to 6: a core whose clock and caches were shared, see the end; 7: best of 200 short runs, V8 14.6, 3.6 GHz.)
+//
+// What limits it: the core's vector units, not V8. At many tokens a block of 32 for 8 rows × 4 tokens is 168 vector
+// operations (64 products, 64 sums, 40 for exact-1's scaled sum of each block), 66 loads and 8 stores. The same
+// instructions written by hand in assembly (C, gcc) reach 59 to 67, products and sums alone 94, products alone 116: adding
+// to the sums, and scaling them block by block as exact-1 demands, take what is left. AVX-512's vpdpbusd does the product
+// and the sum of four times as many bytes in one instruction; V8 has no use of it here (its relaxed dot-and-add is
+// maddubs, madd, add without AVX-VNNI: slower). One token reads 12 to 21 GB/s of weights.
 // Tried and dropped: weights of a block in 8 registers while tokens stream by (30: sums go through memory for 4 rows
-// only), 8 steps unrolled instead of 4 (no faster), 12 rows or 5 tokens a tile (out of registers).
+// only), 8 steps unrolled instead of 4 (11 % fewer instructions, no faster), 12 rows or 5 tokens a tile (no fewer
+// operations a product). By hand in assembly, beside 59 for the tile as it is: 4 rows × 4 tokens with their f32 sums in
+// registers 47; 8 rows × 2 k a vector, whose sums need no widening pair sum, 48 to 53; two tokens at a time with all f32
+// sums in registers 51; shifts instead of the pair sum 53; 8 rows × 3 tokens 56.
 // Figures: G multiply-adds a second in workerd (V8 14.7), processor time, one core of a Zen 4 at about 3.4 GHz whose other
 // hardware thread was busy; there, 128-bit maddubs and add alone reach 56 (C), and memory gives 20 GB/s.
 import { ACT_BLOCK } from './act';
@@ -76,11 +87,7 @@ export function matmulW4(y: usize, a: usize, w: usize, tokens: i32, N: i32, K: i
   if (ASC_FEATURE_RELAXED_SIMD && tokens <= DIRECT_TOKENS) {
     for (let n = from; n < to; n += 8) {
       const q = w + <usize>((n >> 3) * blocks) * BLOCK;
-      const t = directRows(y, a, q, tokens, blocks, n, N, bias, accumulate, acc);
-      if (t < tokens) {
-        const last = a + <usize>(t * blocks) * wideW4;
-        matmulW4One(y + (<usize>(t * N) << 2), last, w, N, K, n, min(n + 8, to), bias, accumulate);
-      }
+      directRows(y, a, q, tokens, blocks, n, N, bias, accumulate, acc);
     }
     return;
   }

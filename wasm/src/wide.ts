@@ -42,11 +42,23 @@ export function spread16(out: usize, act: usize, blocks: i32, nibbleOrder: bool)
   }
 }
 
+/** 4 rows' products of 4 or 2 k, summed in pairs. */
+@inline
+export function product<T>(a: v128, w: v128): v128 {
+  if (sizeof<T>() == 1) return i16x8.relaxed_dot_i8x16_i7x16_s(a, w);
+  return i32x4.dot_i16x8_s(a, w);
+}
+
+@inline
+export function plus<T>(s: v128, p: v128): v128 {
+  if (sizeof<T>() == 1) return i16x8.add(s, p);
+  return i32x4.add(s, p);
+}
+
 /** s + products. */
 @inline
 export function add<T>(s: v128, a: v128, w: v128): v128 {
-  if (sizeof<T>() == 1) return i16x8.add(s, i16x8.relaxed_dot_i8x16_i7x16_s(a, w));
-  return i32x4.add(s, i32x4.dot_i16x8_s(a, w));
+  return plus<T>(s, product<T>(a, w));
 }
 
 /** Sums of 4 rows as f32. ones: ones16(), held by the caller. */
