@@ -1,0 +1,73 @@
+/** The API outside of Workers, on wasm: what a GPU host and the page's own engine answer. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { localPack } from '../../cli/packs.ts';
+import type { Runtime } from '../../durable-objects/replica/index.ts';
+import { DeviceLostError } from '../../kernels/webgpu/index.ts';
+import { explained, faultOf } from '../../local/fault.ts';
+import { type Maker, openModel, wasmMaker } from '../../local/open.ts';
+import { serve } from '../../local/serve.ts';
+import { warmUp } from '../../local/warm.ts';
+import { folderPack } from '../../models/node/files.ts';
+import { wasmModules } from '../kernels/modules.ts';
+
+const openOn = async (maker: Maker): Promise<Runtime> => {
+  const { folder } = await localPack(undefined, () => {});
+  return openModel({ source: folderPack(folder), id: 'pebble', maker, memoryBytes: 96 << 20 });
+};
+
+describe('the API of a local engine', () => {
+  let rt: Runtime;
+  beforeAll(async () => {
+    rt = await openOn(wasmMaker(wasmModules()));
+  });
+  const ask = (path: string, body?: unknown) =>
+    serve(rt, new Request(`http://localhost${path}`, body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }));
+
+  it('lists its model, alone too, and counts', async () => {
+    expect(await (await ask('/v1/models')).json()).toMatchObject({ data: [{ id: 'pebble', max_model_len: rt.engine.plan.context }] });
+    expect(await (await ask('/v1/models/pebble')).json()).toMatchObject({ id: 'pebble', object: 'model' });
+    expect((await ask('/v1/models/granite')).status).toBe(404);
+    expect(await (await ask('/metrics')).text()).toContain('turnstone_');
+    expect((await ask('/v1/nothing', {})).status).toBe(404);
+  });
+
+  it('answers responses that nobody keeps, and says so of others', async () => {
+    const request = { model: 'pebble', input: 'What is 2 + 3?', temperature: 0, max_output_tokens: 8 };
+    const answer = (await (await ask('/v1/responses', request)).json()) as { store: boolean; output: { type: string }[] };
+    expect(answer).toMatchObject({ object: 'response', store: false });
+    expect(answer.output[0].type).toBe('message');
+    const refused = await ask('/v1/responses', { ...request, store: true });
+    expect(refused.status).toBe(400);
+    expect(await refused.json()).toMatchObject({ error: { param: 'store' } });
+  });
+
+  it('computes only what it had not when a conversation goes on', async () => {
+    const messages = [{ role: 'user', content: 'The goat has 4 stones and the bird has 9 stones and a boat.' }];
+    await (await ask('/v1/chat/completions', { model: 'pebble', messages, max_tokens: 4 })).json();
+    const pages = await ask('/v1/turnstone/pages', { model: 'pebble', messages });
+    expect((await pages.arrayBuffer()).byteLength).toBeGreaterThan(rt.engine.kv.pageBytes);
+  });
+});
+
+it("a GPU's fault is told to the client as it is, and a kept fault is found again", async () => {
+  const maker = wasmMaker(wasmModules());
+  let lost = false;
+  const broken: Maker = {
+    ...maker,
+    create(bytes) {
+      const be = maker.create(bytes);
+      const fail = () => (lost ? Promise.reject(new DeviceLostError('The GPU device was lost.')) : undefined);
+      return explained({ ...be, submit: () => fail() ?? be.submit(), read: (...a) => fail() ?? be.read(...a) });
+    },
+  };
+  const rt = await openOn(broken);
+  await warmUp(rt.engine);
+  lost = true;
+  const body = JSON.stringify({ model: 'pebble', prompt: 'Once', max_tokens: 4 });
+  const answer = await serve(rt, new Request('http://localhost/v1/completions', { method: 'POST', body }));
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toMatchObject({ error: { code: 'device_failed', message: 'The GPU device was lost.' } });
+  const error = await warmUp(rt.engine).catch((e: unknown) => e);
+  expect(faultOf(error)).toBeInstanceOf(DeviceLostError);
+  expect(faultOf(new Error('another'))).toBeUndefined();
+});
