@@ -7,6 +7,7 @@ import { constraintOf } from './constraint.ts';
 import type { Runtime } from './index.ts';
 import { Job } from './job.ts';
 import { routeHeader } from './npu.ts';
+import { pullPages, pushPages } from './pages.ts';
 import { chatPrompt, completionPrompt } from './prompt.ts';
 import { leaseOf } from './report.ts';
 
@@ -28,7 +29,8 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   );
   const lease = leaseOf(http.headers);
   const id = lease?.id ?? http.headers.get('x-turnstone-request') ?? crypto.randomUUID();
-  const salt = JSON.stringify([http.headers.get('x-turnstone-tenant') ?? 'public', body.cacheSalt ?? '']);
+  const tenant = http.headers.get('x-turnstone-tenant') ?? 'public';
+  const salt = JSON.stringify([tenant, body.cacheSalt ?? '']);
   const stopIds = body.ignoreEos ? body.stopTokenIds : [...served.stopIds, ...body.stopTokenIds];
 
   const constraint = chat ? constraintOf(served, body) : undefined;
@@ -67,6 +69,9 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
         }
       : undefined;
   const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
+  // pages of earlier requests under this key, whichever replica computed them
+  const session = body.promptCacheKey === undefined || prompts.length > 1 ? undefined : rt.keyed?.(tenant, body.promptCacheKey);
+  if (session) await pullPages(engine, session, prompts[0], salt).catch((error) => console.warn('pages', error));
   const decided = Date.now();
   // one prompt at a time is worth a transfer; several of a request share the loop as they are
   const route = prompts.length === 1 ? await rt.npu?.prefill(prompts[0], salt, http.signal) : undefined;
@@ -90,6 +95,12 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     rt.reporter?.begin(lease, () => job.fail(new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' })));
     rt.reporter?.prompt(lease.id, promptTokens);
     job.end.then(() => rt.reporter?.end(lease.id));
+  }
+  // off the client's path: what the session lacks
+  if (session) {
+    void job.end
+      .then(() => pushPages(engine, session, [...prompts[0], ...job.output], salt))
+      .catch((error) => console.warn('pages', error));
   }
   const response = await job.respond();
   if (route) response.headers.set('x-turnstone-route', routeHeader(route));

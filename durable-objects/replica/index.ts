@@ -7,6 +7,7 @@ import type { ChatRequest, CompletionRequest, DetokenizeRequest, ResponsesReques
 import type { Heartbeat } from '../../policy/ticket.ts';
 import type { ReplicaEnv } from '../env.ts';
 import { schedulerOf } from '../scheduler/port.ts';
+import { cacheName } from '../session/ids.ts';
 import type { RunOrder } from '../session/types.ts';
 import { conversationPages, PAGES_PATH } from './conversation.ts';
 import { generate } from './generate.ts';
@@ -28,6 +29,8 @@ export interface Runtime {
   npu?: NpuAdapter;
   /** Absent where nothing schedules. */
   reporter?: Reporter;
+  /** The session that keeps a tenant's pages under a `prompt_cache_key`. Absent where there are no sessions. */
+  keyed?: (tenant: string, key: string) => SessionFetcher;
 }
 
 type Body = ChatRequest | CompletionRequest | ResponsesRequest | TokenizeRequest | DetokenizeRequest;
@@ -61,7 +64,9 @@ export class Replica extends DurableObject<ReplicaEnv> {
       loop.watch = (event) => reporter?.event(event);
       const metrics = servingMetrics(model.id);
       const npu = npuOf(this.env, { engine, loop, pack: model.digest, registry: metrics.registry });
-      return { served: model, engine, loop, metrics, npu, reporter };
+      const { SESSION } = this.env;
+      const keyed = SESSION && ((tenant: string, key: string) => fetcher(SESSION.get(SESSION.idFromName(cacheName(tenant, key)))));
+      return { served: model, engine, loop, metrics, npu, reporter, keyed };
     })();
     this.runtime.catch(() => {
       this.runtime = undefined;
@@ -80,7 +85,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
   private turn(rt: Runtime, order: RunOrder, request: Request): Promise<Response> {
     const { SESSION } = this.env;
     if (!SESSION) throw notFound('This replica has no sessions.');
-    const session = SESSION.get(SESSION.idFromString(order.session)) as unknown as SessionFetcher;
+    const session = fetcher(SESSION.get(SESSION.idFromString(order.session)));
     return runTurn(rt, order, session, request, (work) => this.ctx.waitUntil(work));
   }
 
@@ -92,6 +97,8 @@ export class Replica extends DurableObject<ReplicaEnv> {
     throw notFound(`There is nothing at ${path}.`);
   }
 }
+
+const fetcher = (session: DurableObjectStub) => session as unknown as SessionFetcher;
 
 function post(rt: Runtime, body: Body, request: Request): Promise<Response> | Response {
   const { tokenizer } = rt.served;

@@ -56,6 +56,8 @@ export class Job implements Sink {
   private usage = { prompt: 0, completion: 0, cached: 0 };
   /** When the first token came, ms. */
   firstToken?: number;
+  /** Tokens of the first choice. */
+  readonly output: number[] = [];
   private ended!: () => void;
   /** Settles when the last choice has ended, whatever the reason. */
   readonly end = new Promise<void>((resolve) => {
@@ -132,6 +134,7 @@ export class Job implements Sink {
       let out = '';
       for (const t of event.tokens) {
         this.usage.completion++;
+        if (c.index === 0) this.output.push(t.id);
         const logprobs = t.logprob === undefined ? undefined : [this.logprobs(t as Required<typeof t>)];
         out += this.o.answer.push(c.index, c.stream.push(t.id), logprobs);
         if (this.o.answer.stopped(c.index)) break;

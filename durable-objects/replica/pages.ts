@@ -1,8 +1,10 @@
 import type { Engine } from '../../engine/index.ts';
-import { frame, parseFrames } from '../session/frames.ts';
+import { frame, frameBytes, joined, parseFrames } from '../session/frames.ts';
 
-/** Pages are pulled in pieces of about so much, so that they never fill the isolate. */
-const BATCH_BYTES = 4 << 20;
+/** Pages are pulled in pieces of about so much, one ahead, so that they never fill the isolate. */
+const BATCH_BYTES = 2 << 20;
+/** And handed over in pieces of so much: answers are generated meanwhile. */
+const PUSH_BYTES = 256 << 10;
 
 /** What a replica needs of a session (SessionPort has it). */
 export interface SessionFetcher {
@@ -19,43 +21,61 @@ export async function pullPages(engine: Engine, session: SessionFetcher, ids: re
   const first = names.findIndex((name) => !engine.pool.has(name));
   if (first < 0) return 0;
   const wanted = names.slice(first, first + engine.pool.available);
-  const batch = Math.max(1, Math.floor((BATCH_BYTES * engine.plan.pages) / engine.plan.bytes.kv));
+  const batch = Math.max(1, Math.floor(BATCH_BYTES / engine.kv.pageBytes));
+  // read whole: a stream read in pieces costs more than the pages do
+  const ask = async (from: number): Promise<Uint8Array> => {
+    const body = JSON.stringify({ names: wanted.slice(from, from + batch) });
+    const response = await session.fetch('https://session/pages', { method: 'POST', body });
+    return response.ok ? new Uint8Array(await response.arrayBuffer()) : new Uint8Array();
+  };
   let taken = 0;
-  while (taken < wanted.length) {
-    const some = wanted.slice(taken, taken + batch);
-    const response = await session.fetch('https://session/pages', { method: 'POST', body: JSON.stringify({ names: some }) });
-    if (!response.ok) return taken;
-    // read whole: a stream read in pieces costs more than the pages do
-    const frames = await parseFrames(new Uint8Array(await response.arrayBuffer()));
-    for (const f of frames) {
+  let coming = ask(0);
+  for (let from = 0; from < wanted.length; from += batch) {
+    const bytes = await coming;
+    const full = bytes.byteLength === Math.min(batch, wanted.length - from) * frameBytes(engine.kv.pageBytes);
+    if (full && from + batch < wanted.length) {
+      coming = ask(from + batch); // on its way while these are checked
+      coming.catch(() => {}); // it is awaited above, or not wanted any more
+    }
+    for (const f of await parseFrames(bytes)) {
       if (f.name !== wanted[taken] || !engine.importPage(f.name, f.payload)) return taken;
       taken++;
     }
-    if (frames.length < some.length) break;
+    if (!full) break;
   }
   return taken;
 }
 
-/** Hands over the whole pages of a sequence that the session lacks, as far as they are still here. Answers how many. */
-export async function pushPages(engine: Engine, session: SessionFetcher, ids: readonly number[], salt: string): Promise<number> {
+/**
+ * Hands over the whole pages of a sequence that the session lacks, as far as they are still here. Answers how many. `turn`: the
+ * response they are of; undefined for a session that is a cache and no more.
+ */
+export async function pushPages(
+  engine: Engine,
+  session: SessionFetcher,
+  ids: readonly number[],
+  salt: string,
+  turn?: string,
+): Promise<number> {
   const names = engine.names.chain(ids, salt).filter((name) => engine.pool.has(name));
   if (names.length === 0) return 0;
   const lacking = await session.missing(names);
   if (lacking.length === 0) return 0;
+  const batch = Math.max(1, Math.floor(PUSH_BYTES / engine.kv.pageBytes));
   let sent = 0;
   const body = new ReadableStream<Uint8Array>({
     async pull(controller) {
-      const name = lacking[sent];
-      const page = name === undefined ? undefined : await engine.exportPage(name);
-      if (name === undefined || page === undefined) {
-        controller.close();
-        return;
+      const frames: Uint8Array[] = [];
+      while (frames.length < batch && sent < lacking.length) {
+        const page = await engine.exportPage(lacking[sent]);
+        if (page === undefined) break;
+        frames.push(await frame(lacking[sent++], page));
       }
-      sent++;
-      controller.enqueue(await frame(name, page));
+      if (frames.length > 0) controller.enqueue(joined(frames));
+      if (frames.length < batch) controller.close();
     },
   });
-  const response = await session.fetch('https://session/pages', { method: 'PUT', body });
+  const response = await session.fetch(`https://session/pages${turn === undefined ? '' : `?response=${turn}`}`, { method: 'PUT', body });
   if (!response.ok) throw new Error(`the session did not take the pages: ${await response.text()}`);
   return sent;
 }

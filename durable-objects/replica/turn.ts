@@ -58,7 +58,9 @@ export async function runTurn(
   if (!turn.over) loop.add(generate, turn);
   http.signal.addEventListener('abort', () => turn.cancel());
   // off the reader's path: what the session lacks
-  later(turn.end.then(() => pushPages(engine, session, turn.ids, generate.salt)).catch((error) => console.warn('pages', error)));
+  later(
+    turn.end.then(() => pushPages(engine, session, turn.ids, generate.salt, order.response)).catch((error) => console.warn('pages', error)),
+  );
   return new Response(body, { headers: { 'content-type': 'application/x-ndjson' } });
 }
 

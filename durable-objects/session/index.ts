@@ -1,7 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { Answer } from './answer.ts';
 import { type SessionEnv, sessionLimits } from './env.ts';
-import { frameBytes, frameHead, readFrames } from './frames.ts';
+import { type Frame, frameBytes, frameHead, joined, readFrames } from './frames.ts';
 import { PageStore } from './pages.ts';
 import { Runs } from './runs.ts';
 import { isOpen, newTurn, TurnStore } from './turns.ts';
@@ -10,7 +10,8 @@ import type { BeginAnswer, BeginRequest, Commit, CommitAnswer, Json, StoredRespo
 /** While a turn runs, the alarm comes back so often: if the object has lost its memory meanwhile, it starts the rest. */
 const WATCH_MS = 3_000;
 const MAX_NAMES = 65_536;
-const WRITE_BYTES = 512 << 10;
+/** Pages go to and from storage in pieces of about so much. */
+const WRITE_BYTES = 1 << 20;
 
 interface Stores {
   turns: TurnStore;
@@ -107,9 +108,12 @@ export class Session extends DurableObject<SessionEnv> {
     return this.#answer(c.response).push(c, Date.now());
   }
 
-  /** Of a chain of page names, root first, those the session lacks. */
-  missing(names: string[]): string[] {
-    return this.#stores ? this.#stores.pages.missing(names.slice(0, MAX_NAMES)) : names;
+  /** Of a chain of page names, root first, those the session lacks. To ask is to use it. */
+  async missing(names: string[]): Promise<string[]> {
+    const stores = this.#stores;
+    if (!stores) return names;
+    await this.#touch();
+    return stores.pages.missing(names.slice(0, MAX_NAMES));
   }
 
   stats(): { turns: number; pages: number; pageBytes: number; running: number } {
@@ -119,12 +123,15 @@ export class Session extends DurableObject<SessionEnv> {
   }
 
   /**
-   * What is too big or too long for a call. `PUT /pages` stores frames; `POST /pages` {names} answers frames of those that
-   * are here; `GET /events?response=&after=` answers events as NDJSON, the missed ones first.
+   * What is too big or too long for a call. `PUT /pages?response=` stores frames of a turn, and refuses them once the turn is
+   * deleted; without a turn the session is a bare cache (`prompt_cache_key`). `POST /pages` {names} answers frames of those
+   * that are here; `GET /events?response=&after=` answers events as NDJSON, the missed ones first.
    */
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url);
-    if (url.pathname === '/pages' && request.method === 'PUT' && request.body) return this.#putPages(request.body);
+    if (url.pathname === '/pages' && request.method === 'PUT' && request.body) {
+      return this.#putPages(request.body, url.searchParams.get('response'));
+    }
     if (url.pathname === '/pages' && request.method === 'POST') return this.#getPages((await request.json<{ names: string[] }>()).names);
     if (url.pathname === '/events') {
       const id = url.searchParams.get('response') ?? '';
@@ -144,12 +151,31 @@ export class Session extends DurableObject<SessionEnv> {
     await this.#arm();
   }
 
-  async #putPages(body: ReadableStream<Uint8Array>): Promise<Response> {
-    const { pages } = this.#open();
+  async #putPages(body: ReadableStream<Uint8Array>, turn: string | null): Promise<Response> {
+    const gone = () => turn !== null && !this.#stores?.turns.get(turn);
+    const stores = gone() ? undefined : this.#open();
     let stored = 0;
     let refused = 0;
+    let held: Frame[] = [];
+    let bytes = 0;
+    // many pages in one go: each go is a transaction
+    const write = () => {
+      // what was deleted while its pages were on their way does not come back
+      if (!stores || stores !== this.#stores || gone()) throw new Error('pages: their response was deleted');
+      for (const f of held) stores.pages.put(f) ? stored++ : refused++;
+      held = [];
+      bytes = 0;
+    };
     try {
-      for await (const f of readFrames(body)) pages.put(f) ? stored++ : refused++;
+      try {
+        for await (const f of readFrames(body)) {
+          held.push(f);
+          bytes += f.payload.byteLength;
+          if (bytes >= WRITE_BYTES) write();
+        }
+      } finally {
+        write(); // those before a damaged one are good
+      }
     } catch (error) {
       return Response.json({ stored, refused, error: error instanceof Error ? error.message : String(error) }, { status: 400 });
     }
@@ -238,14 +264,4 @@ function whole(turns: TurnStore, id: string): boolean {
     at = turn.previous;
   }
   return true;
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((n, p) => n + p.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.byteLength;
-  }
-  return all;
 }

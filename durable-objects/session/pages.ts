@@ -13,15 +13,20 @@ CREATE TABLE IF NOT EXISTS parts (name TEXT NOT NULL, part INTEGER NOT NULL, dat
 export class PageStore {
   readonly #sql: SqlStorage;
   readonly quota: number;
+  /** Bytes of all payloads. */
+  #bytes: number;
+  /** What the last caller of `missing` is about to store, and from when on its chain's pages are in use. */
+  #coming: { names: ReadonlySet<string>; since: number } = { names: new Set(), since: 0 };
 
   constructor(sql: SqlStorage, quota: number) {
     this.#sql = sql;
     this.quota = quota;
     sql.exec(SCHEMA);
+    this.#bytes = sql.exec<{ n: number }>('SELECT coalesce(sum(bytes), 0) AS n FROM pages').one().n;
   }
 
   get bytes(): number {
-    return this.#sql.exec<{ n: number }>('SELECT coalesce(sum(bytes), 0) AS n FROM pages').one().n;
+    return this.#bytes;
   }
 
   get count(): number {
@@ -35,6 +40,7 @@ export class PageStore {
   /** Of a chain of names, root first, those that are not here. The others count as used now, the root last. */
   missing(names: readonly string[]): string[] {
     const lacking = names.filter((name) => !this.has(name));
+    this.#coming = { names: new Set(lacking), since: this.#clock() };
     this.touch(names);
     return lacking;
   }
@@ -45,12 +51,16 @@ export class PageStore {
     for (let i = names.length - 1; i >= 0; i--) this.#sql.exec('UPDATE pages SET used = ? WHERE name = ?', at++, names[i]);
   }
 
-  /** Stores a checked frame, once. False when it alone exceeds the quota. */
+  /**
+   * Stores a checked frame, once. False when there is no room: the oldest pages go for it, but never the beginning of the chain
+   * that it belongs to, without which it is of no use.
+   */
   put({ name, digest, payload }: Frame): boolean {
-    if (payload.byteLength > this.quota) return false;
     if (this.has(name)) return true;
-    this.#makeRoom(payload.byteLength);
+    const { names, since } = this.#coming;
+    if (!this.#makeRoom(payload.byteLength, names.has(name) ? since : Number.MAX_SAFE_INTEGER)) return false;
     this.#sql.exec('INSERT INTO pages (name, bytes, digest, used) VALUES (?, ?, ?, ?)', name, payload.byteLength, digest, this.#clock());
+    this.#bytes += payload.byteLength;
     for (let part = 0; part * PART_BYTES < payload.byteLength; part++) {
       const data = payload.slice(part * PART_BYTES, (part + 1) * PART_BYTES);
       this.#sql.exec('INSERT INTO parts (name, part, data) VALUES (?, ?, ?)', name, part, data);
@@ -74,6 +84,7 @@ export class PageStore {
   }
 
   drop(name: string): void {
+    this.#bytes -= this.head(name)?.bytes ?? 0;
     this.#sql.exec('DELETE FROM parts WHERE name = ?', name);
     this.#sql.exec('DELETE FROM pages WHERE name = ?', name);
   }
@@ -81,15 +92,18 @@ export class PageStore {
   clear(): void {
     this.#sql.exec('DELETE FROM parts');
     this.#sql.exec('DELETE FROM pages');
+    this.#bytes = 0;
   }
 
-  #makeRoom(bytes: number): void {
-    let held = this.bytes;
-    while (held + bytes > this.quota) {
-      const oldest = this.#sql.exec<{ name: string; bytes: number }>('SELECT name, bytes FROM pages ORDER BY used LIMIT 1').one();
+  /** Drops the oldest pages, of those not used since. False when that does not suffice. */
+  #makeRoom(bytes: number, since: number): boolean {
+    if (bytes > this.quota) return false;
+    while (this.#bytes + bytes > this.quota) {
+      const [oldest] = this.#sql.exec<{ name: string }>('SELECT name FROM pages WHERE used < ? ORDER BY used LIMIT 1', since);
+      if (!oldest) return false;
       this.drop(oldest.name);
-      held -= oldest.bytes;
     }
+    return true;
   }
 
   /** One more than any use before. */

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
+import { cacheName, sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
 import { missing, startTestServer } from './server.ts';
 
@@ -102,6 +102,49 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
     expect(r.status).toBe(404);
   }, 300_000);
 
+  it('a chat with prompt_cache_key goes on from its pages on a replica that has forgotten them; another key of the same name does not', async () => {
+    const messages = [{ role: 'user', content: story('the cached chat', 60) }];
+    const chat = async (body: object, key = KEYS[0]) => {
+      const r = await fetch(`${server.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${key}` },
+        body: JSON.stringify({ model: server.model, temperature: 0, ignore_eos: true, max_tokens: 24, messages, ...body }),
+      });
+      if (!r.ok) throw new Error(await r.text());
+      const { choices, usage } = (await r.json()) as {
+        choices: { message: { content: string } }[];
+        usage: { prompt_tokens: number; prompt_tokens_details: { cached_tokens: number } };
+      };
+      return { text: choices[0].message.content, prompt: usage.prompt_tokens, cached: usage.prompt_tokens_details.cached_tokens };
+    };
+    const prompt_cache_key = 'a chat';
+    const pages = async (tenant: string) => {
+      const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+      return (await (sessions.get(sessions.idFromName(cacheName(tenant, prompt_cache_key))) as unknown as SessionPort).stats()).pages;
+    };
+    const first = await chat({ prompt_cache_key });
+    const whole = Math.floor(first.prompt / PAGE);
+    for (let i = 0; (await pages(tenants[0])) < whole; i++) {
+      if (i === 200) throw new Error(`only ${await pages(tenants[0])} of ${whole} pages were handed over`);
+      await new Promise((r) => setTimeout(r, 50));
+    }
+    await flush();
+    const again = await chat({ prompt_cache_key });
+    expect(again.cached).toBe(Math.floor((first.prompt - 1) / PAGE) * PAGE);
+    expect(again.text).toBe(first.text);
+    const turn = [...messages, { role: 'assistant', content: first.text }, { role: 'user', content: 'And then?' }];
+    await flush();
+    const next = await chat({ prompt_cache_key, messages: turn });
+    expect(next.cached).toBeGreaterThanOrEqual((whole - 1) * PAGE);
+    await flush();
+    const without = await chat({ messages: turn });
+    expect(without.cached).toBe(0);
+    expect(next.text).toBe(without.text);
+    const other = await chat({ prompt_cache_key }, KEYS[1]);
+    expect(other.cached).toBe(0);
+    expect(other.text).toBe(first.text);
+  }, 300_000);
+
   it('1,000 tokens resumed on a replica that has forgotten them: same tokens, far sooner than computing them again', async () => {
     const samples = 5;
     const first: Answer[] = [];
@@ -127,6 +170,7 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
       expect(cached(warm)).toBeGreaterThan(0);
       expect(cached(computed)).toBe(0);
       expect(restored.output_text).toBe(computed.output_text);
+      await pagesIn(computed, 2 * Math.floor(a.usage.input_tokens / PAGE)); // nothing is handed over beside the next
     }
     const median = (list: number[]) => [...list].sort((x, y) => x - y)[list.length >> 1];
     const [restored, warm, computed] = [times.restored, times.warm, times.computed].map(median);

@@ -110,6 +110,18 @@ test('the byte quota drops the least recently used pages, descendants before anc
   expect((await stub.stats()).pages).toBe(7);
 });
 
+test('a chain longer than the quota keeps its beginning, and older chains go for it', async () => {
+  const stub = open();
+  const bytes = 400_000; // seven fit
+  const frames = (from: number, n: number) => Promise.all(Array.from({ length: n }, (_, i) => frame(name(from + i), payload(bytes, i))));
+  await put(stub, await frames(100, 5)); // another branch
+  const chain = Array.from({ length: 10 }, (_, i) => name(i));
+  expect(await stub.missing(chain)).toEqual(chain);
+  expect((await put(stub, await frames(0, 10))).body).toEqual({ stored: 7, refused: 3 });
+  expect(await stub.missing(chain)).toEqual(chain.slice(7));
+  expect((await get(stub, chain)).map((f) => f.name)).toEqual(chain.slice(0, 7));
+});
+
 test("another tenant's key of the same name is another session", async () => {
   const key = `shared${next++}`;
   const of = (tenant: string) => env.SESSION.get(env.SESSION.idFromName(cacheName(tenant, key)));

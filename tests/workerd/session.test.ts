@@ -1,6 +1,7 @@
 import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
+import { frame } from '../../durable-objects/session/frames.ts';
 import { newResponseId, newSessionId, sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { Session } from '../../durable-objects/session/index.ts';
 import { openSession, type SessionPort } from '../../durable-objects/session/port.ts';
@@ -224,6 +225,22 @@ test('erasing while a turn runs leaves nothing either', async () => {
   await events(stub, t.id, -1, 3);
   await stub.remove(t.id);
   await new Promise((resolve) => setTimeout(resolve, 300));
+  expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
+});
+
+test('pages that arrive after their response was deleted are refused: nothing comes back', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 2 });
+  await stub.begin(t);
+  await events(stub, t.id);
+  const put = async () => {
+    const body = await frame('ab'.repeat(32), new Uint8Array(1_000));
+    return (await stub.fetch(`https://session/pages?response=${t.id}`, { method: 'PUT', body })).status;
+  };
+  expect(await put()).toBe(200);
+  expect((await stub.stats()).pages).toBe(1);
+  await stub.remove(t.id);
+  expect(await put()).toBe(400);
   expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
 });
 
