@@ -12,6 +12,7 @@ import { kernels } from './suites/kernels.ts';
 import { peers } from './suites/peers.ts';
 import { roofline } from './suites/roofline.ts';
 import { serving } from './suites/serving.ts';
+import { sessions } from './suites/sessions.ts';
 import { speculation } from './suites/speculation.ts';
 import { BenchWorker } from './workerd/host.ts';
 
@@ -27,6 +28,11 @@ const SUITES: Record<string, Suite> = {
   engine: { about: 'prefill and decode by length, depth and batch, in workerd and in Node', rounds: 5, run: engine },
   speculation: { about: 'prompt-lookup speculation on the shipped model', rounds: 3, run: speculation },
   serving: { about: 'over HTTP: latencies, arrivals, start, memory', rounds: 3, run: (bench) => serving(bench) },
+  sessions: {
+    about: 'a session of 1,000 tokens on a cold replica: its pages restored against computed again',
+    rounds: 3,
+    run: (bench) => sessions(bench),
+  },
   peers: { about: 'native llama.cpp, wllama, ONNX Runtime Web on the same weights', rounds: 3, run: peers },
   gate: { about: 'the targets, in under five minutes; exits 1 when one is missed', rounds: 3, run: gate },
 };
