@@ -157,6 +157,7 @@ export class Engine {
       const slices = this.scheduler.schedule(budget, (seq, room) => allowed(seq, draftTokens(seq, room, this.rowCost)));
       if (slices.length === 0) return [];
       const { batch, scratch, table } = this.state;
+      if (this.scheduler.copies.length > 0) this.backend.copyPages(this.kv, Uint32Array.from(this.scheduler.copies));
       batch.fill(this.backend, slices);
       forward(this.backend, this.config, this.weights, table, this.kv, scratch, batch);
       let tokens: StepEvent['tokens'][] = [];
@@ -243,15 +244,20 @@ export class Engine {
   private publish(seq: Sequence): void {
     for (; (seq.published + 1) * PAGE <= seq.computed; seq.published++) {
       const i = seq.published;
-      if (i >= seq.names.length) {
-        const parent = i === 0 ? this.names.root(seq.request.salt) : seq.names[i - 1];
-        seq.names.push(this.names.next(parent, seq.ids, i * PAGE));
-      }
-      this.pool.publish(seq.pages[i], seq.names[i]);
+      if (i >= seq.names.length) seq.names.push(this.names.next(this.parentOf(seq, i), seq.ids, i * PAGE));
+      this.pool.publish(seq.pages[i], seq.names[i], { parent: this.parentOf(seq, i), ids: seq.ids.slice(i * PAGE, (i + 1) * PAGE) });
     }
   }
 
+  /** Name of the page before page i. */
+  private parentOf(seq: Sequence, i: number): string {
+    return i === 0 ? this.names.root(seq.request.salt) : seq.names[i - 1];
+  }
+
   private drop(seq: Sequence): void {
+    const whole = seq.published;
+    const rest = seq.ids.slice(whole * PAGE, seq.computed);
+    if (rest.length > 0 && rest.length < PAGE) this.pool.keep(seq.pages[whole], { parent: this.parentOf(seq, whole), ids: rest });
     this.scheduler.remove(seq);
     this.sequences.delete(seq.request.id);
   }
@@ -281,6 +287,10 @@ export class Engine {
     return true;
   }
 
+  get lastStep(): EngineStats['lastStep'] {
+    return { tokens: this.counters.stepTokens, sequences: this.counters.stepSequences };
+  }
+
   stats(): EngineStats {
     const c = this.counters;
     return {
@@ -291,7 +301,7 @@ export class Engine {
       prefix: { queried: c.queried, hit: c.hit },
       tokens: { prompt: c.prompt, generated: c.generated },
       draft: { proposed: c.proposed, accepted: c.accepted },
-      lastStep: { tokens: c.stepTokens, sequences: c.stepSequences },
+      lastStep: this.lastStep,
       largestBatch: c.largest,
     };
   }

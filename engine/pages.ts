@@ -59,6 +59,13 @@ export class PageNames {
   }
 }
 
+/** What a page holds: the tokens after a chain of pages, 16 or the first few. */
+export interface Content {
+  /** Name of the page before, or the root. */
+  parent: string;
+  ids: readonly number[];
+}
+
 /**
  * The pool's bookkeeping: which page is free, referenced, or kept for its name. A page is unreferenced and named
  * (cached, evicted least recently used first), referenced by one or more sequences, or free.
@@ -70,11 +77,14 @@ export class PagePool {
   private readonly names: (string | undefined)[];
   private readonly byName = new Map<string, number>();
   private readonly idle = new Map<number, true>(); // unreferenced named pages, least recently used first
+  private readonly contents: (Content | undefined)[];
+  private readonly children = new Map<string, Set<number>>(); // by parent: named pages whose content is known
 
   constructor(size: number) {
     this.size = size;
     this.refs = new Int32Array(size);
     this.names = new Array(size).fill(undefined);
+    this.contents = new Array(size).fill(undefined);
     for (let p = size - 1; p >= 0; p--) this.free.push(p);
   }
 
@@ -128,10 +138,32 @@ export class PagePool {
   }
 
   /** Gives a full page its name. The first page of a name keeps it; a later one stays private to its sequence. */
-  publish(p: number, name: string): void {
+  publish(p: number, name: string, content?: Content): void {
     if (this.names[p] !== undefined || this.byName.has(name)) return;
     this.names[p] = name;
     this.byName.set(name, p);
+    if (!content) return;
+    this.contents[p] = content;
+    const others = this.children.get(content.parent);
+    if (others) others.add(p);
+    else this.children.set(content.parent, new Set([p]));
+  }
+
+  /** Keeps a page of fewer than 16 tokens when its sequence ends. Its name is no chain's: only `beginning` finds it. */
+  keep(p: number, content: Content): void {
+    this.publish(p, `${content.parent}+${content.ids.join()}`, content);
+  }
+
+  /** The page after `parent` that shares most first tokens with ids[from..], at most `most` of them. The caller copies it. */
+  beginning(parent: string, ids: readonly number[], from: number, most: number): { page: number; tokens: number } | undefined {
+    let best: { page: number; tokens: number } | undefined;
+    for (const page of this.children.get(parent) ?? []) {
+      const has = this.contents[page]?.ids ?? [];
+      let tokens = 0;
+      while (tokens < most && tokens < has.length && has[tokens] === ids[from + tokens]) tokens++;
+      if (tokens > (best?.tokens ?? 0)) best = { page, tokens };
+    }
+    return best;
   }
 
   release(p: number): void {
@@ -159,5 +191,11 @@ export class PagePool {
     const name = this.names[p];
     if (name !== undefined) this.byName.delete(name);
     this.names[p] = undefined;
+    const parent = this.contents[p]?.parent;
+    this.contents[p] = undefined;
+    if (parent === undefined) return;
+    const siblings = this.children.get(parent);
+    siblings?.delete(p);
+    if (siblings?.size === 0) this.children.delete(parent);
   }
 }

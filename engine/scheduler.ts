@@ -31,6 +31,8 @@ export class Scheduler {
   private readonly pool: PagePool;
   private readonly names: PageNames;
   private readonly limits: Limits;
+  /** Pairs of pages (from, to) that must be copied before the slices just scheduled run. */
+  copies: number[] = [];
   preemptions = 0;
 
   constructor(pool: PagePool, names: PageNames, limits: Limits) {
@@ -53,6 +55,7 @@ export class Scheduler {
   }
 
   schedule(budget: number, draft: Draft): Slice[] {
+    this.copies = [];
     this.admit();
     const slices: Slice[] = [];
     let tokens = Math.min(budget, this.limits.maxTokens);
@@ -110,11 +113,25 @@ export class Scheduler {
       for (let k = 0; k < found; k++) seq.pages.push(this.pool.take(seq.names[k]) as number);
       seq.computed = found * PAGE;
       seq.published = found;
-      if (!seq.reported) seq.cachedTokens = Math.min(seq.computed, seq.promptLength);
+      if (!seq.reported) seq.cachedTokens = Math.min(seq.computed, seq.promptLength); // whole pages
+      this.begin(seq);
       this.waiting.splice(i, 1);
       this.insert(seq);
       if (seq.pending > 1) for (const n of seq.names.slice(found)) inFlight.add(n);
     }
+  }
+
+  /** Starts a sequence's next page with the tokens that it shares with a page that is here, in a copy of its own. */
+  private begin(seq: Sequence): void {
+    const at = seq.computed;
+    const parent = seq.names[seq.published - 1] ?? this.names.root(seq.request.salt);
+    const shared = this.pool.beginning(parent, seq.ids, at, Math.min(PAGE, seq.ids.length - 1 - at));
+    if (!shared) return;
+    const page = this.pool.alloc();
+    if (page === undefined) return;
+    seq.pages.push(page);
+    seq.computed = at + shared.tokens;
+    this.copies.push(shared.page, page);
   }
 
   /** Running stays in order of arrival, also for those that come back after a preemption. */

@@ -60,7 +60,7 @@ export class EngineLoop {
         do {
           const budget = Math.max(FLOOR, Math.floor(this.tokensPerMs * STEP_MS));
           this.dispatch(await this.engine.step(budget));
-          const { tokens, sequences } = this.engine.stats().lastStep;
+          const { tokens, sequences } = this.engine.lastStep;
           steps++;
           if (tokens > sequences * 8) prefilled += tokens;
         } while (steps < most && prefilled === 0 && this.engine.busy);

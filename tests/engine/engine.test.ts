@@ -71,6 +71,29 @@ describe('a token does not depend on', () => {
     expect((await engine.step())[0].cachedTokens).toBe(0);
   });
 
+  it('the beginning of a page that others made', async () => {
+    const p = prompt(8, 60);
+    const engine = testEngine(wasm());
+    engine.add(request('x', p, { sampling: hot }));
+    const first = (await drain(engine)).get('x')!;
+    // a page holds the prompt's last 12 tokens and more: all but one of them are copied, and one is computed
+    engine.add(request('y', p, { sampling: hot }));
+    await engine.step();
+    expect(engine.lastStep.tokens).toBe(1);
+    expect((await drain(engine)).get('y')).toEqual(first.slice(1));
+    // it goes on inside a page of what was said, the last of which is not whole
+    const longer = [...p, ...first.slice(0, first.length - 3), 5, 6, 7];
+    const cold = await alone(request('z', longer, { sampling: hot }));
+    engine.add(request('z', longer, { sampling: hot }));
+    const got = (await engine.step()).flatMap((e) => e.tokens.map((t) => t.id));
+    expect(engine.lastStep.tokens).toBe(3);
+    expect([...got, ...((await drain(engine)).get('z') ?? [])]).toEqual(cold);
+    // another tenant has nothing of it
+    engine.add(request('w', p, { sampling: hot, salt: 'other tenant' }));
+    await engine.step();
+    expect(engine.lastStep.tokens).toBe(60);
+  });
+
   it('preemption: pages run out, the youngest is computed again', async () => {
     const rs = [1, 2, 3, 4].map((i) => request(`r${i}`, prompt(20 + i, 30), { maxTokens: 40, sampling: hot }));
     const single = new Map<string, number[]>();

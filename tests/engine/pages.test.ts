@@ -45,6 +45,23 @@ describe('page pool', () => {
     expect([pool.has('n0'), pool.has('n1'), pool.has('n2')]).toEqual([true, true, false]);
   });
 
+  it('finds the page that begins as asked, until it is evicted', () => {
+    const pool = new PagePool(3);
+    const [a, b] = [pool.alloc()!, pool.alloc()!];
+    const ids = Array.from({ length: 16 }, (_, i) => i);
+    pool.publish(a, 'n0', { parent: 'root', ids });
+    pool.keep(b, { parent: 'root', ids: [0, 1, 9] });
+    expect(pool.beginning('root', [7, 0, 1, 2, 8], 1, 4)).toEqual({ page: a, tokens: 3 });
+    expect(pool.beginning('root', [0, 1, 9, 3], 0, 4)).toEqual({ page: b, tokens: 3 });
+    expect(pool.beginning('root', ids, 0, 15)).toEqual({ page: a, tokens: 15 });
+    expect(pool.beginning('root', [4], 0, 1)).toBeUndefined();
+    expect(pool.beginning('n0', ids, 0, 15)).toBeUndefined();
+    pool.releaseAll([a, b]);
+    pool.alloc();
+    expect(pool.alloc()).toBe(b); // the least recently used
+    expect(pool.beginning('root', [0, 1, 9, 3], 0, 4)).toEqual({ page: a, tokens: 2 });
+  });
+
   it('keeps its counts under any sequence of operations', () => {
     const op = fc.oneof(
       fc.record({ do: fc.constant('alloc' as const) }),

@@ -35,7 +35,7 @@ export function matmulCase({ format, N, K, T, bias, accumulate }: MatmulShape): 
   };
 }
 
-const Ts = [1, 2, 3, 4, 5, 8, 33];
+const Ts = [1, 2, 3, 4, 5, 6, 7, 8, 33];
 const Ks = [32, 192, 576, 896];
 const shapes: MatmulShape[] = [];
 for (const format of ['w4', 'w8'] as const) {
