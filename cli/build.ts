@@ -39,6 +39,20 @@ const TARGETS: Target[] = [
     output: '.build/npu/index.js',
     command: [...bin('wrangler', 'bin/wrangler.js'), 'deploy', '--dry-run', '--config', 'npu/wrangler.toml', '--outdir', '../.build/npu'],
   },
+  {
+    name: 'embedder',
+    inputs: ['embedder', 'models', 'models/dunlin', 'openai', 'package-lock.json'],
+    output: '.build/embedder/index.js',
+    command: [
+      ...bin('wrangler', 'bin/wrangler.js'),
+      'deploy',
+      '--dry-run',
+      '--config',
+      'embedder/wrangler.toml',
+      '--outdir',
+      '../.build/embedder',
+    ],
+  },
 ];
 
 /** Builds what is stale; `say` is called once for each target that is. Rejects with the tool's own output when one fails. */
@@ -48,18 +62,19 @@ export async function build(say: (line: string) => void = () => {}, names: strin
     const digest = digestOf(t.inputs);
     if (existsSync(join(ROOT, t.output)) && existsSync(stamp) && readFileSync(stamp, 'utf8') === digest) continue;
     say(`Building the ${t.name} …`);
+    if (t.name === 'embedder') shipPack('dunlin', '.build/embedder-assets/packs');
     rmSync(stamp, { force: true });
     await run(t.command);
     mkdirSync(join(ROOT, '.build'), { recursive: true });
     writeFileSync(stamp, digest);
   }
-  if (names.includes('page')) shipPack();
+  if (names.includes('page')) shipPack('pebble', 'dist/web/packs');
 }
 
-/** The shipped pack is a static asset too, so that a deployment without R2 answers. */
-function shipPack(): void {
-  const from = join(ROOT, 'models/pebble');
-  const to = join(ROOT, 'dist/web/packs/pebble');
+/** A shipped pack is a static asset too, so that a deployment without R2 answers. */
+function shipPack(name: string, folder: string): void {
+  const from = join(ROOT, 'models', name);
+  const to = join(ROOT, folder, name);
   mkdirSync(to, { recursive: true });
   for (const f of readdirSync(from, { withFileTypes: true })) if (f.isFile()) cpSync(join(from, f.name), join(to, f.name));
 }
@@ -84,8 +99,11 @@ function files(path: string): string[] {
   } catch {
     return [path]; // a file
   }
-  return entries.filter((e) => e.name !== 'node_modules' && e.name !== 'pebble').flatMap((e) => files(`${path}/${e.name}`));
+  return entries.filter((e) => !SHIPPED.has(e.name)).flatMap((e) => files(`${path}/${e.name}`));
 }
+
+/** Not sources: a target that holds a pack names it. */
+const SHIPPED = new Set(['node_modules', 'pebble', 'dunlin']);
 
 const list = (full: string) => readdirSync(full, { withFileTypes: true });
 

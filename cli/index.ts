@@ -3,8 +3,10 @@ import { Command } from 'commander';
 import type { GpuHostFlags } from './commands/gpu-host.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { PackOptions } from './pack.ts';
+import type { PackOnnxOptions } from './pack-onnx.ts';
 
 type PackFlags = Omit<PackOptions, 'source'>;
+type OnnxFlags = Omit<PackOnnxOptions, 'source'>;
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1)); // `| head` has read enough
 
@@ -31,21 +33,32 @@ Environment:
   NPU_DEVICE  maia-200, maia-100 or edge-npu
   NPU_URL     an accelerator that runs elsewhere, e.g. http://127.0.0.1:8790 for gpu-host; with NPU_SECRET, and
               NPU_NUMERICS=webgpu-1 to take pages of a GPU; NPU_WAIT_MS: the least it is waited for (1000)
-  SPECULATE   0 turns prompt-lookup speculation off`,
+  SPECULATE   0 turns prompt-lookup speculation off
+  EMBEDDER    0 leaves POST /v1/embeddings out
+  EMBED_MODEL an embedding pack's folder (the shipped encoder)
+  EMBED_MEMORY_MB  what the embedder's isolate may hold (128)`,
   )
   .action(run(async () => (await import('./commands/start.ts')).startCommand()));
 
 program
   .command('pack')
-  .description('make a pack of a GGUF file or a Hugging Face folder, with a table of sizes and errors')
-  .argument('<source>', 'GGUF file or Hugging Face folder')
+  .description('make a pack of a GGUF file or a Hugging Face folder, with a table of sizes and errors; or of an ONNX sentence encoder')
+  .argument('<source>', 'GGUF file, Hugging Face folder, or model.onnx')
   .requiredOption('-o, --out <folder>', 'where the pack goes')
   .option('--format <format>', 'w4, w8, f32, or auto: as near to the file as possible', 'auto')
   .option('--head <format>', 'format of the output head; default: as the others')
   .option('--calibrate <text>', 'a text file: quantize by GPTQ on its tokens instead of to the nearest')
   .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)
   .option('--name <name>', "the model's name in the API")
-  .action(run(async (source: string, o: PackFlags) => (await import('./pack.ts')).packCommand({ source, ...o })));
+  .option('--tokenizer <file>', 'ONNX: its tokenizer.json; default: beside it or one folder up')
+  .option('--pooling <kind>', 'ONNX: mean, cls or none; default: as its files say, else mean')
+  .option('--output <name>', "ONNX: the graph's output to pool; default: last_hidden_state and its like")
+  .option('--dimensions <list>', 'ONNX: Matryoshka: prefixes of a vector that may be asked for, such as 64,128')
+  .option('--max-tokens <n>', 'ONNX: longest text; default: as its files say, else 512', Number)
+  .option('--batch-tokens <n>', 'ONNX: padded tokens computed together', Number)
+  .option('--no-normalize', 'ONNX: leave vectors at their own length')
+  .option('--memory-mb <n>', 'ONNX: what the isolate may hold (128)', Number)
+  .action(run(async (source: string, o: PackFlags & OnnxFlags) => pack(source, o)));
 
 program
   .command('inspect')
@@ -79,6 +92,13 @@ program
   .action(run(async () => (await import('./build.ts')).build((line) => console.log(line))));
 
 await program.parseAsync();
+
+async function pack(source: string, o: PackFlags & OnnxFlags): Promise<void> {
+  if (!/\.onnx$/i.test(source)) return (await import('./pack.ts')).packCommand({ source, ...o });
+  const { packOnnx } = await import('./pack-onnx.ts');
+  await packOnnx({ source, ...o });
+  process.exit(0); // ONNX Runtime keeps a handle
+}
 
 /** An action whose errors are told in a line; `DEBUG=1` shows where they come from. */
 function run<A extends unknown[]>(action: (...args: A) => Promise<void>): (...args: A) => Promise<void> {

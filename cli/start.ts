@@ -1,12 +1,14 @@
 /** `turnstone start`: the Worker with its Durable Objects, assets and R2 in a local workerd. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
 import { build, ROOT } from './build.ts';
+import { type Embedder, launchEmbedder } from './embedder.ts';
 import { type Npu, startNpu } from './npu.ts';
-import { type LocalPack, localPack, packStamp, uploadPack } from './packs.ts';
+import { type LocalPack, localPack } from './packs.ts';
+import { storePack } from './store.ts';
 import { Supervisor } from './supervise.ts';
 
 export interface StartOptions {
@@ -22,6 +24,8 @@ export interface StartOptions {
   npu?: 'auto' | 'npu' | 'local';
   /** An accelerator that is running already, such as `turnstone gpu-host`, instead of the simulated one. */
   accelerator?: { address: string; secret: string };
+  /** Embeddings, in a process of its own that starts after the server: off unless given. `model`: an embedding pack's folder. */
+  embedder?: { model?: string; memoryMb?: string };
   /** Where R2 and Durable Objects keep their data; default `.wrangler/state`. */
   persist?: string;
   /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
@@ -36,6 +40,7 @@ export interface Server {
   pack: LocalPack;
   miniflare: Miniflare;
   npu?: Npu;
+  embedder?: Embedder;
   stop(): Promise<void>;
 }
 
@@ -49,16 +54,22 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   if (!LOOPBACK.has(host) && !vars.API_KEYS) {
     throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or leave HOST out.`);
   }
-  await build(say, o.npu && !o.accelerator ? undefined : ['wasm', 'page', 'worker']);
+  await build(say, ['wasm', 'page', 'worker', ...(o.npu && !o.accelerator ? ['npu'] : [])]);
   const pack = await localPack(o.model, say, o.format);
   const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
   mkdirSync(persist, { recursive: true });
 
-  await store(join(persist, 'r2'), pack, say);
+  await storePack(join(persist, 'r2'), pack, say);
   const secret = o.accelerator?.secret ?? randomBytes(24).toString('hex');
   const npu: Npu | undefined = o.accelerator
     ? { ...o.accelerator, pid: process.pid, stop: async () => {} }
     : o.npu && (await openNpu(persist, pack, secret, vars));
+
+  let listens = () => {};
+  const listening = new Promise<void>((resolve) => {
+    listens = resolve;
+  });
+  const embedder = o.embedder && launchEmbedder({ ...o.embedder, persist: join(persist, 'embedder-r2'), say }, listening);
 
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
   const { assets, ...own } = worker;
@@ -76,7 +87,12 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
       MODEL_ID: pack.id,
       ...(npu && { NPU_SECRET: secret, NPU_ROUTE: o.npu ?? 'auto' }),
     },
-    serviceBindings: { ...worker.serviceBindings, ASSETS: 'site', ...(npu && { NPU: { external: { address: npu.address, http: {} } } }) },
+    serviceBindings: {
+      ...worker.serviceBindings,
+      ASSETS: 'site',
+      ...(npu && { NPU: { external: { address: npu.address, http: {} } } }),
+      ...(embedder && { EMBEDDER: embedder.fetch }),
+    },
   };
   // The assets are a Worker of their own: their router in front of ours would keep a client's disconnect to itself.
   const site = {
@@ -101,11 +117,12 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   try {
     const url = await miniflare.ready;
     supervisor.watch(miniflare, { ...options, port: Number(url.port) });
+    listens();
     const stop = async () => {
       supervisor.stop();
-      await Promise.all([miniflare.dispose(), npu?.stop()]);
+      await Promise.all([miniflare.dispose(), npu?.stop(), embedder?.stop()]);
     };
-    return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, stop };
+    return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, embedder, stop };
   } catch (error) {
     await Promise.all([miniflare.dispose(), npu?.stop()]);
     if (String(error).includes('EADDRINUSE') || String(error).includes('Address already in use')) {
@@ -118,30 +135,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
 /** The accelerator keeps a bucket of its own: two processes cannot share one on disk. */
 async function openNpu(persist: string, pack: LocalPack, secret: string, vars: Record<string, string>): Promise<Npu> {
   const r2 = join(persist, 'npu-r2');
-  await store(r2, pack, () => {});
+  await storePack(r2, pack, () => {});
   const { KV = '', CONTEXT = '', NPU_DEVICE = '' } = vars;
   return startNpu({ NPU_PERSIST: r2, MODEL_ID: pack.id, NPU_SECRET: secret, KV, CONTEXT, NPU_DEVICE });
-}
-
-/** Puts the pack into the local R2 before anything listens, unless it is there. */
-async function store(r2: string, pack: LocalPack, say: (line: string) => void): Promise<void> {
-  mkdirSync(r2, { recursive: true });
-  const note = join(r2, `pack-${pack.id}.sha256`);
-  const stamp = packStamp(pack);
-  if (existsSync(note) && readFileSync(note, 'utf8') === stamp) return;
-  say(`Storing ${pack.id} …`);
-  const bare = new Miniflare({
-    modules: true,
-    script: 'export default {}',
-    r2Buckets: { PACKS: 'turnstone-packs' },
-    r2Persist: r2,
-    cf: false,
-    log: new Log(LogLevel.ERROR),
-  });
-  try {
-    await uploadPack(await bare.getR2Bucket('PACKS'), pack);
-  } finally {
-    await bare.dispose();
-  }
-  writeFileSync(note, stamp);
 }

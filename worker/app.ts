@@ -1,6 +1,6 @@
 /** The Hono app: who may ask, what they may ask, and where it goes. */
 
-import { Hono, type MiddlewareHandler } from 'hono';
+import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
 import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
@@ -10,6 +10,7 @@ import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
 import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
+import { embeddingModels, embeddings } from './embeddings.ts';
 import { type App, maxBodyBytes } from './env.ts';
 import { servePack } from './packs.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
@@ -46,16 +47,15 @@ export function createApp(): Hono<App> {
   app.get('/ready', (c) => callReplica(c, '/ready'));
   app.get('/metrics', (c) => callReplica(c, '/metrics'));
 
-  app.get('/v1/models', (c) => callReplica(c, '/v1/models'));
-  app.get('/v1/models/:id{.+}', async (c) => {
-    const id = c.req.param('id');
-    const list = await callReplica(c, '/v1/models');
-    if (!list.ok) return list;
-    const { data } = await list.json<{ data: { id: string }[] }>();
-    const model = data.find((m) => m.id === id);
-    if (!model) throw modelNotFound(id);
-    return c.json(model);
-  });
+  app.get('/v1/models', (c) => models(c, (data) => c.json({ object: 'list', data })));
+  app.get('/v1/models/:id{.+}', (c) =>
+    models(c, (data) => {
+      const id = c.req.param('id');
+      const model = data.find((m) => m.id === id);
+      if (!model) throw modelNotFound(id);
+      return c.json(model);
+    }),
+  );
 
   for (const [path, parse] of Object.entries(POSTS)) {
     app.post(path, async (c) => {
@@ -73,6 +73,8 @@ export function createApp(): Hono<App> {
     return pagesOn(c, PAGES_PATH, request);
   });
 
+  app.post('/v1/embeddings', embeddings);
+
   app.route('/v1/responses', responses());
 
   app.use('/packs/*', (c, next) => (c.env.PUBLIC_PACKS === '1' ? next() : requireKey(c, next)));
@@ -85,6 +87,14 @@ export function createApp(): Hono<App> {
     return new Response(asset.body, asset); // its own headers cannot be added to
   });
   return app;
+}
+
+/** What the replica and the embedder serve; the replica's refusal as it is. */
+async function models(c: Context<App>, show: (data: { id: string }[]) => Response): Promise<Response> {
+  const [list, more] = await Promise.all([callReplica(c, '/v1/models'), embeddingModels(c)]);
+  if (!list.ok) return list;
+  const { data } = await list.json<{ data: { id: string }[] }>();
+  return show([...data, ...more]);
 }
 
 const requestId: MiddlewareHandler<App> = async (c, next) => {

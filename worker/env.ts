@@ -9,6 +9,8 @@ export interface Env {
   ASSETS?: Fetcher;
   /** Packs, under the names the URLs have below `/packs/`. */
   PACKS?: R2Bucket;
+  /** ONNX Runtime and a sentence encoder (embedder/). Unset: there are no embeddings. */
+  EMBEDDER?: Fetcher;
   /** Comma-separated `key` or `name:key`. Unset or empty: everybody may. */
   API_KEYS?: string;
   /** The model's name in the API. Unset: the replica decides. */

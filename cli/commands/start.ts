@@ -13,6 +13,7 @@ export async function startCommand(): Promise<void> {
     model: env.MODEL,
     format: env.FORMAT,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
+    embedder: /^(0|off)$/i.test(env.EMBEDDER ?? '') ? undefined : { model: env.EMBED_MODEL, memoryMb: env.EMBED_MEMORY_MB },
     vars: {
       ...accelerator(env),
       API_KEYS,
@@ -59,6 +60,10 @@ export async function startCommand(): Promise<void> {
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
   Ctrl-C stops it.`);
+  server.embedder?.started.then(
+    (name) => console.log(`\n  embeddings by ${name}: ${server.url}/v1/embeddings`),
+    (error: Error) => stopping || console.error(`\nturnstone: no embeddings: ${error.message}`),
+  );
 }
 
 /** Variables of an accelerator that runs elsewhere, such as `turnstone gpu-host`. */

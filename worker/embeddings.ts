@@ -1,0 +1,39 @@
+/** POST /v1/embeddings: checked here, computed by the embedder, a Worker of its own. */
+
+import type { Context } from 'hono';
+import { ApiError } from '../openai/errors.ts';
+import { parseEmbeddings } from '../openai/requests/embeddings.ts';
+import { readJson } from './body.ts';
+import { type App, maxBodyBytes } from './env.ts';
+
+/** OpenAI's model object. */
+interface ModelObject {
+  id: string;
+}
+
+export async function embeddings(c: Context<App>): Promise<Response> {
+  const request = parseEmbeddings(await readJson(c.req.raw, maxBodyBytes(c.env)));
+  if (!c.env.EMBEDDER) {
+    throw new ApiError(501, 'Embeddings are off on this server: it has no embedder (the service binding EMBEDDER).', {
+      type: 'invalid_request_error',
+      code: 'embeddings_off',
+    });
+  }
+  const answer = await c.env.EMBEDDER.fetch('https://embedder/v1/embeddings', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(request),
+    signal: c.req.raw.signal,
+  });
+  return new Response(answer.body, answer); // the same stream, with headers that may be added to
+}
+
+/** The embedder's model, or nothing: a list of models must not fail because one is not there. */
+export async function embeddingModels(c: Context<App>): Promise<ModelObject[]> {
+  try {
+    const answer = await c.env.EMBEDDER?.fetch('https://embedder/model');
+    return answer?.ok ? [await answer.json<ModelObject>()] : [];
+  } catch {
+    return [];
+  }
+}
