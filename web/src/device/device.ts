@@ -1,9 +1,9 @@
 /** The page's side of the engine in its worker: a Transport like the server's, and what the engine says of itself. */
 import { type ChatRequest, httpTransport, type Transport } from '../api.ts';
 import { Problem } from '../problem.ts';
-import type { Turn } from '../state.ts';
 import type { DeviceState, FromWorker, ToWorker } from './messages.ts';
 import { forgetPage, keepPage, scriptUrl } from './offline.ts';
+import { HERE } from './seen.ts';
 import workerUrl from './worker.ts?worker&url';
 
 const MODEL = 'turnstone.device.model';
@@ -173,16 +173,6 @@ export function createDevice(server: Transport, key: () => string, conversation:
       await forgetPage();
     },
   };
-}
-
-/** Name of this place in figures, and the mark of answers that the server has not seen. */
-const HERE = 'this device';
-
-/** The part of a chat that the server has seen: up to its last answer before the first one made here. */
-export function seenByServer(turns: readonly Turn[]): Turn[] {
-  const here = turns.findIndex((turn) => turn.role === 'assistant' && turn.stats.route === HERE);
-  const before = here < 0 ? turns : turns.slice(0, here);
-  return before.slice(0, before.findLastIndex((turn) => turn.role === 'assistant' && turn.text !== '') + 1);
 }
 
 const PATIENCE = 10_000; // ms; the device can compute it too
