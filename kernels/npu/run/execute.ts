@@ -40,6 +40,9 @@ function transfer(program: Program, i: Dma, sram: Sram, bindings: Bindings): voi
   const rows = whole ? 1 : i.hbm.rows;
   const len = whole ? i.hbm.len * i.hbm.rows : i.hbm.len;
   const step = whole ? len : i.pitch;
+  const load = i.queue === 'load';
+  const short = len <= SHORT && ((b.base | i.at | pitch | step | len | b.bytes.byteOffset) & 3) === 0;
+  const hbm = short ? wordsOf(b.bytes) : undefined;
   let at = i.at;
   for (const start of starts) {
     for (let r = 0; r < rows; r++, at += step) {
@@ -52,16 +55,27 @@ function transfer(program: Program, i: Dma, sram: Sram, bindings: Bindings): voi
           `${program.name}: DMA of ${i.hbm.buf} at SRAM ${at}, ${len} bytes, is outside the ${program.sramBytes} bytes allocated`,
         );
       }
-      if (i.queue === 'load') copy(sram.u8, at, b.bytes, from, len);
-      else copy(b.bytes, from, sram.u8, at, len);
+      if (hbm && (start & 3) === 0) {
+        if (load) copyWords(sram.u32, at >> 2, hbm, from >> 2, len >> 2);
+        else copyWords(hbm, from >> 2, sram.u32, at >> 2, len >> 2);
+      } else if (load) sram.u8.set(b.bytes.subarray(from, from + len), at);
+      else b.bytes.set(sram.u8.subarray(at, at + len), from);
     }
   }
 }
 
-/** A view costs as much as copying a few hundred bytes one by one. */
-const SHORT = 64;
+/** Up to here copying words costs less than making a view. */
+const SHORT = 256;
 
-function copy(to: Uint8Array, at: number, source: Uint8Array, from: number, len: number): void {
-  if (len > SHORT) to.set(source.subarray(from, from + len), at);
-  else for (let k = 0; k < len; k++) to[at + k] = source[from + k];
+function copyWords(to: Uint32Array, at: number, source: Uint32Array, from: number, n: number): void {
+  for (let k = 0; k < n; k++) to[at + k] = source[from + k];
+}
+
+const words = new WeakMap<Uint8Array, Uint32Array>();
+
+/** A buffer's bytes as words: its length is rounded down to whole ones. */
+function wordsOf(bytes: Uint8Array): Uint32Array {
+  let view = words.get(bytes);
+  if (!view) words.set(bytes, (view = new Uint32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2)));
+  return view;
 }
