@@ -84,17 +84,20 @@ def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--minutes", default="10,25")
     p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--table", help="checkpoint to go on from, after a stage with the table alone")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     first, second = map(float, a.minutes.split(","))
-    model, pairs = Encoder(), Pairs()
+    model, pairs = Encoder(), Pairs(seed=1 if a.table else 0)
+    if a.table:
+        model.load_state_dict(torch.load(a.table))
     log = lambda s: print(s, flush=True)  # noqa: E731
     log(f"{sum(x.numel() for x in model.parameters())} parameters")
-    stage(model, pairs, first, 768, 96, by_table, [{"params": [model.embed.weight], "lr": 0.01}], log)
+    stage(model, pairs, first, 1536 if a.table else 768, 96, by_table, [{"params": [model.embed.weight], "lr": 0.005 if a.table else 0.01}], log)
     torch.save(model.state_dict(), os.path.join(RUNS, "table.pt"))
     stage(model, pairs, second, 128, 64, by_layers,
-          [{"params": [model.embed.weight], "lr": 8e-4}, {"params": list(model.layers.parameters()), "lr": 8e-4}], log)
+          [{"params": [model.embed.weight], "lr": 3e-4}, {"params": list(model.layers.parameters()), "lr": 1e-3}], log)
 
 
 if __name__ == "__main__":
