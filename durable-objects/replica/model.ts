@@ -79,7 +79,9 @@ async function load(env: ReplicaEnv): Promise<Served> {
   const { scratch, kv } = plan.bytes;
   const wasm = createWasm({ modules: { relaxed, simd }, memoryBytes: weightBytes + scratch + kv + 64 });
   // with an accelerator of other arithmetic no page here is exact to the bit any more, and none may be named as if it were
-  const backend = env.NPU_NUMERICS ? { ...wasm, numerics: env.NPU_NUMERICS } : wasm;
+  const numerics = env.NPU_NUMERICS || wasm.numerics;
+  if (!/^[a-z0-9-]{1,32}$/.test(numerics)) throw new Error(`NPU_NUMERICS is "${numerics}", must be a numerics id such as webgpu-1`);
+  const backend = { ...wasm, numerics };
   const weights = await loadWeights(source, manifest, backend);
   const tokenizer = await loadTokenizer(source, manifest);
   const control = tokenizer.specialIds.map((id) => new TextDecoder().decode(tokenizer.bytesOf(id)));
