@@ -9,6 +9,7 @@ import { device } from '../kernels/npu/device/index.ts';
 import { loadWeights, openPack } from '../models/pack/load.ts';
 import { deployedPack, type PackBindings } from '../models/pack/source.ts';
 import { Prefiller } from './prefiller.ts';
+import { Recorder } from './recorder.ts';
 import { createService, type ServiceOptions } from './service.ts';
 
 export interface NpuEnv {
@@ -33,7 +34,11 @@ const open =
     const source = await deployedPack(env as PackBindings, env.MODEL_ID);
     const { manifest, digest } = await openPack(source);
     const { config } = manifest;
-    const npu = createNpu(device(env.NPU_DEVICE || 'maia-200'), { chips: chips(env), modules: { relaxed, simd }, checkRaces: false });
+    const recorder = new Recorder();
+    const npu = createNpu(device(env.NPU_DEVICE || 'maia-200'), {
+      ...{ chips: chips(env), modules: { relaxed, simd }, checkRaces: false },
+      onLaunch: (launch) => recorder.add(launch),
+    });
     const weights = await loadWeights(source, manifest, npu);
     const kv = env.KV === 'f32' ? 'f32' : 'i8';
     const context = Math.min(config.context, Number(env.CONTEXT || config.context));
@@ -42,7 +47,7 @@ const open =
     const prefiller = new Prefiller({
       ...{ backend: npu, config, weights, formats: formatsOf(weights), kv, pack: digest, hash: sha256, chunk: CHUNK, context, pages },
     });
-    return { prefiller, deviceUs: () => npu.deviceUs };
+    return { prefiller, deviceUs: () => npu.deviceUs, recorder };
   };
 
 function chips(env: NpuEnv): number {

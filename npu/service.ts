@@ -18,10 +18,21 @@ import {
   ProtocolError,
   pageFault,
 } from '../kernels/npu/protocol.ts';
+import { runData } from '../kernels/npu/report/data.ts';
+import { chromeTrace } from '../kernels/npu/report/trace.ts';
 import type { DonePage, Prefiller } from './prefiller.ts';
 import { DeviceQueue, Gone, QueueFull } from './queue.ts';
+import type { Recorder } from './recorder.ts';
 import { modelShapes } from './shapes.ts';
 import { type Numbers, type SimulateRequest, simulate } from './simulate.ts';
+
+/** The device with its model. */
+export interface Opened {
+  readonly prefiller: Prefiller;
+  readonly deviceUs: () => number;
+  /** Is given every launch of the device; without it there is nothing to look at. */
+  readonly recorder?: Recorder;
+}
 
 export interface ServiceOptions {
   readonly device: DeviceSpec;
@@ -29,7 +40,7 @@ export interface ServiceOptions {
   /** Callers must present it. Refuses to be empty. */
   readonly secret: string;
   /** Opened at the first prefill; asked again after it failed. */
-  readonly open: () => Promise<{ prefiller: Prefiller; deviceUs: () => number }>;
+  readonly open: () => Promise<Opened>;
   readonly hash: (bytes: Uint8Array) => Uint8Array;
   readonly queue?: number;
   readonly now: () => number;
@@ -84,7 +95,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
   async function prefill(request: Request): Promise<Response> {
     const arrived = o.now();
     const { head, ids, uploads } = await body(request);
-    const { prefiller, deviceUs } = await open();
+    const { prefiller, deviceUs, recorder } = await open();
     if (head.pack !== prefiller.pack || head.kv !== prefiller.kvFormat || head.numerics !== prefiller.numerics) {
       const own = { pack: prefiller.pack, kv: prefiller.kvFormat, numerics: prefiller.numerics };
       const serves = `pack ${own.pack.slice(0, 12)}, ${own.kv} pages, ${own.numerics}`;
@@ -113,6 +124,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
     }
     const started = o.now();
     const before = deviceUs();
+    recorder?.begin();
     const pages = prefiller.run(ids, head.have, head.salt);
     const end = async (): Promise<void> => {
       clearTimeout(timer);
@@ -147,6 +159,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
             tokens,
             ...count,
           };
+          recorder?.end({ tokens, deviceMs: timing.deviceMs, hostMs: timing.hostMs, at: o.now() });
           controller.enqueue(encodeDone(timing));
         } catch (e) {
           controller.enqueue(encodeFail(e instanceof Error ? e.message : String(e)));
@@ -159,6 +172,17 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
     return new Response(stream, { headers: { 'content-type': 'application/octet-stream' } });
   }
 
+  /** What the last computed prompt did, as data for a page or as a Chrome trace. */
+  async function last(as: 'report' | 'trace'): Promise<Response> {
+    const { prefiller, recorder } = opened ? await opened : {};
+    const run = recorder?.last;
+    if (!run || !prefiller) return text(404, 'No prompt was computed here yet.', { code: 'nothing_yet' });
+    const { launches, ...took } = run;
+    if (as === 'report') return Response.json({ pack: prefiller.pack, ...took, ...runData(o.device, launches, o.chips) });
+    const trace = chromeTrace(launches, { cyclesPerUs: o.device.clockGHz * 1000, opUs: o.device.launch.opUs });
+    return new Response(trace, { headers: { 'content-type': 'application/json' } });
+  }
+
   return {
     async fetch(request) {
       const url = new URL(request.url);
@@ -169,6 +193,8 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
           const state = { chips: o.chips, queue: queue.depth, queueMs: queue.waitMs, shipped: deviceNames, frames: FRAME, layout: LAYOUT };
           return Response.json({ device: o.device, ...state });
         }
+        if (route === 'GET /v1/report') return await last('report');
+        if (route === 'GET /v1/trace') return await last('trace');
         if (route === 'POST /v1/prefill') return await prefill(request);
         if (route === 'POST /v1/simulate') return Response.json(simulated(await request.json()));
         return text(404, `There is nothing at ${route}.`);
@@ -190,6 +216,8 @@ function failure(e: unknown): Response {
   return text(500, 'The accelerator failed.');
 }
 
+/** Tokens whose every instruction is kept. */
+const MAX_REPORT = 4096;
 const NUMBERS: readonly Numbers[] = ['w4', 'w8', 'f32', 'bf16', 'fp8'];
 
 /** Body of /v1/simulate: model and device by name or as they are, the rest numbers. Throws RangeError naming what is wrong. */
@@ -203,11 +231,22 @@ function simulated(raw: unknown): unknown {
   const numbers = (r.numbers ?? 'w4') as Numbers;
   if (!NUMBERS.includes(numbers)) throw new RangeError(`numbers must be one of ${NUMBERS.join(', ')}`);
   const chips = (r.chips ?? 1) as number;
+  const report = r.report === true;
+  if (report && (r.prompt as number) * ((r.batch as number) ?? 1) > MAX_REPORT)
+    throw new RangeError(`with report, prompt · batch is at most ${MAX_REPORT}`);
   const { launched, ...summary } = simulate({
-    ...{ device: spec, model, numbers, prompt: r.prompt as number, cached: r.cached as number, batch: r.batch as number },
+    ...{
+      device: spec,
+      model,
+      numbers,
+      prompt: r.prompt as number,
+      cached: r.cached as number,
+      batch: r.batch as number,
+      timelines: report,
+    },
     options: { chips, doubleBuffer: r.doubleBuffer !== false, fuseNorm: r.fuse !== false, fuseSwiglu: r.fuse !== false },
   });
-  return { device: spec.name, chips, numbers, ...summary };
+  return { device: spec.name, chips, numbers, ...summary, ...(report && { report: runData(spec, launched, chips) }) };
 }
 
 function named(name: string): DeviceSpec {

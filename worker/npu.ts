@@ -1,0 +1,28 @@
+/** What the accelerator can tell about itself: its last prompt, and simulations of others (docs/npu-protocol.md). The secret stays here. */
+import { type Context, Hono } from 'hono';
+import { notFound } from '../openai/errors.ts';
+import { readJson } from './body.ts';
+import type { App } from './env.ts';
+
+const MAX_SIMULATE = 65_536; // bytes of a request
+
+/** `/v1/npu/*`. */
+export function accelerator(): Hono<App> {
+  const app = new Hono<App>();
+  app.get('/device', (c) => ask(c, '/v1/device'));
+  app.get('/report', (c) => ask(c, '/v1/report'));
+  app.get('/trace', (c) => ask(c, '/v1/trace'));
+  app.post('/simulate', async (c) => ask(c, '/v1/simulate', JSON.stringify(await readJson(c.req.raw, MAX_SIMULATE))));
+  return app;
+}
+
+async function ask(c: Context<App>, path: string, body?: string): Promise<Response> {
+  const { NPU, NPU_SECRET } = c.env;
+  if (!NPU || !NPU_SECRET) throw notFound('No accelerator is bound to this server.');
+  const headers = { authorization: `Bearer ${NPU_SECRET}`, 'content-type': 'application/json' };
+  const answer = await NPU.fetch(`https://npu${path}`, { method: body === undefined ? 'GET' : 'POST', headers, body });
+  return new Response(answer.body, {
+    status: answer.status,
+    headers: { 'content-type': answer.headers.get('content-type') ?? 'application/json', 'cache-control': 'no-store' },
+  });
+}
