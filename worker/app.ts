@@ -12,6 +12,7 @@ import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
 import { embeddingModels, embeddings } from './embeddings.ts';
 import { type App, maxBodyBytes } from './env.ts';
+import { accelerator } from './npu.ts';
 import { servePack } from './packs.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { responses } from './responses.ts';
@@ -76,6 +77,7 @@ export function createApp(): Hono<App> {
   app.post('/v1/embeddings', embeddings);
 
   app.route('/v1/responses', responses());
+  app.route('/v1/npu', accelerator());
 
   app.use('/packs/*', (c, next) => (c.env.PUBLIC_PACKS === '1' ? next() : requireKey(c, next)));
   app.get('/packs/:key{.+}', (c) => servePack(c, c.req.param('key')));

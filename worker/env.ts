@@ -11,6 +11,9 @@ export interface Env {
   PACKS?: R2Bucket;
   /** ONNX Runtime and a sentence encoder (embedder/). Unset: there are no embeddings. */
   EMBEDDER?: Fetcher;
+  /** The accelerator's service and its secret; unset: there is none to ask about. */
+  NPU?: Fetcher;
+  NPU_SECRET?: string;
   /** Comma-separated `key` or `name:key`. Unset or empty: everybody may. */
   API_KEYS?: string;
   /** The model's name in the API. Unset: the replica decides. */
