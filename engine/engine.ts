@@ -5,7 +5,7 @@ import { LogitsStage } from './logits.ts';
 import { type Formats, forward, type ModelWeights } from './model.ts';
 import { type Hash, PageNames, PagePool } from './pages.ts';
 import { allocState, type Plan } from './plan.ts';
-import { ropeTable } from './rope.ts';
+import { ropeRows } from './rope.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { draftTokens, learn } from './speculate.ts';
@@ -81,6 +81,7 @@ export class Engine {
   private readonly stage: LogitsStage;
   private readonly rowCost: number;
   private readonly sequences = new Map<string, Sequence>();
+  private positions = 0; // whose rows of the rope table are written
   private stepping = false;
   private arrivals = 0;
   private readonly counters = {
@@ -103,7 +104,6 @@ export class Engine {
     this.rowCost = o.rowCost ?? 0.8;
     const { config: c, plan: p, backend: be } = o;
     this.state = allocState(be, c, formatsOf(o.weights), p);
-    be.write(this.state.table, new Uint8Array(ropeTable(c, p.context).buffer));
     this.kv = be.kvPool({ format: p.kv, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim }, p.pages);
     this.pool = new PagePool(p.pages);
     this.names = new PageNames(o.hash, { pack: o.pack, kv: p.kv, numerics: be.numerics });
@@ -158,6 +158,7 @@ export class Engine {
       if (slices.length === 0) return [];
       const { batch, scratch, table } = this.state;
       if (this.scheduler.copies.length > 0) this.backend.copyPages(this.kv, Uint32Array.from(this.scheduler.copies));
+      this.extendTable(slices);
       batch.fill(this.backend, slices);
       forward(this.backend, this.config, this.weights, table, this.kv, scratch, batch);
       let tokens: StepEvent['tokens'][] = [];
@@ -168,6 +169,17 @@ export class Engine {
       this.stepping = false;
       for (const seq of [...this.sequences.values()]) if (seq.aborted) this.drop(seq);
     }
+  }
+
+  /** Writes the rope table up to the last position of a step; at the start there is better to do. */
+  private extendTable(slices: readonly Slice[]): void {
+    const end = slices.reduce((n, s) => Math.max(n, s.start + s.count), 0);
+    const from = this.positions;
+    if (end <= from) return;
+    const to = Math.min(this.plan.context, Math.max(end, 2 * from, 128));
+    const rows = ropeRows(this.config, from, to);
+    this.backend.write(this.state.table, new Uint8Array(rows.buffer), from * this.config.headDim * 4);
+    this.positions = to;
   }
 
   /** Books a step: what is computed, pages that became whole, tokens, ends. */
@@ -271,6 +283,12 @@ export class Engine {
     } finally {
       this.pool.release(p);
     }
+  }
+
+  /** Prompt tokens of a request whose KV is there, found or computed; undefined when it is not here. */
+  computed(id: string): number | undefined {
+    const seq = this.sequences.get(id);
+    return seq && Math.min(seq.computed, seq.promptLength);
   }
 
   /** Puts a page computed elsewhere under its name, as cached. The caller has checked the payload's digest. False when no page is free. */

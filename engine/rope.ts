@@ -23,17 +23,21 @@ export function inverseFrequencies(c: ModelConfig): Float64Array {
   return freq;
 }
 
-/** f32 [context, d]: for each position d/2 cosines, then d/2 sines. */
-export function ropeTable(c: ModelConfig, context: number): Float32Array {
+/** f32 [to - from, d]: for each position d/2 cosines, then d/2 sines. */
+export function ropeRows(c: ModelConfig, from: number, to: number): Float32Array {
   const half = c.headDim / 2;
   const freq = inverseFrequencies(c);
-  const table = new Float32Array(context * c.headDim);
-  for (let pos = 0; pos < context; pos++) {
+  const rows = new Float32Array((to - from) * c.headDim);
+  for (let pos = from; pos < to; pos++) {
+    const at = (pos - from) * c.headDim;
     for (let i = 0; i < half; i++) {
       const [sin, cos] = sincos(pos * freq[i]);
-      table[pos * c.headDim + i] = cos;
-      table[pos * c.headDim + half + i] = sin;
+      rows[at + i] = cos;
+      rows[at + half + i] = sin;
     }
   }
-  return table;
+  return rows;
 }
+
+/** All positions' rows. */
+export const ropeTable = (c: ModelConfig, context: number): Float32Array => ropeRows(c, 0, context);

@@ -4,7 +4,7 @@ import { ModelFileError } from '../error.ts';
 import { readTokenizer } from '../tokenizer/file.ts';
 import { createTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { allocWeights } from '../weights.ts';
-import { defaultHasher, type NewHasher, sha256Hex } from './hash.ts';
+import { defaultHasher, type NewHasher } from './hash.ts';
 import { MANIFEST, type Manifest, type PackTensor, packDigest, readManifest } from './manifest.ts';
 import { chunks, type PackSource, readWhole } from './source.ts';
 
@@ -21,7 +21,9 @@ export async function loadTokenizer(source: PackSource, manifest: Manifest): Pro
   const { name, bytes, sha256 } = manifest.tokenizer;
   const file = await readWhole(source, name, bytes);
   if (file.length !== bytes) throw new ModelFileError(`file "${name}"`, `has ${file.length} bytes, must have ${bytes}`, file.length);
-  const got = sha256Hex(file);
+  const hash = defaultHasher();
+  await hash.update(file);
+  const got = await hash.digest();
   if (got !== sha256) throw new ModelFileError(`file "${name}"`, `has SHA-256 ${got}, must have ${sha256}; it is damaged`);
   const tokenizer = createTokenizer(readTokenizer(file, `file "${name}"`));
   if (tokenizer.vocab > manifest.config.vocab) {
