@@ -1,93 +1,103 @@
 /**
- * Skills of a chat model on held-out items (training/eval/*.jsonl), greedy, through Turnstone's own engine and wasm kernels.
+ * Skills of the shipped model on held-out items (training/eval/*.jsonl) and perplexity, through Turnstone's own engine and wasm kernels:
+ * one table over f32, w8, w4 to the nearest, w4 calibrated, w4 after quantization-aware training.
  *
- *   npx tsx bench/skills/index.ts [--model DIR|GGUF|PACK] [--formats f32,w8,w4] [--limit 240] [--json FILE]
+ *   npx tsx bench/skills/index.ts [--columns f32,w8,...] [--limit 240] [--json FILE] [--model DIR|GGUF] [--no-free]
+ *
+ * `tools` and `json` are answered under the same masks that the HTTP API sets for `tools` and `response_format`; `(free)` is without.
+ * With --json, columns that the file has already are kept, so that a run can be split.
  */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { sha256 } from '@noble/hashes/sha2.js';
-import { ROOT } from '../../cli/build.ts';
-import { Engine, formatsOf, planMemory } from '../../engine/index.ts';
-import { createWasm } from '../../kernels/wasm/index.ts';
-import { loadModel } from '../../models/model.ts';
-import { nodeHasher, openModel } from '../../models/node/files.ts';
-import { compileTemplate } from '../../models/template.ts';
+import { build } from '../../cli/build.ts';
 import { createTokenizer } from '../../models/tokenizer/tokenizer.ts';
-import { type Check, right } from './score.ts';
-
-interface Item {
-  skill: string;
-  messages: Record<string, unknown>[];
-  tools?: Record<string, unknown>[];
-  check: Check;
-}
+import { heldOutItems, reader } from './items.ts';
+import { COLUMNS, type Column, load } from './models.ts';
+import { heldOutStories, perplexity } from './perplexity.ts';
 
 /** The seven whose mean is the model's score. */
 const SEVEN = ['identity', 'reading', 'memory', 'tools', 'json', 'arithmetic', 'lists'];
-const MAX_TOKENS = 140;
+/** Skills whose requests carry a schema or tools. */
+const BOUND = ['tools', 'json'];
+const PROMPTS = 'perplexity, held-out prompts';
+const TEXT = 'perplexity, held-out stories';
+const [WINDOW, WINDOWS] = [512, 24];
 
 const { values: o } = parseArgs({
   options: {
-    model: { type: 'string', default: join(ROOT, 'models/pebble/hf') },
-    formats: { type: 'string', default: 'f32,w8,w4' },
+    columns: { type: 'string', default: COLUMNS.join(',') },
     limit: { type: 'string', default: '240' },
     json: { type: 'string' },
+    model: { type: 'string' },
+    free: { type: 'boolean', default: true },
   },
+  allowNegative: true,
 });
-const folder = join(ROOT, 'training/eval');
-const items = readdirSync(folder)
-  .filter((f) => f.endsWith('.jsonl'))
-  .map((f) => readFileSync(join(folder, f), 'utf8').trim().split('\n').slice(0, Number(o.limit)));
+const columns = o.columns.split(',').map((c) => {
+  if (!COLUMNS.includes(c as Column)) throw new Error(`--columns ${c}: must be among ${COLUMNS.join(', ')}`);
+  return c as Column;
+});
 
-const table: Record<string, Record<string, number>> = {};
-for (const format of o.formats.split(',')) table[format] = await evaluate(format as 'f32' | 'w8' | 'w4');
+type Scores = Record<string, number>;
+const table: Partial<Record<Column, Scores>> = o.json && existsSync(o.json) ? JSON.parse(readFileSync(o.json, 'utf8')) : {};
+await build(undefined, ['wasm']);
+const sets = heldOutItems(Number(o.limit));
+const stories = heldOutStories();
+if (stories.missing) console.error(`no perplexity of stories: ${stories.missing}`);
+for (const column of columns) {
+  table[column] = await evaluate(column);
+  if (o.json) writeFileSync(o.json, `${JSON.stringify(table, null, 1)}\n`);
+}
 print();
-if (o.json) writeFileSync(o.json, `${JSON.stringify(table, null, 1)}\n`);
 
-/** Share of right answers by skill, and their mean over the seven. */
-async function evaluate(format: 'f32' | 'w8' | 'w4'): Promise<Record<string, number>> {
-  const load = (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, `.build/wasm/turnstone-${name}.wasm`)));
-  const backend = createWasm({ modules: { simd: load('simd') }, memoryBytes: 256 << 20 });
-  const model = await openModel(o.model);
-  const tokenizer = createTokenizer(model.tokenizer);
-  const { weights, digest } = await loadModel(model, backend, { format, hasher: nodeHasher });
-  const { config } = model;
-  const kv = format === 'f32' ? 'f32' : 'i8';
-  const plan = planMemory({
-    ...{ config, formats: formatsOf(weights), kv, weightBytes: 0, memoryBytes: 1 << 30, jsBytes: 0, measure: () => 0 },
-    ...{ maxSequences: 32, pages: kv === 'f32' ? 1024 : 2048 },
-  });
-  const engine = new Engine({ backend, config, weights, plan, hash: sha256, pack: digest });
-  const template = compileTemplate(model.chatTemplate ?? '', { bos: '', eos: '' });
-  const scores: Record<string, number> = {};
-  for (const lines of items) {
-    const set = lines.map((l) => JSON.parse(l) as Item);
-    const answers = new Map<string, number[]>();
-    set.forEach((item, i) => {
-      const text = template.render({ messages: item.messages, tools: item.tools, addGenerationPrompt: true });
-      const prompt = tokenizer.encode(text, { special: true, bos: false });
-      const sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 };
-      const maxTokens = Math.min(MAX_TOKENS, engine.maxPrompt + 1 - prompt.length);
-      const stopIds = [...new Set([...tokenizer.stopIds, ...model.generation.stopIds])];
-      engine.add({ id: `${i}`, prompt, maxTokens, stopIds, salt: '', sampling: { ...sampling, logitBias: [], seed: [0, 0] } });
-    });
-    while (engine.busy) {
-      for (const e of await engine.step()) answers.set(e.request, [...(answers.get(e.request) ?? []), ...e.tokens.map((t) => t.id)]);
-    }
-    const ok = set.filter((item, i) => right(item.check, tokenizer.decode(answers.get(`${i}`) ?? [], { skipSpecial: true }))).length;
-    scores[set[0].skill] = ok / set.length;
-    process.stderr.write(`${format} ${set[0].skill}: ${ok} of ${set.length}\n`);
+/** Percentages of right answers by skill, their mean over the seven, perplexities. */
+async function evaluate(column: Column): Promise<Scores> {
+  const loaded = await load(column, o.model);
+  const kv = column === 'f32' ? 'f32' : 'i8';
+  const r = reader(loaded, kv);
+  const scores: Scores = {};
+  const score = async (name: string, set: (typeof sets)[number], constrained: boolean) => {
+    const ok = (await r.answer(set, constrained)).filter(Boolean).length;
+    scores[name] = (100 * ok) / set.length;
+    console.error(`${column} ${name}: ${ok} of ${set.length}`);
+  };
+  for (const set of sets) {
+    const { skill } = set[0];
+    await score(skill, set, BOUND.includes(skill));
+    if (o.free && BOUND.includes(skill)) await score(`${skill} (free)`, set, false);
   }
-  scores['mean of seven'] = SEVEN.reduce((sum, s) => sum + (scores[s] ?? 0), 0) / SEVEN.length;
-  await model.close();
+  scores['mean of seven'] = mean((s) => s);
+  if (o.free) scores['mean of seven (free)'] = mean((s) => (BOUND.includes(s) ? `${s} (free)` : s));
+  scores[PROMPTS] = await perplexity(
+    loaded,
+    kv,
+    sets.flatMap((set) => set.slice(0, 24).map((item) => r.prompt(item).slice(0, WINDOW))),
+  );
+  if (stories.text) {
+    const ids = createTokenizer(loaded.model.tokenizer).encode(stories.text, { special: true, bos: false });
+    const windows = Math.min(WINDOWS, Math.floor(ids.length / WINDOW));
+    const sequences = Array.from({ length: windows }, (_, i) => [...ids.slice(i * WINDOW, (i + 1) * WINDOW)]);
+    scores[TEXT] = await perplexity(loaded, kv, sequences);
+  }
+  await loaded.model.close();
   return scores;
+
+  function mean(name: (skill: string) => string): number {
+    return SEVEN.reduce((sum, s) => sum + scores[name(s)], 0) / SEVEN.length;
+  }
 }
 
 function print(): void {
-  const formats = Object.keys(table);
-  console.log(`| skill | ${formats.join(' | ')} |\n| --- |${formats.map(() => ' ---: |').join('')}`);
-  for (const skill of Object.keys(table[formats[0]])) {
-    console.log(`| ${skill} | ${formats.map((f) => `${(100 * table[f][skill]).toFixed(1)} %`).join(' | ')} |`);
+  const shown = COLUMNS.filter((c) => table[c]);
+  const names = Object.keys(table[shown[0]] as Scores);
+  const order = [...SEVEN.flatMap((s) => [s, `${s} (free)`]), 'mean of seven', 'mean of seven (free)'];
+  const rank = (n: string) => (order.indexOf(n) + 1 || 99) + (n.startsWith('perplexity') ? 1 : 0);
+  console.log(`| skill | ${shown.join(' | ')} |\n| --- |${shown.map(() => ' ---: |').join('')}`);
+  for (const name of names.sort((a, b) => rank(a) - rank(b))) {
+    const cell = (c: Column) => {
+      const v = table[c]?.[name];
+      return v === undefined ? '' : name.startsWith('perplexity') ? v.toFixed(2) : `${v.toFixed(1)} %`;
+    };
+    console.log(`| ${name} | ${shown.map(cell).join(' | ')} |`);
   }
 }

@@ -21,8 +21,9 @@ export interface CalibrationOptions extends FormatOptions {
 }
 
 /**
- * Quantizes a model by GPTQ on sequences of token ids, layer by layer, each on the outputs of the quantized ones before it. Needs a backend whose
- * f32 activations are plain rows (reference, wasm); holds one layer there, in f32. Gives the quantizer for `writePack`.
+ * Quantizes a model by GPTQ on sequences of token ids, layer by layer, each on the outputs of the quantized ones before it. A tied embedding
+ * comes first and stays near itself instead of making up for the head's error: what is looked up in it is as much a use as the logits. Needs a
+ * backend whose f32 activations are plain rows (reference, wasm); holds one layer there, in f32. Gives the quantizer for `writePack`.
  */
 export async function calibrate(
   backend: Backend,
@@ -32,14 +33,25 @@ export async function calibrate(
 ): Promise<Quantizer> {
   const done = new Map<string, Quantized>();
   const tensor = (name: string) => model.tensors.find((t) => t.name === name) as ModelTensor;
-  const run = await layerRunner(backend, model, sequences, tensor, options);
+  const quantizer: Quantizer = (x, t, from, format) => {
+    const q = done.get(t.name);
+    if (!q) return quantizeRtn(format, x);
+    const at = from * t.K;
+    return { q: q.q.subarray(at, at + x.length), d: q.d.subarray(at / 32, (at + x.length) / 32) };
+  };
+  if (model.config.tied) {
+    const t = tensor('embed');
+    const format = chooseFormat(model, t, options);
+    if (format !== 'f32') done.set('embed', gptq(format, await readTensor(t), Hessian.even(t.K)));
+  }
+  const run = await layerRunner(backend, model, sequences, tensor, { ...options, quantizer });
 
   async function quantize(name: string, h: Hessian, target: Weight | undefined): Promise<void> {
     const t = tensor(name);
     const format = chooseFormat(model, t, options);
     if (format === 'f32') return;
     const w = await readTensor(t);
-    const q = gptq(format, w, h);
+    const q = done.get(name) ?? gptq(format, w, h);
     done.set(name, q);
     const v = dequantize(format, q);
     if (options.onTensor) {
@@ -67,10 +79,5 @@ export async function calibrate(
   });
   await quantize(name, head, undefined);
 
-  return (x, t, from, format) => {
-    const q = done.get(t.name);
-    if (!q) return quantizeRtn(format, x);
-    const at = from * t.K;
-    return { q: q.q.subarray(at, at + x.length), d: q.d.subarray(at / 32, (at + x.length) / 32) };
-  };
+  return quantizer;
 }

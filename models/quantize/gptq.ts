@@ -22,6 +22,13 @@ export class Hessian {
     this.sum = new Float64Array(K * K);
   }
 
+  /** Every direction weighs the same: what is minimized is the error of the weights themselves. */
+  static even(K: number): Hessian {
+    const h = new Hessian(K);
+    for (let i = 0; i < K; i++) h.sum[i * K + i] = 1;
+    return h;
+  }
+
   /** Adds inputs x[rows, K]. */
   add(x: Float32Array): void {
     const { K, sum } = this;

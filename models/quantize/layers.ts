@@ -4,7 +4,7 @@ import { PAGE, packWeight } from '../../engine/layout.ts';
 import { ropeTable } from '../../engine/rope.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import type { ModelTensor } from '../tensors.ts';
-import { decodeRows, packedPieces } from './convert.ts';
+import { decodeRows, packedPieces, type Quantizer } from './convert.ts';
 import { Hessian } from './gptq.ts';
 
 /** The matrices of a layer, by what engine/config.ts calls them. */
@@ -28,7 +28,7 @@ export async function layerRunner(
   model: ModelFiles,
   sequences: readonly (readonly number[])[],
   tensor: (name: string) => ModelTensor,
-  options: FormatOptions,
+  options: FormatOptions & { quantizer?: Quantizer },
 ) {
   const c: ModelConfig = model.config;
   const { hidden: D, heads: H, kvHeads: G, headDim: d, ffn: F, normEps: eps } = c;
@@ -93,7 +93,7 @@ export async function layerRunner(
     const t = tensor('embed');
     const format = chooseFormat(model, t, options);
     const pieces: Uint8Array[] = [];
-    for await (const p of packedPieces(t, format)) pieces.push(p);
+    for await (const p of packedPieces(t, format, undefined, options.quantizer)) pieces.push(p);
     const data = be.alloc(
       pieces.reduce((n, p) => n + p.length, 0),
       'embed',
