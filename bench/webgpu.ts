@@ -57,7 +57,7 @@ for (const format of ['w4', 'w8'] as const) {
     const gbs = (c.bytes as number) / ms / 1e6;
     const gops = (2 * (c.macs as number)) / ms / 1e6;
     console.log(
-      `matmul    ${c.name.padEnd(28)} ${ms.toFixed(3)} ms  ${gbs.toFixed(1)} GB/s of weights (${((100 * gbs) / bandwidth).toFixed(0)} % of copy)  ${gops.toFixed(1)} GOP/s`,
+      `matmul    ${c.name.padEnd(28)} ${ms.toFixed(3)} ms  ${gbs.toFixed(2)} GB/s of weights (${((100 * gbs) / bandwidth).toFixed(0)} % of copy)  ${gops.toFixed(1)} GOP/s`,
     );
     be.dispose();
   }

@@ -30,7 +30,7 @@ export async function checkEngine(what: string, source: PackSource, wasm: Maker,
   } else if (what === 'step') {
     const step = await countStep(
       b.engine.backend as WebGpuBackend,
-      async (n) => void (await generate(b, [[1, 2, 3, 4]], n, `s${n}`, plain)),
+      async (n) => void (await generate(b, [[n, 12, 13, 14]], n, `s${n}`, plain)),
     );
     report.step = { ...step, ...least(a), batchBytes: 4 * (6 + b.engine.plan.maxBlocks) };
   } else {
