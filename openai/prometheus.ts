@@ -139,6 +139,32 @@ export class Registry {
   }
 }
 
+/** Pages of several servers as one: every sample gets the label, and a metric's help and type are said once. */
+export function withLabel(label: string, pages: readonly { value: string; text: string }[]): string {
+  const heads = new Map<string, string>(); // by metric, in the order of the first page
+  const samples = new Map<string, string>();
+  for (const { value, text } of pages) {
+    const mark = `${label}="${escapeLabel(value)}"`;
+    let metric = '';
+    for (const line of text.split('\n')) {
+      if (line === '') continue;
+      if (line.startsWith('# HELP ')) {
+        metric = line.split(' ', 3)[2];
+        if (!heads.has(metric)) heads.set(metric, '');
+      }
+      if (line.startsWith('#')) {
+        const head = heads.get(metric) ?? '';
+        if (!head.includes(`${line}\n`)) heads.set(metric, `${head}${line}\n`);
+        continue;
+      }
+      const [, name, rest] = /^([a-zA-Z0-9_:]+)(.*)$/.exec(line) ?? ['', '', ''];
+      const labelled = rest.startsWith('{') ? `${name}{${mark},${rest.slice(1)}` : `${name}{${mark}}${rest}`;
+      samples.set(metric, `${samples.get(metric) ?? ''}${labelled}\n`);
+    }
+  }
+  return [...heads].map(([metric, head]) => head + (samples.get(metric) ?? '')).join('');
+}
+
 /** What every replica reports. Counters start at 0, so that rates are known from the first scrape. */
 export interface ServingMetrics {
   registry: Registry;

@@ -74,11 +74,12 @@ export class Replica extends DurableObject<ReplicaEnv> {
     return this.runtime;
   }
 
-  private reporter({ plan }: Engine): Reporter | undefined {
+  private reporter(engine: Engine): Reporter | undefined {
     const { SCHEDULER } = this.env;
     if (!SCHEDULER) return undefined;
     const send = (replica: string, beat: Heartbeat) => schedulerOf({ SCHEDULER }).heartbeat(replica, beat);
-    return new Reporter({ slots: plan.maxSequences, kvTokens: plan.pages * PAGE, send });
+    const { maxSequences, pages } = engine.plan;
+    return new Reporter({ slots: maxSequences, kvTokens: pages * PAGE, computed: (id) => engine.computed(id), send });
   }
 
   /** A session's turn; its pages come from and go to the session. */

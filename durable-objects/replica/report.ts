@@ -16,6 +16,8 @@ export interface LeaseTag {
 export interface Reported {
   slots: number;
   kvTokens: number;
+  /** Prompt tokens of a sequence that are computed so far; undefined when it is not here. */
+  computed(sequence: string): number | undefined;
   /** Sends a heartbeat; answers which requests to stop. */
   send(replica: string, beat: Heartbeat): Promise<{ abort: string[] }>;
 }
@@ -73,6 +75,13 @@ export class Reporter {
     this.#within(SOON_MS);
   }
 
+  /** Of a prompt that is still being computed, by its first sequence; several prompts of a request are not told apart. */
+  #computed(p: Progress): number | undefined {
+    if (p.output > 0 || p.promptTokens === undefined) return undefined;
+    const computed = this.#o.computed(`${p.id}/0`);
+    return computed === undefined ? undefined : Math.min(computed, p.promptTokens);
+  }
+
   #within(ms: number): void {
     const at = Date.now() + ms;
     if (at >= this.#due) return;
@@ -86,7 +95,7 @@ export class Reporter {
     const done = this.#done;
     this.#done = [];
     const { slots, kvTokens } = this.#o;
-    const running = [...this.#running.values()].map(plain);
+    const running = [...this.#running.values()].map((p) => plain({ ...p, computed: this.#computed(p) }));
     try {
       const { abort } = await this.#o.send(this.#replica, { incarnation: this.#incarnation, slots, kvTokens, running, done });
       for (const id of abort) this.#running.get(id)?.stop();
@@ -98,10 +107,11 @@ export class Reporter {
   }
 }
 
-const plain = ({ id, epoch, output, promptTokens, cachedTokens }: Progress): Progress => ({
+const plain = ({ id, epoch, output, promptTokens, cachedTokens, computed }: Progress): Progress => ({
   id,
   epoch,
   output,
   ...(promptTokens !== undefined ? { promptTokens } : {}),
+  ...(computed !== undefined ? { computed } : {}),
   ...(cachedTokens !== undefined ? { cachedTokens: Math.min(cachedTokens, promptTokens ?? cachedTokens) } : {}),
 });

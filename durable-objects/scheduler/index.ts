@@ -173,6 +173,7 @@ function bounded(p: Progress): Progress {
   count('output', p.output, 1 << 24);
   if (p.promptTokens !== undefined) count('promptTokens', p.promptTokens, 1 << 22);
   if (p.cachedTokens !== undefined) count('cachedTokens', p.cachedTokens, 1 << 22);
+  if (p.computed !== undefined) count('computed', p.computed, 1 << 22);
   return p;
 }
 

@@ -130,14 +130,13 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
     }
     await flush();
     const again = await chat({ prompt_cache_key });
-    expect(again.cached).toBe(Math.floor((first.prompt - 1) / PAGE) * PAGE);
+    expect(again.cached).toBeGreaterThanOrEqual(Math.floor((first.prompt - 1) / PAGE) * PAGE);
     expect(again.text).toBe(first.text);
     const turn = [...messages, { role: 'assistant', content: first.text }, { role: 'user', content: 'And then?' }];
     await flush();
     const next = await chat({ prompt_cache_key, messages: turn });
     expect(next.cached).toBeGreaterThanOrEqual((whole - 1) * PAGE);
-    await flush();
-    const without = await chat({ messages: turn });
+    const without = await chat({ messages: turn, cache_salt: 'apart' });
     expect(without.cached).toBe(0);
     expect(next.text).toBe(without.text);
     const other = await chat({ prompt_cache_key }, KEYS[1]);

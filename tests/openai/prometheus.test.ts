@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Registry, servingMetrics } from '../../openai/prometheus.ts';
+import { Registry, servingMetrics, withLabel } from '../../openai/prometheus.ts';
 
 it('renders counters, gauges and histograms as the text format wants them', () => {
   const r = new Registry({ model_name: 'a"b\\c\nd' });
@@ -51,4 +51,30 @@ it('starts every counter at zero', () => {
   ]) {
     expect(lines).toContain(`${name}{model_name="m"} 0`);
   }
+});
+
+it('pages of several servers become one, each sample with its label, help and type once', () => {
+  const page = (n: number, labels: Record<string, string>) => {
+    const r = new Registry(labels);
+    r.counter('x_total', 'Help.').add(n, n > 1 ? { code: '429' } : {});
+    r.gauge('g', 'G.').set(n);
+    return r.render();
+  };
+  const pages = [
+    { value: '0', text: page(1, {}) },
+    { value: '1', text: page(2, { model_name: 'm' }) },
+  ];
+  expect(withLabel('replica', pages)).toBe(
+    [
+      '# HELP x_total Help.',
+      '# TYPE x_total counter',
+      'x_total{replica="0"} 1',
+      'x_total{replica="1",model_name="m",code="429"} 2',
+      '# HELP g G.',
+      '# TYPE g gauge',
+      'g{replica="0"} 1',
+      'g{replica="1",model_name="m"} 2',
+      '',
+    ].join('\n'),
+  );
 });

@@ -1,0 +1,122 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { workerds } from '../../bench/process.ts';
+import { resultLines, soak } from '../../bench/soak/soak.ts';
+import type { SchedulerPort } from '../../durable-objects/scheduler/port.ts';
+import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
+import type { SessionPort } from '../../durable-objects/session/port.ts';
+import { missing, startTestServer } from './server.ts';
+
+const REPLICAS = 4;
+const PAGE = 16;
+const GENERATED = 'turnstone_generation_tokens_total';
+
+interface Answer {
+  id: string;
+  output_text: string;
+  usage: { input_tokens: number; input_tokens_details: { cached_tokens: number } };
+}
+
+const others = new Set(workerds());
+
+describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
+  let server: Awaited<ReturnType<typeof startTestServer>>;
+  beforeAll(async () => {
+    server = await startTestServer({ REPLICAS: String(REPLICAS) });
+  });
+  afterAll(() => server.stop());
+
+  async function ask(body: object): Promise<Answer> {
+    const r = await fetch(`${server.url}/v1/responses`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ model: server.model, temperature: 0, ignore_eos: true, max_output_tokens: 20, ...body }),
+    });
+    if (!r.ok) throw new Error(await r.text());
+    return (await r.json()) as Answer;
+  }
+
+  /** A metric by replica, from /metrics. */
+  async function byReplica(metric: string): Promise<number[]> {
+    const page = await (await fetch(`${server.url}/metrics`)).text();
+    const values = new Map(
+      [...page.matchAll(new RegExp(`^${metric}\\{replica="(\\d)".*\\} (\\d+)$`, 'gm'))].map((m) => [m[1], Number(m[2])]),
+    );
+    expect([...values.keys()]).toEqual(Array.from({ length: REPLICAS }, (_, i) => String(i)));
+    expect(page.match(new RegExp(`^# TYPE ${metric} counter$`, 'gm'))).toHaveLength(1);
+    return [...values.values()];
+  }
+
+  /** What was asked, and which replicas generated for it. */
+  async function where<T>(run: () => Promise<T>): Promise<[T, number[]]> {
+    const before = await byReplica(GENERATED);
+    const result = await run();
+    const after = await byReplica(GENERATED);
+    return [result, after.flatMap((n, r) => (n > before[r] ? [r] : []))];
+  }
+
+  const scheduler = async () => {
+    const schedulers = await server.miniflare.getDurableObjectNamespace('SCHEDULER');
+    return schedulers.get(schedulers.idFromName('scheduler')) as unknown as SchedulerPort;
+  };
+
+  const story = (topic: string) =>
+    `Tell me about ${topic}, and about the sea, and about a stone that was lost, and about a friend who came back.`;
+
+  it('requests at once go to several; a conversation stays where its pages are', async () => {
+    const topics = ['birds', 'rain', 'bread', 'boats', 'snow', 'dogs', 'night', 'gardens'];
+    const [, used] = await where(() => Promise.all(topics.map((t) => ask({ input: story(t), store: false }))));
+    expect(used.length).toBeGreaterThanOrEqual(3);
+    let previous: string | undefined;
+    const places: number[][] = [];
+    for (let turn = 0; turn < 4; turn++) {
+      const [answer, at] = await where(() => ask({ input: story(`turn ${turn}`), previous_response_id: previous }));
+      if (turn > 0) expect(answer.usage.input_tokens_details.cached_tokens).toBeGreaterThan(0);
+      previous = answer.id;
+      places.push(at);
+    }
+    expect(new Set(places.map(String)).size).toBe(1);
+    expect(places[0]).toHaveLength(1);
+  });
+
+  it('its replica drains: the session moves on with its pages and the same tokens', async () => {
+    const [first, [at]] = await where(() => ask({ input: story('a moving house') }));
+    const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+    const session = sessions.get(sessions.idFromName(sessionName('public', sessionOf(first.id)!))) as unknown as SessionPort;
+    const whole = Math.floor(first.usage.input_tokens / PAGE);
+    for (let i = 0; (await session.stats()).pages < whole && i < 200; i++) await pause(50);
+    await (await scheduler()).drain(String(at), true);
+    const next = { input: story('the new place'), previous_response_id: first.id };
+    const [moved, [to]] = await where(() => ask(next));
+    expect(to).not.toBe(at);
+    expect(moved.usage.input_tokens_details.cached_tokens).toBeGreaterThanOrEqual(whole * PAGE);
+    await (await scheduler()).drain(String(at), false);
+    const anew = await ask({ ...next, store: false, cache_salt: 'apart' });
+    expect(anew.usage.input_tokens_details.cached_tokens).toBe(0);
+    expect(moved.output_text).toBe(anew.output_text);
+  });
+
+  it('the queue hears how far a long prompt is computed', async () => {
+    const words = Array.from({ length: 600 }, (_, i) => ['bird', 'stone', 'sea', 'friend', 'rain'][(i * i) % 5]).join(' ');
+    const asked = ask({ input: words, store: false, max_output_tokens: 200 });
+    const seen: number[] = [];
+    for (let over = false; !over; ) {
+      over = await Promise.race([asked.then(() => true), pause(5).then(() => false)]);
+      const stats = await (await scheduler()).stats();
+      seen.push(Math.max(...stats.replicas.map((r) => r.backlog)));
+    }
+    expect(Math.max(...seen)).toBeGreaterThan(100);
+    const { replicas } = await (await scheduler()).stats();
+    expect(replicas.map((r) => [r.running, r.kvUsed, r.backlog])).toEqual(Array.from({ length: REPLICAS }, () => [0, 0, 0]));
+  });
+
+  it('a short soak: connections lost at random, every answer right, nothing left over', async () => {
+    const pid = workerds().find((p) => !others.has(p)) ?? 0;
+    const result = await soak({ server, pid, replicas: REPLICAS, sessions: 40, seconds: 15 });
+    console.log(resultLines(result).join('\n'));
+    expect(result.wrong).toEqual([]);
+    expect(result.leaks).toEqual([]);
+    expect(result.tally.disconnects).toBeGreaterThan(20);
+    expect(result.tokens.filter((n) => n > 0)).toHaveLength(REPLICAS);
+  });
+});
