@@ -12,6 +12,7 @@ import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
 import { embeddingModels, embeddings } from './embeddings.ts';
 import { type App, maxBodyBytes } from './env.ts';
+import { metrics } from './metrics.ts';
 import { accelerator } from './npu.ts';
 import { servePack } from './packs.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
@@ -46,7 +47,7 @@ export function createApp(): Hono<App> {
 
   app.get('/health', (c) => c.json({ status: 'ok' }));
   app.get('/ready', (c) => callReplica(c, '/ready'));
-  app.get('/metrics', (c) => callReplica(c, '/metrics'));
+  app.get('/metrics', metrics);
 
   app.get('/v1/models', (c) => models(c, (data) => c.json({ object: 'list', data })));
   app.get('/v1/models/:id{.+}', (c) =>

@@ -16,6 +16,8 @@ export interface Env {
   NPU_SECRET?: string;
   /** Comma-separated `key` or `name:key`. Unset or empty: everybody may. */
   API_KEYS?: string;
+  /** Replicas of the model; 1 when unset. */
+  REPLICAS?: string;
   /** The model's name in the API. Unset: the replica decides. */
   MODEL_ID?: string;
   /** `1`: `/packs/*` needs no key. */
