@@ -30,6 +30,8 @@ export interface StartOptions {
   persist?: string;
   /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
   vars?: Record<string, string | undefined>;
+  /** Opens the runtime's inspector on a free port of this machine. */
+  inspect?: boolean;
   /** Progress, a line each. */
   say?: (line: string) => void;
 }
@@ -107,6 +109,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     workers: [turnstone, site],
     host,
     port: o.port ?? 8787,
+    ...(o.inspect && { inspectorPort: 0 }),
     cf: false,
     r2Persist: join(persist, 'r2'),
     durableObjectsPersist: join(persist, 'do'),
