@@ -55,7 +55,8 @@ export class Client {
     let id = '';
     let text = '';
     let last = -1;
-    const read = async (response: Response, abort: AbortController, most: number): Promise<boolean> => {
+    /** False: the connection was given up (leaving the loop closes it) or broke before the end. */
+    const read = async (response: Response, most: number): Promise<boolean> => {
       let seen = 0;
       for await (const e of eventsOf(response)) {
         if (e.id !== last + 1) throw new Error(`event ${e.id} came after ${last}`);
@@ -68,15 +69,13 @@ export class Client {
         }
         if (++seen === most && id !== '') {
           this.tally.disconnects++;
-          abort.abort();
           return false;
         }
       }
       return false;
     };
     const some = () => (trouble === 'none' ? Number.POSITIVE_INFINITY : 2 + Math.floor(this.#random() * turn.tokens));
-    const first = new AbortController();
-    let over = await read(await this.#post('/v1/responses', { ...body, stream: true }, first.signal), first, some());
+    let over = await read(await this.#post('/v1/responses', { ...body, stream: true }), some());
     if (!over && trouble === 'cancel') {
       this.tally.cancelled++;
       await this.#post(`/v1/responses/${id}/cancel`);
@@ -89,9 +88,8 @@ export class Client {
     if (!over && trouble === 'leave') return this.#ended(id);
     for (let tries = 0; !over; tries++) {
       if (tries === 100) throw new Error(`response ${id} does not end`);
-      const abort = new AbortController();
-      const answer = await this.#fetch(`/v1/responses/${id}?stream=true&starting_after=${last}`, { signal: abort.signal });
-      over = await read(answer, abort, tries < 2 ? some() : Number.POSITIVE_INFINITY);
+      const answer = await this.#fetch(`/v1/responses/${id}?stream=true&starting_after=${last}`);
+      over = await read(answer, tries < 2 ? some() : Number.POSITIVE_INFINITY);
     }
     return text;
   }
@@ -101,11 +99,10 @@ export class Client {
     this.tally.turns++;
     const body = { messages, prompt_cache_key: key, max_tokens: turn.tokens, stream: true, ...sampling(turn) };
     for (let cut = trouble !== 'none' && trouble !== 'whole'; ; cut = false) {
-      const abort = new AbortController();
       const most = cut ? 1 + Math.floor(this.#random() * turn.tokens) : Number.POSITIVE_INFINITY;
       let text = '';
       let seen = 0;
-      for await (const e of eventsOf(await this.#post('/v1/chat/completions', body, abort.signal))) {
+      for await (const e of eventsOf(await this.#post('/v1/chat/completions', body))) {
         const chunk = e as unknown as {
           error?: { message: string };
           choices: { delta: { content?: string }; finish_reason: string | null }[];
@@ -116,7 +113,6 @@ export class Client {
         if (++seen === most) break;
       }
       this.tally.disconnects++;
-      abort.abort();
     }
   }
 
@@ -138,9 +134,9 @@ export class Client {
     throw new Error(`response ${id} does not end`);
   }
 
-  #post(path: string, body: object = {}, signal?: AbortSignal): Promise<Response> {
+  #post(path: string, body: object = {}): Promise<Response> {
     const headers = { 'content-type': 'application/json' };
-    return this.#fetch(path, { method: 'POST', headers, body: JSON.stringify({ model: this.#model, ...body }), signal });
+    return this.#fetch(path, { method: 'POST', headers, body: JSON.stringify({ model: this.#model, ...body }) });
   }
 
   /** A refusal is waited for as long as it says. */
