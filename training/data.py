@@ -71,13 +71,32 @@ def load_text(folder, rng):
     return tiny[:cut], tiny[cut:], books, gsm
 
 
-def make_eval():
-    """Write eval/*.jsonl once per build and return all test 8-grams."""
+def documents(arrays):
+    """(kind, text) of every document of a build's arrays."""
+    tok = tk.load(os.path.join(RUNS, "tokenizer"))
+    z = np.load(arrays)
+    ids, start, kind, names = z["ids"], z["start"], z["kind"], [str(x) for x in z["names"]]
+    for i in range(0, len(kind), 2000):
+        part = [ids[start[j]:start[j + 1]].tolist() for j in range(i, min(i + 2000, len(kind)))]
+        for j, text in enumerate(tok.decode_batch(part, skip_special_tokens=False)):
+            yield names[kind[i + j]], text
+
+
+def shared(grams, arrays):
+    """Those of `grams` (of test prompts) that a document of the arrays has."""
+    hit = set()
+    for k, text in documents(arrays):
+        hit |= grams & split.document_grams(text, k == "text")
+    return hit
+
+
+def make_eval(avoid=()):
+    """Write eval/*.jsonl once per build and return all test 8-grams. `avoid`: arrays of earlier builds with which no item may share one."""
     os.makedirs(EVAL, exist_ok=True)
-    grams = set()
+    sets = {}
     for skill in ("identity", "reading", "unknown", "memory", "arithmetic", "tools", "json", "lists", "stories"):
         r, seen, out = R(7, "test"), set(), []
-        while len(out) < PER_SKILL:
+        while len(out) < PER_SKILL * (3 if avoid else 1):
             i = len(out)
             if skill == "tools":
                 x = MAKERS[skill](r) if i % 5 == 4 else __import__("curriculum.tools").tools.make(r, part="call")
@@ -89,8 +108,16 @@ def make_eval():
             if key in seen:
                 continue
             seen.add(key)
-            grams |= split.grams(x)
             out.append({k: x[k] for k in ("skill", "messages", "tools", "schema", "check") if k in x})
+        sets[skill] = out
+    every = set().union(*(split.grams(x) for out in sets.values() for x in out))
+    hit = set().union(*(shared(every, a) for a in avoid))
+    grams = set()
+    for skill, out in sets.items():
+        clean = [x for x in out if not hit & split.grams(x)]
+        out = clean[:PER_SKILL]
+        print(f"{skill}: {len(out)} items, of those tried {len(clean) / len(sets[skill]):.0%} shared nothing", flush=True)
+        grams = grams.union(*(split.grams(x) for x in out))
         with open(os.path.join(EVAL, skill + ".jsonl"), "w") as f:
             for x in out:
                 f.write(json.dumps(x, ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -178,5 +205,10 @@ if __name__ == "__main__":
     p.add_argument("--text", default=TEXT)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--scale", type=float, default=1.0)
+    p.add_argument("--eval-only", nargs="*", metavar="NPZ", help="write the eval items alone; none shares an 8-gram with these arrays")
     a = p.parse_args()
+    if a.eval_only is not None:
+        load_text(a.text, random.Random(a.seed))
+        make_eval(a.eval_only)
+        raise SystemExit
     build(a.text, a.seed, scale=a.scale)

@@ -14,7 +14,7 @@ def masked(text):
     out = []
     for w in WORD.findall(text):
         base = w[:-2] if w.endswith("'s") else w
-        if w.isdigit() or base.lower() in names or base in L.SEEN:
+        if w.isdigit() or base.lower() in names or L.invented(base):
             w = "@"
         elif not (w[0].isalpha() or w[0] in "_'"):
             continue
@@ -31,6 +31,23 @@ def prompt_text(item):
     if item.get("schema"):
         t = t.replace(json.dumps(item["schema"]), " ")
     return t
+
+
+def without_schemas(text):
+    """The text with whatever is a JSON schema in it left out."""
+    out, at = "", 0
+    while (i := text.find('{"type": "object", "properties":', at)) >= 0:
+        _, end = json.JSONDecoder().raw_decode(text, i)
+        out, at = out + text[at:i] + " ", end
+    return out + text[at:]
+
+
+def document_grams(text, plain=False):
+    """8-grams of a training document as the model reads it: its user and tool turns, or plain text."""
+    if plain:
+        return text_grams(text.replace("<|endoftext|>", ""))
+    turns = re.findall(r"<\|im_start\|>(?:user|tool)\n(.*?)<\|im_end\|>", text, re.S)
+    return grams({"messages": [{"role": "user", "content": without_schemas("\n".join(turns))}]})
 
 
 def grams(item):

@@ -1,26 +1,14 @@
 /** Whatever a sampler draws at temperature 1 under a mask is valid: 500 texts over 20 schemas from logits that know nothing of JSON. */
 
-import { isIPv4, isIPv6 } from 'node:net';
-import { Ajv2020 } from 'ajv/dist/2020.js';
 import { describe, expect, it } from 'vitest';
 import { createGrammarCompiler, type GrammarConstraint, type GrammarVocab } from '../../models/grammar/index.ts';
 import { missing } from '../models/data.ts';
 import { schemas } from './schemas.ts';
+import { ajv } from './validator.ts';
 import { bytes, gpt2, pebble, pebbleMissing, random, small } from './vocabularies.ts';
 
 const EACH = 25;
 const MAX_TOKENS = 600;
-
-const ajv = new Ajv2020({ strict: false, allErrors: true });
-const day = (s: string) => /^\d{4}-\d\d-\d\d$/.test(s) && new Date(`${s}T00:00:00Z`).toISOString().startsWith(s);
-const time = (s: string) => /^([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d+)?(z|[+-]\d\d:\d\d)$/i.test(s);
-ajv.addFormat('date', day);
-ajv.addFormat('time', time);
-ajv.addFormat('date-time', (s) => day(s.slice(0, 10)) && /t/i.test(s[10]) && time(s.slice(11)) && !Number.isNaN(Date.parse(s)));
-ajv.addFormat('uuid', /^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$/i);
-ajv.addFormat('ipv4', isIPv4);
-ajv.addFormat('ipv6', isIPv6);
-ajv.addFormat('email', /^[^\s@"]+@[a-z0-9-]+(\.[a-z0-9-]+)*$/i);
 
 /** Logits from a normal distribution, new at every step, plus Gumbel noise: the largest allowed is a draw at temperature 1. */
 function sampler(seed: number) {

@@ -1,4 +1,6 @@
 """Word pools, each split in train and test parts (every fifth entry is test)."""
+import re
+from functools import lru_cache
 from zlib import crc32
 
 
@@ -76,7 +78,7 @@ _V = W("a e i o u ai ea io ou")
 _E = W("n l r s m x th na ra lo ko mi ta do sa ve ne ri la ka bel dor fin gan mar ton ley wick son")
 
 
-SEEN = set()  # invented names so far, so that masks know them
+INVENTED = re.compile(f"({'|'.join(_C)})({'|'.join(_V)})(({'|'.join(_C)})({'|'.join(_V)}))?({'|'.join(_E)})")
 EXTRA, EXTRA_CAP = [], []  # words of general text, used as odd values in training
 ALL = []  # every word of the vocabulary, for the copy drills alone
 
@@ -89,8 +91,13 @@ def made_up(rng, split):
             s += rng.choice(_C) + rng.choice(_V)
         s = (s + rng.choice(_E)).capitalize()
         if held(s) == (split == "test"):
-            SEEN.add(s)
             return s
+
+
+@lru_cache(1 << 18)
+def invented(word):
+    """Whether a word looks like a name of `made_up`; some words of English do."""
+    return word[:1].isupper() and INVENTED.fullmatch(word.lower()) is not None
 
 
 _cache = {}
