@@ -10,6 +10,7 @@ export default defineConfig({
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
   worker: { format: 'es' },
   build: {
+    rolldownOptions: { input: ['index.html', 'npu.html'].map((page) => `${here}${page}`) }, // the chat, and what the accelerator did
     outDir: '../dist/web',
     emptyOutDir: true,
     target: 'es2022',

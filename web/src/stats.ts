@@ -18,6 +18,8 @@ export interface Figure {
   value: string;
   unit: string;
   title: string;
+  /** Where there is more to see. */
+  href?: string;
 }
 
 /** What is known of an answer, most telling first. */
@@ -44,6 +46,9 @@ export function figures(stats: Stats): Figure[] {
     if (cached > 0)
       out.push({ value: `${cached}/${prompt}`, unit: 'cached', title: `${cached} of ${prompt} prompt tokens came from the cache` });
   }
-  if (stats.route) out.push({ value: stats.route, unit: '', title: 'Where the prompt was computed' });
+  if (stats.route) {
+    const [place, ...rest] = stats.route.split('; ');
+    out.push({ value: place, unit: 'prefill', title: `Where the prompt was computed: ${rest.join(', ')} (ms)`, href: '/npu' });
+  }
   return out;
 }

@@ -43,9 +43,9 @@ export function Answer({ answer, last, onAgain, onResults, ...problemActions }: 
             <Icon name="again" />
           </button>
           <ul class="figures" aria-label="Figures">
-            {figures(answer.stats).map(({ value, unit, title }) => (
+            {figures(answer.stats).map(({ value, unit, title, href }) => (
               <li key={unit} title={title}>
-                <b>{value}</b> {unit}
+                <b>{value}</b> {href ? <a href={href}>{unit}</a> : unit}
               </li>
             ))}
           </ul>

@@ -87,6 +87,9 @@ export function Settings({ open, state, apiKey, onChange, onTools, onKey, device
         <KeyField key={apiKey} initial={apiKey} onKey={onKey} />
 
         <footer class="ways">
+          <a class="quiet" href="/npu">
+            Accelerator
+          </a>
           <CopyButton text={() => curl(state)} label="Copy this conversation as a curl command" words="Copy as curl" />
           <button
             type="button"
