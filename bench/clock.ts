@@ -7,8 +7,11 @@ import { readdirSync, readFileSync } from 'node:fs';
 export type ClockKind = 'wall' | 'cpu';
 
 let kind: ClockKind = 'wall';
-export const useClock = (k: ClockKind): void => {
+/** Returns the clock that was in use. */
+export const useClock = (k: ClockKind): ClockKind => {
+  const before = kind;
   kind = k;
+  return before;
 };
 
 /** Starts; the function that it returns tells ms since. `pids` do the work that is to be timed, this process unless given. */

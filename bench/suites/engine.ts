@@ -17,13 +17,13 @@ export const fresh = (n: number): number[] => randomIds(n, VOCAB, seed++);
 export const deep = (n: number): number[] => randomIds(n, VOCAB, 7);
 
 /** tokens/s of prefill (n tokens, never cached) by contender, in alternating runs. */
-export function prefillRates(bench: Bench, contenders: readonly Contender[], n: number, rounds = bench.rounds) {
+export function prefillRates(bench: Bench, contenders: readonly Contender[], n: number, rounds = bench.rounds, warm = true) {
   let round = 0;
   const prompts: number[][] = [];
   const run = (c: Contender) => async () => (1000 * n) / (await c.prefill((prompts[round] ??= fresh(n))));
   const runs = Object.fromEntries(contenders.map((c) => [c.name, run(c)]));
   return alternate(runs, rounds, {
-    warm: true,
+    warm,
     onRun: (name, r, value) => {
       round = name === contenders[contenders.length - 1].name ? round + 1 : round;
       bench.progress(`pp${n} round ${r + 1} of ${rounds}: ${name} ${value.toFixed(1)}/s`);

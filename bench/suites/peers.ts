@@ -18,10 +18,11 @@ export interface Column {
 
 export const COLUMNS = ['pp128', 'pp512', 'tg64 at depth 0', 'tg64 at depth 1024'] as const;
 
-/** All columns; contenders that are `slow` run fewer rounds of the long ones. */
+/** All columns, the long prompt two rounds at most and right after the short one, which has warmed everything up: wllama takes 10 to 20 s a run. */
 export async function columns(bench: Bench, contenders: readonly Contender[]): Promise<Column[]> {
   const out: Column[] = [];
-  for (const n of [128, 512]) out.push({ name: `pp${n}`, rates: await prefillRates(bench, contenders, n, n === 512 ? 2 : bench.rounds) });
+  out.push({ name: 'pp128', rates: await prefillRates(bench, contenders, 128) });
+  out.push({ name: 'pp512', rates: await prefillRates(bench, contenders, 512, Math.min(2, bench.rounds), false) });
   for (const depth of [0, 1024]) out.push({ name: `tg64 at depth ${depth}`, rates: await decodeRates(bench, contenders, depth) });
   return out;
 }

@@ -1,0 +1,33 @@
+/** What the server's isolate keeps in memory: the part that Cloudflare's 128 MB are about. */
+import { fetch, type MessageEvent } from 'miniflare';
+import type { Server } from '../cli/start.ts';
+
+const MIB = 1 << 20;
+
+interface HeapUsage {
+  totalSize: number;
+  embedderHeapUsedSize: number;
+  backingStorageSize: number;
+}
+
+/** MiB of the Worker's isolate: V8's heap with its buffers, asked from the runtime's inspector, and the wasm memory. The server must have been started with `inspect`. */
+export async function isolateMemory(server: Server): Promise<{ js: number; wasm: number }> {
+  const { host } = await server.miniflare.getInspectorURL();
+  const { webSocket } = await fetch(`http://${host}/core:user:turnstone`, { headers: { upgrade: 'websocket' } });
+  if (!webSocket) throw new Error('the runtime has no inspector');
+  webSocket.accept();
+  try {
+    const heap = await new Promise<HeapUsage>((resolve) => {
+      webSocket.addEventListener('message', (event: MessageEvent) => {
+        const message = JSON.parse(String(event.data)) as { id?: number; result: HeapUsage };
+        if (message.id === 1) resolve(message.result);
+      });
+      webSocket.send(JSON.stringify({ id: 1, method: 'Runtime.getHeapUsage' }));
+    });
+    const { memory } = (await (await globalThis.fetch(`${server.url}/ready`)).json()) as { memory: Record<string, number> };
+    const wasm = memory.weights + memory.kv + memory.scratch;
+    return { js: (heap.totalSize + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB, wasm: wasm / MIB };
+  } finally {
+    webSocket.close();
+  }
+}
