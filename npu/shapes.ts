@@ -1,9 +1,24 @@
-/** Shapes of well-known models, for simulating without their weights. Sources: each model's published config.json. */
+/** Shapes of the shipped model and of well-known ones, for simulating without their weights. Sources: each model's published config.json. */
 import type { ModelConfig } from '../engine/config.ts';
 
 const llama = { family: 'llama', normEps: 1e-5, qkvBias: false, qkNorm: false } as const;
 
 export const modelShapes: Readonly<Record<string, ModelConfig>> = {
+  pebble: {
+    ...llama,
+    ...{
+      vocab: 4096,
+      hidden: 192,
+      layers: 6,
+      heads: 6,
+      kvHeads: 2,
+      headDim: 32,
+      ffn: 512,
+      context: 2048,
+      ropeTheta: 10000,
+      tied: true,
+    },
+  },
   'smollm2-135m': {
     ...llama,
     ...{

@@ -8,6 +8,7 @@ import { createNpu, type Npu, type NpuOptions } from '../../kernels/npu/backend.
 import { device } from '../../kernels/npu/device/index.ts';
 import type { Launch } from '../../kernels/npu/run/machine.ts';
 import { createReference } from '../../kernels/reference/index.ts';
+import { modelShapes } from '../../npu/shapes.ts';
 import { simulate } from '../../npu/simulate.ts';
 import { randomWeight, upload } from '../kernels/cases/case.ts';
 import { normals } from '../kernels/cases/data.ts';
@@ -155,8 +156,11 @@ describe('timing alone gives the timeline of a run with bytes', () => {
     ['edge-npu', {}, 'qwen3'],
     ['edge-npu', { fuseNorm: false, doubleBuffer: false }, 'llama'],
     ['maia-200', { chips: 4 }, 'qwen2'],
+    ['maia-200', {}, 'pebble'],
+    ['maia-200', { chips: 2 }, 'pebble'],
+    ['edge-npu', {}, 'pebble'],
   ] as [string, NpuOptions, string][])('%s %o %s', async (name, o, model) => {
-    const c = models[model];
+    const c = models[model] ?? modelShapes[model];
     const ran: Launch[] = [];
     await prefill(npu(name, { ...o, modules, onLaunch: (l) => ran.push(l) }), c, 83, 83, 'i8', 'w4');
     const timed = simulate({ device: device(name), model: c, prompt: 83, numbers: 'w4', logits: true, options: o });

@@ -1,5 +1,5 @@
 /** What comes out of a run: sums that add up, a trace and pictures that parse, and the replay of arrivals. */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type Arrival, type Fleet, interpolate, placings, quantile, replay } from '../../cli/replay.ts';
@@ -62,6 +62,11 @@ describe('a run in figures and pictures', () => {
     expect(() => simulateAll({ model: 'gpt-9', device: 'edge-npu', prompts: [16] })).toThrow('smollm2-135m');
     expect(() => simulateAll({ model: 'smollm2-135m', device: 'x', prompts: [16] })).toThrow('maia-200');
   });
+});
+
+test('the shape called pebble is the shipped model’s', () => {
+  const manifest = fileURLToPath(new URL('../../models/pebble/model.json', import.meta.url));
+  expect((JSON.parse(readFileSync(manifest, 'utf8')) as { config: object }).config).toMatchObject(modelShapes.pebble);
 });
 
 describe('replay', () => {

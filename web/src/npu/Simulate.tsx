@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { ask, type Run, readRun } from './run.ts';
 
-const MODELS = ['smollm2-135m', 'qwen2.5-0.5b', 'llama-3-8b'];
+const MODELS = ['pebble', 'smollm2-135m', 'qwen2.5-0.5b', 'llama-3-8b'];
 const DEVICES = ['maia-200', 'maia-100', 'edge-npu'];
 const PROMPTS = ['128', '512', '1024', '2048'];
 const NUMBERS = ['w4', 'w8', 'bf16', 'fp8'];
