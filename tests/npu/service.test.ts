@@ -9,8 +9,10 @@ import type { ModelWeights } from '../../engine/model.ts';
 import { createNpu } from '../../kernels/npu/backend.ts';
 import { device } from '../../kernels/npu/device/index.ts';
 import { encodeFrame, encodeHead, encodeIds, FrameReader, type PrefillHead } from '../../kernels/npu/protocol.ts';
+import type { RunData } from '../../kernels/npu/report/data.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { Prefiller } from '../../npu/prefiller.ts';
+import { Recorder } from '../../npu/recorder.ts';
 import { createService } from '../../npu/service.ts';
 import { randomWeight, upload } from '../kernels/cases/case.ts';
 import { normals } from '../kernels/cases/data.ts';
@@ -44,12 +46,13 @@ const prefillerOn = (backend: Backend, chunk = 64): Prefiller =>
 
 const modules = tileModules();
 function service(o: { queue?: number; breathe?: () => Promise<void> } = {}) {
-  const npu = createNpu(device('edge-npu'), { modules });
+  const recorder = new Recorder();
+  const npu = createNpu(device('edge-npu'), { modules, onLaunch: (launch) => recorder.add(launch) });
   const prefiller = prefillerOn(npu);
   const s = createService({
     ...{ device: device('edge-npu'), chips: 1, secret, hash, now: () => performance.now(), queue: o.queue },
     breathe: o.breathe ?? (() => new Promise((r) => setTimeout(r, 0))),
-    open: async () => ({ prefiller, deviceUs: () => npu.deviceUs }),
+    open: async () => ({ prefiller, deviceUs: () => npu.deviceUs, recorder }),
   });
   return { ...s, prefiller };
 }
@@ -215,6 +218,28 @@ describe('queue', () => {
     expect((await third).pages.size).toBe(3);
   });
 
+  test('a caller that leaves while its prompt runs frees the device for the next', async () => {
+    const s = service({ queue: 0, breathe: () => new Promise((r) => setTimeout(r, 15)) });
+    const leaver = new AbortController();
+    const prompt = ids(400, 3);
+    let got = 0;
+    const running = call(s, prompt, { signal: leaver.signal, onPage: () => void got++ });
+    running.catch(() => {});
+    await expect.poll(() => got).toBeGreaterThan(2);
+    await expect(call(s, ids(40, 5)), 'the device is taken, and none may wait').rejects.toMatchObject({ status: 429 });
+    leaver.abort();
+    await expect(running).rejects.toBeInstanceOf(NpuError);
+    await expect
+      .poll(() =>
+        call(s, ids(40, 5)).then(
+          ({ pages }) => pages.size,
+          () => 0,
+        ),
+      )
+      .toBe(2);
+    expect(got, 'it did not run to its end').toBeLessThan(25);
+  });
+
   test('a deadline ends a prompt that waits (504) and one that runs', async () => {
     const slow = service({ breathe: () => new Promise((r) => setTimeout(r, 60)) });
     const running = call(slow, ids(300, 3), { head: head({ deadlineMs: 100 }) });
@@ -311,6 +336,31 @@ describe('simulate and device', () => {
     const r = await post(body);
     expect(r.status).toBe(400);
     expect(((await r.json()) as { error: { message: string } }).error.message).toContain(name);
+  });
+
+  test('with report it comes with what a page draws, for prompts that are not too long', async () => {
+    const { report } = (await (await post({ model: 'pebble', device: 'edge-npu', prompt: 32, report: true })).json()) as {
+      report: RunData;
+    };
+    expect(report.summary.us).toBeGreaterThan(0);
+    expect(report.points.reduce((n, p) => n + p.launches, 0)).toBe(report.summary.launches);
+    expect(report.timeline.bars.every(([tile, queue, from, to]) => tile < 4 && queue < 4 && from <= to)).toBe(true);
+    expect((await post({ model: 'smollm2-135m', device: 'edge-npu', prompt: 4097, report: true })).status).toBe(400);
+  });
+
+  test('the last prompt can be looked at: its launches add up to its device time', async () => {
+    const own = service();
+    const get = (path: string) => own.fetch(new Request(`https://npu${path}`, { headers: { authorization: `Bearer ${secret}` } }));
+    expect((await get('/v1/report')).status).toBe(404);
+    const { answer } = await call(own, ids(150));
+    const report = (await (await get('/v1/report')).json()) as RunData & { tokens: number; deviceMs: number; hostMs: number };
+    expect(report).toMatchObject({ tokens: 144, deviceMs: answer.deviceMs, device: { name: 'edge-npu' } });
+    expect(report.summary.us / 1000).toBeCloseTo(answer.deviceMs, 6);
+    await call(own, ids(150)); // all its pages are there: nothing is computed, nothing is shown in its place
+    expect(await (await get('/v1/report')).json()).toMatchObject({ tokens: 144 });
+    const trace = (await (await get('/v1/trace')).json()) as { traceEvents: unknown[] };
+    expect(trace.traceEvents.length).toBeGreaterThan(50);
+    expect((await own.fetch(new Request('https://npu/v1/report'))).status).toBe(401);
   });
 
   test('the device describes itself', async () => {
