@@ -29,6 +29,10 @@ Environment:
   MAX_BATCH   sequences computed together
   REPLICAS    replicas of the model in this process; they divide its memory (1)
   API_KEYS    comma-separated keys, each "key" or "name:key" (none: everybody may)
+  ADMIN_KEY   opens /admin/queue and /admin/drain (none: they are not there)
+  MAX_QUEUE, MAX_WAIT_S              requests that wait (512), and how long one may be predicted to (60)
+  RATE_PER_MINUTE, RATE_BURST, CONCURRENCY  of each key: requests a minute, at once, unfinished (no limit)
+  SESSION_TTL_S, SESSION_BYTES       how long a session is kept after its last use (a day), and bytes of its KV pages (64 MiB)
   NPU         auto, npu or local: where prefill runs; 0 leaves the simulated accelerator out (auto)
   NPU_DEVICE  maia-200, maia-100 or edge-npu
   NPU_URL     an accelerator that runs elsewhere, e.g. http://127.0.0.1:8790 for gpu-host; with NPU_SECRET, and

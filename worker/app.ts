@@ -8,6 +8,7 @@ import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
+import { admin } from './admin.ts';
 import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
 import { embeddingModels, embeddings } from './embeddings.ts';
@@ -78,6 +79,7 @@ export function createApp(): Hono<App> {
   app.post('/v1/embeddings', embeddings);
 
   app.route('/v1/responses', responses());
+  app.route('/admin', admin());
   app.route('/v1/npu', accelerator());
 
   app.use('/packs/*', (c, next) => (c.env.PUBLIC_PACKS === '1' ? next() : requireKey(c, next)));

@@ -59,6 +59,14 @@ export async function tenantOf(env: Env, authorization: string | undefined): Pro
   return tenant;
 }
 
+/** Whether the header carries this key. */
+export async function isKey(key: string, authorization: string | undefined): Promise<boolean> {
+  const [wanted, given] = await Promise.all([key, /^Bearer +(\S{1,1024})$/i.exec(authorization ?? '')?.[1] ?? ''].map(sha256));
+  let differ = 0;
+  for (let i = 0; i < 32; i++) differ |= wanted[i] ^ given[i];
+  return differ === 0;
+}
+
 /** Lets in who has a key, or everybody when there are none. */
 export const requireKey: MiddlewareHandler<App> = async (c, next) => {
   const tenant = await tenantOf(c.env, c.req.header('authorization'));

@@ -18,6 +18,8 @@ export interface Env {
   API_KEYS?: string;
   /** Replicas of the model; 1 when unset. */
   REPLICAS?: string;
+  /** Opens `/admin`. Unset: there is none. */
+  ADMIN_KEY?: string;
   /** The model's name in the API. Unset: the replica decides. */
   MODEL_ID?: string;
   /** `1`: `/packs/*` needs no key. */

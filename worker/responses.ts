@@ -15,6 +15,9 @@ import { generateOn } from './replica.ts';
 import { responseStream } from './response-stream.ts';
 import { stored } from './stored.ts';
 
+/** A turn is a row of SQLite's, of which the platform takes 2 MB; a character may be three bytes. */
+const MAX_STORED = 600_000;
+
 type Ctx = Context<App>;
 
 export function responses(): Hono<App> {
@@ -49,7 +52,7 @@ async function create(c: Ctx): Promise<Response> {
   const stub = openSession(namespace(c), sessionName(c.get('tenant'), session));
   const id = newResponseId(session);
   const { input, echo, ...rest } = request;
-  const begun = await stub.begin({
+  const turn = {
     id,
     previous,
     tenant: c.get('tenant'),
@@ -59,7 +62,11 @@ async function create(c: Ctx): Promise<Response> {
     echo: { ...echo, store: true } as Json,
     priority: request.priority,
     seed: request.sampling.seed,
-  });
+  };
+  if (JSON.stringify(turn).length > MAX_STORED) {
+    throw badRequest("The input is too long to be stored; send less, or 'store': false.", 'input', 'string_above_max_length');
+  }
+  const begun = await stub.begin(turn);
   if (!begun.ok) {
     if (begun.why === 'previous_not_found') throw previousNotFound(previous);
     if (begun.why === 'previous_not_finished') throw badRequest('The previous response has not ended yet.', 'previous_response_id');
@@ -73,16 +80,18 @@ async function create(c: Ctx): Promise<Response> {
 async function direct(c: Ctx, request: ResponsesRequest): Promise<Response> {
   const previous = request.previousResponseId;
   const history: Item[] = [];
+  let previousFingerprint: string | undefined;
   if (previous !== undefined) {
     const stub = sessionFor(c, previous, previousNotFound);
     const [items, found] = await Promise.all([stub.inputItems(previous), stub.get(previous)]);
     if (!items || !found) throw previousNotFound(previous);
+    previousFingerprint = found.response.fingerprint ?? undefined;
     history.push(...(items as unknown as Item[]), ...(found.response.output as unknown as Item[]));
   }
   const { input, instructions, ...rest } = request;
   const echo = { ...request.echo, store: false };
   const messages = itemMessages([...history, ...input], instructions);
-  return generateOn(c, '/v1/responses', { ...rest, echo, input: [], messages });
+  return generateOn(c, '/v1/responses', { ...rest, echo, input: [], messages, previousFingerprint });
 }
 
 async function retrieve(c: Ctx): Promise<Response> {

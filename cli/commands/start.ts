@@ -27,6 +27,7 @@ export async function startCommand(): Promise<void> {
       MAX_BODY_BYTES,
       NPU_DEVICE,
       REPLICAS,
+      ...queueAndSessions(env),
     },
     say: (line) => console.log(line),
   }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
@@ -79,6 +80,15 @@ function npuMode(value: string | undefined): 'auto' | 'npu' | 'local' | undefine
   if (value === 'npu' || value === 'local') return value;
   return fail(`NPU is "${value}", must be auto, npu, local or 0`);
 }
+
+/** Limits of the queue and of sessions, as the objects read them. */
+const queueAndSessions = (env: NodeJS.ProcessEnv) =>
+  Object.fromEntries(
+    [
+      ...['MAX_QUEUE', 'MAX_WAIT_S', 'RATE_PER_MINUTE', 'RATE_BURST', 'CONCURRENCY', 'LEASE_S'],
+      ...['SESSION_TTL_S', 'SESSION_BYTES', 'ADMIN_KEY'],
+    ].map((name) => [name, env[name]]),
+  );
 
 const firstKey = (keys: string) =>
   keys

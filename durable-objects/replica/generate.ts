@@ -75,8 +75,15 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const decided = Date.now();
   // one prompt at a time is worth a transfer; several of a request share the loop as they are
   const route = prompts.length === 1 ? await rt.npu?.prefill(prompts[0], salt, http.signal) : undefined;
-  const extra = () =>
-    body.explain && route ? { turnstone: { route: { ...route, ttft: (job.firstToken ?? Date.now()) - decided } } } : undefined;
+  // another model than at the previous response: nothing of it could be used
+  const recomputed = body.kind === 'response' && body.previousFingerprint !== undefined && body.previousFingerprint !== served.fingerprint;
+  const extra = () => {
+    const turnstone = {
+      ...(recomputed && { recomputed }),
+      ...(body.explain && route && { route: { ...route, ttft: (job.firstToken ?? Date.now()) - decided } }),
+    };
+    return Object.keys(turnstone).length > 0 ? { turnstone } : undefined;
+  };
   const job: Job = new Job({
     loop: rt.loop,
     tokenizer,

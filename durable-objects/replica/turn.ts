@@ -74,6 +74,8 @@ class Turn implements Sink {
   readonly #encoder = new TextEncoder();
   readonly #generated: number[] = [];
   #text = '';
+  readonly #arrived = Date.now();
+  #lastToken = this.#arrived;
   #controller?: ReadableStreamDefaultController<Uint8Array>;
   #started = false;
   #lines = '';
@@ -116,6 +118,7 @@ class Turn implements Sink {
 
   event(event: StepEvent): void {
     if (!this.#controller) return;
+    this.#measure(event);
     if (!this.#started) this.#start(event.cachedTokens ?? 0);
     const from = this.#generated.length;
     const ids: number[] = [];
@@ -132,6 +135,14 @@ class Turn implements Sink {
       this.#rt.loop.abort(this.#generate.id);
       this.#finish('stop');
     } else if (event.finish) this.#finish(event.finish === 'length' ? 'length' : 'stop');
+  }
+
+  #measure(event: StepEvent): void {
+    const { ttft, interToken } = this.#rt.metrics;
+    const now = Date.now();
+    if (event.cachedTokens !== undefined) ttft.observe((now - this.#arrived) / 1000);
+    else for (const _ of event.tokens) interToken.observe((now - this.#lastToken) / 1000 / event.tokens.length);
+    this.#lastToken = now;
   }
 
   flush(): void {
@@ -154,6 +165,7 @@ class Turn implements Sink {
 
   /** The session no longer listens: it was cancelled, or it is gone and will ask again. */
   cancel(): void {
+    if (this.#controller) this.#rt.metrics.finished.add(1, { finished_reason: 'abort' });
     this.#controller = undefined;
     this.#rt.loop.abort(this.#generate.id);
     this.#ended();
@@ -169,6 +181,8 @@ class Turn implements Sink {
     const meta = { id: this.#order.response, model: this.#order.model, created: 0, echo: {} };
     const stopped = finish === 'stop' || this.#stop.stopped;
     const output = outputOf(meta, this.#text + tail, this.#request, stopped ? 'completed' : 'incomplete');
+    this.#rt.metrics.finished.add(1, { finished_reason: stopped ? 'stop' : 'length' });
+    this.#rt.metrics.e2e.observe((Date.now() - this.#arrived) / 1000);
     this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output: output as unknown as Json[] });
     this.#close();
   }

@@ -147,7 +147,10 @@ export class Session extends DurableObject<SessionEnv> {
     if (!stores) return;
     const open = stores.turns.open();
     if (open.length === 0 && Date.now() >= this.#expires()) return this.erase();
-    for (const id of open) this.ctx.waitUntil(stores.runs.start(id));
+    for (const id of open) {
+      if (stores.runs.has(id)) this.ctx.waitUntil(stores.runs.watch(id).catch((error) => console.warn('session: watch', error)));
+      else this.ctx.waitUntil(stores.runs.start(id));
+    }
     await this.#arm();
   }
 

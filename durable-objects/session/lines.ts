@@ -1,13 +1,18 @@
-/** Lines of a text stream, without their ends. Throws when one is longer than `max` characters. */
-export async function* readLines(body: ReadableStream<Uint8Array>, max = 1 << 24): AsyncGenerator<string> {
+const MAX = 1 << 24;
+
+/** Lines of a text stream, without their ends. Throws when one is longer than 2^24 characters, and when `signal` aborts. */
+export async function* readLines(body: ReadableStream<Uint8Array>, signal?: AbortSignal): AsyncGenerator<string> {
   const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  const aborted = new Promise<never>((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)));
+  aborted.catch(() => {});
   let held = '';
   try {
+    signal?.throwIfAborted();
     for (;;) {
-      const { value, done } = await reader.read();
+      const { value, done } = await (signal ? Promise.race([reader.read(), aborted]) : reader.read());
       if (done) break;
       held += value;
-      if (held.length > max) throw new Error(`a line of more than ${max} characters`);
+      if (held.length > MAX) throw new Error(`a line of more than ${MAX} characters`);
       let from = 0;
       for (let end = held.indexOf('\n'); end >= 0; end = held.indexOf('\n', from)) {
         if (end > from) yield held.slice(from, end);

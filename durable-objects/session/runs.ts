@@ -29,6 +29,8 @@ export interface RunsOptions {
 export class Runs {
   readonly #o: RunsOptions;
   readonly #live = new Map<string, AbortController>();
+  /** The replica's go that each turn waits for. */
+  readonly #goes = new Map<string, { epoch: number; abort: AbortController }>();
 
   constructor(o: RunsOptions) {
     this.#o = o;
@@ -65,6 +67,18 @@ export class Runs {
     await schedulerOf(this.#o.env).cancel(id);
   }
 
+  /**
+   * Asks the queue whether the replica that a turn waits for still has its lease. One that hangs breaks no stream: its
+   * heartbeats stop, the lease ends, and here the turn lets go of it and starts again elsewhere.
+   */
+  async watch(id: string): Promise<void> {
+    const go = this.#goes.get(id);
+    if (!go) return;
+    const lease = await schedulerOf(this.#o.env).lease(id);
+    if (lease.state === 'running' && lease.epoch === go.epoch) return;
+    go.abort.abort(new Error('the lease is over'));
+  }
+
   async #drive(id: string, signal: AbortSignal): Promise<void> {
     const { env, turns, later } = this.#o;
     const answer = this.#o.answer(id);
@@ -96,7 +110,11 @@ export class Runs {
       }
       if (!answer.claim(place.epoch)) return;
       const before = answer.length;
-      const ended = await this.#attempt(answer, turn, history, place.epoch, place.replica, signal);
+      const abort = new AbortController();
+      this.#goes.set(id, { epoch: place.epoch, abort });
+      const both = AbortSignal.any([signal, abort.signal]);
+      const ended = await this.#attempt(answer, turn, history, place.epoch, place.replica, both);
+      this.#goes.delete(id);
       if (ended || signal.aborted) return;
       await this.#giveUp(id, place.epoch);
       failures = answer.length > before ? 0 : failures + 1;
@@ -145,7 +163,7 @@ export class Runs {
         await this.#release(answer);
         return true;
       }
-      for await (const line of readLines(response.body)) {
+      for await (const line of readLines(response.body, signal)) {
         if (await this.#line(answer, JSON.parse(line) as RunLine)) return true;
         if (!answer.open || answer.epoch !== epoch) return true;
       }

@@ -81,6 +81,8 @@ export interface ResponsesRequest extends Omit<ChatRequest, 'kind'> {
   input: Item[];
   instructions?: string;
   previousResponseId?: string;
+  /** Of the model that gave the previous response; set where that is known. */
+  previousFingerprint?: string;
   /** undefined: as the server can. */
   store?: boolean;
   background: boolean;

@@ -9,6 +9,7 @@ import { missing, startTestServer } from './server.ts';
 
 const REPLICAS = 4;
 const PAGE = 16;
+const ADMIN_KEY = 'for-operators';
 const GENERATED = 'turnstone_generation_tokens_total';
 
 interface Answer {
@@ -22,7 +23,7 @@ const others = new Set(workerds());
 describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
   let server: Awaited<ReturnType<typeof startTestServer>>;
   beforeAll(async () => {
-    server = await startTestServer({ REPLICAS: String(REPLICAS) });
+    server = await startTestServer({ REPLICAS: String(REPLICAS), ADMIN_KEY });
   });
   afterAll(() => server.stop());
 
@@ -85,12 +86,18 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
     const session = sessions.get(sessions.idFromName(sessionName('public', sessionOf(first.id)!))) as unknown as SessionPort;
     const whole = Math.floor(first.usage.input_tokens / PAGE);
     for (let i = 0; (await session.stats()).pages < whole && i < 200; i++) await pause(50);
-    await (await scheduler()).drain(String(at), true);
+    const drain = async (draining: boolean, key = ADMIN_KEY) => {
+      const headers = { 'content-type': 'application/json', authorization: `Bearer ${key}` };
+      const body = JSON.stringify({ replica: String(at), draining });
+      return (await fetch(`${server.url}/admin/drain`, { method: 'POST', headers, body })).status;
+    };
+    expect(await drain(true, 'somebody else')).toBe(401);
+    expect(await drain(true)).toBe(200);
     const next = { input: story('the new place'), previous_response_id: first.id };
     const [moved, [to]] = await where(() => ask(next));
     expect(to).not.toBe(at);
     expect(moved.usage.input_tokens_details.cached_tokens).toBeGreaterThanOrEqual(whole * PAGE);
-    await (await scheduler()).drain(String(at), false);
+    expect(await drain(false)).toBe(200);
     const anew = await ask({ ...next, store: false, cache_salt: 'apart' });
     expect(anew.usage.input_tokens_details.cached_tokens).toBe(0);
     expect(moved.output_text).toBe(anew.output_text);

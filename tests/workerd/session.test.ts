@@ -114,6 +114,25 @@ test('the session itself dies mid-stream: the alarm starts the rest, a returning
   expect([...seqs(before), ...seqs(after)]).toEqual(Array.from({ length: 97 }, (_, i) => i));
 });
 
+test('the replica hangs and breaks no stream: its lease ends, and the turn goes on elsewhere', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 40, hangAt: 10 });
+  await stub.begin(t);
+  const before = await events(stub, t.id, -1, 8);
+  const queue = env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler'));
+  const { replica, epoch } = await queue.lease(t.id);
+  const running = [{ id: t.id, epoch, output: 10 }];
+  await queue.heartbeat(replica, { incarnation: 'hangs', slots: 4, kvTokens: 10_000, running, done: [] }); // its last
+  await new Promise((resolve) => setTimeout(resolve, 1_200));
+  await runDurableObjectAlarm(queue);
+  await runDurableObjectAlarm(raw(stub));
+  const after = await events(stub, t.id, seqs(before).at(-1));
+  const { response } = (await stub.get(t.id))!;
+  expect(textOfEvents(before) + textOfEvents(after)).toBe(wanted(response.seed, 40));
+  expect(response.starts).toEqual([0, 10]);
+  expect(response.epoch).toBeGreaterThan(epoch);
+});
+
 test('stale commits are refused, gaps are told, what is known already changes nothing', async () => {
   const { session, stub } = open();
   const t = turn(session, { tokens: 3, hang: true });

@@ -13,6 +13,8 @@ export interface Script {
   finish?: 'stop' | 'length';
   /** Never end. */
   hang?: boolean;
+  /** Say nothing more from this token on, and keep the stream open, on an attempt that began before it. */
+  hangAt?: number;
 }
 
 /** Token `index` of a run: a function of seed and index alone, as sampling is. Every fifth shows no text. */
@@ -54,6 +56,7 @@ async function run(order: RunOrder, script: Script, attempt: number, writable: W
       await writer.abort(new Error('killed'));
       return;
     }
+    if (i === script.hangAt && order.generated.length < i) return;
     const id = tokenAt(order.seed, i);
     await send({ type: 'tokens', from: i, ids: [id], text: [textOf(id, i)], stop: { held: String(i), stopped: false } });
     if (script.delayMs) await new Promise((resolve) => setTimeout(resolve, script.delayMs));
