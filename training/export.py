@@ -9,7 +9,7 @@ import os
 import shutil
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import tokenizer as tk
 from chat import END, EOT
@@ -35,6 +35,18 @@ def hf_state(model):
                     p + "mlp.down_proj.weight": l.down, p + "input_layernorm.weight": l.norm1.weight,
                     p + "post_attention_layernorm.weight": l.norm2.weight})
     return {n: t.detach().float().contiguous().clone() for n, t in out.items()}
+
+
+def from_hf(folder, model):
+    """Loads a folder that this file wrote into a training model."""
+    s = load_file(os.path.join(folder, "model.safetensors"))
+    state = {"embed": s["model.embed_tokens.weight"], "norm.weight": s["model.norm.weight"]}
+    for i in range(model.cfg.layers):
+        p, q = f"model.layers.{i}.", f"layers.{i}."
+        state.update({q + "qkv": torch.cat([s[p + f"self_attn.{x}_proj.weight"] for x in "qkv"]), q + "o": s[p + "self_attn.o_proj.weight"],
+                      q + "gate_up": torch.cat([s[p + f"mlp.{x}_proj.weight"] for x in ("gate", "up")]), q + "down": s[p + "mlp.down_proj.weight"],
+                      q + "norm1.weight": s[p + "input_layernorm.weight"], q + "norm2.weight": s[p + "post_attention_layernorm.weight"]})
+    model.load_state_dict({n: t.float() for n, t in state.items()})
 
 
 def check_w4(state):

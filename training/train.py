@@ -187,8 +187,12 @@ def run(stage, preset, args):
             o.load_state_dict(s)
         done, seconds = c["done"], c["seconds"]
         print("resumed", stage, "at", done, flush=True)
+    elif args.init and os.path.isdir(args.init):
+        from export import from_hf
+        from_hf(args.init, model)
+        print("weights of", args.init, flush=True)
     elif qat:
-        c = torch.load(os.path.join(RUNS, args.init), weights_only=False)
+        c = torch.load(os.path.join(RUNS, args.init or "base.pt"), weights_only=False)
         model.load_state_dict(c["model"])
         for o, s in zip(opts, c["opts"]):
             o.load_state_dict(s)
@@ -244,7 +248,7 @@ def main():
     p.add_argument("--mix", default="", help="override shares, as reading=30,lists=5")
     p.add_argument("--lr", type=float, default=None, help="peak learning-rate scale")
     p.add_argument("--decay", type=float, default=0.35, help="last part of the base stage in which the rate falls")
-    p.add_argument("--init", default="base.pt", help="checkpoint the QAT stage starts from")
+    p.add_argument("--init", default="", help="start a stage from a folder as export.py writes it (models/pebble/base), or QAT from a checkpoint; default: runs/base.pt for QAT")
     p.add_argument("--accum", type=int, default=None, help="micro-batches a step")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--compile", action="store_true")

@@ -32,7 +32,9 @@ export function heldOutItems(limit: number): Item[][] {
 
 export interface Reader {
   prompt(item: Item): number[];
-  /** Which items are answered rightly; `constrained`: schema and tools bind the tokens, as they do over HTTP. */
+  /** The answers' text, greedily; `constrained`: schema and tools bind the tokens, as they do over HTTP. */
+  texts(items: readonly Item[], constrained: boolean): Promise<string[]>;
+  /** Which items are answered rightly; as for `texts`. */
   answer(items: readonly Item[], constrained: boolean): Promise<boolean[]>;
 }
 
@@ -62,22 +64,27 @@ export function reader({ model, backend, weights }: Loaded, kv: KvFormat): Reade
     const tools = item.tools?.map((t) => t.function);
     return tools && grammars.tools(tools, 'auto', lenient).start();
   };
+  const texts = async (items: readonly Item[], constrained: boolean) => {
+    const answers = items.map(() => [] as number[]);
+    items.forEach((item, i) => {
+      const ids = prompt(item);
+      engine.add({
+        ...{ id: `${i}`, prompt: ids, stopIds, salt: '', maxTokens: Math.min(MAX_TOKENS, engine.maxPrompt + 1 - ids.length) },
+        sampling: { ...GREEDY, logitBias: [], seed: [0, 0] },
+        ...(constrained && { constraint: constraint(item) }),
+      });
+    });
+    while (engine.busy) {
+      for (const e of await engine.step()) for (const t of e.tokens) answers[Number(e.request)].push(t.id);
+    }
+    return answers.map((ids) => tokenizer.decode(ids, { skipSpecial: true }));
+  };
   return {
     prompt,
+    texts,
     async answer(items, constrained) {
-      const answers = items.map(() => [] as number[]);
-      items.forEach((item, i) => {
-        const ids = prompt(item);
-        engine.add({
-          ...{ id: `${i}`, prompt: ids, stopIds, salt: '', maxTokens: Math.min(MAX_TOKENS, engine.maxPrompt + 1 - ids.length) },
-          sampling: { ...GREEDY, logitBias: [], seed: [0, 0] },
-          ...(constrained && { constraint: constraint(item) }),
-        });
-      });
-      while (engine.busy) {
-        for (const e of await engine.step()) for (const t of e.tokens) answers[Number(e.request)].push(t.id);
-      }
-      return items.map((item, i) => right(item.check, tokenizer.decode(answers[i], { skipSpecial: true })));
+      const answers = await texts(items, constrained);
+      return items.map((item, i) => right(item.check, answers[i]));
     },
   };
 }
