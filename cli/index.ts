@@ -78,6 +78,7 @@ program
   .option('--prompt <tokens...>', 'prompt lengths', ['128', '1024', '8192'])
   .option('--batch <n>', 'prompts together', Number, 1)
   .option('--chips <n>', 'chips, tensor-parallel', Number, 1)
+  .option('--numbers <format>', 'w4, w8, f32, bf16 or fp8: what weights are', 'w4')
   .option('--trace <csv>', 'replay an Azure LLM inference trace instead')
   .action(run(async (o: SimulateFlags) => (await import('./commands/simulate.ts')).simulateCommand(o)));
 

@@ -24,7 +24,7 @@ import type { DonePage, Prefiller } from './prefiller.ts';
 import { DeviceQueue, Gone, QueueFull } from './queue.ts';
 import type { Recorder } from './recorder.ts';
 import { modelShapes } from './shapes.ts';
-import { type Numbers, type SimulateRequest, simulate } from './simulate.ts';
+import { NUMBERS, type Numbers, type SimulateRequest, simulate } from './simulate.ts';
 
 /** The device with its model. */
 export interface Opened {
@@ -218,7 +218,6 @@ function failure(e: unknown): Response {
 
 /** Tokens whose every instruction is kept. */
 const MAX_REPORT = 4096;
-const NUMBERS: readonly Numbers[] = ['w4', 'w8', 'f32', 'bf16', 'fp8'];
 
 /** Body of /v1/simulate: model and device by name or as they are, the rest numbers. Throws RangeError naming what is wrong. */
 function simulated(raw: unknown): unknown {

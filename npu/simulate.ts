@@ -2,7 +2,7 @@
  * Prefill of a model's shape, timed on a device without weights: the engine's own forward pass recorded on a backend
  * that times its ops.
  */
-import type { Batch, Buf, Weight, WeightFormat } from '../engine/backend.ts';
+import type { Batch, Buf, Weight } from '../engine/backend.ts';
 import { checkConfig, type ModelConfig } from '../engine/config.ts';
 import { weightBytes } from '../engine/layout.ts';
 import { allocScratch, forward, type ModelWeights } from '../engine/model.ts';
@@ -11,7 +11,8 @@ import type { DeviceSpec } from '../kernels/npu/device/index.ts';
 import { type Summary, summarize } from '../kernels/npu/report/summary.ts';
 import type { Launch } from '../kernels/npu/run/machine.ts';
 
-export type Numbers = WeightFormat | 'bf16' | 'fp8';
+export const NUMBERS = ['w4', 'w8', 'f32', 'bf16', 'fp8'] as const;
+export type Numbers = (typeof NUMBERS)[number];
 
 export interface SimulateRequest {
   readonly device: DeviceSpec;

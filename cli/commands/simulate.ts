@@ -1,3 +1,4 @@
+import { NUMBERS } from '../../npu/simulate.ts';
 import { readAzureTrace, replayTable, replayTrace, simulateAll, simulationTable } from '../simulate.ts';
 
 export interface SimulateFlags {
@@ -6,18 +7,21 @@ export interface SimulateFlags {
   prompt: string[];
   batch: number;
   chips: number;
+  numbers: string;
   trace?: string;
 }
 
 /** Prints one simulation a prompt length, or a trace replayed under the four placings. */
 export async function simulateCommand(o: SimulateFlags): Promise<void> {
   const { model, device, batch, chips } = o;
+  const numbers = NUMBERS.find((n) => n === o.numbers);
+  if (!numbers) throw new Error(`--numbers is "${o.numbers}", must be one of ${NUMBERS.join(', ')}`);
   if (o.trace) {
-    console.log(replayTable(replayTrace(readAzureTrace(o.trace), { model, device, chips }).replays));
+    console.log(replayTable(replayTrace(readAzureTrace(o.trace), { model, device, chips, numbers }).replays));
     return;
   }
   const prompts = o.prompt.map(Number);
   if (prompts.some((n) => !Number.isInteger(n) || n < 1 || n > 1 << 20))
     throw new Error(`--prompt: lengths must be integers in 1..${1 << 20}`);
-  console.log(simulationTable(simulateAll({ model, device, prompts, batch, chips })));
+  console.log(simulationTable(simulateAll({ model, device, prompts, batch, chips, numbers })));
 }
