@@ -103,6 +103,10 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
     expect(moved.output_text).toBe(anew.output_text);
   });
 
+  it('input that no row can hold is refused before anything is stored', async () => {
+    await expect(ask({ input: 'x'.repeat(700_000) })).rejects.toThrow(/too long to be stored/);
+  });
+
   it('the queue hears how far a long prompt is computed', async () => {
     const words = Array.from({ length: 600 }, (_, i) => ['bird', 'stone', 'sea', 'friend', 'rain'][(i * i) % 5]).join(' ');
     const asked = ask({ input: words, store: false, max_output_tokens: 200 });
