@@ -8,13 +8,14 @@ import { digits, withSpread } from './stats.ts';
 import { barChart } from './svg.ts';
 
 const FOLDER = join(ROOT, 'docs/performance');
-const ORDER = ['gate', 'peers', 'engine', 'speculation', 'serving', 'roofline', 'kernels'];
+const ORDER = ['gate', 'peers', 'engine', 'speculation', 'serving', 'sessions', 'roofline', 'kernels'];
 const TITLES: Record<string, string> = {
   gate: 'The targets',
   peers: 'Beside llama.cpp, wllama and ONNX Runtime Web',
   engine: 'The engine alone',
   speculation: 'Speculation on the shipped model',
   serving: 'Over HTTP',
+  sessions: 'Sessions on a cold replica',
   roofline: 'What one core can do',
   kernels: 'Kernels',
 };
