@@ -7,7 +7,7 @@ import { nodeHasher } from '../../models/node/files.ts';
 import { defaultHasher } from '../../models/pack/hash.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
 import { type Manifest, packDigest, readManifest, SHARD_BYTES } from '../../models/pack/manifest.ts';
-import { memoryPack, type PackSource, r2Pack, urlPack } from '../../models/pack/source.ts';
+import { deployedPack, memoryPack, type PackSource, r2Pack, urlPack } from '../../models/pack/source.ts';
 import { writePack } from '../../models/pack/write.ts';
 import { memorySource } from '../../models/source.ts';
 import { small, smallGguf } from './small-model.ts';
@@ -103,6 +103,34 @@ describe('packs', () => {
       }
     }
     await pack();
+  });
+
+  it('are found where a deployment keeps them: the bucket first, then the assets, else the error names both', async () => {
+    await pack();
+    const body = (name: string) => files.get(name) as Uint8Array<ArrayBuffer> | undefined;
+    const asked: string[] = [];
+    const PACKS = (has: boolean) => ({
+      head: async (key: string) => (has && key === 'small/model.json' ? {} : null),
+      get: async (key: string) => {
+        asked.push(`r2 ${key}`);
+        return { body: new Blob([body(key.replace('small/', ''))!]).stream() };
+      },
+    });
+    const ASSETS = {
+      fetch: async (url: string, init?: { method?: string }) => {
+        asked.push(`assets ${new URL(url).pathname}`);
+        const bytes = url.includes('/packs/small/') ? body(url.split('/').pop()!) : undefined;
+        return new Response(init?.method === 'HEAD' ? null : bytes, { status: bytes ? 200 : 404 });
+      },
+    };
+    const { digest } = await openPack(memoryPack(files));
+    expect((await openPack(await deployedPack({ PACKS: PACKS(true), ASSETS }, 'small'))).digest).toBe(digest);
+    expect(asked.every((a) => a.startsWith('r2 small/'))).toBe(true);
+    asked.length = 0;
+    expect((await openPack(await deployedPack({ PACKS: PACKS(false), ASSETS }, 'small'))).digest).toBe(digest);
+    expect(asked.every((a) => a.startsWith('assets /packs/small/'))).toBe(true);
+    const nowhere = deployedPack({ PACKS: PACKS(false), ASSETS }, 'other');
+    await expect(nowhere).rejects.toThrow(/R2 bucket \(other\/model\.json\).*assets \(\/packs\/other\/model\.json\)/);
   });
 
   it('keeps the tokenizer, the template and the configuration', async () => {
