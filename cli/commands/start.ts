@@ -54,7 +54,7 @@ export async function startCommand(): Promise<void> {
   Turnstone serves ${model} at ${server.url}   (ready in ${((performance.now() - began) / 1000).toFixed(1)} s)
 
   chat      ${server.url}/
-  API       ${server.url}/v1
+  API       ${server.url}/v1${server.npu ? `\n  prefill   ${server.url}/npu (what the accelerator does)` : ''}
   memory    ${mb(used)} of ${mb(memory.limit)}: weights ${mb(memory.weights)}, KV ${mb(memory.kv)}, scratch ${mb(memory.scratch)}, JavaScript ${mb(memory.js)}
 
   curl -N ${server.url}/v1/chat/completions -H 'content-type: application/json' \\
