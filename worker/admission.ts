@@ -23,6 +23,10 @@ const WHY = {
   draining: 'The server is being replaced.',
 } as const;
 
+/** The queue's refusal as the client sees it: 429, or 503 while the server is replaced, with Retry-After. */
+export const refused = ({ reason, retryAfter }: { reason: keyof typeof WHY; retryAfter: number }): ApiError =>
+  reason === 'draining' ? serverOverloaded(WHY.draining, retryAfter) : rateLimited(retryAfter, WHY[reason]);
+
 /**
  * Waits for the scheduler's answer; undefined when nothing schedules. Throws 429 with Retry-After when it refuses, and gives the
  * place back when the client leaves.
@@ -47,8 +51,7 @@ export async function admit(c: Context<App>, request: Generation): Promise<Place
       const answer = await Promise.race([again(() => scheduler().admit(ask)), gone]);
       if (answer.kind === 'wait') continue;
       if (answer.kind === 'run') return answer;
-      if (answer.reason === 'draining') throw serverOverloaded(WHY.draining, answer.retryAfter);
-      throw rateLimited(answer.retryAfter, WHY[answer.reason]);
+      throw refused(answer);
     }
   } catch (error) {
     if (signal.aborted) c.executionCtx.waitUntil(scheduler().cancel(id));

@@ -9,6 +9,7 @@ import { ApiError, badRequest, internalError, modelNotFound, rateLimited } from 
 import { type Item, itemMessages, withIds } from '../openai/requests/items.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
 import type { ResponsesRequest } from '../openai/requests/types.ts';
+import { refused } from './admission.ts';
 import { readJson } from './body.ts';
 import { type App, maxBodyBytes } from './env.ts';
 import { generateOn } from './replica.ts';
@@ -68,6 +69,7 @@ async function create(c: Ctx): Promise<Response> {
   }
   const begun = await stub.begin(turn);
   if (!begun.ok) {
+    if (begun.why === 'refused') throw refused(begun);
     if (begun.why === 'previous_not_found') throw previousNotFound(previous);
     if (begun.why === 'previous_not_finished') throw badRequest('The previous response has not ended yet.', 'previous_response_id');
     throw internalError(`session: ${begun.why}`);

@@ -9,6 +9,8 @@ import type { BeginAnswer, BeginRequest, Commit, CommitAnswer, Json, StoredRespo
 
 /** While a turn runs, the alarm comes back so often: if the object has lost its memory meanwhile, it starts the rest. */
 const WATCH_MS = 3_000;
+/** The queue answers at once or holds the call: so long the first answer is waited for. */
+const DECIDE_MS = 100;
 const MAX_NAMES = 65_536;
 /** Pages go to and from storage in pieces of about so much. */
 const WRITE_BYTES = 1 << 20;
@@ -51,8 +53,16 @@ export class Session extends DurableObject<SessionEnv> {
     const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
     turns.insert(newTurn(r, r.seed ?? [lo!, hi! >>> 11], Date.now()));
     await this.#touch();
+    const decided = runs.decided(r.id);
     this.ctx.waitUntil(runs.start(r.id));
-    return { ok: true };
+    // a refusal comes at once, and is the client's to hear before anything is promised
+    await Promise.race([decided, scheduler.wait(DECIDE_MS)]);
+    const refused = runs.refusal(r.id);
+    if (!refused) return { ok: true };
+    this.#answers.delete(r.id);
+    turns.erase(r.id);
+    if (turns.all().length === 0) await this.erase();
+    return { ok: false, why: 'refused', ...refused };
   }
 
   /** A turn as it stands, with the text committed so far. */

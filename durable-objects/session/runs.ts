@@ -1,3 +1,4 @@
+import type { RefusalReason } from '../../policy/ticket.ts';
 import { chainTokens, messageChain } from '../scheduler/chain.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import type { Answer } from './answer.ts';
@@ -9,6 +10,13 @@ import type { Json, RunLine, RunOrder, StoredResponse } from './types.ts';
 /** Starts without a single new token after which a turn is given up. */
 const MAX_FAILURES = 5;
 const BACKOFF_MS = 100;
+
+/** The error of a turn that the queue refused. */
+interface Refused {
+  type: 'rate_limit_error';
+  code: RefusalReason;
+  retry_after: number;
+}
 
 const serverError = (message: string): Json => ({ message, type: 'server_error', param: null, code: 'server_error' });
 
@@ -29,6 +37,7 @@ export interface RunsOptions {
 export class Runs {
   readonly #o: RunsOptions;
   readonly #live = new Map<string, AbortController>();
+  readonly #deciding = new Map<string, () => void>();
   /** The replica's go that each turn waits for. */
   readonly #goes = new Map<string, { epoch: number; abort: AbortController }>();
 
@@ -58,7 +67,21 @@ export class Runs {
       }
     } finally {
       this.#live.delete(id);
+      this.#decide(id);
     }
+  }
+
+  /** Settles when the queue has first answered about a turn that was just started. */
+  decided(id: string): Promise<void> {
+    return new Promise((resolve) => this.#deciding.set(id, resolve));
+  }
+
+  /** Why the queue refused the turn, if it did. */
+  refusal(id: string): { reason: RefusalReason; retryAfter: number } | undefined {
+    const turn = this.#o.turns.get(id);
+    const error = turn?.error as unknown as Refused | null | undefined;
+    if (turn?.status !== 'failed' || error?.type !== 'rate_limit_error') return undefined;
+    return { reason: error.code, retryAfter: error.retry_after };
   }
 
   /** Stops the turn here and in the queue. */
@@ -77,6 +100,11 @@ export class Runs {
     const lease = await schedulerOf(this.#o.env).lease(id);
     if (lease.state === 'running' && lease.epoch === go.epoch) return;
     go.abort.abort(new Error('the lease is over'));
+  }
+
+  #decide(id: string): void {
+    this.#deciding.get(id)?.();
+    this.#deciding.delete(id);
   }
 
   async #drive(id: string, signal: AbortSignal): Promise<void> {
@@ -99,6 +127,7 @@ export class Runs {
         chain,
         restart: true,
       });
+      if (place.kind !== 'refused') this.#decide(id);
       if (signal.aborted) return;
       if (place.kind === 'wait') continue;
       if (place.kind === 'refused') {

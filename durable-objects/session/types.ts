@@ -1,3 +1,5 @@
+import type { RefusalReason } from '../../policy/ticket.ts';
+
 /** What stands in for JSON the session stores and never reads. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
@@ -108,7 +110,11 @@ export interface StoredResponse {
   usage: Usage;
 }
 
-export type BeginAnswer = { ok: true } | { ok: false; why: 'previous_not_found' | 'previous_not_finished' | 'exists' };
+/** `refused`: the queue took it at once for full or hopeless, and nothing was stored; `retryAfter` in s. */
+export type BeginAnswer =
+  | { ok: true }
+  | { ok: false; why: 'previous_not_found' | 'previous_not_finished' | 'exists' }
+  | { ok: false; why: 'refused'; reason: RefusalReason; retryAfter: number };
 
 /** What a reader of a running answer gets, in this order; `seq` counts up from 0 without a gap and depends on the tokens alone. */
 export type SessionEvent = { seq: number; index: number; text: string } | { end: ResponseStatus; response: StoredResponse };

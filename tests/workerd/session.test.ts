@@ -173,6 +173,28 @@ test('a request the replica refuses fails with its error', async () => {
   expect(got).toEqual([{ end: 'failed', response: expect.objectContaining({ error: expect.objectContaining({ message: 'refused' }) }) }]);
 });
 
+test('what the queue refuses at once is told at once, and leaves nothing; the conversation before it stays', async () => {
+  const { session, stub } = open();
+  const queue = env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler'));
+  const drain = (draining: boolean) => Promise.all(['0', '1'].map((r) => queue.drain(r, draining)));
+  await drain(true);
+  const first = turn(session, { tokens: 3 });
+  expect(await stub.begin(first)).toEqual({ ok: false, why: 'refused', reason: 'draining', retryAfter: 5 });
+  expect(await stub.get(first.id)).toBeUndefined();
+  expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
+  await drain(false);
+  expect(await stub.begin(first)).toEqual({ ok: true });
+  await events(stub, first.id);
+  await drain(true);
+  const next = turn(session, { tokens: 3 }, { previous: first.id });
+  expect(await stub.begin(next)).toMatchObject({ ok: false, why: 'refused' });
+  await drain(false);
+  expect(await stub.get(next.id)).toBeUndefined();
+  expect((await stub.get(first.id))!.response.status).toBe('completed');
+  expect(await stub.begin(next)).toEqual({ ok: true });
+  expect((await events(stub, next.id)).at(-1)).toMatchObject({ end: 'completed' });
+});
+
 test('branches: turn 3 and another turn 3 share turns 1 and 2, and see only their own past', async () => {
   const { session, stub } = open();
   const say = async (content: string, previous?: string) => {
