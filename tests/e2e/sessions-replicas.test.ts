@@ -5,6 +5,8 @@ import { resultLines, soak } from '../../bench/soak/soak.ts';
 import type { SchedulerPort } from '../../durable-objects/scheduler/port.ts';
 import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
+import { itemMessages } from '../../openai/requests/items.ts';
+import { parseResponses } from '../../openai/requests/responses.ts';
 import { missing, startTestServer } from './server.ts';
 
 const REPLICAS = 4;
@@ -105,6 +107,23 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
 
   it('input that no row can hold is refused before anything is stored', async () => {
     await expect(ask({ input: 'x'.repeat(700_000) })).rejects.toThrow(/too long to be stored/);
+  });
+
+  it('a response that is not stored says too when another model gave the previous one', async () => {
+    const objects = await server.miniflare.getDurableObjectNamespace('REPLICA');
+    const replica = objects.get(objects.idFromName('replica-0'));
+    const { input, ...rest } = parseResponses({ model: server.model, input: 'Hello.', max_output_tokens: 2 });
+    const request = { ...rest, input: [], messages: itemMessages(input, undefined) };
+    const tell = async (previousFingerprint?: string) => {
+      const body = JSON.stringify({ ...request, previousFingerprint });
+      return (await (await replica.fetch('https://replica/v1/responses', { method: 'POST', body })).json()) as { turnstone?: object };
+    };
+    expect((await tell('another')).turnstone).toEqual({ recomputed: true });
+    const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+    const { id } = await ask({ input: 'Hello.' });
+    const session = sessions.get(sessions.idFromName(sessionName('public', sessionOf(id)!))) as unknown as SessionPort;
+    expect((await tell((await session.get(id))!.response.fingerprint!)).turnstone).toBeUndefined();
+    expect((await tell()).turnstone).toBeUndefined();
   });
 
   it('the queue hears how far a long prompt is computed', async () => {
