@@ -120,6 +120,11 @@ export class Engine {
     return this.sequences.size > 0;
   }
 
+  /** Whether one sequence has everything to itself. */
+  get alone(): boolean {
+    return this.sequences.size === 1;
+  }
+
   /** Queues a request. Throws RangeError, before any page is allocated, when it can never run. */
   add(request: GenerateRequest): void {
     const n = request.prompt.length + (request.generated?.length ?? 0);

@@ -10,8 +10,9 @@ export interface Sink {
 }
 
 const STEP_MS = 50; // a step's budget: nothing waits longer behind a prefill
-const YIELD_MS = 8; // decode steps between two yields may take this long together
+const YIELD_MS = 17; // decode steps between two yields may take this long together
 const FLOOR = 16; // tokens: below this a step's fixed cost dominates
+const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
 
 /**
  * Runs an engine's steps while there is work, and lets requests and aborts in between. Rates are learned between
@@ -58,7 +59,8 @@ export class EngineLoop {
         let steps = 0;
         const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
         do {
-          const budget = Math.max(FLOOR, Math.floor(this.tokensPerMs * STEP_MS));
+          const floor = this.engine.alone ? ALONE : FLOOR;
+          const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
           this.dispatch(await this.engine.step(budget));
           const { tokens, sequences } = this.engine.lastStep;
           steps++;
