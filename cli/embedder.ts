@@ -62,9 +62,10 @@ export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Emb
     return { address, name: pack.name };
   };
   const running = start();
-  running.catch(() => {});
+  const started = running.then((r) => r.name);
+  started.catch(() => {}); // told by whoever awaits it, and by every answer
   return {
-    started: running.then((r) => r.name),
+    started,
     pid: () => child?.pid,
     async fetch(request) {
       try {

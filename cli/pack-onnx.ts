@@ -107,9 +107,13 @@ async function trial(
   const row = (n: number, k: number) => Array.from({ length: n }, (_, i) => (i * 7919 + k) % (tokenizer.largestId + 1));
   const began = performance.now();
   const size = Math.max(1, Math.floor(m.batchTokens / m.maxTokens));
-  await run.model.embed(Array.from({ length: size }, (_, k) => row(m.maxTokens, k)));
-  await run.model.embed(Array.from({ length: Math.max(1, Math.floor(m.batchTokens / 16)) }, (_, k) => row(16, k)));
-  const [v] = await run.model.embed([tokenizer.encode('A turnstone turns stones over.')]);
+  const embed = (rows: number[][]) =>
+    run.model.embed(rows).catch((e: Error) => {
+      throw new ModelFileError(m.model.name, `opens but does not run on [${rows.length}, ${rows[0].length}] ids: ${e.message.trim()}`);
+    });
+  await embed(Array.from({ length: size }, (_, k) => row(m.maxTokens, k)));
+  await embed(Array.from({ length: Math.max(1, Math.floor(m.batchTokens / 16)) }, (_, k) => row(16, k)));
+  const [v] = await embed([tokenizer.encode('A turnstone turns stones over.')]);
   if (!v.every(Number.isFinite)) throw new ModelFileError(m.model.name, 'gives numbers that are not finite');
   if (v.every((x) => x === 0)) throw new ModelFileError(m.model.name, 'gives nothing but zeros');
   say(`ran in onnxruntime-web, the largest batches in ${((performance.now() - began) / 1000).toFixed(1)} s`);

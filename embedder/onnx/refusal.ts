@@ -2,7 +2,7 @@
 import { ModelFileError } from '../../models/error.ts';
 
 const LACKS = /Could not find an implementation for (\S+?)\((\d+)\) node with name '([^']*)'/;
-const UNKNOWN = /(?:Error No Op registered for (\S+) with domain_version of (\d+))|(?:(\S+?)\(-?\d+\) is not a registered function\/op)/;
+const UNKNOWN = /No Op registered for (\S+) with domain_version of (\d+)|(\S+?)\(-?\d+\) is not a registered function\/op/;
 
 /** What `InferenceSession.create` threw, as an error about the model's file. */
 export function engineError(error: unknown, where: string): ModelFileError {

@@ -7,9 +7,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from onnxruntime.quantization import QuantType, matmul_nbits_quantizer as nbits, quantize_dynamic
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 import tokenizer as tk
+from batches import Pairs
 from data import RUNS
 from model import Encoder, pool
 from train import pad
@@ -33,17 +34,34 @@ def export(model, path):
     onnx.save(m, path)
 
 
-def weights_int8(f32, path):
-    """Matrices in 8 bits with a scale for every 32 weights, the table in 8 bits; activations stay f32, so a vector does not depend on its batch."""
-    q = nbits.MatMulNBitsQuantizer(onnx.load(f32), algo_config=nbits.DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=True, bits=8))
-    q.process()
-    onnx.save(q.model.model, path + ".matrices")
-    quantize_dynamic(path + ".matrices", path, weight_type=QuantType.QInt8, op_types_to_quantize=["Gather"])
-    os.remove(path + ".matrices")
+class Texts(CalibrationDataReader):
+    """Training texts, one at a time: activations' ranges come from them."""
+
+    def __init__(self, count=256):
+        q, p = Pairs(seed=3).batch(count, 128)
+        self.rows = iter(q[:count // 2] + p[:count // 2])
+
+    def get_next(self):
+        row = next(self.rows, None)
+        if row is None:
+            return None
+        ids, mask = pad([row])
+        return {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
 
 
-def dynamic_int8(f32, path):
-    quantize_dynamic(f32, path, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul", "Gemm", "Gather"])
+def int8(f32, path):
+    """The table and every matrix in int8, activations in uint8 with ranges measured beforehand.
+
+    Not with ranges of each run (dynamic quantization): those are of a whole batch, and a vector would depend on what is computed with it.
+    """
+    products = [n for n in onnx.load(f32).graph.node if n.op_type == "MatMul"]
+    weights = {t.name for t in onnx.load(f32).graph.initializer}
+    table = path + ".table"
+    quantize_dynamic(f32, table, weight_type=QuantType.QInt8, op_types_to_quantize=["Gather"])
+    quantize_static(table, path, Texts(), quant_format=QuantFormat.QDQ, per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                    op_types_to_quantize=["MatMul"], nodes_to_exclude=[n.name for n in products if n.input[1] not in weights],
+                    extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul"]})
+    os.remove(table)
 
 
 def embed(session, rows):
@@ -58,13 +76,12 @@ def main():
     a = p.parse_args()
     model = Encoder()
     model.load_state_dict(torch.load(a.checkpoint))
-    paths = {k: os.path.join(RUNS, k, "model.onnx") for k in ("f32", "int8", "dynamic")}
+    paths = {k: os.path.join(RUNS, k, "model.onnx") for k in ("f32", "int8")}
     for x in paths.values():
         os.makedirs(os.path.dirname(x), exist_ok=True)
         shutil.copy(os.path.join(RUNS, "tokenizer.json"), os.path.dirname(x))
     export(model, paths["f32"])
-    weights_int8(paths["f32"], paths["int8"])
-    dynamic_int8(paths["f32"], paths["dynamic"])
+    int8(paths["f32"], paths["int8"])
     tok = tk.Tokenizer.from_file(os.path.join(RUNS, "tokenizer.json"))
     rows = [np.array(e.ids) for e in tok.encode_batch(["The ship left the harbour at dawn.", "How old is Mara?", "It rained."])]
     with torch.no_grad():
