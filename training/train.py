@@ -35,6 +35,7 @@ MIX = {"identity": 3, "reading": 19, "reading-long": 4, "unknown": 3, "memory": 
 PROMPT_P, PROMPT_W, TEXT_P, TEXT_W = 0.25, 0.4, 0.7, 0.5
 # share of documents of a kind whose value words change places or grow, so that copying never leans on what a token means
 SWAP = {"reading": 0.6, "reading-long": 0.6, "unknown": 0.3, "memory": 0.6, "lists": 0.6, "drill": 0.6, "arithmetic": 0.3}
+LENGTHEN = 0.6  # share of long passages that get plain text in their middle
 FREQUENT = 1600  # tokens that always stay themselves, unless they are words of the value pools
 
 
@@ -94,12 +95,24 @@ class Stream:
         self.rng = np.random.default_rng(seed)
         self.micro = micro
         self.swap = Swap(self.ids, self.rng)
+        self.stop = tokenizer.load(os.path.join(RUNS, "tokenizer")).token_to_id(".")
         names = [str(x) for x in z["names"]]
         self.kind = [names[k] for k in kind]
         self.docs = {n: np.flatnonzero(kind == i) for i, n in enumerate(names) if mix.get(n)}
+        self.plain = self.docs["text"]
         w = np.array([mix[n] / self.size[d].mean() for n, d in self.docs.items()])
         self.names, self.p = list(self.docs), w / w.sum()
         self.pos = {n: (self.rng.permutation(d), 0) for n, d in self.docs.items()}
+
+    def lengthen(self, ids, flags):
+        """Plain text of up to 600 tokens put in between two sentences of the first user turn."""
+        first = np.flatnonzero(flags == 1)[0]
+        stops = np.flatnonzero(ids[:first] == self.stop)
+        if not len(stops):
+            return ids, flags
+        d, n, at = self.rng.choice(self.plain), self.rng.integers(100, 600), self.rng.choice(stops) + 1
+        more = self.ids[self.start[d]:self.start[d + 1] - 1][:n]
+        return np.concatenate((ids[:at], more, ids[at:])), np.concatenate((flags[:at], np.zeros(len(more), flags.dtype), flags[at:]))
 
     def draw(self, n):
         order, i = self.pos[n]
@@ -127,6 +140,8 @@ class Stream:
         for d in docs:
             a, b = self.start[d], self.start[d + 1]
             row = self.ids[a:b], self.flags[a:b]
+            if self.kind[d] == "reading-long" and self.rng.random() < LENGTHEN:
+                row = self.lengthen(*row)
             rows.append(self.swap(*row) if self.rng.random() < SWAP.get(self.kind[d], 0) else row)
         T = pad(min(1600, max(len(ids) for ids, _ in rows) - 1))
         x = np.zeros((len(docs), T), dtype=np.int64)
