@@ -8,7 +8,7 @@ import { digits, withSpread } from './stats.ts';
 import { barChart } from './svg.ts';
 
 const FOLDER = join(ROOT, 'docs/performance');
-const ORDER = ['gate', 'peers', 'engine', 'speculation', 'serving', 'sessions', 'roofline', 'kernels'];
+const ORDER = ['gate', 'peers', 'engine', 'speculation', 'serving', 'sessions', 'embeddings', 'roofline', 'kernels'];
 const TITLES: Record<string, string> = {
   gate: 'The targets',
   peers: 'Beside llama.cpp, wllama and ONNX Runtime Web',
@@ -55,9 +55,24 @@ export function render(): void {
     for (const picture of pictures(r)) parts.push(`![${picture}](performance/${picture}.svg)\n`);
     parts.push(figures(r.figures));
   }
-  const limits = join(FOLDER, 'limits.md');
-  if (existsSync(limits)) parts.push(readFileSync(limits, 'utf8'));
+  parts.push(limits(reports.find((r) => r.suite === 'gate')));
   writeFileSync(join(ROOT, 'docs/performance.md'), parts.join('\n'));
+}
+
+/**
+ * What limits the targets that the gate missed: the sections of limits.md that name them, in a comment of the beginnings of
+ * targets' names. All sections while no gate was published. A missed target that no section names is said.
+ */
+export function limits(gate: Report | undefined, file = readFileSync(join(FOLDER, 'limits.md'), 'utf8')): string {
+  const [intro, ...sections] = file.split(/^(?=### )/m);
+  const missed = gate?.targets.filter((t) => !reached(t)).map((t) => t.name);
+  if (!missed) return file;
+  if (missed.length === 0) return '';
+  const names = (section: string) => /<!-- (.*) -->/.exec(section)?.[1].split('; ') ?? [];
+  const of = (section: string) => missed.filter((m) => names(section).some((n) => m.startsWith(n)));
+  const open = missed.filter((m) => !sections.some((s) => of(s).includes(m)));
+  const told = open.length > 0 ? `Missed, and not looked into yet: ${open.join(', ')}.\n` : '';
+  return [intro, ...sections.filter((s) => of(s).length > 0), told].join('');
 }
 
 const cell = (s: string) => s.replaceAll('|', '\\|');

@@ -62,7 +62,7 @@ export async function speculation(bench: Bench, worker: BenchWorker): Promise<Ma
     // an answer takes a few ms: each is measured several times a round, and its middle counts; its prompt is cached by then
     const times: Record<Way, number[]> = { plain: [], speculating: [] };
     let tokens = 0;
-    for (let round = -1; round < bench.rounds; round++) {
+    for (let round = 0; round < bench.rounds; round++) {
       bench.progress(`speculation on ${group}, round ${round + 1}`);
       const sum: Record<Way, number> = { plain: 0, speculating: 0 };
       tokens = 0;
@@ -82,7 +82,7 @@ export async function speculation(bench: Bench, worker: BenchWorker): Promise<Ma
         if (outputs.size > 1) throw new Error(`speculation changed an answer of ${group}`);
         for (const way of WAYS) sum[way] += median(own[way]);
       }
-      if (round >= 0) for (const way of WAYS) times[way].push(sum[way]);
+      for (const way of WAYS) times[way].push(sum[way]);
     }
     const ratio = median(times.plain) / median(times.speculating);
     ratios.set(group, ratio);

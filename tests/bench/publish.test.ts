@@ -1,0 +1,48 @@
+import { describe, expect, it } from 'vitest';
+import { limits } from '../../bench/publish.ts';
+import type { Report } from '../../bench/report.ts';
+
+const file =
+  '## Limits\n\nIntro.\n\n### One\n<!-- pp128 against native; pp512 against native -->\n\nFirst.\n\n### Two\n<!-- HTTP costs -->\n\nSecond.\n';
+const gate = (...targets: [name: string, got: number][]) =>
+  ({ targets: targets.map(([name, got]) => ({ name, got, want: 1, unit: '×' })) }) as unknown as Report;
+
+describe('what limits the missed targets', () => {
+  it('is told of missed targets alone', () => {
+    const text = limits(gate(['pp512 against native llama.cpp', 0.7], ['HTTP costs of the engine', 1]), file);
+    expect(text).toContain('First.');
+    expect(text).toContain('Intro.');
+    expect(text).not.toContain('Second.');
+  });
+
+  it('is all told while there was no gate, and nothing when nothing is missed', () => {
+    expect(limits(undefined, file)).toBe(file);
+    expect(limits(gate(['pp512 against native llama.cpp', 1]), file)).toBe('');
+  });
+
+  it('says which missed target has no section', () => {
+    const text = limits(gate(['tg64 at depth 0', 0.5]), file);
+    expect(text).toContain('Missed, and not looked into yet: tg64 at depth 0.');
+    expect(text).not.toContain('First.');
+  });
+
+  it('knows every target of the gate', () => {
+    const names = [
+      ...['pp128', 'pp512', 'tg64 at depth 0', 'tg64 at depth 1024'].flatMap((c) => [
+        `${c} against wllama 2.3.1`,
+        `${c} against native llama.cpp`,
+      ]),
+      'decode of 8 together against one',
+      'decode of 16 together against one',
+      'HTTP costs of the engine’s tokens/s',
+      'TTFT over prefill',
+      'first token of a cached 1,000-token prefix, in decode steps',
+      'memory of an isolate with the SmolLM2 shape',
+      'first token after a fresh start, shipped model',
+      'a pack loads from local storage',
+      ...['extraction', 'rewriting', 'stories', 'reading', 'identity', 'arithmetic'].map((g) => `speculation on ${g}`),
+      '4-bit product qkv 960×576 M=1 against ONNX Runtime Web',
+    ];
+    expect(limits(gate(...names.map((n): [string, number] => [n, 0])))).not.toContain('not looked into');
+  });
+});
