@@ -6,6 +6,7 @@ import { describeMachine, machine } from './machine.ts';
 import { publish } from './publish.ts';
 import { type Bench, figureLines, type Report, reached, targetLines } from './report.ts';
 import { withSpread } from './stats.ts';
+import { embeddings } from './suites/embeddings.ts';
 import { engine } from './suites/engine.ts';
 import { gate } from './suites/gate.ts';
 import { kernels } from './suites/kernels.ts';
@@ -33,6 +34,7 @@ const SUITES: Record<string, Suite> = {
     rounds: 3,
     run: (bench) => sessions(bench),
   },
+  embeddings: { about: 'POST /v1/embeddings: latency for 1, 8, 32 texts, resident memory', rounds: 1, run: (bench) => embeddings(bench) },
   peers: { about: 'native llama.cpp, wllama, ONNX Runtime Web on the same weights', rounds: 3, run: peers },
   gate: { about: 'the targets, in under five minutes; exits 1 when one is missed', rounds: 3, run: gate },
 };

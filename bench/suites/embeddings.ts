@@ -84,8 +84,9 @@ async function fullBatches(server: Server): Promise<void> {
 
 /** What the Worker planned, and what ONNX Runtime's memory is really. */
 async function plan(bench: Bench, server: Server): Promise<void> {
-  const answer = await server.embedder?.fetch(new Request('https://embedder/ready'));
-  const { memory } = (await answer?.json()) as { memory: { limit: number; heap: number; file: number; js: number; measured: number } };
+  if (!server.embedder) throw new Error('the server has no embedder');
+  const answer = await server.embedder.fetch(new Request('https://embedder/ready'));
+  const { memory } = (await answer.json()) as { memory: { limit: number; heap: number; file: number; js: number; measured: number } };
   const mb = (n: number) => spread([n / (1 << 20)]);
   bench.figure({
     name: "isolate: ONNX Runtime's memory, measured",
