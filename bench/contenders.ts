@@ -14,6 +14,8 @@ import type { BenchWorker } from './workerd/host.ts';
 
 export interface Contender {
   name: string;
+  /** Takes minutes where others take seconds: measured once. */
+  slow?: boolean;
   /** ms until the first token of a prompt that was not seen before. */
   prefill(ids: readonly number[]): Promise<number>;
   /** ms of `steps` decode steps after a prompt, whose prefill is not counted. */
@@ -97,6 +99,7 @@ export async function wllama(gguf: string, version: WllamaVersion, context: numb
   const peer = await WllamaPeer.open(gguf, version, context);
   return {
     name: `wllama ${version}`,
+    slow: version === '3.8.1', // a fifth of 2.3.1's speed
     prefill: (ids) => peer.prefill(ids),
     decode: (prompt, steps) => peer.decode(prompt, steps),
     close: () => peer.close(),

@@ -32,18 +32,19 @@ export const withSpread = (s: Spread): string =>
 
 /**
  * Runs each contender in turn, `rounds` times over (A B A B …), so that what the machine does meanwhile hits all alike.
- * Every contender runs once before without being counted when `warm` is set.
+ * Every contender runs once before without being counted when `warm` is set. Those in `once` run once in all.
  */
 export async function alternate<K extends string>(
-  contenders: Readonly<Record<K, () => Promise<number>>>,
+  contenders: Readonly<Record<K, (round: number) => Promise<number>>>,
   rounds: number,
-  o: { warm?: boolean; onRun?: (name: K, round: number, value: number) => void } = {},
+  o: { warm?: boolean; once?: readonly string[]; onRun?: (name: K, round: number, value: number) => void } = {},
 ): Promise<Record<K, Spread>> {
   const names = Object.keys(contenders) as K[];
   const values = Object.fromEntries(names.map((n) => [n, [] as number[]])) as Record<K, number[]>;
   for (let round = o.warm ? -1 : 0; round < rounds; round++) {
     for (const name of names) {
-      const value = await contenders[name]();
+      if (round !== 0 && o.once?.includes(name)) continue;
+      const value = await contenders[name](round);
       if (round >= 0) values[name].push(value);
       o.onRun?.(name, round, value);
     }

@@ -16,18 +16,17 @@ export const fresh = (n: number): number[] => randomIds(n, VOCAB, seed++);
 /** A prompt that is seen again and again. */
 export const deep = (n: number): number[] => randomIds(n, VOCAB, 7);
 
+const slow = (contenders: readonly Contender[]) => contenders.filter((c) => c.slow).map((c) => c.name);
+
 /** tokens/s of prefill (n tokens, never cached) by contender, in alternating runs. */
 export function prefillRates(bench: Bench, contenders: readonly Contender[], n: number, rounds = bench.rounds, warm = true) {
-  let round = 0;
-  const prompts: number[][] = [];
-  const run = (c: Contender) => async () => (1000 * n) / (await c.prefill((prompts[round] ??= fresh(n))));
+  const prompts = Array.from({ length: rounds + 1 }, () => fresh(n)); // the first to warm up
+  const run = (c: Contender) => async (round: number) => (1000 * n) / (await c.prefill(prompts[round + 1]));
   const runs = Object.fromEntries(contenders.map((c) => [c.name, run(c)]));
   return alternate(runs, rounds, {
     warm,
-    onRun: (name, r, value) => {
-      round = name === contenders[contenders.length - 1].name ? round + 1 : round;
-      bench.progress(`pp${n} round ${r + 1} of ${rounds}: ${name} ${value.toFixed(1)}/s`);
-    },
+    once: slow(contenders),
+    onRun: (name, r, value) => bench.progress(`pp${n} round ${r + 1} of ${rounds}: ${name} ${value.toFixed(1)}/s`),
   });
 }
 
@@ -37,6 +36,7 @@ export function decodeRates(bench: Bench, contenders: readonly Contender[], dept
   const runs = Object.fromEntries(contenders.map((c) => [c.name, async () => (1000 * steps) / (await c.decode(prompt, steps))]));
   return alternate(runs, rounds, {
     warm: true,
+    once: slow(contenders),
     onRun: (name, r, value) => bench.progress(`tg${steps} at depth ${depth}, round ${r + 1} of ${rounds}: ${name} ${value.toFixed(1)}/s`),
   });
 }
