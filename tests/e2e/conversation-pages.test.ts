@@ -12,7 +12,7 @@ import { missing, startTestServer } from './server.ts';
 describe.skipIf(missing)('a conversation goes on elsewhere', () => {
   let server: Server & { model: string };
   beforeAll(async () => {
-    server = await startTestServer({ API_KEYS: 'ann:ann-has-a-key, ben:ben-has-a-key' });
+    server = await startTestServer({ API_KEYS: 'ann:ann-has-a-key, ben:ben-has-a-key', REPLICAS: '2' });
   });
   afterAll(() => server?.stop());
 
