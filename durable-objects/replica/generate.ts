@@ -1,12 +1,13 @@
 import type { GenerateRequest } from '../../engine/index.ts';
-import { ApiError, badRequest, contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { ApiError, asApiError, badRequest, contextOverflow, modelNotFound } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { constraintOf } from './constraint.ts';
+import { early, takesLong } from './early.ts';
 import type { Runtime } from './index.ts';
 import { Job } from './job.ts';
-import { routeHeader } from './npu.ts';
+import { type RouteReport, routeHeader } from './npu.ts';
 import { pullPages, pushPages } from './pages.ts';
 import { chatPrompt, completionPrompt } from './prompt.ts';
 import { leaseOf } from './report.ts';
@@ -73,43 +74,64 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const session = body.promptCacheKey === undefined || prompts.length > 1 ? undefined : rt.keyed?.(tenant, body.promptCacheKey);
   if (session) await pullPages(engine, session, prompts[0], salt).catch((error) => console.warn('pages', error));
   const decided = Date.now();
+  const leave = new AbortController();
+  const gone = AbortSignal.any([http.signal, leave.signal]);
+  let asked: RouteReport | undefined;
   // one prompt at a time is worth a transfer; several of a request share the loop as they are
-  const route = prompts.length === 1 ? await rt.npu?.prefill(prompts[0], salt, http.signal) : undefined;
+  const routing = prompts.length === 1 ? rt.npu?.prefill(prompts[0], salt, gone, (report) => (asked = report)) : undefined;
   // another model than at the previous response: nothing of it could be used
   const recomputed = body.kind === 'response' && body.previousFingerprint !== undefined && body.previousFingerprint !== served.fingerprint;
-  const extra = () => {
-    const turnstone = {
-      ...(recomputed && { recomputed }),
-      ...(body.explain && route && { route: { ...route, ttft: (job.firstToken ?? Date.now()) - decided } }),
+  const answered = async (route?: RouteReport): Promise<Response> => {
+    const extra = () => {
+      const turnstone = {
+        ...(recomputed && { recomputed }),
+        ...(body.explain && route && { route: { ...route, ttft: (job.firstToken ?? Date.now()) - decided } }),
+      };
+      return Object.keys(turnstone).length > 0 ? { turnstone } : undefined;
     };
-    return Object.keys(turnstone).length > 0 ? { turnstone } : undefined;
+    const job: Job = new Job({
+      loop: rt.loop,
+      tokenizer,
+      metrics: rt.metrics,
+      answer,
+      requests,
+      n: body.n,
+      echo,
+      promptTokens,
+      arrived,
+      cachedTokens: route?.cached,
+      extra,
+    });
+    job.start(gone);
+    if (lease) {
+      rt.reporter?.begin(lease, () => job.fail(new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' })));
+      rt.reporter?.prompt(lease.id, promptTokens);
+      job.end.then(() => rt.reporter?.end(lease.id));
+    }
+    // off the client's path: what the session lacks
+    if (session) {
+      void job.end
+        .then(() => pushPages(engine, session, [...prompts[0], ...job.output], salt))
+        .catch((error) => console.warn('pages', error));
+    }
+    const response = await job.respond();
+    if (route) response.headers.set('x-turnstone-route', routeHeader(route));
+    return response;
   };
-  const job: Job = new Job({
-    loop: rt.loop,
-    tokenizer,
-    metrics: rt.metrics,
-    answer,
-    requests,
-    n: body.n,
-    echo,
-    promptTokens,
-    arrived,
-    cachedTokens: route?.cached,
-    extra,
-  });
-  job.start(http.signal);
+
+  if (!routing || !(await takesLong(routing))) return answered(await routing);
+  // only what is written lets the runtime learn that the client has left, and then the accelerator is free
   if (lease) {
-    rt.reporter?.begin(lease, () => job.fail(new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' })));
+    rt.reporter?.begin(lease, () => leave.abort());
     rt.reporter?.prompt(lease.id, promptTokens);
-    job.end.then(() => rt.reporter?.end(lease.id));
   }
-  // off the client's path: what the session lacks
-  if (session) {
-    void job.end
-      .then(() => pushPages(engine, session, [...prompts[0], ...job.output], salt))
-      .catch((error) => console.warn('pages', error));
-  }
-  const response = await job.respond();
-  if (route) response.headers.set('x-turnstone-route', routeHeader(route));
-  return response;
+  const rest = routing.then(answered);
+  rest.catch(() => lease && rt.reporter?.end(lease.id));
+  return early(rest, {
+    contentType: answer.contentType,
+    headers: asked && { 'x-turnstone-route': routeHeader(asked, true) },
+    beat: answer.contentType.startsWith('text/event-stream') ? ': wait\n\n' : ' ',
+    leave: () => leave.abort(),
+    fail: (error) => answer.open() + answer.fail(asApiError(error)),
+  });
 }

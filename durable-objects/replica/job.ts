@@ -3,6 +3,7 @@ import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts
 import { ApiError, internalError } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { Answer, TokenLogprobs, TokenText } from '../../openai/stream/answer.ts';
+import { UNCOMPRESSED } from './early.ts';
 import type { EngineLoop, Sink } from './loop.ts';
 
 /** A reader this far behind is given up: its answer is aborted. */
@@ -116,7 +117,7 @@ export class Job implements Sink {
       },
       new ByteLengthQueuingStrategy({ highWaterMark: 65_536 }),
     );
-    return new Response(body, { headers });
+    return new Response(body, { headers: this.sse ? headers : { ...headers, ...UNCOMPRESSED } });
   }
 
   event(event: StepEvent): void {

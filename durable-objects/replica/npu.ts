@@ -81,8 +81,8 @@ export class NpuAdapter {
     this.show();
   }
 
-  /** Decides, and when the accelerator is chosen waits for its pages. Never rejects, unless the client is gone. */
-  async prefill(prompt: readonly number[], salt: string, signal: AbortSignal): Promise<RouteReport> {
+  /** Decides, and when the accelerator is chosen tells `asked` and waits for its pages. Never rejects, unless the client is gone. */
+  async prefill(prompt: readonly number[], salt: string, signal: AbortSignal, asked?: (report: RouteReport) => void): Promise<RouteReport> {
     const { engine, force } = this.o;
     const whole = Math.floor((prompt.length - 1) / PAGE); // the last 1..16 tokens are computed here, for the logits
     const names = engine.names.chain(prompt, salt).slice(0, whole);
@@ -99,7 +99,10 @@ export class NpuAdapter {
       bytes: 0,
       took: 0,
     };
-    if (place === 'npu' && have < whole) await this.fetchPages(report, prompt.slice(0, whole * PAGE), names, have, salt, signal);
+    if (place === 'npu' && have < whole) {
+      asked?.(report);
+      await this.fetchPages(report, prompt.slice(0, whole * PAGE), names, have, salt, signal);
+    }
     this.routes.add(1, { place: report.place, why: report.why });
     return report;
   }
@@ -221,8 +224,8 @@ function elsewhere(origin: string): NpuOptions['binding'] {
   return { fetch: (url, init) => fetch(new URL(new URL(url).pathname, origin).href, { ...init, redirect: 'manual' }) };
 }
 
-/** The report as the header `x-turnstone-route`. */
-export const routeHeader = (r: RouteReport): string =>
-  `${r.place}; why=${r.why}; local=${r.predicted.local}; npu=${r.predicted.npu}; took=${r.took}; bytes=${r.bytes}`;
+/** The report as the header `x-turnstone-route`. `pending`: the answer began before the accelerator was done. */
+export const routeHeader = (r: RouteReport, pending = false): string =>
+  `${r.place}; why=${r.why}; local=${r.predicted.local}; npu=${r.predicted.npu}; ${pending ? 'pending' : `took=${r.took}; bytes=${r.bytes}`}`;
 
 const round = (ms: number): number => Math.round(ms * 10) / 10;

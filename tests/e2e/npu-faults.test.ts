@@ -40,21 +40,23 @@ describe('an accelerator that fails', () => {
   let local: Server; // has the real service beside it, and never asks it
   let faulty: FaultyNpu;
   let server: Server;
-  const behind = (npu: 'npu' | 'auto'): Promise<Server> => {
+  let patient: Server; // waits for it for a minute
+  const behind = (npu: 'npu' | 'auto', vars: Record<string, string> = {}): Promise<Server> => {
     const accelerator = { address: faulty.address, secret: local.npu!.secret };
-    return startServer({ port: 0, npu, accelerator, persist: join(folder, npu) });
+    return startServer({ port: 0, npu, accelerator, vars, persist: join(folder, npu + Object.keys(vars)) });
   };
 
   beforeAll(async () => {
     local = await startServer({ port: 0, npu: 'local', persist: join(folder, 'local') });
     faulty = await startFaulty(local.npu!);
     server = await behind('npu');
+    patient = await behind('npu', { NPU_WAIT_MS: '60000' });
     const first = await complete(server, prompt(0, 20)); // the service opens its model, and says how pages are named
     expect(first.said).toEqual((await complete(local, prompt(0, 20))).said);
   });
   afterAll(async () => {
     await faulty?.stop();
-    await Promise.all([server?.stop(), local?.stop()]);
+    await Promise.all([server?.stop(), patient?.stop(), local?.stop()]);
     rmSync(folder, { recursive: true, force: true });
   });
 
@@ -69,11 +71,30 @@ describe('an accelerator that fails', () => {
     const got = await complete(server, ids);
     expect(got.said).toEqual(want);
     expect(got.route).toMatchObject({ place: 'local', why: 'failed' });
-    expect(got.header).toMatch(/^local; why=failed; /);
+    // where it took long the answer had begun before
+    expect(got.header).toMatch(/^local; why=failed; .*bytes=\d+$|^npu; why=forced; .*pending$/);
     expect(got.route.error, 'says what was wrong').toMatch(/\w+/);
     expect(faulty.asked).toBe(before.asked + 1);
     expect(await metric(server, 'faults_total', `fault="${f.fault}"`), `counted as ${f.fault}: ${got.route.error}`).toBe(before.faults + 1);
     expect(await metric(server, 'requests_total', `result="${result}"`)).toBe(results + 1);
+  });
+
+  it.each([false, true])('that hangs is let go when its client leaves (stream: %s)', async (stream) => {
+    const leave = new AbortController();
+    const closed = new Promise<number>((resolve) => {
+      faulty.act = (x) => void x.response.on('close', () => resolve(Date.now()));
+    });
+    const { asked } = faulty;
+    const before = await metric(patient, 'requests_total', 'result="left"');
+    const body = JSON.stringify({ model: patient.pack.id, prompt: prompt(stream ? 40 : 41), max_tokens: 2, stream });
+    const headers = { 'content-type': 'application/json' };
+    const answer = fetch(`${patient.url}/v1/completions`, { method: 'POST', headers, body, signal: leave.signal });
+    answer.then((r) => r.text()).catch(() => {});
+    await expect.poll(() => faulty.asked).toBe(asked + 1);
+    const left = Date.now();
+    leave.abort();
+    expect((await closed) - left, 'it would be waited for for a minute').toBeLessThan(20_000);
+    await expect.poll(() => metric(patient, 'requests_total', 'result="left"'), { timeout: 10_000 }).toBe(before + 1);
   });
 
   it('that works again is used again, and its pages give the same answer', async () => {

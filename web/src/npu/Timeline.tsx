@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { type Run, time } from './run.ts';
 
 const LEFT = 96;
-const RIGHT = 950;
+const RIGHT = 925;
 const ROW = 16;
 const TOP = 48;
 
