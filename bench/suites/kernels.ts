@@ -58,7 +58,7 @@ export async function kernels(bench: Bench, worker: BenchWorker): Promise<void> 
           bench.progress(`${model} ${layer} ${format} M=${T}`);
           const { values, macs, bytes } = await timeKernel(worker, { kind: 'matmul', shape: { format, N, K, T } }, bench.rounds);
           // bound by arithmetic, or by the weights' way from memory
-          const peak = format === 'f32' ? limits.f32 : limits.i8;
+          const peak = format === 'f32' ? limits.f32 : limits.i8sum;
           const source = bytes > 2 ** 24 ? limits.model : limits.cache;
           const limit = Math.min(peak, (macs / bytes) * source);
           bench.figure({

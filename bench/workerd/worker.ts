@@ -27,6 +27,7 @@ let probe: { bytes: number; exports: ProbeExports } | undefined;
 interface ProbeExports {
   read(from: number, bytes: number): number;
   i8mul(n: number): number;
+  i8sum(n: number): number;
   f32mul(n: number): number;
 }
 
@@ -85,6 +86,8 @@ function kernel(o: KernelBody): object {
   return { macs: c.macs ?? 0, bytes: c.bytes ?? 0 };
 }
 
+const PROBES = { i8: 'i8mul', i8sum: 'i8sum', f32: 'f32mul' } as const;
+
 function measure({ kind, bytes, iterations }: ProbeBody): object {
   if (!probe || probe.bytes < bytes) {
     const memory = new WebAssembly.Memory({ initial: Math.ceil(bytes / 65536) + 1 });
@@ -97,7 +100,7 @@ function measure({ kind, bytes, iterations }: ProbeBody): object {
   let sum = 0;
   for (let i = 0; i < iterations; i++) {
     if (kind === 'read') for (let at = 0; at < bytes; at += piece) sum += exports.read(at, Math.min(piece, bytes - at));
-    else sum += kind === 'i8' ? exports.i8mul(bytes) : exports.f32mul(bytes);
+    else sum += exports[PROBES[kind]](bytes);
   }
   return { sum };
 }
