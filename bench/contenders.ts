@@ -23,10 +23,22 @@ export interface Contender {
   close(): Promise<void>;
 }
 
+/** A contender that decodes several sequences together. */
+export interface Batcher extends Contender {
+  /** ms and tokens of all in `steps` decode steps after the prompts. */
+  batch(prompts: readonly (readonly number[])[], steps: number): Promise<{ ms: number; tokens: number }>;
+}
+
 /** Turnstone in the bench's Worker, with the model that it has loaded. */
-export function inWorkerd(worker: BenchWorker): Contender {
+export function inWorkerd(worker: BenchWorker): Batcher {
   return {
     name: 'turnstone (workerd)',
+    async batch(prompts, steps) {
+      await worker.prefill({ prompts: prompts.map((p) => [...p]), maxTokens: steps + 8 });
+      const { ms, value } = await worker.decode(steps);
+      await worker.drop();
+      return { ms, tokens: value.tokens };
+    },
     async prefill(ids) {
       const { ms } = await worker.prefill({ prompts: [[...ids]], maxTokens: 2 });
       await worker.drop();
@@ -47,7 +59,7 @@ export function inWorkerd(worker: BenchWorker): Contender {
 export async function inNode(
   packFolder: string,
   o: { context: number; sequences: number },
-): Promise<Contender & { runner: Runner; variant: string }> {
+): Promise<Batcher & { runner: Runner; variant: string }> {
   await build(undefined, ['wasm']);
   const module = async (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
   const simd = await module('simd');
@@ -65,6 +77,14 @@ export async function inNode(
     name: 'turnstone (node)',
     runner,
     variant: backend.variant,
+    async batch(prompts, steps) {
+      await runner.prefill(prompts, steps + 8);
+      const elapsed = start();
+      const tokens = await runner.decode(steps);
+      const ms = elapsed();
+      runner.drop();
+      return { ms, tokens };
+    },
     async prefill(ids) {
       const elapsed = start();
       await runner.prefill([ids], 2);

@@ -119,8 +119,8 @@ function pictures(r: Report): string[] {
     out.push(name);
   }
   const batches = r.figures.flatMap((f) => {
-    const m = /^decode of (\d+) together/.exec(f.name);
-    return m ? [{ group: m[1], value: f.value.median }] : [];
+    const m = /^decode of (\d+) together(?:, (.+))?$/.exec(f.name);
+    return m ? [{ group: m[1], contender: m[2] ?? 'turnstone (workerd)', value: f.value.median }] : [];
   });
   if (batches.length > 1) {
     const name = `${r.suite}-batch`;
@@ -128,8 +128,11 @@ function pictures(r: Report): string[] {
       title: 'Decode of several sequences together',
       note,
       y: { label: 'tokens/s of all' },
-      groups: batches.map((b) => b.group),
-      series: [{ name: 'turnstone', values: batches.map((b) => b.value) }],
+      groups: [...new Set(batches.map((b) => b.group))],
+      series: [...new Set(batches.map((b) => b.contender))].map((name) => ({
+        name,
+        values: batches.filter((b) => b.contender === name).map((b) => b.value),
+      })),
     };
     writeFileSync(join(FOLDER, `${name}.svg`), barChart(chart));
     out.push(name);

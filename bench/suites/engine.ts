@@ -1,5 +1,5 @@
 /** The engine alone: prefill and decode at several lengths, depths and batch sizes, in workerd and in Node. */
-import { type Contender, inNode, inWorkerd } from '../contenders.ts';
+import { type Batcher, type Contender, inNode, inWorkerd } from '../contenders.ts';
 import { randomIds } from '../engine/runner.ts';
 import { packOf, randomModel } from '../model.ts';
 import type { Bench } from '../report.ts';
@@ -42,15 +42,14 @@ export function decodeRates(bench: Bench, contenders: readonly Contender[], dept
 }
 
 /** tokens/s of all sequences together, by batch size, in alternating runs. */
-export async function batchRates(bench: Bench, worker: BenchWorker, steps = 32): Promise<Record<string, number[]>> {
+export async function batchRates(bench: Bench, contender: Batcher, steps = 32): Promise<Record<string, number[]>> {
   const rates: Record<string, number[]> = Object.fromEntries(BATCHES.map((b) => [b, []]));
   for (let round = -1; round < bench.rounds; round++) {
     for (const batch of BATCHES) {
-      await worker.prefill({ prompts: Array.from({ length: batch }, (_, i) => randomIds(16, VOCAB, 50 + i)), maxTokens: steps + 8 });
-      const { ms, value } = await worker.decode(steps);
-      await worker.drop();
-      if (round >= 0) rates[batch].push((1000 * value.tokens) / ms);
-      bench.progress(`batch ${batch}: ${((1000 * value.tokens) / ms).toFixed(1)}/s`);
+      const prompts = Array.from({ length: batch }, (_, i) => randomIds(16, VOCAB, 50 + i));
+      const { ms, tokens } = await contender.batch(prompts, steps);
+      if (round >= 0) rates[batch].push((1000 * tokens) / ms);
+      bench.progress(`batch ${batch}: ${((1000 * tokens) / ms).toFixed(1)}/s`);
     }
   }
   return rates;
@@ -61,7 +60,7 @@ export async function engine(bench: Bench, worker: BenchWorker): Promise<void> {
   const pack = await packOf(gguf, bench.progress);
   await worker.upload(pack);
   await worker.load({ id: pack.id, context: CONTEXT, sequences: 16 });
-  const node = await inNode(pack.folder, { context: CONTEXT, sequences: 1 });
+  const node = await inNode(pack.folder, { context: CONTEXT, sequences: 16 });
   bench.note(`Node runs the ${node.variant} build (it has relaxed SIMD from Node 22 on).`);
   const both = [inWorkerd(worker), node];
   for (const n of [32, 128, 512]) {
@@ -72,16 +71,14 @@ export async function engine(bench: Bench, worker: BenchWorker): Promise<void> {
     const rates = await decodeRates(bench, both, depth);
     for (const [name, value] of Object.entries(rates)) bench.figure({ name: `tg64 at depth ${depth} ${name}`, unit: 'tokens/s', value });
   }
-  const batches = await batchRates(bench, worker);
-  const one = median(batches[1]);
-  for (const batch of BATCHES) {
-    const value = spread(batches[batch]);
-    bench.figure({
-      name: `decode of ${batch} together, workerd`,
-      unit: 'tokens/s',
-      value,
-      note: `${(value.median / one).toFixed(2)}× of one`,
-    });
+  for (const contender of both) {
+    const batches = await batchRates(bench, contender);
+    const one = median(batches[1]);
+    for (const batch of BATCHES) {
+      const value = spread(batches[batch]);
+      const note = `${(value.median / one).toFixed(2)}× of one`;
+      bench.figure({ name: `decode of ${batch} together, ${contender.name}`, unit: 'tokens/s', value, note });
+    }
   }
   await node.close();
 }

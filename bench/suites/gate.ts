@@ -50,7 +50,7 @@ export async function gate(bench: Bench, worker: BenchWorker): Promise<void> {
     bench.target({ name: `${column} against native llama.cpp`, got: over(NATIVE), want: wantedNative, unit: '×' });
   }
 
-  const batches = await batchRates(bench, worker);
+  const batches = await batchRates(bench, inWorkerd(worker));
   for (const b of BATCHES) bench.figure({ name: `decode of ${b} together`, unit: 'tokens/s', value: spread(batches[b]) });
   for (const [b, want] of [
     [8, 2.5],

@@ -54,7 +54,6 @@ export async function kernels(bench: Bench, worker: BenchWorker): Promise<void> 
         for (const T of [1, 8, 32, 128, 512]) {
           // the head runs on the few rows that want logits; its f32 copy is no use to anybody
           if (layer === 'head' && (T > 8 || format !== 'w4')) continue;
-          if (format === 'f32' && (model !== 'smollm2-135m' || (T !== 1 && T !== 128))) continue;
           bench.progress(`${model} ${layer} ${format} M=${T}`);
           const { values, macs, bytes } = await timeKernel(worker, { kind: 'matmul', shape: { format, N, K, T } }, bench.rounds);
           // bound by arithmetic, or by the weights' way from memory
