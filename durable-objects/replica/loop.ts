@@ -57,15 +57,18 @@ export class EngineLoop {
         const started = performance.now();
         let prefilled = 0;
         let steps = 0;
+        let first = false; // somebody's first token: it goes out at once
         const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
         do {
           const floor = this.engine.alone ? ALONE : FLOOR;
           const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
-          this.dispatch(await this.engine.step(budget));
+          const events = await this.engine.step(budget);
+          this.dispatch(events);
+          first = events.some((e) => e.cachedTokens !== undefined);
           const { tokens, sequences } = this.engine.lastStep;
           steps++;
           if (tokens > sequences * 8) prefilled += tokens;
-        } while (steps < most && prefilled === 0 && this.engine.busy);
+        } while (steps < most && prefilled === 0 && !first && this.engine.busy);
         for (const sink of new Set([...this.sinks.values(), ...this.ended])) sink.flush();
         this.ended.clear();
         await scheduler.wait(0);
