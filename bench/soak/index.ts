@@ -13,8 +13,9 @@ const program = new Command('tsx bench/soak/index.ts')
   .option('--sessions <n>', 'conversations', Number, 500)
   .option('--replicas <n>', 'replicas of the model', Number, 4)
   .option('--seconds <n>', 'how long they take together', Number, 180)
+  .option('--waves <n>', 'they come in so many waves', Number, 5)
   .parse();
-const { sessions, replicas, seconds } = program.opts<{ sessions: number; replicas: number; seconds: number }>();
+const { sessions, replicas, seconds, waves } = program.opts<Record<'sessions' | 'replicas' | 'seconds' | 'waves', number>>();
 
 const before = new Set(workerds());
 const persist = mkdtempSync(join(tmpdir(), 'turnstone-soak-'));
@@ -22,7 +23,7 @@ const server = await startServer({ port: 0, persist, vars: { REPLICAS: String(re
 const pid = workerds().find((p) => !before.has(p)) ?? 0;
 let ok = false;
 try {
-  const result = await soak({ server, pid, replicas, sessions, seconds, say: (line) => console.error(line) });
+  const result = await soak({ server, pid, replicas, sessions, seconds, waves, say: (line) => console.error(line) });
   ok = result.wrong.length === 0 && result.leaks.length === 0 && flat(result);
   console.log(describeMachine(machine()));
   for (const line of resultLines(result)) console.log(line);

@@ -39,6 +39,9 @@ export class Reporter {
   #replica = '';
   #timer: ReturnType<typeof setTimeout> | null = null;
   #due = Number.POSITIVE_INFINITY;
+  #sending = false;
+  /** ms until the next, asked for while one is on its way. */
+  #soon = Number.POSITIVE_INFINITY;
 
   constructor(o: Reported) {
     this.#o = o;
@@ -83,6 +86,10 @@ export class Reporter {
   }
 
   #within(ms: number): void {
+    if (this.#sending) {
+      this.#soon = Math.min(this.#soon, ms);
+      return; // one at a time: one that overtook another would name what the other does not
+    }
     const at = Date.now() + ms;
     if (at >= this.#due) return;
     clearTimeout(this.#timer);
@@ -96,6 +103,7 @@ export class Reporter {
     this.#done = [];
     const { slots, kvTokens } = this.#o;
     const running = [...this.#running.values()].map((p) => plain({ ...p, computed: this.#computed(p) }));
+    this.#sending = true;
     try {
       const { abort } = await this.#o.send(this.#replica, { incarnation: this.#incarnation, slots, kvTokens, running, done });
       for (const id of abort) this.#running.get(id)?.stop();
@@ -103,7 +111,10 @@ export class Reporter {
       console.warn('the scheduler did not hear the heartbeat', error instanceof Error ? error.message : error);
       this.#done.unshift(...done);
     }
-    if (this.#running.size > 0 || this.#done.length > 0) this.#within(EVERY_MS);
+    this.#sending = false;
+    const soon = Math.min(this.#soon, this.#running.size > 0 || this.#done.length > 0 ? EVERY_MS : Number.POSITIVE_INFINITY);
+    this.#soon = Number.POSITIVE_INFINITY;
+    if (soon !== Number.POSITIVE_INFINITY) this.#within(soon);
   }
 }
 

@@ -22,6 +22,9 @@ export interface SchedulerStats {
 
 /** An answer is held back for so long at most, so that no call hangs on a caller that is gone. */
 const HOLD_MS = 20_000;
+/** An alarm later than that is put off once, for longer than replicas take to say something. */
+const LATE_MS = 100;
+const EXCUSE_MS = 1_500;
 const MAX_BATCH = 4096;
 
 /**
@@ -35,6 +38,8 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   /** Callers held, by request id. */
   readonly #held = new Map<string, { answer: (a: AdmitAnswer) => void; timer: ReturnType<typeof setTimeout> }>();
   #alarmAt = Number.POSITIVE_INFINITY;
+  /** The last alarm was late, and the next one counts. */
+  #excused = false;
 
   constructor(ctx: DurableObjectState, env: SchedulerVars) {
     super(ctx, env);
@@ -131,7 +136,15 @@ export class Scheduler extends DurableObject<SchedulerVars> {
 
   override alarm(): void {
     const now = Date.now();
+    const late = now - this.#alarmAt;
     this.#alarmAt = Number.POSITIVE_INFINITY;
+    // who was held up himself cannot say that others were silent: what they said may be waiting to be heard
+    this.#excused = late > LATE_MS && !this.#excused;
+    if (this.#excused) {
+      this.#alarmAt = now + EXCUSE_MS;
+      void this.ctx.storage.setAlarm(this.#alarmAt);
+      return;
+    }
     this.#queue.expire(now);
     this.#settle(now);
   }

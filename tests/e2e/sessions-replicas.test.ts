@@ -2,7 +2,6 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workerds } from '../../bench/process.ts';
 import { resultLines, soak } from '../../bench/soak/soak.ts';
-import type { SchedulerPort } from '../../durable-objects/scheduler/port.ts';
 import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
 import { itemMessages } from '../../openai/requests/items.ts';
@@ -57,11 +56,6 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
     const after = await byReplica(GENERATED);
     return [result, after.flatMap((n, r) => (n > before[r] ? [r] : []))];
   }
-
-  const scheduler = async () => {
-    const schedulers = await server.miniflare.getDurableObjectNamespace('SCHEDULER');
-    return schedulers.get(schedulers.idFromName('scheduler')) as unknown as SchedulerPort;
-  };
 
   const story = (topic: string) =>
     `Tell me about ${topic}, and about the sea, and about a stone that was lost, and about a friend who came back.`;
@@ -124,20 +118,6 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
     const session = sessions.get(sessions.idFromName(sessionName('public', sessionOf(id)!))) as unknown as SessionPort;
     expect((await tell((await session.get(id))!.response.fingerprint!)).turnstone).toBeUndefined();
     expect((await tell()).turnstone).toBeUndefined();
-  });
-
-  it('the queue hears how far a long prompt is computed', async () => {
-    const words = Array.from({ length: 600 }, (_, i) => ['bird', 'stone', 'sea', 'friend', 'rain'][(i * i) % 5]).join(' ');
-    const asked = ask({ input: words, store: false, max_output_tokens: 200 });
-    const seen: number[] = [];
-    for (let over = false; !over; ) {
-      over = await Promise.race([asked.then(() => true), pause(5).then(() => false)]);
-      const stats = await (await scheduler()).stats();
-      seen.push(Math.max(...stats.replicas.map((r) => r.backlog)));
-    }
-    expect(Math.max(...seen)).toBeGreaterThan(100);
-    const { replicas } = await (await scheduler()).stats();
-    expect(replicas.map((r) => [r.running, r.kvUsed, r.backlog])).toEqual(Array.from({ length: REPLICAS }, () => [0, 0, 0]));
   });
 
   it('a short soak: connections lost at random, every answer right, nothing left over', async () => {

@@ -1,0 +1,60 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { Reporter } from '../../durable-objects/replica/report.ts';
+import { POLICY } from '../../policy/config.ts';
+import { Queue } from '../../policy/queue.ts';
+import type { Heartbeat } from '../../policy/ticket.ts';
+
+const half = () => 0.5;
+
+test('the queue hears how far a long prompt is computed, and its backlog falls with it', async () => {
+  const queue = new Queue(POLICY, ['a']);
+  queue.arrive({ id: 'long', tenant: 't', priority: 0, promptTokens: 900, chain: [], restart: false }, 0, () => {});
+  const [lease] = queue.dispatch(0, half);
+  const replica = queue.ledger.replicas.get('a')!;
+  expect(replica.backlog).toBe(900);
+  const beats: Heartbeat[] = [];
+  let computed = 0;
+  const send = async (name: string, beat: Heartbeat) => {
+    beats.push(beat);
+    return { abort: queue.heartbeat(name, beat, 1).abort };
+  };
+  const reporter = new Reporter({ slots: 8, kvTokens: 10_000, computed: (id) => (id === 'long/0' ? computed : undefined), send });
+  reporter.begin({ id: 'long', epoch: lease.epoch, replica: 'a' }, () => {});
+  reporter.prompt('long', 1_000);
+  computed = 640;
+  await pause(60);
+  expect(beats.at(-1)!.running).toEqual([{ id: 'long', epoch: lease.epoch, output: 0, promptTokens: 1_000, computed: 640 }]);
+  expect(replica.backlog).toBe(360);
+  reporter.event({ request: 'long/0', tokens: [{ id: 1 }], cachedTokens: 0 });
+  await pause(60);
+  expect(beats.at(-1)!.running[0]).toEqual({ id: 'long', epoch: lease.epoch, output: 1, promptTokens: 1_000, cachedTokens: 0 });
+  expect(replica.backlog).toBe(0);
+  reporter.end('long');
+  await pause(60);
+  queue.ledger.audit();
+  expect([replica.running, replica.kvUsed, replica.backlog]).toEqual([0, 0, 0]);
+});
+
+test('heartbeats go one at a time: none can overtake another and name what the other does not', async () => {
+  let under = 0;
+  let most = 0;
+  const said: string[] = [];
+  const send = async (_: string, beat: Heartbeat) => {
+    most = Math.max(most, ++under);
+    await pause(80);
+    said.push(`${beat.running.map((p) => p.id)}|${beat.done.map((p) => p.id)}`);
+    under--;
+    return { abort: [] };
+  };
+  const reporter = new Reporter({ slots: 8, kvTokens: 10_000, computed: () => undefined, send });
+  reporter.begin({ id: 'one', epoch: 1, replica: 'a' }, () => {});
+  await pause(40); // the first is on its way
+  reporter.end('one');
+  reporter.begin({ id: 'two', epoch: 2, replica: 'a' }, () => {});
+  await pause(250);
+  reporter.end('two');
+  await pause(250);
+  expect(most).toBe(1);
+  expect(said).toEqual(['one|', 'two|one', '|two']);
+});
