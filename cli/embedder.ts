@@ -36,10 +36,13 @@ export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Emb
   const secret = randomBytes(24).toString('hex');
   const say = o.say ?? (() => {});
   let child: ChildProcess | undefined;
+  let began = false;
   let stopped = false;
   let ended: string | undefined;
   const start = async (): Promise<{ address: string; name: string }> => {
     await after;
+    began = true;
+    if (stopped) throw new Error('the server is stopping');
     const pack = embeddingPack(o.model);
     await build(say, ['embedder']);
     await storePack(o.persist, pack, say);
@@ -85,6 +88,7 @@ export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Emb
     },
     async stop() {
       stopped = true;
+      if (!began) return;
       await running.catch(() => {});
       if (!child || ended) return;
       const exited = new Promise<void>((done) => child?.once('exit', () => done()));

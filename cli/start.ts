@@ -24,8 +24,8 @@ export interface StartOptions {
   npu?: 'auto' | 'npu' | 'local';
   /** An accelerator that is running already, such as `turnstone gpu-host`, instead of the simulated one. */
   accelerator?: { address: string; secret: string };
-  /** Embeddings, in a process of its own that starts after the server: off unless given. `model`: an embedding pack's folder. */
-  embedder?: { model?: string; memoryMb?: string };
+  /** Embeddings, in a process of its own that starts after the server, and after `after`: off unless given. `model`: an embedding pack's folder. */
+  embedder?: { model?: string; memoryMb?: string; after?: Promise<unknown> };
   /** Where R2 and Durable Objects keep their data; default `.wrangler/state`. */
   persist?: string;
   /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
@@ -71,7 +71,8 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const listening = new Promise<void>((resolve) => {
     listens = resolve;
   });
-  const embedder = o.embedder && launchEmbedder({ ...o.embedder, persist: join(persist, 'embedder-r2'), say }, listening);
+  const embedder =
+    o.embedder && launchEmbedder({ ...o.embedder, persist: join(persist, 'embedder-r2'), say }, Promise.all([listening, o.embedder.after]));
 
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
   const { assets, ...own } = worker;

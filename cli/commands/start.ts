@@ -7,13 +7,19 @@ export async function startCommand(): Promise<void> {
   const port = env.PORT === undefined ? 8787 : Number(env.PORT);
   if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
   const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE, REPLICAS } = env;
+  let chatIsReady = () => {};
+  const chatReady = new Promise<void>((resolve) => {
+    chatIsReady = resolve;
+  });
   const server = await startServer({
     port,
     host: env.HOST,
     model: env.MODEL,
     format: env.FORMAT,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
-    embedder: /^(0|off)$/i.test(env.EMBEDDER ?? '') ? undefined : { model: env.EMBED_MODEL, memoryMb: env.EMBED_MEMORY_MB },
+    embedder: /^(0|off)$/i.test(env.EMBEDDER ?? '')
+      ? undefined
+      : { model: env.EMBED_MODEL, memoryMb: env.EMBED_MEMORY_MB, after: chatReady },
     vars: {
       ...accelerator(env),
       API_KEYS,
@@ -61,6 +67,7 @@ export async function startCommand(): Promise<void> {
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
   Ctrl-C stops it.`);
+  chatIsReady(); // the embedder is built and started now, not before
   server.embedder?.started.then(
     (name) => console.log(`\n  embeddings by ${name}: ${server.url}/v1/embeddings`),
     (error: Error) => stopping || console.error(`\nturnstone: no embeddings: ${error.message}`),
