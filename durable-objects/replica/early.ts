@@ -1,4 +1,6 @@
 const HEARTBEAT_MS = 250;
+/** A client that left before its answer began is not told of: nobody takes the heartbeats. */
+const NOBODY_MS = 2_000;
 
 /** Of a body whose heartbeats must leave at once: compressed on the way, they would wait for more. */
 export const UNCOMPRESSED = { 'cache-control': 'no-store, no-transform', 'content-encoding': 'identity' };
@@ -21,33 +23,48 @@ export const takesLong = (work: Promise<unknown>): Promise<boolean> =>
 /** A response that begins before its answer is there: heartbeats, then the answer's body. */
 export function early(answer: Promise<Response>, o: EarlyOptions): Response {
   const encoder = new TextEncoder();
-  let reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  let settled = false;
   let left = false;
-  const ready = answer.then((response) => {
-    reader = response.body?.getReader() as ReadableStreamDefaultReader<Uint8Array>;
-    if (left) void reader.cancel();
-  });
-  ready.catch(() => {}); // told below, to whoever still listens
+  const ready = answer.then((response) => response.body?.getReader() as ReadableStreamDefaultReader<Uint8Array>);
+  const settle = ready.then(
+    (reader) => {
+      settled = true;
+      if (left) void reader.cancel();
+    },
+    () => {
+      settled = true; // told in pull, to whoever still listens
+    },
+  );
+  const leave = () => {
+    left = true;
+    o.leave();
+  };
+  const beats = async (controller: ReadableStreamDefaultController<Uint8Array>): Promise<void> => {
+    let ignored = 0; // ms
+    while (!settled && !left) {
+      if ((controller.desiredSize ?? 0) > 0) {
+        controller.enqueue(encoder.encode(o.beat));
+        ignored = 0;
+      } else if ((ignored += HEARTBEAT_MS) > NOBODY_MS) return leave();
+      await Promise.race([settle, scheduler.wait(HEARTBEAT_MS)]);
+    }
+  };
   const body = new ReadableStream<Uint8Array>({
-    start: (controller) => controller.enqueue(encoder.encode(o.beat)),
+    start: (controller) => void beats(controller),
     async pull(controller) {
-      if (!reader) {
-        try {
-          if (await takesLong(ready)) return controller.enqueue(encoder.encode(o.beat));
-        } catch (error) {
-          if (left) return;
-          controller.enqueue(encoder.encode(o.fail(error)));
-          return controller.close();
-        }
+      try {
+        const { done, value } = await (await ready).read();
+        if (done) controller.close();
+        else controller.enqueue(value);
+      } catch (error) {
+        if (left) return;
+        controller.enqueue(encoder.encode(o.fail(error)));
+        controller.close();
       }
-      const { done, value } = await reader!.read();
-      if (done) controller.close();
-      else controller.enqueue(value);
     },
     async cancel() {
-      left = true;
-      o.leave();
-      await reader?.cancel();
+      leave();
+      if (settled) await ready.then((reader) => reader.cancel()).catch(() => {});
     },
   });
   return new Response(body, { headers: { 'content-type': o.contentType, ...UNCOMPRESSED, ...o.headers } });

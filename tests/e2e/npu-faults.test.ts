@@ -79,24 +79,6 @@ describe('an accelerator that fails', () => {
     expect(await metric(server, 'requests_total', `result="${result}"`)).toBe(results + 1);
   });
 
-  it.each([false, true])('that hangs is let go when its client leaves (stream: %s)', async (stream) => {
-    const leave = new AbortController();
-    const closed = new Promise<number>((resolve) => {
-      faulty.act = (x) => void x.response.on('close', () => resolve(Date.now()));
-    });
-    const { asked } = faulty;
-    const before = await metric(patient, 'requests_total', 'result="left"');
-    const body = JSON.stringify({ model: patient.pack.id, prompt: prompt(stream ? 40 : 41), max_tokens: 2, stream });
-    const headers = { 'content-type': 'application/json' };
-    const answer = fetch(`${patient.url}/v1/completions`, { method: 'POST', headers, body, signal: leave.signal });
-    answer.then((r) => r.text()).catch(() => {});
-    await expect.poll(() => faulty.asked).toBe(asked + 1);
-    const left = Date.now();
-    leave.abort();
-    expect((await closed) - left, 'it would be waited for for a minute').toBeLessThan(20_000);
-    await expect.poll(() => metric(patient, 'requests_total', 'result="left"'), { timeout: 10_000 }).toBe(before + 1);
-  });
-
   it('that works again is used again, and its pages give the same answer', async () => {
     const ids = prompt(50);
     await faulty.warm(pagesOf(ids));
@@ -149,5 +131,29 @@ describe('an accelerator that fails', () => {
     } finally {
       await auto.stop();
     }
+  });
+
+  it.each([
+    ['before its answer begins', false, 0],
+    ['after', false, 1000],
+    ['before it begins', true, 0],
+    ['after', true, 1000],
+  ] as const)('that hangs is let go when its client leaves %s (stream: %s)', async (_, stream, after) => {
+    const leave = new AbortController();
+    const closed = new Promise<number>((resolve) => {
+      faulty.act = (x) => void x.response.on('close', () => resolve(Date.now()));
+    });
+    const { asked } = faulty;
+    const before = await metric(patient, 'requests_total', 'result="left"');
+    const body = JSON.stringify({ model: patient.pack.id, prompt: prompt(40 + after + Number(stream)), max_tokens: 2, stream });
+    const headers = { 'content-type': 'application/json' };
+    const answer = fetch(`${patient.url}/v1/completions`, { method: 'POST', headers, body, signal: leave.signal });
+    answer.then((r) => r.text()).catch(() => {});
+    await expect.poll(() => faulty.asked).toBe(asked + 1);
+    await new Promise((resolve) => setTimeout(resolve, after));
+    const left = Date.now();
+    leave.abort();
+    expect((await closed) - left, 'it would be waited for for a minute').toBeLessThan(20_000);
+    await expect.poll(() => metric(patient, 'requests_total', 'result="left"'), { timeout: 10_000 }).toBe(before + 1);
   });
 });

@@ -10,7 +10,7 @@ describe('prefill on the accelerator', () => {
   const servers = new Map<string, Server>();
   beforeAll(async () => {
     for (const npu of ['npu', 'local', 'auto'] as const) {
-      servers.set(npu, await startServer({ port: 0, npu, persist: join(folder, npu) }));
+      servers.set(npu, await startServer({ port: 0, npu, persist: join(folder, npu), vars: { NPU_WAIT_MS: '60000' } }));
     }
   });
   afterAll(async () => {
@@ -38,7 +38,7 @@ describe('prefill on the accelerator', () => {
     const json = (await r.json()) as {
       choices: { text: string; logprobs: unknown }[];
       usage: { prompt_tokens_details: { cached_tokens: number } };
-      turnstone: { route: { place: string; why: string } };
+      turnstone: { route: { place: string; why: string; took: number; ttft: number } };
     };
     expect(r.status).toBe(200);
     const [{ text, logprobs }] = json.choices;
@@ -60,9 +60,30 @@ describe('prefill on the accelerator', () => {
       expect([way, got.text, got.logprobs]).toEqual([way, local.text, local.logprobs]);
       expect(got.cached).toBe(0);
       expect(got.header).toMatch(/^(npu|local); why=/);
-      if (way === 'npu') expect(got.route.why).toMatch(/forced|failed/);
+      if (way === 'npu') expect(got.route).toMatchObject({ place: 'npu', why: 'forced' });
+      expect(got.route.ttft).toBeGreaterThanOrEqual(got.route.took);
     }
     if (n === 500) expect(await metric(servers.get('npu')!, /npu_requests_total\{[^}]*result="ok"\} (\d+)/)).not.toBe('0');
+  });
+
+  it('clients that leave free the device: of three prompts at once the last is never computed', async () => {
+    const server = servers.get('npu')!;
+    const queue = async () => ((await (await fetch(`${server.url}/v1/npu/device`)).json()) as { queue: number }).queue;
+    const count = async (result: string) =>
+      Number(await metric(server, new RegExp(`npu_requests_total\\{[^}]*result="${result}"\\} (\\d+)`)));
+    const ok = await count('ok');
+    const leave = new AbortController();
+    for (const n of [1980, 1960, 1940]) {
+      const body = JSON.stringify({ model: server.pack.id, prompt: prompt(n), max_tokens: 1 });
+      const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: leave.signal };
+      fetch(`${server.url}/v1/completions`, init).catch(() => {});
+    }
+    await expect.poll(queue, { interval: 10, timeout: 20_000 }).toBe(3);
+    await new Promise((resolve) => setTimeout(resolve, 300)); // their answers begin
+    leave.abort();
+    await expect.poll(queue, { interval: 50, timeout: 20_000 }).toBe(0);
+    await expect.poll(async () => (await count('ok')) + (await count('left')), { timeout: 20_000 }).toBe(ok + 3);
+    expect(await count('left')).toBeGreaterThanOrEqual(1);
   });
 
   it('a dead accelerator costs time only, and opens the breaker', async () => {
