@@ -16,7 +16,8 @@ step('lint and format', [node, bin('@biomejs/biome/bin/biome'), 'check', '--erro
 await build((line) => console.log(line));
 step('wasm is fresh', [node, 'wasm/build.mjs', '--check']);
 step('wasm of the accelerator is fresh', [node, 'wasm/npu/build.mjs', '--check']);
-worker();
+worker('Worker', '.build/worker');
+worker('embedder', '.build/embedder');
 process.exit(failed ? 1 : 0);
 
 function step(name: string, [file, ...args]: string[]): void {
@@ -28,12 +29,12 @@ function step(name: string, [file, ...args]: string[]): void {
 }
 
 /** The bundle that `wrangler deploy --dry-run` made. */
-function worker(): void {
-  const folder = join(ROOT, '.build/worker');
+function worker(name: string, built: string): void {
+  const folder = join(ROOT, built);
   const files = readdirSync(folder).filter((f) => !f.endsWith('.map') && f !== 'README.md');
   const bytes = files.reduce((n, f) => n + statSync(join(folder, f)).size, 0);
   const zipped = files.reduce((n, f) => n + gzipSync(readFileSync(join(folder, f))).length, 0);
   const ok = bytes <= LIMIT;
-  console.log(`${ok ? '✓' : '✗'} the Worker is ${kb(bytes)} (${kb(zipped)} gzipped); the limit is ${kb(LIMIT)}`);
+  console.log(`${ok ? '✓' : '✗'} the ${name} is ${kb(bytes)} (${kb(zipped)} gzipped); the limit is ${kb(LIMIT)}`);
   failed ||= !ok;
 }
