@@ -11,9 +11,10 @@ export function installPeers(say: (line: string) => void): void {
   const lock = join(PEERS, 'package-lock.json');
   const done = join(PEERS, 'node_modules/.package-lock.json');
   if (existsSync(done) && statSync(done).mtimeMs >= statSync(lock).mtimeMs) return;
-  say('Installing what Turnstone is compared with (npm ci in bench/peers) …');
+  say('Installing what Turnstone is compared with (npm install in bench/peers) …');
   const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm';
-  const args = ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  // not ci: it refuses the lock file where a registry lacks one of node-llama-cpp's builds for other machines
+  const args = ['install', '--ignore-scripts', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'];
   const r = spawnSync(npm, args, { cwd: PEERS, stdio: ['ignore', 'ignore', 'inherit'], shell: process.platform === 'win32' });
-  if (r.status !== 0) throw new Error(`npm ci in bench/peers ended with ${r.status}. Is the npm registry reachable?`);
+  if (r.status !== 0) throw new Error(`npm install in bench/peers ended with ${r.status}. Is the npm registry reachable?`);
 }
