@@ -65,13 +65,18 @@ export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Emb
     return { address, name: pack.name };
   };
   const running = start();
-  const started = running.then((r) => r.name);
+  let up = false;
+  const started = running.then((r) => {
+    up = true;
+    return r.name;
+  });
   started.catch(() => {}); // told by whoever awaits it, and by every answer
   return {
     started,
     pid: () => child?.pid,
     async fetch(request) {
       try {
+        if (!up && request.method === 'GET' && !ended) throw new Error('the embedder is starting'); // a list of models does not wait for it
         const { address } = await running;
         if (ended) throw new Error(ended);
         const { pathname } = new URL(request.url);

@@ -18,7 +18,8 @@ describe('the server with its embedder', () => {
   afterAll(() => server.stop());
   const want = recorded('dunlin');
 
-  it('answers the first request, however soon it comes', async () => {
+  it('answers the first request, however soon it comes, and lists models meanwhile', async () => {
+    expect((await openai.models.list()).data.map((m) => m.id)).toContain('pebble');
     const r = await openai.embeddings.create({ model: 'dunlin', input: 'Who are you?' });
     expect(r.data[0].embedding).toHaveLength(256);
     expect(await server.embedder?.started).toBe('dunlin');
