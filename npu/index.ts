@@ -60,13 +60,13 @@ function chips(env: NpuEnv): number {
 let service: ReturnType<typeof createService> | undefined;
 
 export default {
-  async fetch(request: Request, env: NpuEnv): Promise<Response> {
+  async fetch(request: Request, env: NpuEnv, ctx: ExecutionContext): Promise<Response> {
     if (!env.NPU_SECRET) return Response.json({ error: { message: 'NPU_SECRET is not set' } }, { status: 500 });
     service ??= createService({
       ...{ device: device(env.NPU_DEVICE || 'maia-200'), chips: chips(env), secret: env.NPU_SECRET, open: open(env), hash: sha256 },
       now: () => Date.now(),
       breathe: () => new Promise((resolve) => setTimeout(resolve, 0)),
     });
-    return service.fetch(request);
+    return service.fetch(request, (work) => ctx.waitUntil(work));
   },
 };

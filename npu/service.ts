@@ -59,7 +59,12 @@ function equal(a: Uint8Array, b: Uint8Array): boolean {
   return d === 0;
 }
 
-export function createService(o: ServiceOptions): { fetch(request: Request): Promise<Response> } {
+export interface Service {
+  /** `later` keeps the request's context alive: where callers may leave, the runtime would else forget the prompt, and with it who has the device. */
+  fetch(request: Request, later?: (work: Promise<unknown>) => void): Promise<Response>;
+}
+
+export function createService(o: ServiceOptions): Service {
   if (o.secret.length < 16) throw new Error('NPU_SECRET must have at least 16 characters');
   const queue = new DeviceQueue(o.queue ?? 8, o.now);
   const maxBody = o.maxBodyBytes ?? 256 << 20;
@@ -92,7 +97,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
     return { head: decodeHead(frames[0]), ids: decodeIds(frames[1]), uploads: frames.slice(2).map(decodePage) };
   }
 
-  async function prefill(request: Request): Promise<Response> {
+  async function prefill(request: Request, later?: (work: Promise<unknown>) => void): Promise<Response> {
     const arrived = o.now();
     const { head, ids, uploads } = await body(request);
     const { prefiller, deviceUs, recorder } = await open();
@@ -112,6 +117,12 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
     const missing = ancestors.filter((name) => !prefiller.has(name));
     if (missing.length > 0) return text(409, `${missing.length} ancestor pages are not here; send them along.`, { missing });
 
+    let ended = (): void => {};
+    later?.(
+      new Promise<void>((resolve) => {
+        ended = resolve;
+      }),
+    );
     const leave = new AbortController();
     const timer = setTimeout(() => leave.abort(), Math.max(0, head.deadlineMs - (o.now() - arrived)));
     request.signal.addEventListener('abort', () => leave.abort());
@@ -120,6 +131,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
       free = await queue.take(Math.max(1, ids.length - head.have * 16), leave.signal);
     } catch (e) {
       clearTimeout(timer);
+      ended();
       throw e;
     }
     const started = o.now();
@@ -131,6 +143,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
       leave.signal.removeEventListener('abort', end);
       await pages.return(undefined);
       free();
+      ended();
     };
     // a caller that neither reads nor leaves holds the device until its deadline, not longer
     leave.signal.addEventListener('abort', end);
@@ -184,7 +197,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
   }
 
   return {
-    async fetch(request) {
+    async fetch(request, later) {
       const url = new URL(request.url);
       const route = `${request.method} ${url.pathname}`;
       if (!equal(digest(request.headers.get('authorization') ?? ''), key)) return text(401, 'The accelerator wants its secret.');
@@ -195,7 +208,7 @@ export function createService(o: ServiceOptions): { fetch(request: Request): Pro
         }
         if (route === 'GET /v1/report') return await last('report');
         if (route === 'GET /v1/trace') return await last('trace');
-        if (route === 'POST /v1/prefill') return await prefill(request);
+        if (route === 'POST /v1/prefill') return await prefill(request, later);
         if (route === 'POST /v1/simulate') return Response.json(simulated(await request.json()));
         return text(404, `There is nothing at ${route}.`);
       } catch (e) {

@@ -148,6 +148,8 @@ export interface FaultyNpu {
   act: Fault;
   /** Computes a prompt on the service in advance, so that what follows does not depend on its speed. */
   warm(ids: readonly number[]): Promise<void>;
+  /** Asks the service for a prompt, and leaves at its first bytes. */
+  leave(ids: readonly number[]): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -178,6 +180,15 @@ export async function startFaulty(upstream: { address: string; secret: string })
       const head = encodeHead({ ...last.head, have: 0, deadlineMs: 120_000 });
       const { status } = await ask(last.authorization, Buffer.concat([head, encodeIds(ids)]));
       if (status !== 200) throw new Error(`warm: the service answered ${status}`);
+    },
+    leave: async (ids: readonly number[]) => {
+      if (!last) throw new Error('leave: no request has come yet to say how pages are named');
+      const head = encodeHead({ ...last.head, have: 0, deadlineMs: 120_000 });
+      const init = { method: 'POST', headers: { authorization: last.authorization }, body: Buffer.concat([head, encodeIds(ids)]) };
+      const leave = new AbortController();
+      const r = await fetch(`http://${upstream.address}/v1/prefill`, { ...init, signal: leave.signal });
+      await r.body!.getReader().read();
+      leave.abort();
     },
     stop: async () => {
       server.closeAllConnections();

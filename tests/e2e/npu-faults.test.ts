@@ -156,4 +156,12 @@ describe('an accelerator that fails', () => {
     expect((await closed) - left, 'it would be waited for for a minute').toBeLessThan(20_000);
     await expect.poll(() => metric(patient, 'requests_total', 'result="left"'), { timeout: 10_000 }).toBe(before + 1);
   });
+
+  it('a prompt whose caller leaves half-way frees the real service: it is not computed to its end', async () => {
+    const get = async (path: string) => (await (await fetch(`${local.url}/v1/npu/${path}`)).json()) as { queue?: number; tokens?: number };
+    const ids = pagesOf(prompt(70, 1985));
+    await faulty.leave(ids);
+    await expect.poll(async () => (await get('device')).queue, { interval: 20, timeout: 20_000 }).toBe(0);
+    expect((await get('report')).tokens, 'the last prompt that was computed to its end is an earlier one').not.toBe(ids.length);
+  });
 });

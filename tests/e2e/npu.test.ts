@@ -66,26 +66,6 @@ describe('prefill on the accelerator', () => {
     if (n === 500) expect(await metric(servers.get('npu')!, /npu_requests_total\{[^}]*result="ok"\} (\d+)/)).not.toBe('0');
   });
 
-  it('clients that leave free the device: of three prompts at once the last is never computed', async () => {
-    const server = servers.get('npu')!;
-    const queue = async () => ((await (await fetch(`${server.url}/v1/npu/device`)).json()) as { queue: number }).queue;
-    const count = async (result: string) =>
-      Number(await metric(server, new RegExp(`npu_requests_total\\{[^}]*result="${result}"\\} (\\d+)`)));
-    const ok = await count('ok');
-    const leave = new AbortController();
-    for (const n of [1980, 1960, 1940]) {
-      const body = JSON.stringify({ model: server.pack.id, prompt: prompt(n), max_tokens: 1 });
-      const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal: leave.signal };
-      fetch(`${server.url}/v1/completions`, init).catch(() => {});
-    }
-    await expect.poll(queue, { interval: 10, timeout: 20_000 }).toBe(3);
-    await new Promise((resolve) => setTimeout(resolve, 300)); // their answers begin
-    leave.abort();
-    await expect.poll(queue, { interval: 50, timeout: 20_000 }).toBe(0);
-    await expect.poll(async () => (await count('ok')) + (await count('left')), { timeout: 20_000 }).toBe(ok + 3);
-    expect(await count('left')).toBeGreaterThanOrEqual(1);
-  });
-
   it('a dead accelerator costs time only, and opens the breaker', async () => {
     const text = (i: number) => Array.from({ length: 300 }, (_, k) => words[(k * (i + 3) + k * k) % words.length]).join(' ');
     const server = servers.get('npu')!;
