@@ -8,7 +8,7 @@ try {
   const prompt = Array.from({ length: 1500 }, (_, i) => 300 + ((i * i * 7 + i * 13) % 3000));
   const body = JSON.stringify({ model: server.pack.id, prompt, max_tokens: 4, cache_salt: String(Date.now()) });
   const r = await fetch(`${server.url}/v1/completions`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
-  console.log(r.headers.get('x-turnstone-route'));
+  console.log(r.headers.get('x-turnstone-route'), (await r.text()).length);
   const page = await browser.newPage({ viewport: { width: 1100, height: 900 }, deviceScaleFactor: 1.5, colorScheme: 'light' });
   await page.goto(`${server.url}/npu`);
   await page.getByRole('img', { name: 'Timeline' }).waitFor();
