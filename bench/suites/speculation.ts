@@ -63,20 +63,20 @@ export async function speculation(bench: Bench, worker: BenchWorker): Promise<Ma
     const times: Record<Way, number[]> = { plain: [], speculating: [] };
     let tokens = 0;
     for (let round = 0; round < bench.rounds; round++) {
-      bench.progress(`speculation on ${group}, round ${round + 1}`);
       const sum: Record<Way, number> = { plain: 0, speculating: 0 };
       tokens = 0;
-      for (const prompt of list) {
+      for (const [i, prompt] of list.entries()) {
+        bench.progress(`speculation on ${group}, round ${round + 1}, answer ${i + 1} of ${list.length}`);
         const own: Record<Way, number[]> = { plain: [], speculating: [] };
         const outputs = new Set<string>();
-        for (let i = 0; i < REPEATS; i++) {
+        for (let repeat = 0; repeat < REPEATS; repeat++) {
           for (const way of WAYS) {
             const o = { prompts: [prompt], maxTokens: MOST, stopIds: [...stopIds], speculate: way === 'speculating' };
             const first = await worker.prefill(o); // of a cached prompt: one token, which may bring drafted ones along
             own[way].push(first.ms + (await worker.decode(MOST)).ms);
             const { output } = (await worker.drop()).value;
             outputs.add(output[0].join());
-            if (i === 0 && way === 'plain') tokens += output[0].length;
+            if (repeat === 0 && way === 'plain') tokens += output[0].length;
           }
         }
         if (outputs.size > 1) throw new Error(`speculation changed an answer of ${group}`);
