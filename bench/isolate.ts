@@ -13,7 +13,15 @@ interface HeapUsage {
 /** MiB of the Worker's isolate: V8's heap with its buffers, asked from the runtime's inspector, and the wasm memory. The server must have been started with `inspect`. */
 export async function isolateMemory(server: Server): Promise<{ js: number; wasm: number }> {
   const { host } = await server.miniflare.getInspectorURL();
-  const { webSocket } = await fetch(`http://${host}/core:user:turnstone`, { headers: { upgrade: 'websocket' } });
+  const js = await jsMemory(host, 'core:user:turnstone');
+  const { memory } = (await (await globalThis.fetch(`${server.url}/ready`)).json()) as { memory: Record<string, number> };
+  const wasm = memory.weights + memory.kv + memory.scratch;
+  return { js, wasm: wasm / MIB };
+}
+
+/** MiB of V8's heap with its buffers, of one Worker of the runtime whose inspector is at `host`. */
+export async function jsMemory(host: string, worker: string): Promise<number> {
+  const { webSocket } = await fetch(`http://${host}/${worker}`, { headers: { upgrade: 'websocket' } });
   if (!webSocket) throw new Error('the runtime has no inspector');
   webSocket.accept();
   try {
@@ -24,9 +32,7 @@ export async function isolateMemory(server: Server): Promise<{ js: number; wasm:
       });
       webSocket.send(JSON.stringify({ id: 1, method: 'Runtime.getHeapUsage' }));
     });
-    const { memory } = (await (await globalThis.fetch(`${server.url}/ready`)).json()) as { memory: Record<string, number> };
-    const wasm = memory.weights + memory.kv + memory.scratch;
-    return { js: (heap.totalSize + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB, wasm: wasm / MIB };
+    return (heap.totalSize + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB;
   } finally {
     webSocket.close();
   }

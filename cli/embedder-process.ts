@@ -5,13 +5,14 @@ import { Log, LogLevel, Miniflare } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
 import { ROOT } from './build.ts';
 
-const { EMBED_PERSIST = '', EMBED_MODEL_ID = '', EMBED_SECRET = '', EMBED_MEMORY_MB = '' } = process.env;
+const { EMBED_PERSIST = '', EMBED_MODEL_ID = '', EMBED_SECRET = '', EMBED_MEMORY_MB = '', EMBED_INSPECT } = process.env;
 // ONNX Runtime's glue has an import() of its own that is never reached; modules are named, so that nobody looks where it leads.
 const BUILT = join(ROOT, '.build/embedder');
 const { workerOptions: worker } = workerOptions(join(ROOT, 'embedder/wrangler.toml'));
 const { assets: _, ...own } = worker; // the model is in the bucket
 const miniflare = new Miniflare({
   ...own,
+  name: 'embedder',
   modules: [
     { type: 'ESModule', path: join(BUILT, 'index.js') }, // first: the entry
     ...readdirSync(BUILT)
@@ -23,11 +24,13 @@ const miniflare = new Miniflare({
   host: '127.0.0.1',
   port: 0,
   cf: false,
+  ...(EMBED_INSPECT && { inspectorPort: 0 }),
   r2Persist: EMBED_PERSIST,
   log: new Log(LogLevel.ERROR),
 });
 const url = await miniflare.ready;
-process.send?.({ address: url.host });
+const inspector = EMBED_INSPECT ? (await miniflare.getInspectorURL()).host : undefined;
+process.send?.({ address: url.host, inspector });
 
 const stop = () => void miniflare.dispose().finally(() => process.exit(0));
 process.on('SIGTERM', stop);

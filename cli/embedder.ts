@@ -15,6 +15,8 @@ export interface EmbedderOptions {
   model?: string;
   /** What its isolate may hold; default 128. */
   memoryMb?: string;
+  /** Opens the runtime's inspector. */
+  inspect?: boolean;
   /** Where its R2 keeps the pack. */
   persist: string;
   say?: (line: string) => void;
@@ -26,6 +28,8 @@ export interface Embedder {
   /** The service binding: forwards to the process, or answers 503 and says why. */
   fetch(request: MiniflareRequest): Promise<MiniflareResponse>;
   pid(): number | undefined;
+  /** host:port of the runtime's inspector, when it was asked for. */
+  inspector(): string | undefined;
   stop(): Promise<void>;
 }
 
@@ -39,6 +43,7 @@ export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Emb
   let began = false;
   let stopped = false;
   let ended: string | undefined;
+  let inspector: string | undefined;
   const start = async (): Promise<{ address: string; name: string }> => {
     await after;
     began = true;
@@ -49,7 +54,14 @@ export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Emb
     if (stopped) throw new Error('the server is stopping');
     child = fork(join(ROOT, 'cli/embedder-process.ts'), {
       execArgv: ['--import', 'tsx'],
-      env: { ...process.env, EMBED_PERSIST: o.persist, EMBED_MODEL_ID: pack.id, EMBED_SECRET: secret, EMBED_MEMORY_MB: o.memoryMb ?? '' },
+      env: {
+        ...process.env,
+        EMBED_PERSIST: o.persist,
+        EMBED_MODEL_ID: pack.id,
+        EMBED_SECRET: secret,
+        EMBED_MEMORY_MB: o.memoryMb ?? '',
+        EMBED_INSPECT: o.inspect ? '1' : '',
+      },
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
       cwd: ROOT,
     });
@@ -58,7 +70,11 @@ export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Emb
       ended = `its process ended with ${signal ?? code}`;
     });
     const address = await new Promise<string>((done, fail) => {
-      process_.once('message', (m) => done((m as { address: string }).address));
+      process_.once('message', (m) => {
+        const told = m as { address: string; inspector?: string };
+        inspector = told.inspector;
+        done(told.address);
+      });
       process_.once('error', fail);
       process_.once('exit', () => fail(new Error(`${ended} before it listened`)));
     });
@@ -74,6 +90,7 @@ export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Emb
   return {
     started,
     pid: () => child?.pid,
+    inspector: () => inspector,
     async fetch(request) {
       try {
         if (!up && request.method === 'GET' && !ended) throw new Error('the embedder is starting'); // a list of models does not wait for it

@@ -72,7 +72,11 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     listens = resolve;
   });
   const embedder =
-    o.embedder && launchEmbedder({ ...o.embedder, persist: join(persist, 'embedder-r2'), say }, Promise.all([listening, o.embedder.after]));
+    o.embedder &&
+    launchEmbedder(
+      { ...o.embedder, inspect: o.inspect, persist: join(persist, 'embedder-r2'), say },
+      Promise.all([listening, o.embedder.after]),
+    );
 
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
   const { assets, ...own } = worker;
