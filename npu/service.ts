@@ -49,6 +49,9 @@ export interface ServiceOptions {
   readonly maxBodyBytes?: number;
 }
 
+/** A caller that takes no page for so long loses the device. */
+const IDLE_MS = 3_000;
+
 const text = (status: number, message: string, more: Record<string, unknown> = {}, headers: Record<string, string> = {}): Response =>
   Response.json({ error: { message, ...more } }, { status, headers });
 
@@ -138,8 +141,10 @@ export function createService(o: ServiceOptions): Service {
     const before = deviceUs();
     recorder?.begin();
     const pages = prefiller.run(ids, head.have, head.salt);
+    let idle: ReturnType<typeof setTimeout> | null = null;
     const end = async (): Promise<void> => {
       clearTimeout(timer);
+      clearTimeout(idle);
       leave.signal.removeEventListener('abort', end);
       await pages.return(undefined);
       free();
@@ -155,6 +160,7 @@ export function createService(o: ServiceOptions): Service {
     };
     const stream = new ReadableStream<Uint8Array>({
       async pull(controller) {
+        clearTimeout(idle);
         try {
           if (leave.signal.aborted) throw new Gone('the caller left, or its deadline passed');
           await o.breathe();
@@ -162,6 +168,7 @@ export function createService(o: ServiceOptions): Service {
           if (leave.signal.aborted) throw new Gone('the caller left, or its deadline passed');
           if (!next.done) {
             controller.enqueue(frameOf(next.value));
+            idle = setTimeout(() => leave.abort(), IDLE_MS); // not every runtime tells when a caller is gone
             return;
           }
           const tokens = (count.pages - count.cached) * 16;
