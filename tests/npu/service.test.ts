@@ -219,13 +219,13 @@ describe('queue', () => {
   });
 
   test('a caller that leaves while its prompt runs frees the device for the next', async () => {
-    const s = service({ queue: 0, breathe: () => new Promise((r) => setTimeout(r, 15)) });
+    const s = service({ queue: 0, breathe: () => new Promise((r) => setTimeout(r, 60)) });
     const leaver = new AbortController();
     const prompt = ids(400, 3);
     let got = 0;
     const running = call(s, prompt, { signal: leaver.signal, onPage: () => void got++ });
     running.catch(() => {});
-    await expect.poll(() => got).toBeGreaterThan(2);
+    await expect.poll(() => got, { interval: 5, timeout: 10_000 }).toBeGreaterThan(2);
     await expect(call(s, ids(40, 5)), 'the device is taken, and none may wait').rejects.toMatchObject({ status: 429 });
     leaver.abort();
     await expect(running).rejects.toBeInstanceOf(NpuError);
