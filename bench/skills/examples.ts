@@ -30,7 +30,7 @@ try {
   const [made] = call.message.tool_calls ?? [];
   show('tool call', made?.function ?? call.message.content);
   if (made) {
-    const result = { role: 'tool', tool_call_id: made.id, content: JSON.stringify({ temperature: 19, sky: 'cloudy' }) };
+    const result = { role: 'tool', tool_call_id: made.id, content: '{"temperature": 19, "sky": "cloudy"}' };
     show(
       'its result told',
       (await ask([user('What is the weather in Lisbon?'), call.message, result], { tools: [WEATHER] })).message.content,

@@ -6,9 +6,10 @@ import { startServer } from '../../cli/start.ts';
 import { launchBrowser } from './browser.ts';
 
 const QUESTIONS = [
-  'Nora Blake works as a teacher in Bergen. It was a cold day. Her friend Tom found 14 shells on the beach. How many shells did Tom find?',
-  'Tom gives 6 of his 14 shells to Nora. How many shells does Tom have left?',
-  'Sort these words from A to Z: tide, gull, pebble, anchor, shore',
+  'Hello! My name is Clara. My dog is called Max.',
+  'Tom has 34 shells. Nora gives Tom 28 more. How many shells does Tom have now?',
+  'Sort these words from A to Z: tide, gull, anchor, shore',
+  'What is the name of my dog?',
 ];
 
 async function main(questions: string[]): Promise<void> {
