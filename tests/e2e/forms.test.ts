@@ -31,7 +31,7 @@ describe.skipIf(missing)('answers bound to a form, at temperature 1', () => {
     fetch(`${server.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model: server.model, messages, temperature: 1, max_tokens: 800, ...body }),
+      body: JSON.stringify({ model: server.model, messages, temperature: 1, max_tokens: 1900, ...body }),
     });
   const ask = async (body: object): Promise<Answer['choices'][0]> => {
     const answer = (await (await post(body)).json()) as Answer;
