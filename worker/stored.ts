@@ -27,6 +27,11 @@ export const stateOf = (r: StoredResponse) => ({
   status: r.status as ResponseStatus,
   error: (r.error as ErrorEnvelope['error'] | null) ?? undefined,
   usage: r.status === 'queued' || r.status === 'in_progress' ? undefined : r.usage,
-  // The model is another one than at the previous turn: its pages could not be used.
-  extra: r.recomputed ? { turnstone: { recomputed: true } } : undefined,
+  extra: turnstone(r),
 });
+
+/** `recomputed`: the model is another one than at the previous turn, its pages could not be used. */
+function turnstone(r: StoredResponse): { turnstone: Record<string, unknown> } | undefined {
+  const said = { ...(r.recomputed && { recomputed: true }), ...(r.route && { route: r.route }) };
+  return Object.keys(said).length > 0 ? { turnstone: said } : undefined;
+}

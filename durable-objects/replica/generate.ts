@@ -82,10 +82,11 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   // another model than at the previous response: nothing of it could be used
   const recomputed = body.kind === 'response' && body.previousFingerprint !== undefined && body.previousFingerprint !== served.fingerprint;
   const answered = async (route?: RouteReport): Promise<Response> => {
+    const shown = route ?? rt.npu?.several(prompts);
     const extra = () => {
       const turnstone = {
         ...(recomputed && { recomputed }),
-        ...(body.explain && route && { route: { ...route, ttft: (job.firstToken ?? Date.now()) - decided } }),
+        ...(body.explain && shown && { route: { ...shown, ttft: (job.firstToken ?? Date.now()) - decided } }),
       };
       return Object.keys(turnstone).length > 0 ? { turnstone } : undefined;
     };
@@ -115,7 +116,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
         .catch((error) => console.warn('pages', error));
     }
     const response = await job.respond();
-    if (route) response.headers.set('x-turnstone-route', routeHeader(route));
+    if (shown) response.headers.set('x-turnstone-route', routeHeader(shown));
     return response;
   };
 

@@ -11,7 +11,7 @@ import type { EngineLoop } from './loop.ts';
 /** What an answer can say of where its prompt was computed. Times in ms of this host's clock. */
 export interface RouteReport {
   place: Place;
-  why: Route['why'] | 'forced' | 'failed';
+  why: Route['why'] | 'forced' | 'failed' | 'several';
   predicted: { local: number; npu: number };
   /** Prompt tokens whose pages were here before. */
   cached: number;
@@ -105,6 +105,21 @@ export class NpuAdapter {
     }
     this.routes.add(1, { place: report.place, why: report.why });
     return report;
+  }
+
+  /** The report of a request of several prompts: they share the loop here, as they are. */
+  several(prompts: readonly (readonly number[])[]): RouteReport {
+    const { localMs, npuMs } = this.decide(prompts.flat().length, [], 0);
+    const report = {
+      place: 'local',
+      why: 'several',
+      predicted: { local: round(localMs), npu: round(npuMs) },
+      cached: 0,
+      bytes: 0,
+      took: 0,
+    } as const;
+    this.routes.add(1, { place: report.place, why: report.why });
+    return { ...report };
   }
 
   private decide(promptTokens: number, names: readonly string[], have: number): Route {

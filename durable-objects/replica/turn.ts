@@ -10,6 +10,7 @@ import type { Json, RunLine, RunOrder } from '../session/types.ts';
 import { constraintOf } from './constraint.ts';
 import type { Runtime } from './index.ts';
 import type { Sink } from './loop.ts';
+import type { RouteReport } from './npu.ts';
 import { pullPages, pushPages, type SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
 
@@ -50,7 +51,7 @@ export async function runTurn(
   turn.end.then(() => rt.reporter?.end(order.response));
   if (!turn.over)
     await pullPages(engine, session, [...prompt, ...order.generated], generate.salt).catch((error) => console.warn('pages', error));
-  if (!turn.over) await rt.npu?.prefill([...prompt, ...order.generated], generate.salt, http.signal);
+  if (!turn.over) turn.route = await rt.npu?.prefill([...prompt, ...order.generated], generate.salt, http.signal);
   const body = new ReadableStream<Uint8Array>({
     start: (controller) => turn.open(controller),
     cancel: () => turn.cancel(),
@@ -85,6 +86,8 @@ class Turn implements Sink {
     this.#ended = resolve;
   });
   over = false;
+  /** Where the prompt was computed; known before the first token. */
+  route?: RouteReport;
 
   constructor(rt: Runtime, order: RunOrder, request: ResponsesRequest, generate: GenerateRequest) {
     this.#rt = rt;
@@ -173,7 +176,9 @@ class Turn implements Sink {
 
   #start(cachedTokens: number): void {
     this.#started = true;
-    this.#line({ type: 'start', prompt: [...this.#generate.prompt], cachedTokens, fingerprint: this.#rt.served.fingerprint });
+    const route = this.#request.explain && this.route ? { ...this.route, ttft: Date.now() - this.#arrived } : undefined;
+    const { fingerprint } = this.#rt.served;
+    this.#line({ type: 'start', prompt: [...this.#generate.prompt], cachedTokens, fingerprint, route: route as unknown as Json });
   }
 
   #finish(finish: 'stop' | 'length'): void {

@@ -217,6 +217,7 @@ export class Runs {
         turns.update(id, {
           fingerprint: line.fingerprint,
           recomputed: before !== undefined && before !== null && before !== line.fingerprint,
+          route: turn?.route ?? line.route,
           usage: { prompt: line.prompt.length, cached, completion: 0 },
         });
         return false;

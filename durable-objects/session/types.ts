@@ -57,7 +57,7 @@ export interface StopState {
  * `text[i]` is what token `from + i` added to the visible text, '' when it added nothing.
  */
 export type RunLine =
-  | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string }
+  | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: Json }
   | { type: 'tokens'; from: number; ids: number[]; text: string[]; stop: StopState | null }
   | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[] }
   | { type: 'error'; status: number; error: Json };
@@ -93,6 +93,8 @@ export interface StoredResponse {
   fingerprint: string | null;
   /** The model was another one at the previous turn: everything was computed anew. */
   recomputed: boolean;
+  /** Where the prompt was computed (RouteReport), when the request asked to be told. */
+  route?: Json;
   input: readonly Json[];
   request: Json;
   echo: Json;

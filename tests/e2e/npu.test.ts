@@ -66,6 +66,25 @@ describe('prefill on the accelerator', () => {
     if (n === 500) expect(await metric(servers.get('npu')!, /npu_requests_total\{[^}]*result="ok"\} (\d+)/)).not.toBe('0');
   });
 
+  it('a stored response and a completion of several prompts say where their prompts were computed', async () => {
+    const { url, pack } = servers.get('npu')!;
+    const post = (path: string, body: object) =>
+      fetch(url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ model: pack.id, explain: true, ...body }),
+      });
+    const input = Array.from({ length: 120 }, (_, i) => words[(i * i + i) % words.length]).join(' ');
+    const response = await post('/v1/responses', { input, max_output_tokens: 16, store: true });
+    const stored = (await response.json()) as { id: string; turnstone: { route: object } };
+    expect(stored.turnstone.route).toMatchObject({ place: 'npu', why: 'forced' });
+    const again = (await (await fetch(`${url}/v1/responses/${stored.id}`)).json()) as typeof stored;
+    expect(again.turnstone.route).toEqual(stored.turnstone.route);
+    const two = await post('/v1/completions', { prompt: ['one', 'two'], max_tokens: 16 });
+    expect(two.headers.get('x-turnstone-route')).toMatch(/^local; why=several; /);
+    expect(((await two.json()) as typeof stored).turnstone.route).toMatchObject({ place: 'local', why: 'several' });
+  });
+
   it('a dead accelerator costs time only, and opens the breaker', async () => {
     const text = (i: number) => Array.from({ length: 300 }, (_, k) => words[(k * (i + 3) + k * k) % words.length]).join(' ');
     const server = servers.get('npu')!;
