@@ -108,6 +108,18 @@ export const serverOverloaded = (why = 'The server is overloaded.', seconds = 1)
     headers: { 'retry-after': String(Math.max(1, Math.ceil(seconds))) },
   });
 
+const WHY = {
+  queue_full: 'The queue is full.',
+  too_slow: 'The wait would be too long.',
+  rate_limit: 'Too many requests.',
+  concurrency_limit: 'Too many requests at once.',
+  draining: 'The server is being replaced.',
+} as const;
+
+/** The queue's refusal as the client sees it: 429, or 503 while the server is replaced, with Retry-After. */
+export const refused = ({ reason, retryAfter }: { reason: keyof typeof WHY; retryAfter: number }): ApiError =>
+  reason === 'draining' ? serverOverloaded(WHY.draining, retryAfter) : rateLimited(retryAfter, WHY[reason]);
+
 /** Says nothing of the cause to the client; the cause is for the log. */
 export const internalError = (cause?: unknown): ApiError =>
   new ApiError(500, 'The server had an error while processing the request.', { code: 'internal_error', cause });

@@ -3,7 +3,7 @@
 import type { Context } from 'hono';
 import { chainTokens, messageChain } from '../durable-objects/scheduler/chain.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
-import { ApiError, rateLimited, serverOverloaded } from '../openai/errors.ts';
+import { ApiError, refused } from '../openai/errors.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../openai/requests/types.ts';
 import type { App } from './env.ts';
 
@@ -14,18 +14,6 @@ export interface Place {
   replica: string;
   epoch: number;
 }
-
-const WHY = {
-  queue_full: 'The queue is full.',
-  too_slow: 'The wait would be too long.',
-  rate_limit: 'Too many requests.',
-  concurrency_limit: 'Too many requests at once.',
-  draining: 'The server is being replaced.',
-} as const;
-
-/** The queue's refusal as the client sees it: 429, or 503 while the server is replaced, with Retry-After. */
-export const refused = ({ reason, retryAfter }: { reason: keyof typeof WHY; retryAfter: number }): ApiError =>
-  reason === 'draining' ? serverOverloaded(WHY.draining, retryAfter) : rateLimited(retryAfter, WHY[reason]);
 
 /**
  * Waits for the scheduler's answer; undefined when nothing schedules. Throws 429 with Retry-After when it refuses, and gives the

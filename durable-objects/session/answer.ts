@@ -1,5 +1,5 @@
 import { Reader } from './reader.ts';
-import { isOpen, type TurnStore } from './turns.ts';
+import { isOpen, type Turns } from './turns.ts';
 import type { Commit, CommitAnswer, ResponseStatus, SessionEvent, StopState, StoredResponse } from './types.ts';
 
 /** Progress is stored after so many tokens or so long, never a token at a time. */
@@ -11,7 +11,7 @@ const COMMIT_MS = 250;
  * and not yet stored is lost with the object; a successor generates the same tokens again and readers skip them.
  */
 export class Answer {
-  readonly #turns: TurnStore;
+  readonly #turns: Turns;
   readonly id: string;
   readonly #readers = new Set<Reader>();
   /** Tokens not stored yet, after `committed` stored ones. */
@@ -25,7 +25,7 @@ export class Answer {
   /** Events of text so far. */
   #seq: number;
 
-  constructor(turns: TurnStore, id: string) {
+  constructor(turns: Turns, id: string) {
     this.#turns = turns;
     this.id = id;
     const turn = turns.get(id);

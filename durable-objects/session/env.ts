@@ -12,7 +12,7 @@ export interface SessionEnv {
 export const replicaOf = (env: Pick<SessionEnv, 'REPLICA'>, replica: string): DurableObjectStub =>
   env.REPLICA.get(env.REPLICA.idFromName(`replica-${replica}`));
 
-export function sessionLimits(env: SessionEnv): { ttlMs: number; quota: number } {
+export function sessionLimits(env: Pick<SessionEnv, 'SESSION_TTL_S' | 'SESSION_BYTES'>): { ttlMs: number; quota: number } {
   const number = (name: string, value: string | undefined, lo: number, hi: number, otherwise: number): number => {
     if (value === undefined || value === '') return otherwise;
     const n = Number(value);

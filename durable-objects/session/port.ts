@@ -14,6 +14,9 @@ export interface SessionPort {
   fetch(url: string, init?: RequestInit): Promise<Response>;
 }
 
+/** What the Responses API needs of a session, wherever it is kept. */
+export type ResponseKeeper = Pick<SessionPort, 'begin' | 'get' | 'inputItems' | 'cancel' | 'remove' | 'fetch'>;
+
 /** The session of that name (ids.ts), whether it has been begun or not. */
 export function openSession(namespace: DurableObjectNamespace, name: string): SessionPort {
   return namespace.get(namespace.idFromName(name)) as unknown as SessionPort;

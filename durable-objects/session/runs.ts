@@ -2,6 +2,7 @@ import type { RefusalReason } from '../../policy/ticket.ts';
 import { chainTokens, messageChain } from '../scheduler/chain.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import type { Answer } from './answer.ts';
+import { applyLine } from './apply.ts';
 import { replicaOf, type SessionEnv } from './env.ts';
 import { readLines } from './lines.ts';
 import type { TurnStore } from './turns.ts';
@@ -205,37 +206,9 @@ export class Runs {
 
   /** True when it was the last. */
   async #line(answer: Answer, line: RunLine): Promise<boolean> {
-    const { turns } = this.#o;
-    const { id, epoch } = answer;
-    switch (line.type) {
-      case 'start': {
-        const turn = turns.get(id);
-        const before = turn?.previous ? turns.get(turn.previous)?.fingerprint : undefined;
-        turns.setPrompt(id, line.prompt);
-        // the first replica's count is what the client was spared; a restart restores pages for its own sake
-        const cached = turn && turn.fingerprint === null ? line.cachedTokens : (turn?.usage.cached ?? 0);
-        turns.update(id, {
-          fingerprint: line.fingerprint,
-          recomputed: before !== undefined && before !== null && before !== line.fingerprint,
-          route: turn?.route ?? line.route,
-          usage: { prompt: line.prompt.length, cached, completion: 0 },
-        });
-        return false;
-      }
-      case 'tokens':
-        answer.push({ response: id, epoch, from: line.from, ids: line.ids, text: line.text, stop: line.stop }, Date.now());
-        return false;
-      case 'end':
-        answer.end(line.finish === 'length' ? 'incomplete' : 'completed', { finish: line.finish, tail: line.tail, output: line.output });
-        await this.#release(answer);
-        return true;
-      case 'error': {
-        if (line.status >= 500) throw new Error(`replica: ${JSON.stringify(line.error)}`);
-        answer.end('failed', { error: line.error });
-        await this.#release(answer);
-        return true;
-      }
-    }
+    const last = applyLine(this.#o.turns, answer, line, Date.now());
+    if (last) await this.#release(answer);
+    return last;
   }
 
   async #release(answer: Answer): Promise<void> {

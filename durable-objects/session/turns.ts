@@ -175,6 +175,9 @@ export class TurnStore {
   }
 }
 
+/** What a running answer needs of the place where turns are kept. */
+export type Turns = Pick<TurnStore, 'get' | 'update' | 'claim' | 'setPrompt' | 'committed' | 'commit' | 'tokens' | 'compact'>;
+
 export const isOpen = (status: ResponseStatus): boolean => status === 'queued' || status === 'in_progress';
 
 function fromRow(row: Row): StoredResponse {

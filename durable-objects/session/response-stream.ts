@@ -1,16 +1,16 @@
 /** A session's events as the Responses API's. */
 
-import { readLines } from '../durable-objects/session/lines.ts';
-import type { SessionPort } from '../durable-objects/session/port.ts';
-import type { SessionEvent, StoredResponse } from '../durable-objects/session/types.ts';
-import { ResponseEvents, storedChoice, type TextOptions } from '../openai/stream/response-events.ts';
+import { ResponseEvents, storedChoice, type TextOptions } from '../../openai/stream/response-events.ts';
+import { readLines } from './lines.ts';
+import type { ResponseKeeper } from './port.ts';
 import { metaOf, stateOf } from './stored.ts';
+import type { SessionEvent, StoredResponse } from './types.ts';
 
 /**
  * Events numbered above `after`, the missed ones first, then the rest as it is generated. All of the text is read again from its
  * beginning, since the events' numbers follow from it; events already seen are only counted.
  */
-export async function responseStream(stub: SessionPort, response: StoredResponse, after: number): Promise<Response> {
+export async function responseStream(stub: ResponseKeeper, response: StoredResponse, after: number): Promise<Response> {
   const source = await stub.fetch(`https://session/events?response=${response.id}&after=-1`);
   if (!source.ok || !source.body) throw new Error(`session: events of a response it has answered ${source.status}`);
   const frames = tell(source.body, response, after);

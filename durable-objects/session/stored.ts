@@ -1,8 +1,8 @@
 /** A session's stored response as the API shows it. */
 
-import type { StoredResponse } from '../durable-objects/session/types.ts';
-import type { ErrorEnvelope } from '../openai/errors.ts';
-import { outputOf, type ResponseMeta, type ResponseStatus, responseObject, type TextOptions } from '../openai/stream/response-events.ts';
+import type { ErrorEnvelope } from '../../openai/errors.ts';
+import { outputOf, type ResponseMeta, type ResponseStatus, responseObject, type TextOptions } from '../../openai/stream/response-events.ts';
+import type { StoredResponse } from './types.ts';
 
 /** The object of a stored response, with the text it has so far. */
 export function stored(r: StoredResponse, text: string): Record<string, unknown> {
