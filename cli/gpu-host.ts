@@ -10,7 +10,9 @@ import { formatsOf } from '../engine/index.ts';
 import { device as deviceSpec } from '../kernels/npu/device/index.ts';
 import { DeviceLostError, openDevice } from '../kernels/webgpu/index.ts';
 import { openModel, webGpuMaker } from '../local/open.ts';
+import { Responses } from '../local/responses.ts';
 import { serve } from '../local/serve.ts';
+import { asTenant } from '../local/tenant.ts';
 import { warmUp } from '../local/warm.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
 import { Prefiller } from '../npu/prefiller.ts';
@@ -104,6 +106,8 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
   };
   watch(first.device);
   await opened;
+  // kept in memory, and longer than a device
+  const responses = new Responses(async () => (await opened).rt);
 
   async function answer(request: Request): Promise<Response> {
     const { rt, service } = await opened;
@@ -119,7 +123,7 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
         { status: 401 },
       );
     }
-    return serve(rt, request);
+    return serve(rt, asTenant(request), responses);
   }
 
   const http = createServer((req, res) => {
@@ -145,6 +149,7 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
     url: `http://${host}:${port}`,
     adapter: `${first.name} (${found.runtime})`,
     async stop() {
+      responses.close();
       http.closeAllConnections();
       await new Promise((resolve) => http.close(resolve));
       (await opened).rt.engine.backend.dispose();

@@ -84,7 +84,9 @@ program
 
 program
   .command('gpu-host')
-  .description("serve the API, and prefill for Workers, on this machine's GPU through WebGPU")
+  .description(
+    "serve the API, and prefill for Workers, on this machine's GPU through WebGPU; stored responses are kept in memory and end with the process",
+  )
   .option('--model <path>', 'pack folder, GGUF file or Hugging Face folder; default: the shipped model')
   .option('--port <n>', 'port to listen on', Number, 8790)
   .option('--host <address>', 'address to listen on; beyond loopback --secret is required', '127.0.0.1')

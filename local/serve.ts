@@ -4,21 +4,30 @@ import { generate } from '../durable-objects/replica/generate.ts';
 import type { Runtime } from '../durable-objects/replica/index.ts';
 import { chatPrompt } from '../durable-objects/replica/prompt.ts';
 import { modelObject, renderMetrics } from '../durable-objects/replica/show.ts';
+import {
+  type Caller,
+  cancelResponse,
+  createResponse,
+  deleteResponse,
+  listInput,
+  retrieveResponse,
+} from '../durable-objects/session/api.ts';
 import { ApiError, asApiError, badRequest, modelNotFound, notFound } from '../openai/errors.ts';
 import { CONTENT_TYPE } from '../openai/prometheus.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
-import { itemMessages } from '../openai/requests/items.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
 import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ResponsesRequest } from '../openai/requests/types.ts';
+import type { Responses } from './responses.ts';
+import { tenantOf } from './tenant.ts';
 
 const MAX_BODY = 4 << 20; // characters
 
-/** Answers one request. Never rejects: errors are OpenAI's envelope. */
-export async function serve(rt: Runtime, request: Request): Promise<Response> {
+/** Answers one request. Never rejects: errors are OpenAI's envelope. Without `responses` none are stored. */
+export async function serve(rt: Runtime, request: Request, responses?: Responses): Promise<Response> {
   try {
-    return await route(rt, new URL(request.url).pathname, request);
+    return await route(rt, new URL(request.url).pathname, request, responses);
   } catch (error) {
     if (!(error instanceof ApiError)) console.error(error);
     const e = asApiError(error);
@@ -26,8 +35,11 @@ export async function serve(rt: Runtime, request: Request): Promise<Response> {
   }
 }
 
-async function route(rt: Runtime, path: string, request: Request): Promise<Response> {
+async function route(rt: Runtime, path: string, request: Request, responses: Responses | undefined): Promise<Response> {
   const { served, engine } = rt;
+  const caller: Caller = { tenant: tenantOf(request), session: responses && ((name) => responses.session(name)) };
+  const answer = ofResponses(caller, path, request);
+  if (answer) return answer;
   if (request.method === 'GET') {
     if (path === '/v1/models') return Response.json({ object: 'list', data: [modelObject(rt)] });
     if (path.startsWith('/v1/models/')) {
@@ -53,7 +65,7 @@ async function route(rt: Runtime, path: string, request: Request): Promise<Respo
     case '/v1/completions':
       return generate(rt, parseCompletion(await body(request)), request);
     case '/v1/responses':
-      return generate(rt, unstored(parseResponses(await body(request))), request);
+      return createResponse(caller, ofModel(served.id, parseResponses(await body(request))), (r) => generate(rt, r, request));
     case PAGES_PATH:
       return conversationPages(rt, parseChat(await body(request)), request);
     case '/v1/tokenize': {
@@ -70,13 +82,27 @@ async function route(rt: Runtime, path: string, request: Request): Promise<Respo
   throw notFound(`There is nothing at ${path}.`);
 }
 
-/** A response that nobody keeps: there are no sessions here. */
-function unstored(request: ResponsesRequest): ResponsesRequest {
-  if (request.store || request.background || request.previousResponseId !== undefined) {
-    throw badRequest("This server stores no responses; leave out 'store', 'background' and 'previous_response_id'.", 'store');
+/** The Responses API but for what creates one; undefined when the path is another's. */
+function ofResponses(caller: Caller, path: string, request: Request): Promise<Response> | undefined {
+  const [, id, rest] = /^\/v1\/responses\/([^/]+)(\/[^/]+)?$/.exec(path) ?? [];
+  if (id === undefined) return undefined;
+  switch (`${request.method} ${rest ?? ''}`) {
+    case 'GET ':
+      return retrieveResponse(caller, id, request);
+    case 'DELETE ':
+      return deleteResponse(caller, id);
+    case 'POST /cancel':
+      return cancelResponse(caller, id);
+    case 'GET /input_items':
+      return listInput(caller, id, request);
   }
-  const { input, instructions } = request;
-  return { ...request, echo: { ...request.echo, store: false }, input: [], messages: itemMessages(input, instructions) };
+  return undefined;
+}
+
+/** Refused before it is stored. */
+function ofModel(id: string, request: ResponsesRequest): ResponsesRequest {
+  if (request.model !== id) throw modelNotFound(request.model, id);
+  return request;
 }
 
 async function body(request: Request): Promise<unknown> {

@@ -1,0 +1,257 @@
+/** Stored responses outside of Workers, on wasm: kept in memory, with the edge's objects, events and errors. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { localPack } from '../../cli/packs.ts';
+import type { Runtime } from '../../durable-objects/replica/index.ts';
+import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
+import { openModel, wasmMaker } from '../../local/open.ts';
+import { Responses } from '../../local/responses.ts';
+import { serve } from '../../local/serve.ts';
+import type { StoreLimits } from '../../local/store.ts';
+import { asTenant } from '../../local/tenant.ts';
+import { folderPack } from '../../models/node/files.ts';
+import { wasmModules } from '../kernels/modules.ts';
+
+interface Answer {
+  id: string;
+  status: string;
+  store: boolean;
+  output: unknown[];
+  output_text: string;
+  usage: { input_tokens: number; input_tokens_details: { cached_tokens: number }; output_tokens: number };
+  error?: { code: string; param: string; message: string };
+}
+interface Event {
+  type: string;
+  sequence_number: number;
+  response?: Answer;
+}
+
+let rt: Runtime;
+const opened: Responses[] = [];
+const keeper = (limits?: Partial<StoreLimits>, runtime: () => Promise<Runtime> = async () => rt) => {
+  const made = new Responses(runtime, limits);
+  opened.push(made);
+  return made;
+};
+
+/** A client of a host with those responses. */
+function client(responses: Responses, key?: string) {
+  const send = (method: string, path: string, body?: unknown) => {
+    const headers: HeadersInit = key === undefined ? {} : { authorization: `Bearer ${key}` };
+    const init = body === undefined ? { method, headers } : { method, headers, body: JSON.stringify(body) };
+    return serve(rt, asTenant(new Request(`http://localhost/v1/responses${path}`, init)), responses);
+  };
+  const json = async (method: string, path: string, body?: unknown) => (await (await send(method, path, body)).json()) as Answer;
+  const ask = (input: string, extra: object = {}) =>
+    json('POST', '', { model: 'pebble', input, temperature: 0, max_output_tokens: 12, ...extra });
+  return { send, json, ask };
+}
+
+const eventsOf = (text: string): Event[] =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('data: '))
+    .map((line) => JSON.parse(line.slice(6)) as Event);
+
+/** Long enough to be caught in the middle: a stop token ends nothing. */
+const LONG = { max_output_tokens: 300, ignore_eos: true };
+
+beforeAll(async () => {
+  const { folder } = await localPack(undefined, () => {});
+  rt = await openModel({ source: folderPack(folder), id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
+});
+afterAll(() => {
+  for (const r of opened) r.close();
+});
+
+describe('stored responses of a local engine', () => {
+  it('are kept and gone on from, twice from the same one', async () => {
+    const responses = keeper();
+    const { ask, json } = client(responses);
+    const first = await ask('The goat has 4 stones and the bird has 9 stones. What is 4 + 9?', { metadata: { a: 'b' } });
+    expect(first).toMatchObject({ object: 'response', store: true, metadata: { a: 'b' } });
+    expect(['completed', 'incomplete']).toContain(first.status);
+    expect(first.usage.output_tokens).toBeGreaterThan(0);
+    expect(await json('GET', `/${first.id}`)).toEqual(first);
+    const second = await ask('And 2 + 3?', { previous_response_id: first.id });
+    const branch = await ask('What is 7 + 1?', { previous_response_id: first.id });
+    const again = await ask('And 2 + 3?', { previous_response_id: first.id });
+    expect(second).toMatchObject({ previous_response_id: first.id });
+    expect(sessionOf(second.id)).toBe(sessionOf(first.id));
+    expect(again.output_text).toBe(second.output_text);
+    expect(second.usage.input_tokens).toBeGreaterThan(first.usage.input_tokens + first.usage.output_tokens);
+    const items = async (id: string) =>
+      (await (await client(responses).send('GET', `/${id}/input_items?order=asc`)).json()) as { data: unknown[] };
+    expect((await items(second.id)).data).toMatchObject([
+      { role: 'user', content: [{ text: 'The goat has 4 stones and the bird has 9 stones. What is 4 + 9?' }] },
+      ...first.output.map((o) => ({ id: (o as { id: string }).id, role: 'assistant' })),
+      { role: 'user', content: [{ text: 'And 2 + 3?' }] },
+    ]);
+    expect((await items(branch.id)).data.at(-1)).toMatchObject({ content: [{ text: 'What is 7 + 1?' }] });
+    // what nobody keeps can go on from what is kept, with the same tokens
+    const direct = await ask('And 2 + 3?', { previous_response_id: first.id, store: false });
+    expect(direct).toMatchObject({ store: false, output_text: second.output_text });
+    expect(responses.store.stats).toMatchObject({ responses: 4, sessions: 1 });
+  });
+
+  it('tell a client that comes back exactly the events it missed', async () => {
+    const { send, json } = client(keeper());
+    const body = { model: 'pebble', input: 'Tell me of a boat.', temperature: 0, stream: true, ...LONG };
+    const reader = (await send('POST', '', body)).body!.pipeThrough(new TextDecoderStream()).getReader();
+    let seen = '';
+    while (eventsOf(seen).length < 8) seen += (await reader.read()).value ?? '';
+    await reader.cancel(); // the client leaves; the answer goes on
+    const before = eventsOf(seen.slice(0, seen.lastIndexOf('\n\n') + 2));
+    const { id } = before[0].response!;
+    expect((await json('GET', `/${id}`)).status).toBe('in_progress');
+    const rest = eventsOf(await (await send('GET', `/${id}?stream=true&starting_after=${before.length - 1}`)).text());
+    const whole = eventsOf(await (await send('GET', `/${id}?stream=true`)).text());
+    expect([...before, ...rest]).toEqual(whole);
+    expect(whole.map((e) => e.sequence_number)).toEqual(whole.map((_, i) => i));
+    expect(whole.at(-1)).toMatchObject({ type: 'response.incomplete', response: { usage: { output_tokens: 300 } } });
+    expect(whole.at(-1)!.response).toEqual(await json('GET', `/${id}`));
+    const late = eventsOf(await (await send('GET', `/${id}?stream=true&starting_after=${whole.length - 2}`)).text());
+    expect(late).toEqual(whole.slice(-1));
+    expect((await send('GET', `/${id}?stream=true&starting_after=x`)).status).toBe(400);
+  });
+
+  it('are cancelled: what was said stays, and the engine is free', async () => {
+    const { ask, json } = client(keeper());
+    const started = await ask('Tell me of a boat.', { ...LONG, background: true });
+    expect(started.status).toBe('in_progress');
+    await expect.poll(async () => (await json('GET', `/${started.id}`)).output_text).not.toBe('');
+    const going = await client(opened.at(-1)!).ask('And then?', { previous_response_id: started.id });
+    expect(going.error).toMatchObject({ param: 'previous_response_id', message: 'The previous response has not ended yet.' });
+    const cancelled = await json('POST', `/${started.id}/cancel`);
+    expect(cancelled).toMatchObject({ id: started.id, status: 'cancelled' });
+    expect(cancelled.output_text).not.toBe('');
+    expect(await json('GET', `/${started.id}`)).toEqual(cancelled);
+    await expect.poll(() => rt.engine.busy).toBe(false);
+    expect(cancelled.usage.output_tokens).toBeLessThan(300);
+  });
+
+  it('leave nothing when they are deleted, also while they run', async () => {
+    const responses = keeper();
+    const { ask, send, json } = client(responses);
+    const first = await ask('What is 2 + 3?');
+    const second = await ask('And 1 + 1?', { previous_response_id: first.id });
+    expect(await json('DELETE', `/${first.id}`)).toEqual({ id: first.id, object: 'response', deleted: true });
+    for (const [method, rest] of [
+      ['GET', ''],
+      ['DELETE', ''],
+      ['POST', '/cancel'],
+      ['GET', '/input_items'],
+      ['GET', '?stream=true'],
+    ]) {
+      expect((await send(method, `/${first.id}${rest}`)).status).toBe(404);
+    }
+    // its conversation is no longer whole
+    expect((await ask('More', { previous_response_id: second.id })).error).toMatchObject({ code: 'previous_response_not_found' });
+    const running = await ask('Tell me of a boat.', { ...LONG, background: true });
+    expect((await send('DELETE', `/${running.id}`)).status).toBe(200);
+    await expect.poll(() => rt.engine.busy).toBe(false);
+    await json('DELETE', `/${second.id}`);
+    expect(responses.store.stats).toEqual({ responses: 0, sessions: 0, bytes: 0 });
+  });
+
+  it("are their key's alone, and unknown ids are not found", async () => {
+    const responses = keeper();
+    const mine = client(responses, 'sk-one-0123456789');
+    const { id } = await mine.ask('What is 2 + 3?');
+    expect((await mine.send('GET', `/${id}`)).status).toBe(200);
+    for (const other of [client(responses, 'sk-two-0123456789'), client(responses)]) {
+      for (const [method, rest] of [
+        ['GET', ''],
+        ['GET', '?stream=true'],
+        ['GET', '/input_items'],
+        ['POST', '/cancel'],
+        ['DELETE', ''],
+      ]) {
+        const refused = await other.send(method, `/${id}${rest}`);
+        expect(refused.status).toBe(404);
+        expect(await refused.json()).toMatchObject({ error: { code: 'not_found', param: 'response_id' } });
+      }
+      const going = await other.ask('And?', { previous_response_id: id });
+      expect(going.error).toMatchObject({ code: 'previous_response_not_found' });
+    }
+    expect((await mine.send('GET', `/${id}`)).status).toBe(200);
+    for (const unknown of ['resp_1', `resp_${'0'.repeat(48)}`]) expect((await mine.send('GET', `/${unknown}`)).status).toBe(404);
+    const forged = new Request('http://localhost/', { headers: { 'x-turnstone-tenant': 'another' } });
+    expect(asTenant(forged).headers.get('x-turnstone-tenant')).toBe('public');
+  });
+});
+
+describe('the store of a local engine', () => {
+  const short = { max_output_tokens: 2 };
+
+  it('drops the oldest, used ones last', async () => {
+    const responses = keeper({ count: 3 });
+    const { ask, send } = client(responses);
+    const a = await ask('a', short);
+    const b = await ask('b', short);
+    const a2 = await ask('more', { ...short, previous_response_id: a.id });
+    const c = await ask('c', short); // b's conversation was unused for longest
+    const found = async () => Promise.all([a, b, a2, c].map(async ({ id }) => (await send('GET', `/${id}`)).status));
+    expect(await found()).toEqual([200, 404, 200, 200]);
+    await ask('d', short);
+    expect(await found()).toEqual([404, 404, 200, 200]);
+    expect((await ask('x', { ...short, previous_response_id: a2.id })).error).toMatchObject({ code: 'previous_response_not_found' });
+  });
+
+  it('is bounded in bytes', async () => {
+    const responses = keeper({ bytes: 30_000 });
+    const { ask, send } = client(responses);
+    const ids: string[] = [];
+    for (let i = 0; i < 6; i++)
+      ids.push((await ask(`What is ${i} + 1?`, { ...short, metadata: { a: 'x'.repeat(512), b: 'y'.repeat(512), c: 'z'.repeat(512) } })).id);
+    expect(responses.store.stats.bytes).toBeLessThan(32_000);
+    expect(responses.store.stats.responses).toBeLessThan(6);
+    expect((await send('GET', `/${ids[0]}`)).status).toBe(404);
+    expect((await send('GET', `/${ids[5]}`)).status).toBe(200);
+    const big = await send('POST', '', { model: 'pebble', input: 'x'.repeat(20_000) });
+    expect(big.status).toBe(429);
+    expect(big.headers.get('retry-after')).toBe('1');
+  });
+
+  it('refuses what it could not bound: too many at once', async () => {
+    const { ask, send } = client(keeper({ open: 1 }));
+    const { id } = await ask('Tell me of a boat.', { ...LONG, background: true });
+    expect((await send('POST', '', { model: 'pebble', input: 'hi' })).status).toBe(429);
+    await send('DELETE', `/${id}`);
+    expect((await send('POST', '', { model: 'pebble', input: 'hi', ...short })).status).toBe(200);
+  });
+
+  it('forgets a conversation when its time is over', async () => {
+    const responses = keeper({ ttlMs: 400 });
+    const { ask, send } = client(responses);
+    const { id } = await ask('a', short);
+    expect((await send('GET', `/${id}`)).status).toBe(200);
+    await expect.poll(() => responses.store.stats, { timeout: 4000 }).toEqual({ responses: 0, sessions: 0, bytes: 0 }); // though nobody asks
+    expect((await send('GET', `/${id}`)).status).toBe(404);
+  });
+
+  it('goes on after an engine was lost, with the same text', async () => {
+    const wanted = await client(keeper()).ask('Tell me of a boat.', { max_output_tokens: 40, ignore_eos: true, seed: 7 });
+    let tries = 0;
+    const lost = keeper({}, async () => {
+      if (tries++ === 0) throw new Error('lost');
+      return rt;
+    });
+    const got = await client(lost).ask('Tell me of a boat.', { max_output_tokens: 40, ignore_eos: true, seed: 7 });
+    expect(tries).toBe(2);
+    expect(got.output_text).toBe(wanted.output_text);
+  });
+
+  it('fails a response that is longer than the context, as a bad request', async () => {
+    const answer = await client(keeper()).send('POST', '', { model: 'pebble', input: 'stone '.repeat(30_000) });
+    expect(answer.status).toBe(400);
+    expect(await answer.json()).toMatchObject({ error: { code: 'context_length_exceeded' } });
+  });
+
+  it('is read through its own session alone', async () => {
+    const responses = keeper();
+    const { id } = await client(responses).ask('a', short);
+    expect(await responses.session(sessionName('public', sessionOf(id)!)).get(id)).toBeDefined();
+    expect(await responses.session(sessionName('other', sessionOf(id)!)).get(id)).toBeUndefined();
+  });
+});
