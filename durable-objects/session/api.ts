@@ -1,0 +1,174 @@
+/**
+ * The Responses API over sessions, wherever they are kept. A stored response belongs to its session, which generates it whoever
+ * listens; others are generated directly. Everything here throws ApiError.
+ */
+
+import { ApiError, badRequest, internalError, rateLimited, refused } from '../../openai/errors.ts';
+import { type Item, itemMessages, withIds } from '../../openai/requests/items.ts';
+import type { ResponsesRequest } from '../../openai/requests/types.ts';
+import { newResponseId, newSessionId, sessionName, sessionOf } from './ids.ts';
+import { readLines } from './lines.ts';
+import type { ResponseKeeper } from './port.ts';
+import { responseStream } from './response-stream.ts';
+import { stored } from './stored.ts';
+import type { Json, SessionEvent, StoredResponse } from './types.ts';
+
+/** A turn is a row of SQLite's, of which the platform takes 2 MB; a character may be three bytes. */
+const MAX_STORED = 600_000;
+
+/** Who asks, and where their sessions are. */
+export interface Caller {
+  tenant: string;
+  /** The session of that name (ids.ts). Absent where nothing is stored. */
+  session?: (name: string) => ResponseKeeper;
+}
+
+/** POST /v1/responses. `direct` answers a request that nobody keeps: its messages are filled in. */
+export async function createResponse(
+  caller: Caller,
+  request: ResponsesRequest,
+  direct: (request: ResponsesRequest) => Promise<Response>,
+): Promise<Response> {
+  const store = request.store ?? caller.session !== undefined;
+  if (!store && !request.background) return direct(await unstored(caller, request));
+
+  const previous = request.previousResponseId;
+  const session = previous === undefined ? newSessionId() : sessionOf(previous);
+  if (session === undefined) throw previousNotFound(previous);
+  const stub = open(caller, session);
+  const id = newResponseId(session);
+  const { input, echo, ...rest } = request;
+  const turn = {
+    id,
+    previous,
+    tenant: caller.tenant,
+    model: request.model,
+    input: withIds(input, id) as unknown as Json[],
+    request: rest as unknown as Json,
+    echo: { ...echo, store: true } as Json,
+    priority: request.priority,
+    seed: request.sampling.seed,
+  };
+  if (JSON.stringify(turn).length > MAX_STORED) {
+    throw badRequest("The input is too long to be stored; send less, or 'store': false.", 'input', 'string_above_max_length');
+  }
+  const begun = await stub.begin(turn);
+  if (!begun.ok) {
+    if (begun.why === 'refused') throw refused(begun);
+    if (begun.why === 'previous_not_found') throw previousNotFound(previous);
+    if (begun.why === 'previous_not_finished') throw badRequest('The previous response has not ended yet.', 'previous_response_id');
+    throw internalError(`session: ${begun.why}`);
+  }
+  if (request.stream) return responseStream(stub, await known(stub, id), -1);
+  return Response.json(request.background ? await current(stub, id) : await ended(stub, id));
+}
+
+/** The request with its history, if any, read from its session. */
+async function unstored(caller: Caller, request: ResponsesRequest): Promise<ResponsesRequest> {
+  const previous = request.previousResponseId;
+  const history: Item[] = [];
+  let previousFingerprint: string | undefined;
+  if (previous !== undefined) {
+    const stub = sessionFor(caller, previous, previousNotFound);
+    const [items, found] = await Promise.all([stub.inputItems(previous), stub.get(previous)]);
+    if (!items || !found) throw previousNotFound(previous);
+    previousFingerprint = found.response.fingerprint ?? undefined;
+    history.push(...(items as unknown as Item[]), ...(found.response.output as unknown as Item[]));
+  }
+  const { input, instructions, ...rest } = request;
+  const echo = { ...request.echo, store: false };
+  const messages = itemMessages([...history, ...input], instructions);
+  return { ...rest, echo, input: [], messages, previousFingerprint };
+}
+
+/** GET /v1/responses/{id}: as it stands, or with `stream=true` its events after `starting_after` or the Last-Event-ID. */
+export async function retrieveResponse(caller: Caller, id: string, http: Request): Promise<Response> {
+  const query = new URL(http.url).searchParams;
+  const stub = sessionFor(caller, id);
+  const response = await known(stub, id);
+  if (query.get('stream') !== 'true') return Response.json(await current(stub, id));
+  const after = query.get('starting_after') ?? http.headers.get('last-event-id') ?? '-1';
+  if (!/^(-1|[0-9]{1,9})$/.test(after)) throw badRequest("'starting_after' must be the number of an event.", 'starting_after');
+  return responseStream(stub, response, Number(after));
+}
+
+/** DELETE /v1/responses/{id} */
+export async function deleteResponse(caller: Caller, id: string): Promise<Response> {
+  if (!(await sessionFor(caller, id).remove(id))) throw responseNotFound(id);
+  return Response.json({ id, object: 'response', deleted: true });
+}
+
+/** POST /v1/responses/{id}/cancel */
+export async function cancelResponse(caller: Caller, id: string): Promise<Response> {
+  const found = await sessionFor(caller, id).cancel(id);
+  if (!found) throw responseNotFound(id);
+  return Response.json(stored(found.response, found.text));
+}
+
+/** GET /v1/responses/{id}/input_items */
+export async function listInput(caller: Caller, id: string, http: Request): Promise<Response> {
+  const query = new URL(http.url).searchParams;
+  const all = (await sessionFor(caller, id).inputItems(id)) as unknown as Item[] | undefined;
+  if (!all) throw responseNotFound(id);
+  const items = query.get('order') === 'asc' ? all : [...all].reverse();
+  const limit = Number(query.get('limit') ?? 20);
+  if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw badRequest("'limit' must be an integer in 1..100.", 'limit');
+  const after = query.get('after');
+  const from = after === null ? 0 : items.findIndex((item) => item.id === after) + 1;
+  const data = items.slice(from, from + limit);
+  return Response.json({
+    object: 'list',
+    data,
+    first_id: data[0]?.id ?? '',
+    last_id: data.at(-1)?.id ?? '',
+    has_more: from + limit < items.length,
+  });
+}
+
+async function known(stub: ResponseKeeper, id: string): Promise<StoredResponse> {
+  const found = await stub.get(id);
+  if (!found) throw responseNotFound(id);
+  return found.response;
+}
+
+async function current(stub: ResponseKeeper, id: string): Promise<Record<string, unknown>> {
+  const found = await stub.get(id);
+  if (!found) throw responseNotFound(id);
+  return stored(found.response, found.text);
+}
+
+/** Waits for the end. A turn that the queue refused is refused to the client too. */
+async function ended(stub: ResponseKeeper, id: string): Promise<Record<string, unknown>> {
+  const events = await stub.fetch(`https://session/events?response=${id}&after=1000000000`); // the end alone
+  if (!events.ok || !events.body) throw responseNotFound(id);
+  for await (const line of readLines(events.body)) {
+    const event = JSON.parse(line) as SessionEvent;
+    if (!('end' in event)) continue;
+    const error = event.response.error as { type?: string; message?: string; retry_after?: number; code?: string } | null;
+    if (event.end === 'failed' && error?.type === 'rate_limit_error') throw rateLimited(error.retry_after ?? 1);
+    if (event.end === 'failed' && error?.type === 'invalid_request_error') {
+      throw new ApiError(400, String(error.message), { code: error.code });
+    }
+  }
+  return current(stub, id);
+}
+
+function open(caller: Caller, session: string): ResponseKeeper {
+  if (!caller.session) {
+    throw badRequest("This server stores no responses; leave out 'store', 'background' and 'previous_response_id'.", 'store');
+  }
+  return caller.session(sessionName(caller.tenant, session));
+}
+
+/** The session that holds a response, if it is this tenant's; the name of another's leads to an empty one. */
+function sessionFor(caller: Caller, id: string, missing: (id: string) => ApiError = responseNotFound): ResponseKeeper {
+  const session = sessionOf(id);
+  if (session === undefined) throw missing(id);
+  return open(caller, session);
+}
+
+const responseNotFound = (id: string | undefined): ApiError =>
+  new ApiError(404, `Response with id '${(id ?? '').slice(0, 80)}' not found.`, { param: 'response_id', code: 'not_found' });
+
+const previousNotFound = (id: string | undefined): ApiError =>
+  badRequest(`Previous response with id '${(id ?? '').slice(0, 80)}' not found.`, 'previous_response_id', 'previous_response_not_found');
