@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
 import type { Runtime } from '../../durable-objects/replica/index.ts';
 import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
+import { DeviceLostError } from '../../kernels/webgpu/index.ts';
+import { explained } from '../../local/fault.ts';
 import { openModel, wasmMaker } from '../../local/open.ts';
 import { Responses } from '../../local/responses.ts';
 import { serve } from '../../local/serve.ts';
@@ -178,6 +180,9 @@ describe('stored responses of a local engine', () => {
     for (const unknown of ['resp_1', `resp_${'0'.repeat(48)}`]) expect((await mine.send('GET', `/${unknown}`)).status).toBe(404);
     const forged = new Request('http://localhost/', { headers: { 'x-turnstone-tenant': 'another' } });
     expect(asTenant(forged).headers.get('x-turnstone-tenant')).toBe('public');
+    const body = new Blob(['streamed']).stream();
+    const streamed: RequestInit & { duplex: 'half' } = { method: 'POST', body, duplex: 'half' }; // as a host's requests come
+    expect(await asTenant(new Request('http://localhost/', streamed)).text()).toBe('streamed');
   });
 });
 
@@ -230,16 +235,40 @@ describe('the store of a local engine', () => {
     expect((await send('GET', `/${id}`)).status).toBe(404);
   });
 
-  it('goes on after an engine was lost, with the same text', async () => {
-    const wanted = await client(keeper()).ask('Tell me of a boat.', { max_output_tokens: 40, ignore_eos: true, seed: 7 });
-    let tries = 0;
-    const lost = keeper({}, async () => {
-      if (tries++ === 0) throw new Error('lost');
-      return rt;
+  it('goes on after the engine was lost in the middle, with the same text and events', async () => {
+    const body = { max_output_tokens: 40, ignore_eos: true, seed: 7 };
+    const wanted = await client(keeper()).ask('Tell me of a boat.', { ...body, temperature: 1 });
+    let reads = 0;
+    const { folder } = await localPack(undefined, () => {});
+    const maker = wasmMaker(wasmModules());
+    const frail = await openModel({
+      ...{ source: folderPack(folder), id: 'pebble', memoryBytes: 96 << 20 },
+      maker: {
+        ...maker,
+        create(bytes) {
+          const be = maker.create(bytes);
+          return explained({
+            ...be,
+            read: (...a) => (++reads > 12 ? Promise.reject(new DeviceLostError('The GPU device was lost.')) : be.read(...a)),
+          });
+        },
+      },
     });
-    const got = await client(lost).ask('Tell me of a boat.', { max_output_tokens: 40, ignore_eos: true, seed: 7 });
+    let tries = 0;
+    const responses = keeper({}, async () => (tries++ === 0 ? frail : rt));
+    const { ask, json, send } = client(responses);
+    const got = await ask('Tell me of a boat.', { ...body, temperature: 1 });
     expect(tries).toBe(2);
     expect(got.output_text).toBe(wanted.output_text);
+    expect(got.usage.output_tokens).toBe(40);
+    const kept = await responses.session(sessionName('public', sessionOf(got.id)!)).get(got.id);
+    expect(kept?.response.starts).toHaveLength(2);
+    expect(kept?.response.starts[1]).toBeGreaterThan(0); // tokens of the first are not computed again
+    const events = eventsOf(await (await send('GET', `/${got.id}?stream=true`)).text());
+    expect(events.at(-1)!.response).toEqual(await json('GET', `/${got.id}`));
+
+    const never = client(keeper({}, async () => frail));
+    expect(await never.ask('Tell me of a boat.')).toMatchObject({ status: 'failed', error: { message: 'The GPU device was lost.' } });
   });
 
   it('fails a response that is longer than the context, as a bad request', async () => {
