@@ -2,9 +2,8 @@
  * `turnstone gpu-host`: the API and the accelerator's prefill contract from a runtime that has WebGPU. The engine, packs,
  * pages and answers are the Worker's; only the backend is another.
  */
-import { createServer, type Server as HttpServer, type IncomingMessage } from 'node:http';
+import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { Readable } from 'node:stream';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { formatsOf } from '../engine/index.ts';
 import { device as deviceSpec } from '../kernels/npu/device/index.ts';
@@ -19,6 +18,7 @@ import { Prefiller } from '../npu/prefiller.ts';
 import { createService } from '../npu/service.ts';
 import { hostGpu } from './gpu/runtime.ts';
 import { readShaders } from './gpu/shaders.ts';
+import { nodeHandler } from './node-http.ts';
 import { localPack } from './packs.ts';
 
 export interface GpuHostOptions {
@@ -126,23 +126,7 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
     return serve(rt, asTenant(request), responses);
   }
 
-  const http = createServer((req, res) => {
-    const leave = new AbortController();
-    res.on('close', () => leave.abort());
-    answer(requestOf(req, leave.signal))
-      .then((response) => {
-        res.writeHead(response.status, Object.fromEntries(response.headers));
-        if (response.body)
-          Readable.fromWeb(response.body as never)
-            .on('error', () => res.destroy())
-            .pipe(res);
-        else res.end();
-      })
-      .catch((error: unknown) => {
-        res.writeHead(500, { 'content-type': 'application/json' });
-        res.end(JSON.stringify({ error: { message: error instanceof Error ? error.message : String(error), type: 'server_error' } }));
-      });
-  });
+  const http = createServer(nodeHandler(answer));
   await listen(http, o.port ?? 8790, host);
   const { port } = http.address() as AddressInfo;
   return {
@@ -156,18 +140,6 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
       first.device.destroy();
     },
   };
-}
-
-function requestOf(req: IncomingMessage, signal: AbortSignal): Request {
-  const body = req.method === 'GET' || req.method === 'HEAD' ? undefined : (Readable.toWeb(req) as ReadableStream<Uint8Array<ArrayBuffer>>);
-  const init: RequestInit & { duplex: 'half' } = {
-    method: req.method,
-    headers: req.headers as Record<string, string>,
-    body,
-    signal,
-    duplex: 'half',
-  };
-  return new Request(`http://localhost${req.url}`, init);
 }
 
 function listen(http: HttpServer, port: number, host: string): Promise<void> {

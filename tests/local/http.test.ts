@@ -1,0 +1,80 @@
+/** What a GPU host serves over HTTP, on wasm, as OpenAI's own client sees it. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import OpenAI from 'openai';
+import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { nodeHandler } from '../../cli/node-http.ts';
+import { localPack } from '../../cli/packs.ts';
+import { openModel, wasmMaker } from '../../local/open.ts';
+import { Responses } from '../../local/responses.ts';
+import { serve } from '../../local/serve.ts';
+import { asTenant } from '../../local/tenant.ts';
+import { folderPack } from '../../models/node/files.ts';
+import { wasmModules } from '../kernels/modules.ts';
+
+let client: OpenAI;
+let stop: () => void;
+
+beforeAll(async () => {
+  const { folder } = await localPack(undefined, () => {});
+  const rt = await openModel({ source: folderPack(folder), id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
+  const responses = new Responses(async () => rt);
+  const http = createServer(nodeHandler((request) => serve(rt, asTenant(request), responses)));
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const { port } = http.address() as AddressInfo;
+  client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'sk-test-0123456789', maxRetries: 0 });
+  stop = () => {
+    responses.close();
+    http.closeAllConnections();
+    http.close();
+  };
+});
+afterAll(() => stop?.());
+
+it('a client that hangs up comes back to an answer that went on without it', async () => {
+  const more = { ignore_eos: true } as object;
+  const live = await client.responses.create({
+    model: 'pebble',
+    input: 'Tell me of a boat.',
+    max_output_tokens: 200,
+    stream: true,
+    ...more,
+  });
+  const seen: ResponseStreamEvent[] = [];
+  for await (const event of live) {
+    seen.push(event);
+    if (seen.length === 9) break;
+  }
+  const { response } = seen[0] as OpenAI.Responses.ResponseCreatedEvent;
+  const rest: ResponseStreamEvent[] = [];
+  for await (const event of await client.responses.retrieve(response.id, { stream: true, starting_after: 8 })) rest.push(event);
+  expect([...seen, ...rest].map((e) => e.sequence_number)).toEqual([...seen, ...rest].map((_, i) => i));
+  const whole = await client.responses.retrieve(response.id);
+  expect([...seen, ...rest].map((e) => (e.type === 'response.output_text.delta' ? e.delta : '')).join('')).toBe(whole.output_text);
+  expect(whole.usage?.output_tokens).toBe(200);
+});
+
+it('a conversation goes on by its id, is listed and deleted', async () => {
+  const create = { model: 'pebble', max_output_tokens: 8, temperature: 0 };
+  const first = await client.responses.create({ ...create, input: 'What is 2 + 3?' });
+  const second = await client.responses.create({ ...create, input: 'And 4 + 1?', previous_response_id: first.id });
+  const items = await client.responses.inputItems.list(second.id, { order: 'asc' });
+  expect(items.data.map((i) => i.type)).toEqual(['message', 'message', 'message']);
+  await client.responses.delete(second.id);
+  await expect(client.responses.retrieve(second.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  expect(await client.responses.retrieve(first.id)).toMatchObject({ id: first.id, output_text: first.output_text });
+});
+
+it('a chat whose client hangs up is not computed further', async () => {
+  const stream = await client.chat.completions.create({
+    ...{ model: 'pebble', messages: [{ role: 'user', content: 'Tell me of a boat.' }], max_tokens: 300, stream: true },
+    ...({ ignore_eos: true } as object),
+  } as OpenAI.Chat.ChatCompletionCreateParamsStreaming);
+  for await (const _ of stream) break;
+  const aborted = async () => {
+    const text = await (await fetch(client.baseURL.replace('/v1', '/metrics'))).text();
+    return /finished_reason="abort".*/.exec(text)?.[0];
+  };
+  await expect.poll(aborted).toMatch(/ 1$/);
+});
