@@ -25,7 +25,7 @@ CURVE = os.path.join(HERE, "curve.csv")
 
 PRESETS = {
     "cpu": dict(model=dict(dim=192, layers=6, heads=6, kv_heads=2, head_dim=32, ffn=512), device="cpu", micro=4608, accum=1,
-                tokens=15.5e6, qat_tokens=1.45e6, lr=0.008, adam_lr=3e-3, compile=False),
+                tokens=36e6, qat_tokens=3.1e6, lr=0.008, adam_lr=3e-3, compile=False),
     "gpu": dict(model=dict(dim=384, layers=10, heads=12, kv_heads=4, head_dim=32, ffn=1024), device="cuda", micro=65536, accum=1,
                 tokens=1.2e9, qat_tokens=1e8, lr=0.02, adam_lr=3e-3, compile=True),
 }

@@ -98,14 +98,14 @@ def text_for(r, fields, shuffled):
 
 def make(r):
     dom = FIELDS[r.any(list(FIELDS))]
-    names = r.shuffle(dom)[:r.int(2, 6 if not r.test else 4)]
-    want = r.int(1, min(len(names), 5)) if not r.test else r.int(2, min(len(names), 3))
+    names = r.shuffle(dom)[:r.int(2, 6 if not r.test else 5)]
+    want = r.int(1, min(len(names), 5)) if not r.test else r.int(2, min(len(names), 4))
     fields = []
     for i, f in enumerate(names):
         keys, slot, sents = dom[f]
         key = f if r.p(0.5) and not r.test else r.pat(keys) if r.p(0.5) else r.any(keys)
         fields.append((key, slot, sents, i < want, keys))
-    if r.p(0.08 if r.test else 0.15):
+    if r.p(0.15):
         fields.append((r.any(LISTKEY), "array", LIST, True, ()))
     if r.p(0.15):
         fields.append((r.any(FLAGKEY), "flag", FLAG, True, ()))
