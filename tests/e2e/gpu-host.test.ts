@@ -8,6 +8,7 @@ import { type GpuHost, startGpuHost } from '../../cli/gpu-host.ts';
 import { type Server, startServer } from '../../cli/start.ts';
 import { openDevice } from '../../kernels/webgpu/index.ts';
 import { reason } from '../webgpu/require.ts';
+import { GAP } from '../webgpu/tolerance.ts';
 
 const found = hostGpu();
 const adapter = 'gpu' in found ? await openDevice(found.gpu) : null;
@@ -15,8 +16,6 @@ const why = reason('why' in found ? found.why : adapter ? undefined : 'no adapte
 adapter?.device.destroy();
 
 const SLOW = 590_000; // ms
-/** Stated tolerance of webgpu-1 (docs/webgpu.md). */
-const GAP = 0.1;
 interface Token {
   token: string;
   logprob: number;

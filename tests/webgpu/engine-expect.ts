@@ -4,14 +4,8 @@ import { expect, it } from 'vitest';
 import { shared } from '../shared.ts';
 import type { EngineReport } from './engine-check.ts';
 import { full } from './require.ts';
+import { GAP, LOGPROB } from './tolerance.ts';
 
-/**
- * Stated tolerances of webgpu-1: how far a log-probability of the ten best may be from wasm's, and how near two tokens must be
- * for the other to win. One rounding that goes the other way changes an integer of the next quantized activations, and from
- * there on the difference is that of quantization itself (docs/webgpu.md).
- */
-const LOGPROB = 0.5;
-const GAP = 0.1;
 const SLOW = 900_000; // ms: a software adapter on a busy machine
 
 const story = shared('models/stories260K/stories260K-f32.gguf');

@@ -14,6 +14,7 @@ import { decodePages } from '../kernels/cases/kv.ts';
 import { wasmModules } from '../kernels/modules.ts';
 import { compareRuns, generate, open } from './engine-run.ts';
 import { reason } from './require.ts';
+import { GAP } from './tolerance.ts';
 
 const found = hostGpu();
 const adapter = 'gpu' in found ? await openDevice(found.gpu) : null;
@@ -25,7 +26,6 @@ const SECRET = 'a secret of the test alone';
 const SALT = JSON.stringify(['public', '']);
 /** Of a page's values, relative to its largest: two steps of its 8 bits. */
 const PAGE_TOLERANCE = 2 / 127;
-const GAP = 0.1;
 
 describe.skipIf(why)('prefill on a GPU host, decode on wasm', () => {
   let host: GpuHost | undefined;
