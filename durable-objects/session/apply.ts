@@ -18,6 +18,7 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
       turns.update(id, {
         fingerprint: line.fingerprint,
         recomputed: before !== undefined && before !== null && before !== line.fingerprint,
+        route: turn?.route ?? line.route,
         usage: { prompt: line.prompt.length, cached, completion: 0 },
       });
       return false;
