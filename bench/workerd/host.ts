@@ -83,8 +83,12 @@ export class BenchWorker {
 
   private async ask<T>(path: string, body: unknown): Promise<Timed<T>> {
     const text = JSON.stringify(body);
-    const elapsed = start(this.pids);
-    const response = await fetch(this.url + path, { method: 'POST', body: text });
+    const send = () => fetch(this.url + path, { method: 'POST', body: text });
+    let elapsed = start(this.pids);
+    const response = await send().catch(() => {
+      elapsed = start(this.pids); // the runtime had closed the idle connection
+      return send();
+    });
     const value = (await response.json()) as T & { error?: string };
     const ms = Math.max(0.01, elapsed() - this.empty);
     if (!response.ok) throw new Error(`the bench's Worker failed at /${path}: ${value.error}`);
