@@ -4,6 +4,7 @@ import { generate } from '../durable-objects/replica/generate.ts';
 import type { Runtime } from '../durable-objects/replica/index.ts';
 import { chatPrompt } from '../durable-objects/replica/prompt.ts';
 import { modelObject, renderMetrics } from '../durable-objects/replica/show.ts';
+import { tenantOf } from '../durable-objects/replica/tenant.ts';
 import {
   type Caller,
   cancelResponse,
@@ -20,7 +21,6 @@ import { parseResponses } from '../openai/requests/responses.ts';
 import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ResponsesRequest } from '../openai/requests/types.ts';
 import type { Responses } from './responses.ts';
-import { tenantOf } from './tenant.ts';
 
 const MAX_BODY = 4 << 20; // characters
 

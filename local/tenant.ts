@@ -1,4 +1,5 @@
 import { sha256 } from '@noble/hashes/sha2.js';
+import { TENANT } from '../durable-objects/replica/tenant.ts';
 
 const encoder = new TextEncoder();
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
@@ -13,8 +14,3 @@ export function asTenant(request: Request): Request {
   headers.set(TENANT, key === undefined ? 'public' : hex(sha256(encoder.encode(`turnstone tenant\0${key}`))).slice(0, 32));
   return new Request(request, { headers });
 }
-
-const TENANT = 'x-turnstone-tenant';
-
-/** The tenant that `asTenant` found; `public` where keys are not told apart. */
-export const tenantOf = (request: Request): string => request.headers.get(TENANT) ?? 'public';

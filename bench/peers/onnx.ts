@@ -1,4 +1,5 @@
 /** ONNX Runtime Web's 4-bit matrix product (com.microsoft MatMulNBits), one thread, in headless Chromium. */
+import { concat } from '../../kernels/npu/protocol.ts';
 import { PeerPage } from './browser.ts';
 
 interface Session {
@@ -122,7 +123,7 @@ function matMulNBits({ N, K, T }: OnnxShape, accuracy: Accuracy): Uint8Array {
     value(12, 'Y', [T, N]),
   );
   const opset = (domain: string, version: number) => message(8, text(1, domain), integer(2, version));
-  return join([integer(1, 9), graph, opset('', 17), opset('com.microsoft', 1)]);
+  return concat([integer(1, 9), graph, opset('', 17), opset('com.microsoft', 1)]);
 }
 
 const varint = (n: number): Uint8Array => {
@@ -130,16 +131,7 @@ const varint = (n: number): Uint8Array => {
   for (; n > 127; n = Math.floor(n / 128)) out.push((n & 127) | 128);
   return Uint8Array.from([...out, n]);
 };
-const join = (parts: Uint8Array[]): Uint8Array => {
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const p of parts) {
-    out.set(p, at);
-    at += p.length;
-  }
-  return out;
-};
-const integer = (field: number, value: number) => join([varint(field * 8), varint(value)]);
-const bytes = (field: number, data: Uint8Array) => join([varint(field * 8 + 2), varint(data.length), data]);
+const integer = (field: number, value: number) => concat([varint(field * 8), varint(value)]);
+const bytes = (field: number, data: Uint8Array) => concat([varint(field * 8 + 2), varint(data.length), data]);
 const text = (field: number, value: string) => bytes(field, new TextEncoder().encode(value));
-const message = (field: number, ...parts: Uint8Array[]) => bytes(field, join(parts));
+const message = (field: number, ...parts: Uint8Array[]) => bytes(field, concat(parts));

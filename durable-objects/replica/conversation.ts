@@ -5,6 +5,7 @@ import { contextOverflow, modelNotFound } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
 import type { Runtime } from './index.ts';
 import { chatPrompt } from './prompt.ts';
+import { saltOf, tenantOf } from './tenant.ts';
 
 /** Where a conversation's pages are asked for. Not of OpenAI's API. */
 export const PAGES_PATH = '/v1/turnstone/pages';
@@ -19,7 +20,7 @@ export function conversationPages(rt: Runtime, body: ChatRequest, http: Request)
   if (body.model !== served.id) throw modelNotFound(body.model, served.id);
   const ids = chatPrompt(served, body.messages, body.tools, body.templateArgs);
   if (ids.length > engine.maxPrompt) throw contextOverflow(engine.maxPrompt + 1, ids.length, 1);
-  const salt = JSON.stringify([http.headers.get('x-turnstone-tenant') ?? 'public', body.cacheSalt ?? '']);
+  const salt = saltOf(tenantOf(http), body.cacheSalt);
   const names = engine.names.chain(ids, salt);
   const { kv } = engine.plan;
   const began = Date.now();

@@ -1,4 +1,5 @@
-const HEARTBEAT_MS = 250;
+/** Silence after which something is written, so that the runtime learns when the client is gone. */
+export const HEARTBEAT_MS = 250;
 /** A client that left before its answer began is not told of: nobody takes the heartbeats. */
 const NOBODY_MS = 2_000;
 

@@ -11,6 +11,7 @@ import { type RouteReport, routeHeader } from './npu.ts';
 import { pullPages, pushPages } from './pages.ts';
 import { chatPrompt, completionPrompt } from './prompt.ts';
 import { leaseOf } from './report.ts';
+import { saltOf, tenantOf } from './tenant.ts';
 
 /** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
 export async function generate(rt: Runtime, body: ChatRequest | CompletionRequest | ResponsesRequest, http: Request): Promise<Response> {
@@ -30,8 +31,8 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   );
   const lease = leaseOf(http.headers);
   const id = lease?.id ?? http.headers.get('x-turnstone-request') ?? crypto.randomUUID();
-  const tenant = http.headers.get('x-turnstone-tenant') ?? 'public';
-  const salt = JSON.stringify([tenant, body.cacheSalt ?? '']);
+  const tenant = tenantOf(http);
+  const salt = saltOf(tenant, body.cacheSalt);
   const stopIds = body.ignoreEos ? body.stopTokenIds : [...served.stopIds, ...body.stopTokenIds];
 
   const constraint = chat ? constraintOf(served, body) : undefined;

@@ -3,12 +3,11 @@ import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts
 import { ApiError, internalError } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { Answer, TokenLogprobs, TokenText } from '../../openai/stream/answer.ts';
-import { UNCOMPRESSED } from './early.ts';
+import { HEARTBEAT_MS, takesLong, UNCOMPRESSED } from './early.ts';
 import type { EngineLoop, Sink } from './loop.ts';
 
 /** A reader this far behind is given up: its answer is aborted. */
 const MAX_BEHIND = 1 << 20; // bytes
-const HEARTBEAT_MS = 250;
 /** After its first text a stream is written to this often at most: in a crowd writes cost as much as tokens. */
 const COALESCE_MS = 20;
 const utf8 = new TextDecoder();
@@ -103,7 +102,7 @@ export class Job implements Sink {
    */
   async respond(): Promise<Response> {
     this.pending = this.o.answer.open() + this.echoes();
-    if (!this.sse) await Promise.race([this.end, scheduler.wait(HEARTBEAT_MS)]);
+    if (!this.sse) await takesLong(this.end);
     if (this.error && !this.sse) throw this.error;
     const headers = { 'content-type': this.o.answer.contentType, 'cache-control': 'no-store' };
     if (this.over) return new Response(this.pending, { headers });

@@ -1,5 +1,6 @@
+import { concatBytes } from '@noble/hashes/utils.js';
 import type { Engine } from '../../engine/index.ts';
-import { frame, frameBytes, joined, parseFrames } from '../session/frames.ts';
+import { frame, frameBytes, parseFrames } from '../session/frames.ts';
 
 /** Pages are pulled in pieces of about so much, one ahead, so that they never fill the isolate. */
 const BATCH_BYTES = 2 << 20;
@@ -71,7 +72,7 @@ export async function pushPages(
         if (page === undefined) break;
         frames.push(await frame(lacking[sent++], page));
       }
-      if (frames.length > 0) controller.enqueue(joined(frames));
+      if (frames.length > 0) controller.enqueue(concatBytes(...frames));
       if (frames.length < batch) controller.close();
     },
   });

@@ -13,6 +13,7 @@ import type { Sink } from './loop.ts';
 import type { RouteReport } from './npu.ts';
 import { pullPages, pushPages, type SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
+import { saltOf } from './tenant.ts';
 
 /**
  * Generates a session's turn, from its beginning or from where another replica stopped, as lines (RunLine). Nothing of the
@@ -42,7 +43,7 @@ export async function runTurn(
     maxTokens: request.maxTokens ?? room,
     stopIds: request.ignoreEos ? request.stopTokenIds : [...served.stopIds, ...request.stopTokenIds],
     sampling: { ...resolveSampling(request.sampling, served.sampling, () => order.seed), seed: order.seed },
-    salt: JSON.stringify([order.tenant, request.cacheSalt ?? '']),
+    salt: saltOf(order.tenant, request.cacheSalt),
     constraint: constraintOf(served, request)?.(),
   };
   const turn = new Turn(rt, order, request, generate);

@@ -42,17 +42,6 @@ export async function frame(name: string, payload: Uint8Array): Promise<Uint8Arr
   return out;
 }
 
-/** Parts in one piece. */
-export function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((n, p) => n + p.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.byteLength;
-  }
-  return all;
-}
-
 /** Frames of bytes that are here already, as views of them, each checked against its digest. Throws as `readFrames`. */
 export async function parseFrames(bytes: Uint8Array): Promise<Frame[]> {
   const frames: Frame[] = [];

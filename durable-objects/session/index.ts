@@ -1,7 +1,8 @@
 import { DurableObject } from 'cloudflare:workers';
+import { concatBytes } from '@noble/hashes/utils.js';
 import { Answer } from './answer.ts';
 import { type SessionEnv, sessionLimits } from './env.ts';
-import { type Frame, frameBytes, frameHead, joined, readFrames } from './frames.ts';
+import { type Frame, frameBytes, frameHead, readFrames } from './frames.ts';
 import { PageStore } from './pages.ts';
 import { Runs } from './runs.ts';
 import { isOpen, newTurn, TurnStore } from './turns.ts';
@@ -215,7 +216,7 @@ export class Session extends DurableObject<SessionEnv> {
           parts.push(frameHead(f.name, f.digest, f.bytes), ...pages!.payload(f.name));
           held += f.bytes;
         }
-        await writer.write(joined(parts));
+        await writer.write(concatBytes(...parts));
       }
       await writer.close();
       pages?.touch(found.map((f) => f.name)); // last: an answer waits for the writes before it
