@@ -112,13 +112,14 @@ function drawOpen(s: Sampling, index: number, row: Row): Pick {
  */
 export function drawRest(s: Sampling, index: number, row: Row, logits: Float32Array): number {
   const at = uniform(s.seed, index) * row.sum;
-  const best = new Set(row.ids);
+  const best = new Uint8Array(logits.length);
+  for (const id of row.ids) best[id] = 1;
   const invTemp = inverseTemperature(s);
   let cum = 0;
   for (const v of row.vals) cum += exp(v - row.max);
   let last = row.ids[0];
   for (let id = 0; id < logits.length; id++) {
-    if (logits[id] === Number.NEGATIVE_INFINITY || best.has(id)) continue;
+    if (logits[id] === Number.NEGATIVE_INFINITY || best[id] === 1) continue;
     cum += exp(Math.fround(logits[id] * invTemp) - row.max);
     last = id;
     if (at < cum) break;
