@@ -8,8 +8,9 @@ import type { EngineLoop, Sink } from './loop.ts';
 
 /** A reader this far behind is given up: its answer is aborted. */
 const MAX_BEHIND = 1 << 20; // bytes
-/** After its first text a stream is written to this often at most: in a crowd writes cost as much as tokens. */
+/** After its first text a stream is written to this often at most, and all streams together once a ms: in a crowd writes cost as much as tokens. */
 const COALESCE_MS = 20;
+const CROWD_MS = 80; // never later than this
 const utf8 = new TextDecoder();
 
 /** One sequence of a job: a prompt and which choice it is. */
@@ -181,12 +182,12 @@ export class Job implements Sink {
     return out;
   }
 
-  flush(): void {
+  flush(crowd = 1): void {
     const { controller } = this;
     if (!controller) return;
     const now = Date.now();
     let text = '';
-    if (this.sse && !this.over && this.flowing && now - this.lastSent < COALESCE_MS) return;
+    if (this.sse && !this.over && this.flowing && now - this.lastSent < Math.max(COALESCE_MS, Math.min(CROWD_MS, crowd))) return;
     if (this.sse || this.over) {
       text = this.pending;
       this.pending = '';

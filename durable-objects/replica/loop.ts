@@ -3,8 +3,8 @@ import type { Engine, GenerateRequest, StepEvent } from '../../engine/index.ts';
 /** Where a request's events go. No method may throw. */
 export interface Sink {
   event(event: StepEvent): void;
-  /** The loop is about to yield: what events made may be sent now, in one piece. Also called when there was no event. */
-  flush(): void;
+  /** The loop is about to yield: what events made may be sent now, in one piece. Also called when there was no event. `crowd`: how many are asked so. */
+  flush(crowd: number): void;
   /** The engine failed; nothing more comes. */
   fail(error: unknown): void;
 }
@@ -69,7 +69,8 @@ export class EngineLoop {
           steps++;
           if (tokens > sequences * 8) prefilled += tokens;
         } while (steps < most && prefilled === 0 && !first && this.engine.busy);
-        for (const sink of new Set([...this.sinks.values(), ...this.ended])) sink.flush();
+        const listening = new Set([...this.sinks.values(), ...this.ended]);
+        for (const sink of listening) sink.flush(listening.size);
         this.ended.clear();
         await scheduler.wait(0);
         this.learn(performance.now() - started, steps, prefilled);

@@ -25,6 +25,7 @@ const HOLD_MS = 20_000;
 /** An alarm later than that is put off once, for longer than replicas take to say something. */
 const LATE_MS = 100;
 const EXCUSE_MS = 1_500;
+const TOGETHER_MS = 5;
 const MAX_BATCH = 4096;
 
 /**
@@ -37,6 +38,9 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   readonly #store: QueueStore;
   /** Callers held, by request id. */
   readonly #held = new Map<string, { answer: (a: AdmitAnswer) => void; timer: ReturnType<typeof setTimeout> }>();
+  #settled = 0;
+  /** Requests that come close upon another are settled in one transaction, a turn of the event loop later. */
+  #together?: Promise<void>;
   #alarmAt = Number.POSITIVE_INFINITY;
   /** The last alarm was late, and the next one counts. */
   #excused = false;
@@ -64,7 +68,8 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     const answer = new Promise<AdmitAnswer>((resolve) => {
       this.#held.set(r.id, { answer: resolve, timer: setTimeout(() => this.#letGo(r.id), HOLD_MS) });
     });
-    this.#settle(now);
+    if (now - this.#settled > TOGETHER_MS) this.#settle(now);
+    else this.#together ??= scheduler.wait(0).then(() => this.#settle(Date.now()));
     return answer;
   }
 
@@ -151,6 +156,8 @@ export class Scheduler extends DurableObject<SchedulerVars> {
 
   /** Ends every event: starts what can start, writes what changed, arms the alarm. */
   #settle(now: number): void {
+    this.#settled = now;
+    this.#together = undefined;
     const leases = this.#queue.dispatch(now, Math.random);
     this.#store.write(this.#queue, now);
     for (const lease of leases) this.#answer(lease.id, { kind: 'run', ...lease });
