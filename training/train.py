@@ -4,13 +4,17 @@
 """
 import argparse
 import csv
+import ctypes
 import math
 import os
 import re
+import tempfile
 import time
 
 import numpy as np
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 import torch.nn.functional as F
 
 import tokenizer
@@ -181,7 +185,32 @@ def save(path, model, opts, done, seconds, conf):
     os.replace(path + ".tmp", path)
 
 
-def run(stage, preset, args):
+class Gang:
+    """Processes that train one model together, each on its own batches: gradients are averaged, so all take the same step."""
+
+    def __init__(self, rank, size, address):
+        self.rank, self.size = rank, size
+        if size > 1:
+            dist.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
+
+    def meet(self):
+        if self.size > 1:
+            dist.barrier()
+
+    def average(self, params, tokens):
+        """Averages the gradients of `params`; the tokens of all."""
+        if self.size == 1:
+            return tokens
+        grads = [p.grad for p in params]
+        flat = torch.cat([g.reshape(-1) for g in grads] + [torch.tensor([float(tokens)])])
+        dist.all_reduce(flat)
+        flat, total = flat[:-1] / self.size, int(flat[-1])
+        for g, part in zip(grads, flat.split([g.numel() for g in grads])):
+            g.copy_(part.view_as(g))
+        return total
+
+
+def run(stage, preset, args, gang):
     """One training stage, `base` or `qat`; resumes from its own checkpoint."""
     P = PRESETS[preset]
     torch.manual_seed(args.seed)
@@ -216,7 +245,8 @@ def run(stage, preset, args):
     mix = dict(MIX)
     if args.mix:
         mix.update({k: float(v) for k, v in (x.split("=") for x in args.mix.split(","))})
-    stream = iter(Stream(mix, P["micro"], args.seed + int(done)))
+    stream = iter(Stream(mix, P["micro"], args.seed + int(done) + 7919 * gang.rank))
+    params = list(model.parameters())
     t0 = last = time.time()
     accum = args.accum or P["accum"]
     step, tot, main, cnt, floor = 0, 0.0, 0.0, 0, 0.02
@@ -226,17 +256,21 @@ def run(stage, preset, args):
         for o, ls in zip(opts, base_lr):
             for g, l in zip(o.param_groups, ls):
                 g["lr"] = l * scale
+        tokens = 0
         for _ in range(accum):
             x, y, w = (t.to(P["device"]) for t in next(stream))
             with torch.autocast(P["device"], torch.bfloat16):
                 loss, m = loss_of(model, trunk, x, y, w, qat)
             (loss / accum).backward()
-            done += x.numel()
+            tokens += x.numel()
             tot, main, cnt = tot + loss.item(), main + m.item(), cnt + 1
+        done += gang.average(params, tokens)
         for o in opts:
             o.step()
             o.zero_grad(set_to_none=True)
         step += 1
+        if gang.rank > 0:
+            continue
         if step % 25 == 0:
             now = time.time()
             seconds += now - last
@@ -251,7 +285,32 @@ def run(stage, preset, args):
             tot = main = cnt = 0
         if step % 100 == 0:
             save(ckpt, model, opts, done, seconds, cfg.dict())
-    save(ckpt, model, opts, done, seconds, cfg.dict())
+    if gang.rank == 0:
+        save(ckpt, model, opts, done, seconds, cfg.dict())
+    gang.meet()
+
+
+def keep_memory():
+    """Tells glibc to keep what a step frees: the next step takes as much again, and a quarter of the time went into page faults."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return  # another C library
+    mallopt(-4, 0)  # M_MMAP_MAX
+    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+    mallopt(-2, 2**28)  # M_TOP_PAD
+
+
+def train(rank, args, address):
+    """What one of the gang does: the stages asked for, in step with the others."""
+    if PRESETS[args.preset]["device"] == "cpu":
+        keep_memory()
+    gang = Gang(rank, args.workers, address)
+    if args.workers > 1:
+        torch.set_num_threads(1)
+    for s in ("base", "qat"):
+        if args.stage in (s, "all"):
+            run(s, args.preset, args, gang)
 
 
 def main():
@@ -266,14 +325,18 @@ def main():
     p.add_argument("--init", default="", help="start a stage from a folder as export.py writes it (models/pebble/base), or QAT from a checkpoint; default: runs/base.pt for QAT")
     p.add_argument("--accum", type=int, default=None, help="micro-batches a step")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--workers", type=int, default=1, help="processes that train together, one CPU core each; a step has that many times the tokens")
     p.add_argument("--compile", action="store_true")
     a = p.parse_args()
     import data
     if a.stage == "data" or a.stage == "all" and not os.path.exists(os.path.join(RUNS, "data.npz")):
         data.build(a.text or data.TEXT, a.seed, scale=10.0 if a.preset == "gpu" else 1.0)
-    for s in ("base", "qat"):
-        if a.stage in (s, "all"):
-            run(s, a.preset, a)
+    with tempfile.TemporaryDirectory() as meet:
+        address = f"file://{meet}/gang"
+        if a.workers > 1:
+            mp.spawn(train, (a, address), a.workers)
+        else:
+            train(0, a, address)
     if a.stage in ("export", "all"):
         import export
         export.main(["--from", "base.pt", "--to", os.path.join(RUNS, "export-f32")])
