@@ -9,7 +9,7 @@ import { median, spread } from '../stats.ts';
 import type { BenchWorker } from '../workerd/host.ts';
 import { BATCHES, batchRates, CONTEXT, deep, fresh } from './engine.ts';
 import { columnFigures, columns, NATIVE, products, TURNSTONE } from './peers.ts';
-import { coldStarts, isolated, overhead, replicaMemory } from './serving.ts';
+import { coldStarts, crowd, isolated, overhead, replicaMemory } from './serving.ts';
 import { speculation } from './speculation.ts';
 
 /** Column, against wllama at its best version, against native llama.cpp on one thread. */
@@ -65,6 +65,8 @@ export async function gate(bench: Bench, worker: BenchWorker): Promise<void> {
   bench.figure({ name: 'shipped model: request to first token, fresh process', unit: 'ms', value: spread(cold) });
   bench.target({ name: 'first token after a fresh start, shipped model', got: median(cold), want: 200, most: true, unit: ' ms' });
 
+  await together64(bench);
+
   const ratios = await speculation({ ...bench, rounds: 1 }, worker); // five runs of every answer
   for (const [group, ratio] of ratios) {
     const pays = group === 'extraction' || group === 'rewriting';
@@ -73,6 +75,23 @@ export async function gate(bench: Bench, worker: BenchWorker): Promise<void> {
 
   const list4 = await products({ ...bench, rounds: Math.min(2, bench.rounds) }, worker);
   for (const p of list4) bench.target({ name: `4-bit product ${p.name} against ONNX Runtime Web`, got: p.ratio, want: 4, unit: '×' });
+}
+
+/** 64 streams of the shipped model at once, on the wall's clock. */
+async function together64(bench: Bench): Promise<void> {
+  const { alone, together } = await isolated(undefined, {}, (server) => {
+    bench.progress('64 streams');
+    return crowd(server, 64, Math.max(3, bench.rounds));
+  });
+  bench.figure({ name: 'shipped model: 64 streams of 40 tokens, one after the other', unit: 'ms', value: spread(alone) });
+  bench.figure({ name: 'shipped model: 64 streams of 40 tokens at once', unit: 'ms', value: spread(together) });
+  bench.target({
+    name: '64 streams at once, of one after the other',
+    got: median(together) / median(alone),
+    want: 0.5,
+    most: true,
+    unit: '×',
+  });
 }
 
 /** What serving adds to the engine, on the server that `npm start` runs. Always on the wall's clock: waiting is what serving adds. */

@@ -93,6 +93,36 @@ export async function concurrent(server: Server, n: number, each: number, prompt
   return { streams, refused: 0, ms: performance.now() - from };
 }
 
+/** How long `n` streams of 40 sampled tokens take at once, in times of the same one after the other. The server is warm after the first round. */
+export async function crowd(server: Server, n: number, rounds: number): Promise<{ alone: number[]; together: number[] }> {
+  const one = async (seed: number) => {
+    const body = {
+      model: server.pack.id,
+      prompt: 'Once upon a time',
+      max_tokens: 40,
+      temperature: 1,
+      ignore_eos: true,
+      stream: true,
+      seed,
+    };
+    const headers = { 'content-type': 'application/json' };
+    const r = await fetch(`${server.url}/v1/completions`, { method: 'POST', headers, body: JSON.stringify(body) });
+    if (!(await r.text()).endsWith('data: [DONE]\n\n')) throw new Error('a stream did not come to its end');
+  };
+  const alone: number[] = [];
+  const together: number[] = [];
+  for (let round = -1; round < rounds; round++) {
+    const from = performance.now();
+    for (let i = 0; i < n; i++) await one(i);
+    const half = performance.now();
+    await Promise.all(Array.from({ length: n }, (_, i) => one(i)));
+    if (round < 0) continue;
+    alone.push(half - from);
+    together.push(performance.now() - half);
+  }
+  return { alone, together };
+}
+
 /** Requests at given times, whatever the answers do. */
 async function open(server: Server, arrivals: readonly { at: number; prompt: number; output: number }[]): Promise<Load> {
   const from = performance.now();
