@@ -36,7 +36,7 @@ PRESETS = {
 # share of training tokens for each kind of document
 MIX = {"identity": 3, "reading": 19, "reading-long": 4, "unknown": 3, "memory": 10, "arithmetic": 7, "tools": 17, "json": 14,
        "drill": 8, "spell": 7, "lists": 9, "sort": 3, "stories": 2, "mixed": 2, "text": 2}
-PROMPT_P, PROMPT_W, TEXT_P, TEXT_W = 0.25, 0.4, 0.7, 0.5
+PROMPT_W, TEXT_P, TEXT_W = 0.4, 0.7, 0.5
 # share of documents of a kind whose value words change places or grow, so that copying never leans on what a token means
 SWAP = {"reading": 0.6, "reading-long": 0.6, "unknown": 0.3, "memory": 0.6, "lists": 0.6, "drill": 0.6, "arithmetic": 0.3}
 LENGTHEN = 0.6  # share of long passages that get plain text in their middle
@@ -92,7 +92,8 @@ def pad(n, to=32):
 class Stream:
     """Micro-batches of documents of similar length, drawn by kind."""
 
-    def __init__(self, mix, micro, seed):
+    def __init__(self, mix, micro, seed, prompts):
+        self.prompts = prompts  # share of prompt tokens that the loss counts
         z = np.load(os.path.join(RUNS, "data.npz"))
         self.ids, self.flags, self.start, kind = z["ids"], z["flags"], z["start"], z["kind"]
         self.size = np.diff(self.start)
@@ -156,7 +157,7 @@ class Stream:
             x[i, :n], y[i, :n] = ids[:n], ids[1:n + 1]
             f = flags[1:n + 1]
             u = self.rng.random(n)
-            w[i, :n] = np.where(f == 1, 1.0, np.where(f == 2, (u < TEXT_P) * TEXT_W, (u < PROMPT_P) * PROMPT_W))
+            w[i, :n] = np.where(f == 1, 1.0, np.where(f == 2, (u < TEXT_P) * TEXT_W, (u < self.prompts) * PROMPT_W))
         return torch.from_numpy(x), torch.from_numpy(y), torch.from_numpy(w)
 
 
@@ -245,7 +246,7 @@ def run(stage, preset, args, gang):
     mix = dict(MIX)
     if args.mix:
         mix.update({k: float(v) for k, v in (x.split("=") for x in args.mix.split(","))})
-    stream = iter(Stream(mix, P["micro"], args.seed + int(done) + 7919 * gang.rank))
+    stream = iter(Stream(mix, P["micro"], args.seed + int(done) + 7919 * gang.rank, args.prompts))
     params = list(model.parameters())
     t0 = last = time.time()
     accum = args.accum or P["accum"]
@@ -321,6 +322,7 @@ def main():
     p.add_argument("--tokens", type=float, default=None, help="token budget of the stage")
     p.add_argument("--mix", default="", help="override shares, as reading=30,lists=5")
     p.add_argument("--lr", type=float, default=None, help="peak learning-rate scale")
+    p.add_argument("--prompts", type=float, default=0.25, help="share of prompt tokens that the loss counts, at 0.4 of an answer token")
     p.add_argument("--decay", type=float, default=0.35, help="last part of the base stage in which the rate falls")
     p.add_argument("--init", default="", help="start a stage from a folder as export.py writes it (models/pebble/base), or QAT from a checkpoint; default: runs/base.pt for QAT")
     p.add_argument("--accum", type=int, default=None, help="micro-batches a step")

@@ -5,6 +5,7 @@ import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { Answer, TokenLogprobs, TokenText } from '../../openai/stream/answer.ts';
 import { HEARTBEAT_MS, takesLong, UNCOMPRESSED } from './early.ts';
 import type { EngineLoop, Sink } from './loop.ts';
+import { Pace } from './pace.ts';
 
 /** A reader this far behind is given up: its answer is aborted. */
 const MAX_BEHIND = 1 << 20; // bytes
@@ -18,7 +19,7 @@ interface Choice {
   request: GenerateRequest;
   index: number;
   stream: TokenStream;
-  lastToken: number; // ms
+  pace: Pace;
   done: boolean;
 }
 
@@ -75,7 +76,7 @@ export class Job implements Sink {
         request,
         index,
         stream: o.tokenizer.stream({ start: request.prompt.every((t) => o.tokenizer.isSpecial(t)) }),
-        lastToken: o.arrived,
+        pace: new Pace(o.metrics, o.arrived),
         done: false,
       });
     });
@@ -124,13 +125,11 @@ export class Job implements Sink {
     const c = this.choices.get(event.request);
     if (!c || c.done) return;
     const now = Date.now();
-    const { metrics } = this.o;
     if (event.cachedTokens !== undefined) {
       this.firstToken ??= now;
-      metrics.ttft.observe((now - this.o.arrived) / 1000);
       if (c.index % this.o.n === 0) this.usage.cached += Math.min(event.cachedTokens, this.o.cachedTokens ?? event.cachedTokens);
-    } else for (const _ of event.tokens) metrics.interToken.observe((now - c.lastToken) / 1000 / event.tokens.length);
-    c.lastToken = now;
+    }
+    c.pace.observe(event, now);
     try {
       let out = '';
       for (const t of event.tokens) {

@@ -11,6 +11,7 @@ import { constraintOf } from './constraint.ts';
 import type { Runtime } from './index.ts';
 import type { Sink } from './loop.ts';
 import type { RouteReport } from './npu.ts';
+import { Pace } from './pace.ts';
 import { pullPages, pushPages, type SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
 import { saltOf } from './tenant.ts';
@@ -77,7 +78,7 @@ class Turn implements Sink {
   readonly #generated: number[] = [];
   #text = '';
   readonly #arrived = Date.now();
-  #lastToken = this.#arrived;
+  readonly #pace: Pace;
   #controller?: ReadableStreamDefaultController<Uint8Array>;
   #started = false;
   #lines = '';
@@ -92,6 +93,7 @@ class Turn implements Sink {
 
   constructor(rt: Runtime, order: RunOrder, request: ResponsesRequest, generate: GenerateRequest) {
     this.#rt = rt;
+    this.#pace = new Pace(rt.metrics, this.#arrived);
     this.#order = order;
     this.#request = request;
     this.#generate = generate;
@@ -122,7 +124,7 @@ class Turn implements Sink {
 
   event(event: StepEvent): void {
     if (!this.#controller) return;
-    this.#measure(event);
+    this.#pace.observe(event, Date.now());
     if (!this.#started) this.#start(event.cachedTokens ?? 0);
     const from = this.#generated.length;
     const ids: number[] = [];
@@ -139,14 +141,6 @@ class Turn implements Sink {
       this.#rt.loop.abort(this.#generate.id);
       this.#finish('stop');
     } else if (event.finish) this.#finish(event.finish === 'length' ? 'length' : 'stop');
-  }
-
-  #measure(event: StepEvent): void {
-    const { ttft, interToken } = this.#rt.metrics;
-    const now = Date.now();
-    if (event.cachedTokens !== undefined) ttft.observe((now - this.#arrived) / 1000);
-    else for (const _ of event.tokens) interToken.observe((now - this.#lastToken) / 1000 / event.tokens.length);
-    this.#lastToken = now;
   }
 
   flush(): void {
