@@ -5,6 +5,7 @@
 import { hostGpu } from '../cli/gpu/runtime.ts';
 import { readShaders } from '../cli/gpu/shaders.ts';
 import { localPack } from '../cli/packs.ts';
+import { GREEDY } from '../engine/index.ts';
 import { createWebGpu, openDevice, type WebGpuBackend } from '../kernels/webgpu/index.ts';
 import { openModel, webGpuMaker } from '../local/open.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
@@ -70,10 +71,7 @@ const { engine, served } = rt;
 const be = served.backend as WebGpuBackend;
 engine.add({
   ...{ id: 'bench', prompt: [1, 2, 3, 4], maxTokens: 33, stopIds: [], salt: '' },
-  sampling: {
-    ...{ temperature: 0, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 },
-    ...{ logitBias: [], seed: [1, 1] },
-  },
+  sampling: GREEDY,
 });
 await engine.step();
 const before = be.counts();

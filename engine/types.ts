@@ -17,6 +17,12 @@ export interface Sampling {
   logprobs?: number;
 }
 
+/** The best token each time and nothing else asked for. */
+export const GREEDY: Sampling = {
+  ...{ temperature: 0, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 },
+  ...{ logitBias: [], seed: [0, 0] },
+};
+
 /** Restricts the next token, e.g. to a JSON schema's language. One instance a sequence. */
 export interface Constraint {
   /** Bit i of word i >> 5 allows id i; null allows everything. Valid until the next `accept`. */

@@ -1,4 +1,4 @@
-import type { Engine } from '../engine/index.ts';
+import { type Engine, GREEDY } from '../engine/index.ts';
 
 /**
  * A prompt of more than a tile and two tokens after it: compiles the kernels that requests will use, so that the first one
@@ -7,10 +7,7 @@ import type { Engine } from '../engine/index.ts';
 export async function warmUp(engine: Engine): Promise<void> {
   engine.add({
     ...{ id: 'warm up', prompt: Array.from({ length: 40 }, () => 1), maxTokens: 3, stopIds: [], salt: 'warm up' },
-    sampling: {
-      ...{ temperature: 0, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 },
-      ...{ logitBias: [], seed: [0, 0] },
-    },
+    sampling: GREEDY,
   });
   while (engine.busy) for (const { error } of await engine.step()) if (error !== undefined) throw error;
 }

@@ -3,12 +3,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { build, ROOT } from '../../cli/build.ts';
-import { Engine, type KvFormat, type Sampling } from '../../engine/index.ts';
+import { Engine, GREEDY, type KvFormat, type Sampling } from '../../engine/index.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { chooseFormat, loadModel } from '../../models/model.ts';
 import { nodeHasher, openModel } from '../../models/node/files.ts';
 import { allocWeights } from '../../models/weights.ts';
-import { greedy, roomyPlan } from '../engine/runner.ts';
+import { roomyPlan } from '../engine/runner.ts';
 
 export interface Scored {
   id: number;
@@ -50,7 +50,7 @@ export class Turnstone {
 
   /** `n` greedy tokens after the given ids, each with its 20 best; stop tokens do not end it. */
   async generate(prompt: readonly number[], n: number): Promise<Scored[]> {
-    const sampling: Sampling = { ...greedy, logprobs: 20 };
+    const sampling: Sampling = { ...GREEDY, logprobs: 20 };
     const id = `compare-${this.count++}`;
     this.engine.add({ id, prompt, maxTokens: n, stopIds: [], sampling, salt: '' });
     const out: Scored[] = [];

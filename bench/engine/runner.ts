@@ -6,26 +6,13 @@ import {
   Engine,
   formatsOf,
   type GenerateRequest,
+  GREEDY,
   type KvFormat,
   type ModelConfig,
   type ModelWeights,
   type Plan,
   planMemory,
-  type Sampling,
 } from '../../engine/index.ts';
-
-export const greedy: Sampling = {
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  repetition: 1,
-  frequency: 0,
-  presence: 0,
-  minTokens: 0,
-  logitBias: [],
-  seed: [1, 2],
-};
 
 export interface RunnerModel {
   backend: Backend;
@@ -93,7 +80,7 @@ export class Runner {
         prompt,
         maxTokens,
         stopIds,
-        sampling: greedy,
+        sampling: GREEDY,
         salt: '',
         ...(!this.speculate && { constraint: ONE_BY_ONE }),
       };

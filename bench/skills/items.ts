@@ -3,7 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { ROOT } from '../../cli/build.ts';
-import { type Constraint, Engine, formatsOf, type KvFormat, planMemory } from '../../engine/index.ts';
+import { type Constraint, Engine, formatsOf, GREEDY, type KvFormat, planMemory } from '../../engine/index.ts';
 import { createGrammarCompiler, type ToolSpec } from '../../models/grammar/index.ts';
 import { compileTemplate } from '../../models/template.ts';
 import { createTokenizer } from '../../models/tokenizer/tokenizer.ts';
@@ -19,7 +19,6 @@ export interface Item {
 }
 
 const MAX_TOKENS = 140;
-const GREEDY = { temperature: 0, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 };
 
 /** Up to `limit` items of each skill. */
 export function heldOutItems(limit: number): Item[][] {
@@ -70,7 +69,7 @@ export function reader({ model, backend, weights }: Loaded, kv: KvFormat): Reade
       const ids = prompt(item);
       engine.add({
         ...{ id: `${i}`, prompt: ids, stopIds, salt: '', maxTokens: Math.min(MAX_TOKENS, engine.maxPrompt + 1 - ids.length) },
-        sampling: { ...GREEDY, logitBias: [], seed: [0, 0] },
+        sampling: GREEDY,
         ...(constrained && { constraint: constraint(item) }),
       });
     });

@@ -3,8 +3,8 @@
  * backend runs (Node, workerd), so it imports no test framework.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
-import type { Backend, Engine, GenerateRequest, StepEvent } from '../../engine/index.ts';
-import { greedy, noise, testEngine, tiny } from './random-model.ts';
+import { type Backend, type Engine, type GenerateRequest, GREEDY, type StepEvent } from '../../engine/index.ts';
+import { noise, testEngine, tiny } from './random-model.ts';
 
 /** Big enough that pages, chunks and groups matter, small enough for a test. */
 export const model = { ...tiny, vocab: 1000, hidden: 128, heads: 6, kvHeads: 2, headDim: 32, ffn: 256, layers: 3 };
@@ -23,7 +23,7 @@ export const held = (generate = 200): GenerateRequest[] =>
     maxTokens: generate,
     stopIds: [],
     salt: 't',
-    sampling: { ...greedy, temperature: i === 0 ? 0 : 0.8, seed: [n, 3], logprobs: 20 },
+    sampling: { ...GREEDY, temperature: i === 0 ? 0 : 0.8, seed: [n, 3], logprobs: 20 },
   }));
 
 type Bits = Map<string, number[]>;
@@ -78,7 +78,7 @@ export async function digests(create: () => Backend, generate = 200): Promise<Re
   out['strangers joining and leaving'] = digest(
     await run(crowd, 64, (step) => {
       if (step % 7 === 3 && step < 400) {
-        const sampling = { ...greedy, temperature: 1, seed: [step, 9] as const };
+        const sampling = { ...GREEDY, temperature: 1, seed: [step, 9] as const };
         crowd.add({ id: `s${step}`, prompt: ids(step, 5 + (step % 90)), maxTokens: 3 + (step % 40), stopIds: [], salt: 's', sampling });
       }
       if (step % 11 === 5) crowd.abort(`s${step - 16}`);
@@ -95,10 +95,10 @@ export async function digests(create: () => Backend, generate = 200): Promise<Re
   const [short, long] = [37, 700].map((n) => Math.ceil((n + generate) / 16)); // pages at their ends
   const tight = fresh({ pages: long + short });
   serve(tight);
-  tight.add({ id: 'third', prompt: ids(9, 300), maxTokens: 100, stopIds: [], salt: 's', sampling: greedy });
+  tight.add({ id: 'third', prompt: ids(9, 300), maxTokens: 100, stopIds: [], salt: 's', sampling: GREEDY });
   out['after eviction and recompute'] = digest(
     await run(tight, 64, (step) => {
-      if (step === 40) tight.add({ id: 'late', prompt: ids(10, 200), maxTokens: 50, stopIds: [], salt: 's', sampling: greedy });
+      if (step === 40) tight.add({ id: 'late', prompt: ids(10, 200), maxTokens: 50, stopIds: [], salt: 's', sampling: GREEDY });
     }),
   );
 

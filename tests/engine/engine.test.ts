@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { Constraint, Engine, GenerateRequest } from '../../engine/index.ts';
+import { type Constraint, type Engine, type GenerateRequest, GREEDY } from '../../engine/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { drain, greedy, noise, testEngine, tiny } from './random-model.ts';
+import { drain, noise, testEngine, tiny } from './random-model.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 16 << 20 });
@@ -17,11 +17,11 @@ const request = (id: string, p: number[], o: Partial<GenerateRequest> = {}): Gen
   prompt: p,
   maxTokens: 24,
   stopIds: [],
-  sampling: greedy,
+  sampling: GREEDY,
   salt: 't',
   ...o,
 });
-const hot = { ...greedy, temperature: 0.9, seed: [5, 6] as const };
+const hot = { ...GREEDY, temperature: 0.9, seed: [5, 6] as const };
 
 async function alone(r: GenerateRequest, o = {}): Promise<number[]> {
   const engine = testEngine(wasm(), o);
@@ -36,7 +36,7 @@ describe('a token does not depend on', () => {
     request('a', prompt(1, 37)),
     request('b', prompt(2, 5), { sampling: hot }),
     request('c', prompt(3, 90), { sampling: { ...hot, topP: 0.9, topK: 20 } }),
-    request('d', prompt(4, 16), { sampling: { ...greedy, repetition: 1.3, frequency: 0.2, presence: 0.1, logitBias: [[7, 2]] } }),
+    request('d', prompt(4, 16), { sampling: { ...GREEDY, repetition: 1.3, frequency: 0.2, presence: 0.1, logitBias: [[7, 2]] } }),
     request('e', prompt(5, 1), { sampling: { ...hot, minP: 0.05 } }),
   ];
 
@@ -108,7 +108,7 @@ describe('a token does not depend on', () => {
   it('speculation', async () => {
     const loop = Array.from({ length: 60 }, (_, i) => [3, 1, 4, 1, 5, 9][i % 6]);
     const few: [number, number][] = [3, 1, 4].map((id) => [id, 12]);
-    for (const sampling of [greedy, { ...hot, logitBias: few }, { ...greedy, frequency: 0.01, logitBias: few }]) {
+    for (const sampling of [GREEDY, { ...hot, logitBias: few }, { ...GREEDY, frequency: 0.01, logitBias: few }]) {
       const plain = await alone(request('p', loop, { sampling, maxTokens: 60 }), { rowCost: Number.POSITIVE_INFINITY });
       const engine = testEngine(wasm(), { rowCost: 0.01 });
       engine.add(request('p', loop, { sampling, maxTokens: 60 }));
@@ -217,7 +217,7 @@ describe('life of a request', () => {
     const stop = free[3];
     const at = free.indexOf(stop);
     expect(await alone(request('s', prompt(6, 9), { stopIds: [stop] }))).toEqual(free.slice(0, at));
-    const late = await alone(request('s', prompt(6, 9), { stopIds: [stop], sampling: { ...greedy, minTokens: at + 5 } }));
+    const late = await alone(request('s', prompt(6, 9), { stopIds: [stop], sampling: { ...GREEDY, minTokens: at + 5 } }));
     expect(late.length).toBeGreaterThanOrEqual(at + 5);
   });
 

@@ -7,7 +7,6 @@ import {
   type ModelConfig,
   type ModelWeights,
   planMemory,
-  type Sampling,
   tensorList,
   type Weight,
   type WeightFormat,
@@ -32,19 +31,6 @@ export const tiny: ModelConfig = {
   tied: true,
   qkvBias: false,
   qkNorm: false,
-};
-
-export const greedy: Sampling = {
-  temperature: 0,
-  topP: 1,
-  topK: 0,
-  minP: 0,
-  repetition: 1,
-  frequency: 0,
-  presence: 0,
-  minTokens: 0,
-  logitBias: [],
-  seed: [1, 2],
 };
 
 /** Seeded numbers in [-1, 1). */

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { choose, drawRest, type Row, wholeRow } from '../../engine/sampler.ts';
-import type { Sampling } from '../../engine/types.ts';
-import { greedy, noise } from './random-model.ts';
+import { GREEDY, type Sampling } from '../../engine/types.ts';
+import { noise } from './random-model.ts';
 
 const V = 300;
 const next = noise(5);
@@ -15,7 +15,7 @@ const stats = {
 };
 const whole = wholeRow(logits, 1, stats);
 const best = (k: number): Row => ({ ...stats, ids: whole.ids.slice(0, k), vals: whole.vals.slice(0, k) });
-const with_ = (o: Partial<Sampling>, seed: number): Sampling => ({ ...greedy, temperature: 1, seed: [seed, 0], ...o });
+const with_ = (o: Partial<Sampling>, seed: number): Sampling => ({ ...GREEDY, temperature: 1, seed: [seed, 0], ...o });
 
 /** As the engine does it: from the best 64, from the whole row where those do not decide. */
 function draw(s: Sampling): number {

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { describe, expect, it } from 'vitest';
 import { ROOT } from '../../cli/build.ts';
-import { Engine, formatsOf, planMemory } from '../../engine/index.ts';
+import { Engine, formatsOf, GREEDY, planMemory } from '../../engine/index.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { loadModel } from '../../models/model.ts';
 import { nodeHasher, openModel } from '../../models/node/files.ts';
@@ -29,12 +29,11 @@ describe('the shipped safetensors folder', () => {
       ...{ context: 512, pages: 64, maxSequences: 4 },
     });
     const engine = new Engine({ backend, config, weights, plan, hash: sha256, pack: digest });
-    const sampling = { temperature: 0, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 };
     for (const [i, p] of fixture.prompts.entries()) {
       expect(tokenizer.encode(p.prompt, { special: true, bos: false })).toEqual(p.ids);
       engine.add({
         ...{ id: `${i}`, prompt: p.ids, maxTokens: 1, stopIds: [], salt: '' },
-        sampling: { ...sampling, logitBias: [], seed: [0, 0], logprobs: 20 },
+        sampling: { ...GREEDY, logprobs: 20 },
       });
     }
     const got = new Map<string, readonly { id: number; logprob: number }[]>();

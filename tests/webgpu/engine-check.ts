@@ -1,12 +1,12 @@
 /** A model on WebGPU against the same model on wasm. */
 import type { Runtime } from '../../durable-objects/replica/index.ts';
-import { formatsOf } from '../../engine/index.ts';
+import { formatsOf, GREEDY } from '../../engine/index.ts';
 import { weightBytes } from '../../engine/layout.ts';
 import { allocScratch, forward } from '../../engine/model.ts';
 import { type Counts, countWebGpu, type WebGpuBackend } from '../../kernels/webgpu/index.ts';
 import type { Maker } from '../../local/open.ts';
 import type { PackSource } from '../../models/pack/source.ts';
-import { type Agreement, compareRuns, continueOn, generate, open, plain, prompts } from './engine-run.ts';
+import { type Agreement, compareRuns, continueOn, generate, open, prompts } from './engine-run.ts';
 
 export interface EngineReport {
   agreement?: Agreement;
@@ -30,7 +30,7 @@ export async function checkEngine(what: string, source: PackSource, wasm: Maker,
   } else if (what === 'step') {
     const step = await countStep(
       b.engine.backend as WebGpuBackend,
-      async (n) => void (await generate(b, [[n, 12, 13, 14]], n, `s${n}`, plain)),
+      async (n) => void (await generate(b, [[n, 12, 13, 14]], n, `s${n}`, GREEDY)),
     );
     report.step = { ...step, ...least(a), batchBytes: 4 * (6 + b.engine.plan.maxBlocks) };
   } else {

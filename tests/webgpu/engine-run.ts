@@ -1,18 +1,12 @@
 /** Greedy runs of whole models on two backends, compared. No platform here: Node, Deno and browsers run it. */
 import type { Runtime } from '../../durable-objects/replica/index.ts';
 import { chatPrompt } from '../../durable-objects/replica/prompt.ts';
-import type { Sampling, StepEvent } from '../../engine/index.ts';
+import { GREEDY, type Sampling, type StepEvent } from '../../engine/index.ts';
 import { type Maker, openModel } from '../../local/open.ts';
 import type { PackSource } from '../../models/pack/source.ts';
 import { importPages } from '../../web/src/device/pages.ts';
 
-const greedy: Sampling = {
-  ...{ temperature: 0, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 },
-  ...{ logitBias: [], seed: [1, 2], logprobs: 10 },
-};
-
-/** Greedy, and nothing else asked for: what a decode step costs at least. */
-export const plain: Sampling = { ...greedy, logprobs: undefined };
+const greedy: Sampling = { ...GREEDY, logprobs: 10 };
 
 /** What a local request without a tenant is salted with. */
 const SALT = JSON.stringify(['public', '']);
