@@ -69,7 +69,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
       this.#held.set(r.id, { answer: resolve, timer: setTimeout(() => this.#letGo(r.id), HOLD_MS) });
     });
     if (now - this.#settled > TOGETHER_MS) this.#settle(now);
-    else this.#together ??= scheduler.wait(0).then(() => this.#settle(Date.now()));
+    else await (this.#together ??= scheduler.wait(0).then(() => this.#settle(Date.now())));
     return answer;
   }
 
