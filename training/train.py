@@ -29,13 +29,13 @@ CURVE = os.path.join(HERE, "curve.csv")
 
 PRESETS = {
     "cpu": dict(model=dict(dim=192, layers=6, heads=6, kv_heads=2, head_dim=32, ffn=512), device="cpu", micro=4608, accum=1,
-                tokens=36e6, qat_tokens=3.1e6, lr=0.008, adam_lr=3e-3, compile=False),
+                tokens=78e6, qat_tokens=7.8e6, lr=0.008, adam_lr=3e-3, compile=False),
     "gpu": dict(model=dict(dim=384, layers=10, heads=12, kv_heads=4, head_dim=32, ffn=1024), device="cuda", micro=65536, accum=1,
                 tokens=1.2e9, qat_tokens=1e8, lr=0.02, adam_lr=3e-3, compile=True),
 }
 # share of training tokens for each kind of document
-MIX = {"identity": 3, "reading": 19, "reading-long": 4, "unknown": 3, "memory": 10, "arithmetic": 7, "tools": 17, "json": 14,
-       "drill": 8, "spell": 7, "lists": 9, "sort": 3, "stories": 2, "mixed": 2, "text": 2}
+MIX = {"identity": 2, "reading": 20, "reading-long": 5, "unknown": 3, "memory": 7, "arithmetic": 5, "tools": 18, "json": 18,
+       "drill": 7, "spell": 8, "lists": 10, "sort": 3, "stories": 2, "mixed": 2, "text": 2}
 PROMPT_W, TEXT_P, TEXT_W = 0.4, 0.7, 0.5
 # share of documents of a kind whose value words change places or grow, so that copying never leans on what a token means
 SWAP = {"reading": 0.6, "reading-long": 0.6, "unknown": 0.3, "memory": 0.6, "lists": 0.6, "drill": 0.6, "arithmetic": 0.3}
