@@ -110,9 +110,12 @@ describe.skipIf(missing !== null)(`clients${missing ? ` (skipped: ${missing})` :
     });
 
     it('stops before a stop string that spans tokens', async () => {
-      const whole = (await client.chat.completions.create({ model, messages, ...greedy })).choices[0].message.content!;
+      const content = 'Tom has 34 shells. Nora gives Tom 28 more. How many shells does Tom have now?'; // a long answer
+      const ask = { model, messages: [{ role: 'user' as const, content }], ...greedy };
+      const whole = (await client.chat.completions.create(ask)).choices[0].message.content!;
       const stop = whole.slice(9, 20);
-      const stream = client.chat.completions.stream({ model, messages, ...greedy, stop });
+      expect(stop).toHaveLength(11);
+      const stream = client.chat.completions.stream({ ...ask, stop });
       const final = await stream.finalChatCompletion();
       expect(final.choices[0]).toMatchObject({ finish_reason: 'stop', message: { content: whole.slice(0, whole.indexOf(stop)) } });
     });
