@@ -7,7 +7,9 @@ const LN2_HI = 0.6931471803691238;
 const LN2_LO = 1.9082149292705877e-10;
 
 /** 2ⁿ for integer n in −1022..1023, from a table: bits put together in memory would be waited for. */
-const POWERS = new Float64Array(BigUint64Array.from({ length: 2046 }, (_, i) => BigInt(i + 1) << 52n).buffer);
+const POWERS = new Float64Array(2046);
+const words = new Uint32Array(POWERS.buffer); // little endian: the exponent is in every second word
+for (let i = 0; i < POWERS.length; i++) words[2 * i + 1] = (i + 1) << 20;
 const pow2 = (n: number): number => POWERS[n + 1022];
 
 // 1 / k! for k = 3..14, each quotient rounded once

@@ -130,7 +130,11 @@ def eval_grams():
     files = sorted(glob.glob(os.path.join(EVAL, "*.jsonl")))
     if not files:
         return make_eval()
-    return set().union(*(split.grams(json.loads(line)) for f in files for line in open(f)))
+    grams = set()
+    for name in files:
+        with open(name) as f:
+            grams = grams.union(*(split.grams(json.loads(line)) for line in f))
+    return grams
 
 
 def mixed(r):

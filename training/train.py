@@ -330,6 +330,8 @@ def main():
     p.add_argument("--workers", type=int, default=1, help="processes that train together, one CPU core each; a step has that many times the tokens")
     p.add_argument("--compile", action="store_true")
     a = p.parse_args()
+    if a.workers > 1 and PRESETS[a.preset]["device"] != "cpu":
+        p.error("--workers is for CPU cores; the gpu preset runs in one process")
     import data
     if a.stage == "data" or a.stage == "all" and not os.path.exists(os.path.join(RUNS, "data.npz")):
         data.build(a.text or data.TEXT, a.seed, scale=10.0 if a.preset == "gpu" else 1.0)

@@ -93,7 +93,7 @@ export async function concurrent(server: Server, n: number, each: number, prompt
   return { streams, refused: 0, ms: performance.now() - from };
 }
 
-/** How long `n` streams of 40 sampled tokens take at once, in times of the same one after the other. The server is warm after the first round. */
+/** ms that `n` streams of 40 sampled tokens take one after the other, and at once; a round that is not counted warms the server. */
 export async function crowd(server: Server, n: number, rounds: number): Promise<{ alone: number[]; together: number[] }> {
   const one = async (seed: number) => {
     const body = {

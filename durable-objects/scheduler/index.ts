@@ -25,6 +25,7 @@ const HOLD_MS = 20_000;
 /** An alarm later than that is put off once, for longer than replicas take to say something. */
 const LATE_MS = 100;
 const EXCUSE_MS = 1_500;
+/** Requests that come so soon after another event are settled in one transaction, a turn of the event loop later. */
 const TOGETHER_MS = 5;
 const MAX_BATCH = 4096;
 
@@ -38,8 +39,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   readonly #store: QueueStore;
   /** Callers held, by request id. */
   readonly #held = new Map<string, { answer: (a: AdmitAnswer) => void; timer: ReturnType<typeof setTimeout> }>();
-  #settled = 0;
-  /** Requests that come close upon another are settled in one transaction, a turn of the event loop later. */
+  #settled = 0; // when, ms
   #together?: Promise<void>;
   #alarmAt = Number.POSITIVE_INFINITY;
   /** The last alarm was late, and the next one counts. */
