@@ -27,7 +27,9 @@ Environment:
   MEMORY_MB   what the isolate may hold (128)
   CONTEXT     longest sequence in tokens (the model's own)
   MAX_BATCH   sequences computed together
-  REPLICAS    replicas of the model in this process; they divide its memory (1)
+  PROCESSES   workerd processes that compute, each on a core and in memory of its own (2; 1 with API_KEYS or on one core:
+              they talk over a port of this machine that asks for no key)
+  REPLICAS    replicas of the model in each process; they divide its memory (1)
   API_KEYS    comma-separated keys, each "key" or "name:key" (none: everybody may)
   ADMIN_KEY   opens /admin/queue and /admin/drain (none: they are not there)
   MAX_QUEUE, MAX_WAIT_S              requests that wait (512), and how long one may be predicted to (60)

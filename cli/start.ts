@@ -8,6 +8,7 @@ import { build, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
 import { type Npu, startNpu } from './npu.ts';
 import { type LocalPack, localPack } from './packs.ts';
+import { layoutOptions, MAX_PROCESSES, startProcesses } from './processes.ts';
 import { storePack } from './store.ts';
 import { Supervisor } from './supervise.ts';
 
@@ -24,8 +25,12 @@ export interface StartOptions {
   npu?: 'auto' | 'npu' | 'local';
   /** An accelerator that is running already, such as `turnstone gpu-host`, instead of the simulated one. */
   accelerator?: { address: string; secret: string };
-  /** Embeddings, in a process of its own that starts after the server, and after `after`: off unless given. `model`: an embedding pack's folder. */
-  embedder?: { model?: string; memoryMb?: string; after?: Promise<unknown> };
+  /** Embeddings, in a process of its own that starts after the server: off unless given. `model`: an embedding pack's folder. */
+  embedder?: { model?: string; memoryMb?: string };
+  /** workerd processes that compute, each with `REPLICAS` replicas and a core: 1 unless given. All but the first start after the server. */
+  processes?: number | string;
+  /** What starts after the server waits for this, too. */
+  after?: Promise<unknown>;
   /** Where R2 and Durable Objects keep their data; default `.wrangler/state`. */
   persist?: string;
   /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
@@ -43,6 +48,8 @@ export interface Server {
   miniflare: Miniflare;
   npu?: Npu;
   embedder?: Embedder;
+  /** Settles when all processes compute. */
+  whole: Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -56,6 +63,11 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   if (!LOOPBACK.has(host) && !vars.API_KEYS) {
     throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or leave HOST out.`);
   }
+  const layout = {
+    processes: within('PROCESSES', o.processes, MAX_PROCESSES),
+    replicas: within('REPLICAS', vars.REPLICAS, 64),
+  };
+  within('PROCESSES × REPLICAS', layout.processes * layout.replicas, 64);
   await build(say, ['wasm', 'page', 'worker', ...(o.npu && !o.accelerator ? ['npu'] : [])]);
   const pack = await localPack(o.model, say, o.format);
   const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
@@ -73,11 +85,9 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   });
   const embedder =
     o.embedder &&
-    launchEmbedder(
-      { ...o.embedder, inspect: o.inspect, persist: join(persist, 'embedder-r2'), say },
-      Promise.all([listening, o.embedder.after]),
-    );
+    launchEmbedder({ ...o.embedder, inspect: o.inspect, persist: join(persist, 'embedder-r2'), say }, Promise.all([listening, o.after]));
 
+  const more = layoutOptions(layout, persist);
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
   const { assets, ...own } = worker;
   const turnstone = {
@@ -91,9 +101,11 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
       ...worker.bindings,
       ...(vars.API_KEYS ? {} : { LOCAL_ONLY: '1' }),
       ...vars,
+      ...more.bindings,
       MODEL_ID: pack.id,
       ...(npu && { NPU_SECRET: secret, NPU_ROUTE: o.npu ?? 'auto' }),
     },
+    durableObjects: { ...worker.durableObjects, ...more.objects },
     serviceBindings: {
       ...worker.serviceBindings,
       ASSETS: 'site',
@@ -118,6 +130,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     cf: false,
     r2Persist: join(persist, 'r2'),
     durableObjectsPersist: join(persist, 'do'),
+    ...more.shared,
     log: new Log(LogLevel.ERROR),
     handleRuntimeStdio: supervisor.handleRuntimeStdio,
   };
@@ -125,12 +138,14 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   try {
     const url = await miniflare.ready;
     supervisor.watch(miniflare, { ...options, port: Number(url.port) });
+    const others = await startProcesses({ ...layout, first: miniflare, worker: turnstone, pack, persist, after: o.after, say });
     listens();
     const stop = async () => {
       supervisor.stop();
+      await others.stop();
       await Promise.all([miniflare.dispose(), npu?.stop(), embedder?.stop()]);
     };
-    return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, embedder, stop };
+    return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, embedder, whole: others.ready, stop };
   } catch (error) {
     await Promise.all([miniflare.dispose(), npu?.stop()]);
     if (String(error).includes('EADDRINUSE') || String(error).includes('Address already in use')) {
@@ -138,6 +153,12 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     }
     throw error;
   }
+}
+
+function within(name: string, value: number | string | undefined, most: number): number {
+  const n = Number(value || 1);
+  if (!Number.isInteger(n) || n < 1 || n > most) throw new Error(`${name} is ${value}, must be an integer in 1..${most}`);
+  return n;
 }
 
 /** The accelerator keeps a bucket of its own: two processes cannot share one on disk. */

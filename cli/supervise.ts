@@ -16,13 +16,16 @@ const SETTLE_MS = 50;
 export class Supervisor {
   readonly #starts: number[] = [];
   readonly #say: (line: string) => void;
+  readonly #hooks: { ended?: () => Promise<void>; started?: () => Promise<void> };
   #miniflare?: Miniflare;
   #options?: MiniflareOptions;
   #over = false;
   #starting = false;
 
-  constructor(say: (line: string) => void) {
+  /** `ended` and `started`: what else is to be done when it has ended by itself, and when it runs again. */
+  constructor(say: (line: string) => void, hooks: { ended?: () => Promise<void>; started?: () => Promise<void> } = {}) {
     this.#say = say;
+    this.#hooks = hooks;
   }
 
   /** For Miniflare's option of that name: what workerd prints, and the sign that it has ended. */
@@ -48,6 +51,7 @@ export class Supervisor {
     this.#starting = true;
     try {
       await pause(SETTLE_MS); // Ctrl-C ends workerd before anybody says so here
+      if (!this.#over) await this.#hooks.ended?.().catch((error: unknown) => this.#tell(error));
       while (!this.#over && !(await this.#start())) await pause(PAUSE_MS);
     } finally {
       this.#starting = false;
@@ -66,10 +70,15 @@ export class Supervisor {
     this.#say('workerd has ended; starting it again.');
     try {
       await this.#miniflare.setOptions(this.#options);
+      await this.#hooks.started?.();
       return true;
     } catch (error) {
-      if (!this.#over) this.#say(`workerd does not start: ${error instanceof Error ? error.message : error}`);
+      this.#tell(error);
       return false;
     }
+  }
+
+  #tell(error: unknown): void {
+    if (!this.#over) this.#say(`workerd does not start: ${error instanceof Error ? error.message : error}`);
   }
 }

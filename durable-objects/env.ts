@@ -18,8 +18,10 @@ export interface ReplicaEnv {
   CONTEXT?: string;
   /** Sequences computed together. */
   MAX_BATCH?: string;
-  /** Replicas of the model; those of one isolate share its weights and divide its pages. */
+  /** Replicas of the model. */
   REPLICAS?: string;
+  /** How many of them this isolate holds, all unless given: they share its weights and divide its pages. */
+  REPLICAS_HERE?: string;
   /** The accelerator: a service binding, or the origin of one elsewhere (a GPU host); its secret; `npu` or `local` force the route. */
   NPU?: Fetcher;
   NPU_URL?: string;
@@ -32,6 +34,10 @@ export interface ReplicaEnv {
   /** `0` turns prompt-lookup speculation off. */
   SPECULATE?: string;
 }
+
+/** Replicas that one isolate holds. */
+export const replicasHere = (env: ReplicaEnv): number =>
+  integerVar('REPLICAS_HERE', env.REPLICAS_HERE, 1, 64) ?? integerVar('REPLICAS', env.REPLICAS, 1, 64) ?? 1;
 
 /** A variable that must be an integer in a range; throws with its name otherwise. */
 export function integerVar(name: string, value: string | undefined, lo: number, hi: number): number | undefined {

@@ -1,6 +1,7 @@
+import type { Replicas } from '../durable-objects/replica/port.ts';
+
 /** What the Worker is bound to; see wrangler.toml. */
-export interface Env {
-  REPLICA: DurableObjectNamespace;
+export interface Env extends Replicas {
   /** Conversations that outlive their isolate. Unset: nothing is stored. */
   SESSION?: DurableObjectNamespace;
   /** The queue before all replicas. Unset: requests go straight to the first one. */

@@ -1,6 +1,7 @@
 /** The one crossing into a replica. */
 
 import type { Context } from 'hono';
+import { replicaOf } from '../durable-objects/replica/port.ts';
 import { ApiError, serverOverloaded } from '../openai/errors.ts';
 import { admit, type Generation, giveBack, type Place } from './admission.ts';
 import type { App } from './env.ts';
@@ -31,10 +32,8 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
     init.body = JSON.stringify(body);
   }
   for (let tries = 1; ; tries++) {
-    // A stub that has failed stays broken, so every try takes a new one.
-    const stub = c.env.REPLICA.get(c.env.REPLICA.idFromName(`replica-${place?.replica ?? '0'}`));
     try {
-      const response = await stub.fetch(`https://replica${path}`, init);
+      const response = await replicaOf(c.env, place?.replica ?? '0').fetch(`https://replica${path}`, init);
       return new Response(response.body, response); // the same stream, with headers that may be added to
     } catch (error) {
       if (c.req.raw.signal.aborted)

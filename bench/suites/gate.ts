@@ -1,4 +1,6 @@
 /** The targets, in one run of under five minutes. Ratios are of medians of alternating runs. */
+
+import type { Server } from '../../cli/start.ts';
 import { useClock } from '../clock.ts';
 import { inWorkerd, llamaCpp, wllama } from '../contenders.ts';
 import { packOf, randomModel } from '../model.ts';
@@ -77,21 +79,18 @@ export async function gate(bench: Bench, worker: BenchWorker): Promise<void> {
   for (const p of list4) bench.target({ name: `4-bit product ${p.name} against ONNX Runtime Web`, got: p.ratio, want: 4, unit: '×' });
 }
 
-/** 64 streams of the shipped model at once, on the wall's clock. */
+/** 64 streams of the shipped model at once, on the wall's clock: in one process, and in two as `npm start` has them. */
 async function together64(bench: Bench): Promise<void> {
-  const { alone, together } = await isolated(undefined, {}, (server) => {
-    bench.progress('64 streams');
-    return crowd(server, 64, Math.max(3, bench.rounds));
-  });
-  bench.figure({ name: 'shipped model: 64 streams of 40 tokens, one after the other', unit: 'ms', value: spread(alone) });
-  bench.figure({ name: 'shipped model: 64 streams of 40 tokens at once', unit: 'ms', value: spread(together) });
-  bench.target({
-    name: '64 streams at once, of one after the other',
-    got: median(together) / median(alone),
-    want: 0.5,
-    most: true,
-    unit: '×',
-  });
+  for (const processes of [1, 2]) {
+    const use = (server: Server) => crowd(server, 64, Math.max(3, bench.rounds));
+    bench.progress(`64 streams, ${processes} process${processes > 1 ? 'es' : ''}`);
+    const { alone, together } = await isolated(undefined, {}, use, processes);
+    const where = `shipped model, ${processes > 1 ? `${processes} processes` : 'one process'}: 64 streams of 40 tokens`;
+    bench.figure({ name: `${where}, one after the other`, unit: 'ms', value: spread(alone) });
+    bench.figure({ name: `${where}, at once`, unit: 'ms', value: spread(together) });
+    const name = `64 streams at once, of one after the other, ${processes > 1 ? `${processes} processes` : 'one process'}`;
+    bench.target({ name, got: median(together) / median(alone), want: 0.5, most: true, unit: '×' });
+  }
 }
 
 /** What serving adds to the engine, on the server that `npm start` runs. Always on the wall's clock: waiting is what serving adds. */

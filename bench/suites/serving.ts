@@ -18,16 +18,18 @@ const VOCAB = 49152;
 let seed = 90_000;
 const prompt = (n: number, vocab = VOCAB): number[] => randomIds(n, vocab, seed++);
 
-/** A server with storage of its own, on a free port. */
+/** A server with storage of its own, on a free port, once all its processes compute. */
 export async function isolated<T>(
   model: string | undefined,
   vars: Record<string, string>,
   use: (s: Server, restart: () => Promise<Server>) => Promise<T>,
+  processes = 1,
 ): Promise<T> {
   const persist = mkdtempSync(join(tmpdir(), 'turnstone-bench-'));
-  const start = () => startServer({ port: 0, model, persist, vars, inspect: true });
+  const start = () => startServer({ port: 0, model, persist, processes, vars, inspect: true });
   let server = await start();
   try {
+    await server.whole;
     return await use(server, async () => {
       await server.stop();
       server = await start();

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { startServer } from '../start.ts';
 
 /** Serves until Ctrl-C. */
@@ -7,6 +8,7 @@ export async function startCommand(): Promise<void> {
   const port = env.PORT === undefined ? 8787 : Number(env.PORT);
   if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
   const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE, REPLICAS } = env;
+  const processes = env.PROCESSES || sensibleProcesses(API_KEYS);
   let chatIsReady = () => {};
   const chatReady = new Promise<void>((resolve) => {
     chatIsReady = resolve;
@@ -17,9 +19,9 @@ export async function startCommand(): Promise<void> {
     model: env.MODEL,
     format: env.FORMAT,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
-    embedder: /^(0|off)$/i.test(env.EMBEDDER ?? '')
-      ? undefined
-      : { model: env.EMBED_MODEL, memoryMb: env.EMBED_MEMORY_MB, after: chatReady },
+    embedder: /^(0|off)$/i.test(env.EMBEDDER ?? '') ? undefined : { model: env.EMBED_MODEL, memoryMb: env.EMBED_MEMORY_MB },
+    processes,
+    after: chatReady,
     vars: {
       ...accelerator(env),
       API_KEYS,
@@ -67,12 +69,19 @@ export async function startCommand(): Promise<void> {
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
   Ctrl-C stops it.`);
-  chatIsReady(); // the embedder is built and started now, not before
+  chatIsReady(); // the other processes are built and started now, not before
+  if (Number(processes) > 1)
+    server.whole
+      .then(() => console.log(`\n  ${processes} processes compute now, each on a core and in memory of its own (PROCESSES)`))
+      .catch(() => {});
   server.embedder?.started.then(
     (name) => console.log(`\n  embeddings by ${name}: ${server.url}/v1/embeddings`),
     (error: Error) => stopping || console.error(`\nturnstone: no embeddings: ${error.message}`),
   );
 }
+
+/** Two where there are two cores. One where there are keys: the processes talk over a port of this machine that asks for none. */
+const sensibleProcesses = (keys?: string): number => (keys ? 1 : Math.min(2, availableParallelism()));
 
 /** Variables of an accelerator that runs elsewhere, such as `turnstone gpu-host`. */
 function accelerator({ NPU_URL, NPU_SECRET, NPU_NUMERICS, NPU_WAIT_MS, NPU }: NodeJS.ProcessEnv): Record<string, string | undefined> {

@@ -10,7 +10,7 @@ import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { allocWeights } from '../../models/weights.ts';
 import { serverOverloaded } from '../../openai/errors.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
-import { integerVar, type ReplicaEnv } from '../env.ts';
+import { integerVar, type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
 
 const MIB = 1 << 20;
@@ -66,7 +66,7 @@ async function load(env: ReplicaEnv): Promise<Served> {
     weightBytes,
     memoryBytes: (integerVar('MEMORY_MB', env.MEMORY_MB, 16, 4096) ?? 128) * MIB,
     jsBytes: jsBytes(config.vocab),
-    engines: integerVar('REPLICAS', env.REPLICAS, 1, 64),
+    engines: replicasHere(env),
     measure: (build) => {
       const c = countWasm();
       const before = c.used;
@@ -116,7 +116,7 @@ export function openEngine(s: Served, env: ReplicaEnv, replica: string): Engine 
     known.reset();
     return known;
   }
-  const most = integerVar('REPLICAS', env.REPLICAS, 1, 64) ?? 1;
+  const most = replicasHere(env);
   if (s.engines.size >= most) {
     throw serverOverloaded(`This isolate's memory is planned for ${most} replica${most > 1 ? 's' : ''} of the model; set REPLICAS.`);
   }

@@ -1,16 +1,13 @@
-export interface SessionEnv {
+import type { Replicas } from '../replica/port.ts';
+
+/** A replica answers POST /session/run with the lines of a generation (RunLine). */
+export interface SessionEnv extends Replicas {
   SCHEDULER: DurableObjectNamespace;
-  /** Answers POST /session/run with the lines of a generation (RunLine). */
-  REPLICA: DurableObjectNamespace;
   /** Seconds a session is kept after its last use; a day when unset. */
   SESSION_TTL_S?: string;
   /** Bytes of KV pages one session keeps; 64 MiB when unset. */
   SESSION_BYTES?: string;
 }
-
-/** The object that the scheduler calls by this number. */
-export const replicaOf = (env: Pick<SessionEnv, 'REPLICA'>, replica: string): DurableObjectStub =>
-  env.REPLICA.get(env.REPLICA.idFromName(`replica-${replica}`));
 
 export function sessionLimits(env: Pick<SessionEnv, 'SESSION_TTL_S' | 'SESSION_BYTES'>): { ttlMs: number; quota: number } {
   const number = (name: string, value: string | undefined, lo: number, hi: number, otherwise: number): number => {

@@ -1,9 +1,10 @@
 import type { RefusalReason } from '../../policy/ticket.ts';
+import { replicaOf } from '../replica/port.ts';
 import { chainTokens, messageChain } from '../scheduler/chain.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import type { Answer } from './answer.ts';
 import { applyLine } from './apply.ts';
-import { replicaOf, type SessionEnv } from './env.ts';
+import type { SessionEnv } from './env.ts';
 import { readLines } from './lines.ts';
 import type { TurnStore } from './turns.ts';
 import type { Json, RunLine, RunOrder, StoredResponse } from './types.ts';

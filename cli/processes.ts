@@ -1,0 +1,154 @@
+/**
+ * More workerd processes beside the first. workerd runs all isolates of a process on one thread, so that replicas compute at
+ * the same time only in processes of their own. Queue, sessions and routes stay in the first one; Miniflare's registry lets
+ * objects of one process call those of another as if they were its own.
+ */
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { Log, LogLevel, Miniflare, type MiniflareOptions, type WorkerOptions } from 'miniflare';
+import { schedulerOf } from '../durable-objects/scheduler/port.ts';
+import type { LocalPack } from './packs.ts';
+import { storePack } from './store.ts';
+import { Supervisor } from './supervise.ts';
+
+export const MAX_PROCESSES = 16;
+const PROBE_MS = 50;
+const PROBES = 600;
+
+export interface Layout {
+  /** 1..MAX_PROCESSES, the first one counted. */
+  processes: number;
+  /** Of each process; replica r lives in process r modulo `processes`. */
+  replicas: number;
+}
+
+export interface ProcessesOptions extends Layout {
+  /** The first process, which listens already. */
+  first: Miniflare;
+  /** The Worker as the first process runs it. */
+  worker: WorkerOptions;
+  pack: LocalPack;
+  /** Where the server keeps its data. */
+  persist: string;
+  /** The processes are started when this settles. */
+  after?: Promise<unknown>;
+  say: (line: string) => void;
+}
+
+const scriptOf = (process: number) => `turnstone-${process}`;
+const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
+const membersOf = (process: number, { processes, replicas }: Layout) => range(0, replicas).map((i) => i * processes + process);
+const object = (className: string, scriptName?: string) => ({ className, scriptName, useSQLite: true });
+
+/** What the first process is told of the others: nothing where there are none. */
+export function layoutOptions(layout: Layout, persist: string) {
+  if (layout.processes === 1) return { shared: {}, bindings: {}, objects: {} };
+  const elsewhere = range(1, layout.processes).flatMap((p) =>
+    membersOf(p, layout).map((r) => [`REPLICA_${r}`, object('Replica', scriptOf(p))] as const),
+  );
+  return {
+    shared: { unsafeDevRegistryPath: join(persist, 'registry') },
+    bindings: { REPLICAS: String(layout.processes * layout.replicas), REPLICAS_HERE: String(layout.replicas) },
+    objects: Object.fromEntries(elsewhere),
+  };
+}
+
+/** Starts the other processes in the background. The queue gives a process work once its replicas have answered, and none after it has ended. */
+export async function startProcesses(o: ProcessesOptions): Promise<{ ready: Promise<void>; stop(): Promise<void> }> {
+  const others = range(1, o.processes).map((p) => new Process(o, p));
+  for (const p of others) await p.drain(true); // nothing is sent there before it has answered
+  const ready = (async () => {
+    await o.after;
+    await Promise.all(others.map((p) => p.start()));
+  })();
+  ready.catch((error: unknown) => o.say(`The other processes do not start: ${error instanceof Error ? error.message : error}`));
+  return {
+    ready,
+    stop: async () => {
+      await Promise.all(others.map((p) => p.stop()));
+    },
+  };
+}
+
+class Process {
+  readonly #o: ProcessesOptions;
+  readonly #number: number;
+  readonly #members: string[];
+  readonly #supervisor: Supervisor;
+  #miniflare?: Miniflare;
+  #over = false;
+
+  constructor(o: ProcessesOptions, number: number) {
+    this.#o = o;
+    this.#number = number;
+    this.#members = membersOf(number, o).map(String);
+    this.#supervisor = new Supervisor(o.say, { ended: () => this.drain(true), started: () => this.#join() });
+  }
+
+  /** Takes its replicas out of the queue, or in again. What they ran when they ended is lost, or its session asks again. */
+  async drain(draining: boolean): Promise<void> {
+    const SCHEDULER = (await this.#o.first.getDurableObjectNamespace('SCHEDULER', 'turnstone')) as never;
+    for (const replica of this.#members) {
+      await schedulerOf({ SCHEDULER }).drain(replica, draining);
+      if (draining) await schedulerOf({ SCHEDULER }).died(replica);
+    }
+  }
+
+  async start(): Promise<void> {
+    const { worker, persist, pack } = this.#o;
+    const r2 = join(persist, `r2-${this.#number}`); // two processes cannot share one on disk
+    await storePack(r2, pack, () => {});
+    if (this.#over) return;
+    const options: MiniflareOptions = {
+      workers: [
+        { name: 'closed', modules: true, script: "export default { fetch: () => new Response('', { status: 404 }) }" },
+        {
+          ...worker,
+          name: scriptOf(this.#number),
+          durableObjects: {
+            REPLICA: object('Replica'),
+            SESSION: object('Session', 'turnstone'),
+            SCHEDULER: object('Scheduler', 'turnstone'),
+          },
+          serviceBindings: worker.serviceBindings?.NPU ? { NPU: worker.serviceBindings.NPU } : {},
+        },
+      ],
+      host: '127.0.0.1',
+      port: 0,
+      cf: false,
+      r2Persist: r2,
+      durableObjectsPersist: join(persist, `do-${this.#number}`),
+      ...layoutOptions(this.#o, persist).shared,
+      log: new Log(LogLevel.ERROR),
+      handleRuntimeStdio: this.#supervisor.handleRuntimeStdio,
+    };
+    this.#miniflare = new Miniflare(options);
+    await this.#miniflare.ready;
+    this.#supervisor.watch(this.#miniflare, options);
+    await this.#join();
+  }
+
+  async stop(): Promise<void> {
+    this.#over = true;
+    this.#supervisor.stop();
+    await this.#miniflare?.dispose();
+  }
+
+  /** Waits until its replicas answer the first process, which loads their weights, and lets the queue have them. */
+  async #join(): Promise<void> {
+    for (const replica of this.#members) {
+      const namespace = await this.#o.first.getDurableObjectNamespace(`REPLICA_${replica}`, 'turnstone');
+      for (let i = 0; !this.#over && !(await answers(namespace.get(namespace.idFromName(`replica-${replica}`)))); i++) {
+        if (i === PROBES) throw new Error(`replica ${replica} does not answer`);
+        await pause(PROBE_MS);
+      }
+    }
+    if (!this.#over) await this.drain(false);
+  }
+}
+
+const answers = (replica: { fetch(url: string): Promise<{ ok: boolean }> }): Promise<boolean> =>
+  replica.fetch('https://replica/ready').then(
+    (r) => r.ok,
+    () => false,
+  );
