@@ -72,6 +72,7 @@ export async function gate(bench: Bench, worker: BenchWorker): Promise<void> {
   const clock = useClock(process.platform === 'linux' ? 'cpu' : 'wall'); // an answer takes milliseconds: on the wall's clock it is noise
   const ratios = await speculation({ ...bench, rounds: 1 }, worker); // five runs of every answer
   useClock(clock);
+  await worker.calibrate();
   for (const [group, ratio] of ratios) {
     const pays = group === 'extraction' || group === 'rewriting';
     bench.target({ name: `speculation on ${group}`, got: ratio, want: pays ? 1.5 : 0.97, unit: '×' });

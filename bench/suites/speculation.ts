@@ -56,6 +56,7 @@ export async function speculation(bench: Bench, worker: BenchWorker): Promise<Ma
   const pack = await packOf(undefined, bench.progress);
   await worker.upload(pack);
   await worker.load({ id: pack.id, context: 1024, sequences: 4 });
+  await worker.calibrate();
   const { groups, stopIds } = await prompts(pack.folder);
   const ratios = new Map<string, number>();
   for (const [group, list] of groups) {

@@ -58,10 +58,16 @@ export class BenchWorker {
       storage,
       workerds().filter((p) => !others.has(p)),
     );
-    const times: number[] = [];
-    for (let i = 0; i < 20; i++) times.push((await worker.ask('nothing', {})).ms);
-    worker.empty = times.sort((a, b) => a - b)[10];
+    await worker.calibrate();
     return worker;
+  }
+
+  /** Measures anew what an empty request takes: after the clock was changed, and before what takes hardly longer. */
+  async calibrate(): Promise<void> {
+    this.empty = 0;
+    const times: number[] = [];
+    for (let i = 0; i < 40; i++) times.push((await this.ask('nothing', {})).ms);
+    this.empty = times.slice(20).sort((a, b) => a - b)[10];
   }
 
   async upload(pack: LocalPack): Promise<void> {
