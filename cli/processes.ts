@@ -35,9 +35,10 @@ export interface ProcessesOptions extends Layout {
   say: (line: string) => void;
 }
 
-const scriptOf = (process: number) => `turnstone-${process}`;
+const scriptOf = (number: number) => `turnstone-${number}`;
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
-const membersOf = (process: number, { processes, replicas }: Layout) => range(0, replicas).map((i) => i * processes + process);
+/** Replicas of a process. */
+const membersOf = (number: number, { processes, replicas }: Layout) => range(0, replicas).map((i) => i * processes + number);
 const object = (className: string, scriptName?: string) => ({ className, scriptName, useSQLite: true });
 
 /** What the first process is told of the others: nothing where there are none. */

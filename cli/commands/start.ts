@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { startServer } from '../start.ts';
 
 /** Serves until Ctrl-C. */
@@ -8,7 +8,7 @@ export async function startCommand(): Promise<void> {
   const port = env.PORT === undefined ? 8787 : Number(env.PORT);
   if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
   const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE, REPLICAS } = env;
-  const processes = env.PROCESSES || sensibleProcesses(API_KEYS);
+  const processes = env.PROCESSES || sensibleProcesses(env);
   let chatIsReady = () => {};
   const chatReady = new Promise<void>((resolve) => {
     chatIsReady = resolve;
@@ -80,8 +80,11 @@ export async function startCommand(): Promise<void> {
   );
 }
 
-/** Two where there are two cores. One where there are keys: the processes talk over a port of this machine that asks for none. */
-const sensibleProcesses = (keys?: string): number => (keys ? 1 : Math.min(2, availableParallelism()));
+/** Two where there are two cores and memory enough. One where there are keys: the processes talk over a port of this machine that asks for none. */
+function sensibleProcesses({ API_KEYS, MEMORY_MB }: NodeJS.ProcessEnv): number {
+  const roomy = totalmem() >= 16 * Number(MEMORY_MB || 128) * 2 ** 20;
+  return !API_KEYS && roomy ? Math.min(2, availableParallelism()) : 1;
+}
 
 /** Variables of an accelerator that runs elsewhere, such as `turnstone gpu-host`. */
 function accelerator({ NPU_URL, NPU_SECRET, NPU_NUMERICS, NPU_WAIT_MS, NPU }: NodeJS.ProcessEnv): Record<string, string | undefined> {
