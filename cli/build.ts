@@ -8,6 +8,8 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
 
 interface Target {
+  /** Emptied first: wrangler leaves what earlier builds made. */
+  folder?: string;
   name: string;
   /** Files and folders, relative to the root, that the result depends on. */
   inputs: string[];
@@ -30,18 +32,21 @@ const TARGETS: Target[] = [
   {
     name: 'worker',
     inputs: ['engine', 'kernels', 'models', 'openai', 'policy', 'durable-objects', 'worker', 'wasm', 'wrangler.toml', 'package-lock.json'],
+    folder: '.build/worker',
     output: '.build/worker/index.js',
     command: [...bin('wrangler', 'bin/wrangler.js'), 'deploy', '--dry-run', '--outdir', '.build/worker'],
   },
   {
     name: 'npu',
     inputs: ['engine', 'kernels', 'models', 'npu', 'wasm', 'package-lock.json'],
+    folder: '.build/npu',
     output: '.build/npu/index.js',
     command: [...bin('wrangler', 'bin/wrangler.js'), 'deploy', '--dry-run', '--config', 'npu/wrangler.toml', '--outdir', '../.build/npu'],
   },
   {
     name: 'embedder',
     inputs: ['embedder', 'models', 'models/dunlin', 'openai', 'package-lock.json'],
+    folder: '.build/embedder',
     output: '.build/embedder/index.js',
     command: [
       ...bin('wrangler', 'bin/wrangler.js'),
@@ -64,6 +69,7 @@ export async function build(say: (line: string) => void = () => {}, names: strin
     say(`Building the ${t.name} …`);
     if (t.name === 'embedder') shipPack('dunlin', '.build/embedder-assets/packs');
     rmSync(stamp, { force: true });
+    if (t.folder) rmSync(join(ROOT, t.folder), { recursive: true, force: true });
     await run(t.command);
     mkdirSync(join(ROOT, '.build'), { recursive: true });
     writeFileSync(stamp, digest);
