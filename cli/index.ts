@@ -27,8 +27,8 @@ Environment:
   MEMORY_MB   what the isolate may hold (128)
   CONTEXT     longest sequence in tokens (the model's own)
   MAX_BATCH   sequences computed together
-  PROCESSES   workerd processes that compute, each on a core and in memory of its own (2; 1 on one core, where
-              memory is less than 16 times MEMORY_MB, and with API_KEYS: they talk over a port that asks for no key)
+  PROCESSES   workerd processes that compute, each on a core and in memory of its own (1); more of them talk over ports of
+              this machine that ask for no key: see docs/sessions.md
   REPLICAS    replicas of the model in each process; they divide its memory (1)
   API_KEYS    comma-separated keys, each "key" or "name:key" (none: everybody may)
   ADMIN_KEY   opens /admin/queue and /admin/drain (none: they are not there)

@@ -30,6 +30,8 @@ export interface ProcessesOptions extends Layout {
   pack: LocalPack;
   /** Where the server keeps its data. */
   persist: string;
+  /** Where the processes find each other; absent where there is one. */
+  registry?: string;
   /** The processes are started when this settles. */
   after?: Promise<unknown>;
   say: (line: string) => void;
@@ -42,13 +44,13 @@ const membersOf = (number: number, { processes, replicas }: Layout) => range(0, 
 const object = (className: string, scriptName?: string) => ({ className, scriptName, useSQLite: true });
 
 /** What the first process is told of the others: nothing where there are none. */
-export function layoutOptions(layout: Layout, persist: string) {
-  if (layout.processes === 1) return { shared: {}, bindings: {}, objects: {} };
+export function layoutOptions(layout: Layout, registry: string | undefined) {
+  if (registry === undefined) return { shared: {}, bindings: {}, objects: {} };
   const elsewhere = range(1, layout.processes).flatMap((p) =>
     membersOf(p, layout).map((r) => [`REPLICA_${r}`, object('Replica', scriptOf(p))] as const),
   );
   return {
-    shared: { unsafeDevRegistryPath: join(persist, 'registry') },
+    shared: { unsafeDevRegistryPath: registry },
     bindings: { REPLICAS: String(layout.processes * layout.replicas), REPLICAS_HERE: String(layout.replicas) },
     objects: Object.fromEntries(elsewhere),
   };
@@ -57,15 +59,17 @@ export function layoutOptions(layout: Layout, persist: string) {
 /** Starts the other processes in the background. The queue gives a process work once its replicas have answered, and none after it has ended. */
 export async function startProcesses(o: ProcessesOptions): Promise<{ ready: Promise<void>; stop(): Promise<void> }> {
   const others = range(1, o.processes).map((p) => new Process(o, p));
-  for (const p of others) await p.drain(true); // nothing is sent there before it has answered
+  for (const p of others) await p.absent(true); // nothing is sent there before it has answered
+  let over = false;
   const ready = (async () => {
     await o.after;
     await Promise.all(others.map((p) => p.start()));
   })();
-  ready.catch((error: unknown) => o.say(`The other processes do not start: ${error instanceof Error ? error.message : error}`));
+  ready.catch((error: unknown) => over || o.say(`Another process does not start: ${error instanceof Error ? error.message : error}`));
   return {
     ready,
     stop: async () => {
+      over = true;
       await Promise.all(others.map((p) => p.stop()));
     },
   };
@@ -83,20 +87,18 @@ class Process {
     this.#o = o;
     this.#number = number;
     this.#members = membersOf(number, o).map(String);
-    this.#supervisor = new Supervisor(o.say, { ended: () => this.drain(true), started: () => this.#join() });
+    this.#supervisor = new Supervisor(o.say, { ended: () => this.absent(true), started: (gone) => this.#join(gone) });
   }
 
   /** Takes its replicas out of the queue, or in again. What they ran when they ended is lost, or its session asks again. */
-  async drain(draining: boolean): Promise<void> {
+  async absent(absent: boolean): Promise<void> {
     const SCHEDULER = (await this.#o.first.getDurableObjectNamespace('SCHEDULER', 'turnstone')) as never;
-    for (const replica of this.#members) {
-      await schedulerOf({ SCHEDULER }).drain(replica, draining);
-      if (draining) await schedulerOf({ SCHEDULER }).died(replica);
-    }
+    for (const replica of this.#members) await schedulerOf({ SCHEDULER }).absent(replica, absent);
   }
 
   async start(): Promise<void> {
-    const { worker, persist, pack } = this.#o;
+    if (this.#over) return;
+    const { worker, persist, pack, registry } = this.#o;
     const r2 = join(persist, `r2-${this.#number}`); // two processes cannot share one on disk
     await storePack(r2, pack, () => {});
     if (this.#over) return;
@@ -107,7 +109,7 @@ class Process {
           ...worker,
           name: scriptOf(this.#number),
           durableObjects: {
-            REPLICA: object('Replica'),
+            OWN: object('Replica'), // not REPLICA: the routes, which nobody should ask here, find none
             SESSION: object('Session', 'turnstone'),
             SCHEDULER: object('Scheduler', 'turnstone'),
           },
@@ -119,7 +121,7 @@ class Process {
       cf: false,
       r2Persist: r2,
       durableObjectsPersist: join(persist, `do-${this.#number}`),
-      ...layoutOptions(this.#o, persist).shared,
+      ...layoutOptions(this.#o, registry).shared,
       log: new Log(LogLevel.ERROR),
       handleRuntimeStdio: this.#supervisor.handleRuntimeStdio,
     };
@@ -132,19 +134,20 @@ class Process {
   async stop(): Promise<void> {
     this.#over = true;
     this.#supervisor.stop();
-    await this.#miniflare?.dispose();
+    await this.#miniflare?.dispose().catch(() => {}); // rejects with why it never started, which was said
   }
 
   /** Waits until its replicas answer the first process, which loads their weights, and lets the queue have them. */
-  async #join(): Promise<void> {
+  async #join(gone?: AbortSignal): Promise<void> {
     for (const replica of this.#members) {
       const namespace = await this.#o.first.getDurableObjectNamespace(`REPLICA_${replica}`, 'turnstone');
       for (let i = 0; !this.#over && !(await answers(namespace.get(namespace.idFromName(`replica-${replica}`)))); i++) {
+        gone?.throwIfAborted();
         if (i === PROBES) throw new Error(`replica ${replica} does not answer`);
         await pause(PROBE_MS);
       }
     }
-    if (!this.#over) await this.drain(false);
+    if (!this.#over) await this.absent(false);
   }
 }
 

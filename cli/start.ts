@@ -9,6 +9,7 @@ import { type Embedder, launchEmbedder } from './embedder.ts';
 import { type Npu, startNpu } from './npu.ts';
 import { type LocalPack, localPack } from './packs.ts';
 import { layoutOptions, MAX_PROCESSES, startProcesses } from './processes.ts';
+import { Registry } from './registry.ts';
 import { storePack } from './store.ts';
 import { Supervisor } from './supervise.ts';
 
@@ -87,7 +88,8 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     o.embedder &&
     launchEmbedder({ ...o.embedder, inspect: o.inspect, persist: join(persist, 'embedder-r2'), say }, Promise.all([listening, o.after]));
 
-  const more = layoutOptions(layout, persist);
+  const registry = layout.processes > 1 ? new Registry() : undefined;
+  const more = layoutOptions(layout, registry?.folder);
   const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
   const { assets, ...own } = worker;
   const turnstone = {
@@ -138,16 +140,28 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   try {
     const url = await miniflare.ready;
     supervisor.watch(miniflare, { ...options, port: Number(url.port) });
-    const others = await startProcesses({ ...layout, first: miniflare, worker: turnstone, pack, persist, after: o.after, say });
+    const others = await startProcesses({
+      ...layout,
+      first: miniflare,
+      worker: turnstone,
+      pack,
+      persist,
+      registry: registry?.folder,
+      after: o.after,
+      say,
+    });
     listens();
     const stop = async () => {
       supervisor.stop();
       await others.stop();
       await Promise.all([miniflare.dispose(), npu?.stop(), embedder?.stop()]);
+      registry?.close();
     };
     return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, embedder, whole: others.ready, stop };
   } catch (error) {
+    supervisor.stop();
     await Promise.all([miniflare.dispose(), npu?.stop()]);
+    registry?.close();
     if (String(error).includes('EADDRINUSE') || String(error).includes('Address already in use')) {
       throw new Error(`Port ${options.port} is taken. Set PORT to another one, e.g. PORT=8788 npm start.`);
     }

@@ -9,6 +9,12 @@ const MINUTE = 60_000;
 const PAUSE_MS = 250;
 const SETTLE_MS = 50;
 
+/** What else is to be done when it has ended by itself, and when it runs again; `gone` aborts when it ends once more. */
+interface Hooks {
+  ended?: () => Promise<void>;
+  started?: (gone: AbortSignal) => Promise<void>;
+}
+
 /**
  * Starts workerd again, on the same port and storage, whenever its process ends without having been asked to: killed, out of
  * memory, crashed. What was stored goes on; sessions finish their answers by themselves.
@@ -16,14 +22,14 @@ const SETTLE_MS = 50;
 export class Supervisor {
   readonly #starts: number[] = [];
   readonly #say: (line: string) => void;
-  readonly #hooks: { ended?: () => Promise<void>; started?: () => Promise<void> };
+  readonly #hooks: Hooks;
+  #gone = new AbortController(); // of the process that runs now
   #miniflare?: Miniflare;
   #options?: MiniflareOptions;
   #over = false;
   #starting = false;
 
-  /** `ended` and `started`: what else is to be done when it has ended by itself, and when it runs again. */
-  constructor(say: (line: string) => void, hooks: { ended?: () => Promise<void>; started?: () => Promise<void> } = {}) {
+  constructor(say: (line: string) => void, hooks: Hooks = {}) {
     this.#say = say;
     this.#hooks = hooks;
   }
@@ -32,13 +38,19 @@ export class Supervisor {
   readonly handleRuntimeStdio = (stdout: Readable, stderr: Readable): void => {
     createInterface({ input: stdout }).on('line', (line) => console.log(line));
     createInterface({ input: stderr }).on('line', (line) => console.error(line));
-    stdout.once('end', () => void this.#ended());
+    const gone = new AbortController();
+    this.#gone = gone;
+    stdout.once('end', () => {
+      gone.abort(new Error('workerd has ended'));
+      void this.#ended();
+    });
   };
 
   /** From here on the runtime is watched. */
   watch(miniflare: Miniflare, options: MiniflareOptions): void {
     this.#miniflare = miniflare;
     this.#options = options;
+    if (this.#gone.signal.aborted) void this.#ended();
   }
 
   /** What ends now was meant to. */
@@ -70,8 +82,11 @@ export class Supervisor {
     this.#say('workerd has ended; starting it again.');
     try {
       await this.#miniflare.setOptions(this.#options);
-      await this.#hooks.started?.();
-      return true;
+      const gone = this.#gone.signal;
+      await this.#hooks.started?.(gone);
+      if (!gone.aborted) return true;
+      await this.#hooks.ended?.(); // it ended meanwhile
+      return false;
     } catch (error) {
       this.#tell(error);
       return false;

@@ -185,6 +185,23 @@ export class Queue {
     this.ledger.dirtyReplicas.add(id);
   }
 
+  /** Its process has ended, or has not started yet: what it ran is lost or waits again, and nothing new goes there until it joins. */
+  leave(id: string, now: number): Ended {
+    const ended = this.die(id, now);
+    const r = this.ledger.replicas.get(id);
+    if (r) r.absent = true;
+    return ended;
+  }
+
+  /** Its process answers: whatever was held against it is over. */
+  join(id: string): void {
+    const r = this.ledger.replicas.get(id);
+    if (!r) return;
+    r.absent = false;
+    r.breaker = succeeded();
+    this.ledger.dirtyReplicas.add(id);
+  }
+
   /** When `expire` or `dispatch` next has something to do by time alone; undefined: never. */
   nextDeadline(): number | undefined {
     const L = this.ledger;
@@ -284,7 +301,7 @@ export class Queue {
     let seen = 0;
     if (!shared) for (const t of tenants.all.values()) if (now - t.seen < this.config.headroomMs && ++seen > 1) shared = true;
     let slots = 0;
-    for (const r of replicas.values()) if (!r.draining) slots += r.slots;
+    for (const r of replicas.values()) if (!r.draining && !r.absent) slots += r.slots;
     if (!shared || slots < 2) return Number.POSITIVE_INFINITY;
     return slots - Math.max(1, Math.floor(slots * this.config.headroom));
   }

@@ -16,6 +16,8 @@ export interface ReplicaRecord {
   /** With work and silent until then, it has died. 0 while it has none. */
   deadline: number;
   draining: boolean;
+  /** Its process does not run now, and is known to: not a failure, and nothing that is remembered. */
+  absent: boolean;
   breaker: Breaker;
 }
 
@@ -34,6 +36,7 @@ export function newReplica(id: string, c: PolicyConfig): Replica {
     backlog: 0,
     deadline: 0,
     draining: false,
+    absent: false,
     breaker: closedBreaker(),
     chains: new ChainCache(c.kvTokens),
   };
@@ -46,7 +49,7 @@ export function record(r: Replica): ReplicaRecord {
 
 /** May a request of so many prompt tokens start there now? An empty replica takes any; a suspected one takes a single probe. */
 export function hasRoom(r: Replica, promptTokens: number, now: number): boolean {
-  if (r.draining || r.running >= r.slots) return false;
+  if (r.draining || r.absent || r.running >= r.slots) return false;
   const state = breakerState(r.breaker, now);
   if (state === 'open' || (state === 'half-open' && r.running > 0)) return false;
   return r.running === 0 || r.kvUsed + promptTokens <= r.kvTokens;

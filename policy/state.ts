@@ -52,7 +52,7 @@ export function load(config: PolicyConfig, ids: readonly string[], saved: Saved,
   for (const r of saved.replicas) {
     if (!ids.includes(r.id) && r.running === 0) continue;
     const chains = new ChainCache(r.kvTokens, saved.chains[r.id]);
-    L.replicas.set(r.id, { ...newReplica(r.id, config), ...r, draining: r.draining || !ids.includes(r.id), chains });
+    L.replicas.set(r.id, { ...newReplica(r.id, config), ...r, draining: r.draining || !ids.includes(r.id), absent: false, chains });
   }
   q.restore(saved.tickets, now);
   return q;

@@ -82,7 +82,7 @@ export async function gate(bench: Bench, worker: BenchWorker): Promise<void> {
   for (const p of list4) bench.target({ name: `4-bit product ${p.name} against ONNX Runtime Web`, got: p.ratio, want: 4, unit: '×' });
 }
 
-/** 64 streams of the shipped model at once, on the wall's clock: in one process, and in two as `npm start` has them. */
+/** 64 streams of the shipped model at once, on the wall's clock: in one process and in two. */
 async function together64(bench: Bench): Promise<void> {
   for (const processes of [1, 2]) {
     const use = (server: Server) => crowd(server, 64, Math.max(3, bench.rounds));

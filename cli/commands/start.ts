@@ -1,4 +1,3 @@
-import { availableParallelism, totalmem } from 'node:os';
 import { startServer } from '../start.ts';
 
 /** Serves until Ctrl-C. */
@@ -8,7 +7,6 @@ export async function startCommand(): Promise<void> {
   const port = env.PORT === undefined ? 8787 : Number(env.PORT);
   if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
   const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE, REPLICAS } = env;
-  const processes = env.PROCESSES || sensibleProcesses(env);
   let chatIsReady = () => {};
   const chatReady = new Promise<void>((resolve) => {
     chatIsReady = resolve;
@@ -20,7 +18,7 @@ export async function startCommand(): Promise<void> {
     format: env.FORMAT,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
     embedder: /^(0|off)$/i.test(env.EMBEDDER ?? '') ? undefined : { model: env.EMBED_MODEL, memoryMb: env.EMBED_MEMORY_MB },
-    processes,
+    processes: env.PROCESSES,
     after: chatReady,
     vars: {
       ...accelerator(env),
@@ -70,20 +68,14 @@ export async function startCommand(): Promise<void> {
 
   Ctrl-C stops it.`);
   chatIsReady(); // the other processes are built and started now, not before
-  if (Number(processes) > 1)
+  if (Number(env.PROCESSES) > 1)
     server.whole
-      .then(() => console.log(`\n  ${processes} processes compute now, each on a core and in memory of its own (PROCESSES)`))
+      .then(() => console.log(`\n  ${env.PROCESSES} processes compute now, each on a core and in memory of its own`))
       .catch(() => {});
   server.embedder?.started.then(
     (name) => console.log(`\n  embeddings by ${name}: ${server.url}/v1/embeddings`),
     (error: Error) => stopping || console.error(`\nturnstone: no embeddings: ${error.message}`),
   );
-}
-
-/** Two where there are two cores and memory enough. One where there are keys: the processes talk over a port of this machine that asks for none. */
-function sensibleProcesses({ API_KEYS, MEMORY_MB }: NodeJS.ProcessEnv): number {
-  const roomy = totalmem() >= 16 * Number(MEMORY_MB || 128) * 2 ** 20;
-  return !API_KEYS && roomy ? Math.min(2, availableParallelism()) : 1;
 }
 
 /** Variables of an accelerator that runs elsewhere, such as `turnstone gpu-host`. */

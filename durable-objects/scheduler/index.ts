@@ -16,7 +16,16 @@ export interface SchedulerStats {
   epoch: number;
   /** Weighted tokens a second, measured; 0 before anything was. */
   rate: number;
-  replicas: { id: string; running: number; slots: number; kvUsed: number; kvTokens: number; backlog: number; draining: boolean }[];
+  replicas: {
+    id: string;
+    running: number;
+    slots: number;
+    kvUsed: number;
+    kvTokens: number;
+    backlog: number;
+    draining: boolean;
+    absent: boolean;
+  }[];
   tenants: { name: string; counter: number; waiting: number; running: number }[];
 }
 
@@ -114,6 +123,14 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     return this.#queue.ledger.replicas.get(replica)?.running ?? 0;
   }
 
+  /** For whoever runs the replicas' processes: one has ended or has not started (`absent`), or answers now. Neither is remembered over a restart of the queue. */
+  absent(replica: string, absent: boolean): void {
+    const now = Date.now();
+    if (absent) this.#queue.leave(replica, now);
+    else this.#queue.join(replica);
+    this.#settle(now);
+  }
+
   /** Where a request stands: what its owner asks before starting it again. */
   lease(id: string): { state: 'unknown' | 'waiting' | 'running'; epoch: number; replica: string } {
     const t = this.#queue.ledger.tickets.get(id);
@@ -134,6 +151,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
         kvTokens: r.kvTokens,
         backlog: r.backlog,
         draining: r.draining,
+        absent: r.absent,
       })),
       tenants: [...L.tenants.all.values()].map((t) => ({ name: t.name, counter: t.counter, waiting: t.waiting, running: t.running })),
     };

@@ -111,6 +111,21 @@ test('a draining replica gets nothing new; a dead one gets one probe, and then w
   expect(q.arrive(ask('4', chain('s')), 1_300, nothing)).toMatchObject({ kind: 'refused', reason: 'draining' });
 });
 
+test('an absent replica gets nothing, whoever drains it; what it ran waits again or is lost, and it joins with a clean record', () => {
+  const q = new Queue({ ...POLICY, slots: 2 }, ['a', 'b']);
+  for (let i = 0; i < 5; i++) q.leave('b', i); // again and again: no breaker is left to wait for
+  for (const id of ['1', '2', '3']) q.arrive(ask(id, chain('s')), 10, nothing);
+  expect(q.dispatch(10, Math.random).map((l) => l.replica)).toEqual(['a', 'a']);
+  q.drain('a', true);
+  expect(q.arrive(ask('4', chain('s')), 20, nothing)).toMatchObject({ kind: 'queued' }); // it will be back
+  q.join('b');
+  expect(q.dispatch(21, Math.random).map((l) => l.replica)).toEqual(['b', 'b']);
+  q.drain('b', true);
+  expect(q.leave('b', 30).lost.sort()).toEqual(['3', '4']);
+  q.join('b');
+  expect(q.ledger.replicas.get('b')).toMatchObject({ draining: true, absent: false });
+});
+
 test('a replica that restarted loses what it ran; an epoch from before is stale', () => {
   const q = new Queue(POLICY, ['a']);
   q.arrive({ ...ask('1', chain('s')), restart: true }, 0, nothing);
