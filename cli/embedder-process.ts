@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
 import { ROOT } from './build.ts';
+import { serveLauncher } from './signals.ts';
 
 const { EMBED_PERSIST = '', EMBED_MODEL_ID = '', EMBED_SECRET = '', EMBED_MEMORY_MB = '', EMBED_INSPECT } = process.env;
 // ONNX Runtime's glue has an import() of its own that is never reached; modules are named, so that nobody looks where it leads.
@@ -28,11 +29,7 @@ const miniflare = new Miniflare({
   r2Persist: EMBED_PERSIST,
   log: new Log(LogLevel.ERROR),
 });
+const tell = serveLauncher(() => miniflare.dispose());
 const url = await miniflare.ready;
 const inspector = EMBED_INSPECT ? (await miniflare.getInspectorURL()).host : undefined;
-process.send?.({ address: url.host, inspector });
-
-const stop = () => void miniflare.dispose().finally(() => process.exit(0));
-process.on('SIGTERM', stop);
-process.on('SIGINT', () => {}); // the launcher decides
-process.on('disconnect', stop); // the launcher is gone
+tell({ address: url.host, inspector });

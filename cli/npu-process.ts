@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
 import { ROOT } from './build.ts';
+import { serveLauncher } from './signals.ts';
 
 const { NPU_PERSIST = '', MODEL_ID = '', NPU_SECRET = '', NPU_DEVICE = '', KV = '', CONTEXT = '' } = process.env;
 const { workerOptions: worker } = workerOptions(join(ROOT, 'npu/wrangler.toml'));
@@ -19,10 +20,6 @@ const miniflare = new Miniflare({
   r2Persist: NPU_PERSIST,
   log: new Log(LogLevel.ERROR),
 });
+const tell = serveLauncher(() => miniflare.dispose());
 const url = await miniflare.ready;
-process.send?.({ address: url.host });
-
-const stop = () => void miniflare.dispose().finally(() => process.exit(0));
-process.on('SIGTERM', stop);
-process.on('SIGINT', () => {}); // the launcher decides
-process.on('disconnect', stop); // the launcher is gone
+tell({ address: url.host });

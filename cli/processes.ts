@@ -14,6 +14,7 @@ import { Supervisor } from './supervise.ts';
 export const MAX_PROCESSES = 16;
 const PROBE_MS = 50;
 const PROBES = 600;
+const STARTS = 5;
 
 export interface Layout {
   /** 1..MAX_PROCESSES, the first one counted. */
@@ -87,13 +88,21 @@ class Process {
     this.#o = o;
     this.#number = number;
     this.#members = membersOf(number, o).map(String);
-    this.#supervisor = new Supervisor(o.say, { ended: () => this.absent(true), started: (gone) => this.#join(gone) });
+    this.#supervisor = new Supervisor(o.say, `workerd ${number + 1} of ${o.processes}`, {
+      ended: () => this.absent(true),
+      started: async (gone) => {
+        await this.#join(gone);
+        o.say(`workerd ${number + 1} of ${o.processes} computes again.`);
+      },
+    });
   }
 
   /** Takes its replicas out of the queue, or in again. What they ran when they ended is lost, or its session asks again. */
   async absent(absent: boolean): Promise<void> {
-    const SCHEDULER = (await this.#o.first.getDurableObjectNamespace('SCHEDULER', 'turnstone')) as never;
-    for (const replica of this.#members) await schedulerOf({ SCHEDULER }).absent(replica, absent);
+    await this.#insist('the queue does not answer', async () => {
+      const SCHEDULER = (await this.#o.first.getDurableObjectNamespace('SCHEDULER', 'turnstone')) as never;
+      for (const replica of this.#members) await schedulerOf({ SCHEDULER }).absent(replica, absent);
+    });
   }
 
   async start(): Promise<void> {
@@ -125,9 +134,18 @@ class Process {
       log: new Log(LogLevel.ERROR),
       handleRuntimeStdio: this.#supervisor.handleRuntimeStdio,
     };
-    this.#miniflare = new Miniflare(options);
-    await this.#miniflare.ready;
-    this.#supervisor.watch(this.#miniflare, options);
+    for (let tries = 1; !this.#over; tries++) {
+      const miniflare = new Miniflare(options);
+      this.#miniflare = miniflare;
+      try {
+        await miniflare.ready;
+        this.#supervisor.watch(miniflare, options); // from here on it is the supervisor that starts it again
+        break;
+      } catch (error) {
+        if (tries === STARTS || this.#over) throw error;
+        await miniflare.dispose().catch(() => {});
+      }
+    }
     await this.#join();
   }
 
@@ -140,19 +158,29 @@ class Process {
   /** Waits until its replicas answer the first process, which loads their weights, and lets the queue have them. */
   async #join(gone?: AbortSignal): Promise<void> {
     for (const replica of this.#members) {
-      const namespace = await this.#o.first.getDurableObjectNamespace(`REPLICA_${replica}`, 'turnstone');
-      for (let i = 0; !this.#over && !(await answers(namespace.get(namespace.idFromName(`replica-${replica}`)))); i++) {
-        gone?.throwIfAborted();
-        if (i === PROBES) throw new Error(`replica ${replica} does not answer`);
-        await pause(PROBE_MS);
-      }
+      await this.#insist(
+        `replica ${replica} does not answer`,
+        async () => {
+          gone?.throwIfAborted();
+          const namespace = await this.#o.first.getDurableObjectNamespace(`REPLICA_${replica}`, 'turnstone');
+          const answer = await namespace.get(namespace.idFromName(`replica-${replica}`)).fetch('https://replica/ready');
+          if (!answer.ok) throw new Error(await answer.text());
+        },
+        gone,
+      );
     }
     if (!this.#over) await this.absent(false);
   }
-}
 
-const answers = (replica: { fetch(url: string): Promise<{ ok: boolean }> }): Promise<boolean> =>
-  replica.fetch('https://replica/ready').then(
-    (r) => r.ok,
-    () => false,
-  );
+  /** Tries until it works, for as long as a start of either process takes; `gone`: it cannot any more. */
+  async #insist(what: string, work: () => Promise<void>, gone?: AbortSignal): Promise<void> {
+    for (let tries = 1; !this.#over; tries++) {
+      try {
+        return await work();
+      } catch (cause) {
+        if (gone?.aborted || tries === PROBES) throw new Error(`${what}: ${cause instanceof Error ? cause.message : cause}`, { cause });
+        await pause(PROBE_MS);
+      }
+    }
+  }
+}

@@ -10,9 +10,16 @@ export class Registry {
   readonly #known = new Map<string, string>();
   readonly #timer = setInterval(() => this.#keep(), KEEP_MS).unref();
 
+  readonly #remove = () => rmSync(this.folder, { recursive: true, force: true });
+
+  constructor() {
+    process.once('exit', this.#remove);
+  }
+
   close(): void {
     clearInterval(this.#timer);
-    rmSync(this.folder, { recursive: true, force: true });
+    process.off('exit', this.#remove);
+    this.#remove();
   }
 
   /** Miniflare throws away entries of more than five minutes ago and never writes them again: so all would be gone after a machine has slept. */

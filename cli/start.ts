@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
+import { keysIn } from '../openai/keys.ts';
 import { build, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
 import { type Npu, startNpu } from './npu.ts';
@@ -61,6 +62,8 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const say = o.say ?? (() => {});
   const host = o.host ?? '127.0.0.1';
   const vars = Object.fromEntries(Object.entries(o.vars ?? {}).filter((e): e is [string, string] => e[1] !== undefined));
+  keysIn(vars.API_KEYS);
+  if (!['', 'i8', 'f32'].includes(vars.KV ?? '')) throw new Error(`KV is "${vars.KV}", must be i8 or f32`);
   if (!LOOPBACK.has(host) && !vars.API_KEYS) {
     throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or leave HOST out.`);
   }
@@ -123,7 +126,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     compatibilityDate: worker.compatibilityDate,
     assets: { ...assets, directory: join(ROOT, 'dist/web'), binding: undefined, routerConfig: { has_user_worker: false } },
   };
-  const supervisor = new Supervisor(say);
+  const supervisor = new Supervisor(say, 'workerd');
   const options: MiniflareOptions = {
     workers: [turnstone, site],
     host,
@@ -160,7 +163,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, embedder, whole: others.ready, stop };
   } catch (error) {
     supervisor.stop();
-    await Promise.all([miniflare.dispose(), npu?.stop()]);
+    await Promise.allSettled([miniflare.dispose(), npu?.stop()]);
     registry?.close();
     if (String(error).includes('EADDRINUSE') || String(error).includes('Address already in use')) {
       throw new Error(`Port ${options.port} is taken. Set PORT to another one, e.g. PORT=8788 npm start.`);

@@ -22,6 +22,7 @@ interface Hooks {
 export class Supervisor {
   readonly #starts: number[] = [];
   readonly #say: (line: string) => void;
+  readonly #name: string;
   readonly #hooks: Hooks;
   #gone = new AbortController(); // of the process that runs now
   #miniflare?: Miniflare;
@@ -29,7 +30,8 @@ export class Supervisor {
   #over = false;
   #starting = false;
 
-  constructor(say: (line: string) => void, hooks: Hooks = {}) {
+  constructor(say: (line: string) => void, name: string, hooks: Hooks = {}) {
+    this.#name = name;
     this.#say = say;
     this.#hooks = hooks;
   }
@@ -76,10 +78,10 @@ export class Supervisor {
     const now = Date.now();
     while (this.#starts.length > 0 && now - this.#starts[0] > MINUTE) this.#starts.shift();
     if (this.#starts.push(now) > MOST) {
-      this.#say(`workerd has ended ${MOST} times within a minute and is not started again; look at what it printed.`);
+      this.#say(`${this.#name} has ended ${MOST} times within a minute and is not started again; look at what it printed.`);
       return true;
     }
-    this.#say('workerd has ended; starting it again.');
+    this.#say(`${this.#name} has ended; starting it again.`);
     try {
       await this.#miniflare.setOptions(this.#options);
       const gone = this.#gone.signal;
@@ -94,6 +96,6 @@ export class Supervisor {
   }
 
   #tell(error: unknown): void {
-    if (!this.#over) this.#say(`workerd does not start: ${error instanceof Error ? error.message : error}`);
+    if (!this.#over) this.#say(`${this.#name} does not start: ${error instanceof Error ? error.message : error}`);
   }
 }

@@ -1,7 +1,7 @@
 /** The one crossing into a replica. */
 
 import type { Context } from 'hono';
-import { replicaOf } from '../durable-objects/replica/port.ts';
+import { isElsewhere, replicaOf } from '../durable-objects/replica/port.ts';
 import { ApiError, serverOverloaded } from '../openai/errors.ts';
 import { admit, type Generation, giveBack, type Place } from './admission.ts';
 import type { App } from './env.ts';
@@ -34,7 +34,8 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
   for (let tries = 1; ; tries++) {
     try {
       const response = await replicaOf(c.env, place?.replica ?? '0').fetch(`https://replica${path}`, init);
-      return new Response(response.body, response); // the same stream, with headers that may be added to
+      const body = place && isElsewhere(c.env, place.replica) ? unbroken(response) : response.body;
+      return new Response(body, response); // with headers that may be added to
     } catch (error) {
       if (c.req.raw.signal.aborted)
         throw new ApiError(499, 'The client closed the request.', { code: 'client_closed_request', cause: error });
@@ -55,15 +56,41 @@ export async function pagesOn(c: Context<App>, path: string, request: Generation
   }
 }
 
-/** A generation: a place in the queue first, then its replica. */
+/** A generation: a place in the queue first, then its replica; another place when the replica was gone before it said anything. */
 export async function generateOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
-  const place = await admit(c, request);
-  try {
-    const response = await callReplica(c, path, request, place);
-    if (!response.ok) await giveBack(c, place, response.status >= 500); // refused before it ran
-    return response;
-  } catch (error) {
-    await giveBack(c, place, !c.req.raw.signal.aborted);
-    throw error;
+  for (let tries = 1; ; tries++) {
+    const place = await admit(c, request);
+    try {
+      const response = await callReplica(c, path, request, place);
+      if (!response.ok) await giveBack(c, place, response.status >= 500); // refused before it ran
+      return response;
+    } catch (error) {
+      await giveBack(c, place, !c.req.raw.signal.aborted);
+      if (!place || error instanceof ApiError || tries === 2) throw error;
+    }
   }
+}
+
+const encoder = new TextEncoder();
+
+/** The body of a replica in another process, which may end half-way: the runtime would close it as if it were whole, so its client is told. */
+function unbroken(response: Response): ReadableStream<Uint8Array> | null {
+  if (!response.body) return null;
+  const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+  const sse = response.headers.get('content-type')?.startsWith('text/event-stream');
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (done) return controller.close();
+        controller.enqueue(value);
+      } catch (cause) {
+        const error = new ApiError(503, 'The replica ended before its answer did. Ask again.', { code: 'replica_lost', cause });
+        const told = JSON.stringify(error.envelope());
+        controller.enqueue(encoder.encode(sse ? `data: ${told}\n\n` : told));
+        controller.close();
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
 }

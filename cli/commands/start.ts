@@ -1,3 +1,4 @@
+import { keysIn } from '../../openai/keys.ts';
 import { startServer } from '../start.ts';
 
 /** Serves until Ctrl-C. */
@@ -19,6 +20,7 @@ export async function startCommand(): Promise<void> {
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
     embedder: /^(0|off)$/i.test(env.EMBEDDER ?? '') ? undefined : { model: env.EMBED_MODEL, memoryMb: env.EMBED_MEMORY_MB },
     processes: env.PROCESSES,
+    persist: env.STORAGE,
     after: chatReady,
     vars: {
       ...accelerator(env),
@@ -47,7 +49,7 @@ export async function startCommand(): Promise<void> {
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
 
-  const ready = await fetch(`${server.url}/ready`, { headers: API_KEYS ? { authorization: `Bearer ${firstKey(API_KEYS)}` } : {} });
+  const ready = await fetch(`${server.url}/ready`, { headers: API_KEYS ? { authorization: `Bearer ${keysIn(API_KEYS)[0]}` } : {} });
   if (!ready.ok) {
     const body = (await ready.json().catch(() => undefined)) as { error?: { message?: string } } | undefined;
     await server.stop();
@@ -100,12 +102,6 @@ const queueAndSessions = (env: NodeJS.ProcessEnv) =>
       ...['SESSION_TTL_S', 'SESSION_BYTES', 'ADMIN_KEY'],
     ].map((name) => [name, env[name]]),
   );
-
-const firstKey = (keys: string) =>
-  keys
-    .split(',')[0]
-    .replace(/^[^:]*:/, '')
-    .trim();
 
 function fail(message: string): never {
   console.error(`turnstone: ${message}`);

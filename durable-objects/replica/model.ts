@@ -62,7 +62,7 @@ async function load(env: ReplicaEnv): Promise<Served> {
   const plan = planMemory({
     config,
     formats: formatsOf(counted.weights),
-    kv: env.KV === 'f32' ? 'f32' : 'i8',
+    kv: kvOf(env.KV),
     weightBytes,
     memoryBytes: (integerVar('MEMORY_MB', env.MEMORY_MB, 16, 4096) ?? 128) * MIB,
     jsBytes: jsBytes(config.vocab),
@@ -104,6 +104,12 @@ async function load(env: ReplicaEnv): Promise<Served> {
     plan,
     engines: new Map(),
   };
+}
+
+function kvOf(value: string | undefined): 'f32' | 'i8' {
+  if (value === 'f32') return 'f32';
+  if (value === undefined || value === '' || value === 'i8') return 'i8';
+  throw new Error(`KV is "${value}", must be i8 or f32`);
 }
 
 /**

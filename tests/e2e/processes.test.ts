@@ -88,10 +88,10 @@ describe.skipIf(missing)('two processes', () => {
         expect(together.map(text)).toEqual(serial.map(text));
       }
       expect(Math.min(...ratios)).toBeLessThanOrEqual(0.5);
-      for (const replica of [0, 1] as const) {
-        expect((await stats(replica)).largestBatch).toBeGreaterThanOrEqual(16);
-        await runs(replica, false);
-      }
+      const largest = [(await stats(0)).largestBatch, (await stats(1)).largestBatch];
+      expect(Math.min(...largest)).toBeGreaterThan(1);
+      expect(Math.max(...largest)).toBeGreaterThanOrEqual(16);
+      for (const replica of [0, 1] as const) await runs(replica, false);
     },
   );
 
@@ -163,6 +163,21 @@ describe.skipIf(missing)('two processes', () => {
       });
     },
   );
+
+  it.skipIf(noProc)('the other process is killed under a plain answer: its client is told, and who comes then is answered', async () => {
+    const told = await there(async () => {
+      const [streamed, whole] = [true, false].map(async (stream) => (await post({ stream, max_tokens: 1900 })).text());
+      await runs(1, true);
+      await pause(600); // the whole answer's heartbeats have begun
+      process.kill(newest(), 'SIGKILL');
+      return Promise.all([streamed, whole]);
+    });
+    for (const text of told) expect(text).toContain('"code":"replica_lost"');
+    expect(told[0]).not.toContain('[DONE]');
+    expect(JSON.parse(told[1])).toHaveProperty('error');
+    const after = await Promise.all(Array.from({ length: 8 }, () => post({ max_tokens: 2 })));
+    expect(after.map((r) => r.status)).toEqual(after.map(() => 200));
+  });
 
   it.skipIf(noProc)('killed again while it joins, it comes back all the same; what an operator drained stays so', async () => {
     await drain(1, true);
