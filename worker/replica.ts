@@ -56,6 +56,10 @@ export async function pagesOn(c: Context<App>, path: string, request: Generation
   }
 }
 
+/** So long it takes until the queue knows that a replica's process has ended. */
+const LEARN_MS = 200;
+const PLACES = 4;
+
 /** A generation: a place in the queue first, then its replica; another place when the replica was gone before it said anything. */
 export async function generateOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
   for (let tries = 1; ; tries++) {
@@ -66,7 +70,8 @@ export async function generateOn(c: Context<App>, path: string, request: Generat
       return response;
     } catch (error) {
       await giveBack(c, place, !c.req.raw.signal.aborted);
-      if (!place || error instanceof ApiError || tries === 2) throw error;
+      if (!place || error instanceof ApiError || tries === PLACES) throw error;
+      await scheduler.wait(LEARN_MS);
     }
   }
 }

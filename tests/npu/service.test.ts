@@ -72,6 +72,14 @@ interface Got {
   answer: Awaited<ReturnType<typeof npuPrefill>>;
 }
 
+/** Node forgets a request's signal when the request is collected, and an abort would go nowhere. */
+const kept: Request[] = [];
+function request(url: string, init: RequestInit): Request {
+  const r = new Request(url, init);
+  kept.push(r);
+  return r;
+}
+
 async function call(
   s: { fetch(r: Request): Promise<Response>; prefiller: Prefiller },
   prompt: number[],
@@ -80,7 +88,7 @@ async function call(
   const pages = new Map<string, Uint8Array>();
   const h = more.head ?? head();
   const answer = await npuPrefill({
-    ...{ npu: { fetch: (url, init) => s.fetch(new Request(url, init)) }, secret, head: h, ids: prompt, hash },
+    ...{ npu: { fetch: (url, init) => s.fetch(request(url, init)) }, secret, head: h, ids: prompt, hash },
     ...{ names: s.prefiller.chain(prompt, h.salt), page: { version: LAYOUT, bytes: s.prefiller.pageBytes } },
     pageOf: async () => undefined,
     onPage: (name, bytes) => void pages.set(name, bytes),
