@@ -6,6 +6,7 @@
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { Log, LogLevel, Miniflare, type MiniflareOptions, type WorkerOptions } from 'miniflare';
+import { replicaOf } from '../durable-objects/replica/port.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import type { LocalPack } from './packs.ts';
 import { storePack } from './store.ts';
@@ -130,7 +131,7 @@ class Process {
       cf: false,
       r2Persist: r2,
       durableObjectsPersist: join(persist, `do-${this.#number}`),
-      ...layoutOptions(this.#o, registry).shared,
+      unsafeDevRegistryPath: registry,
       log: new Log(LogLevel.ERROR),
       handleRuntimeStdio: this.#supervisor.handleRuntimeStdio,
     };
@@ -163,7 +164,7 @@ class Process {
         async () => {
           gone?.throwIfAborted();
           const namespace = await this.#o.first.getDurableObjectNamespace(`REPLICA_${replica}`, 'turnstone');
-          const answer = await namespace.get(namespace.idFromName(`replica-${replica}`)).fetch('https://replica/ready');
+          const answer = await replicaOf({ REPLICA: namespace as never }, replica).fetch('https://replica/ready');
           if (!answer.ok) throw new Error(await answer.text());
         },
         gone,

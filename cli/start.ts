@@ -4,6 +4,7 @@ import { mkdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from 'miniflare';
 import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
+import { integerVar, kvOf } from '../durable-objects/env.ts';
 import { keysIn } from '../openai/keys.ts';
 import { build, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
@@ -55,6 +56,7 @@ export interface Server {
   stop(): Promise<void>;
 }
 
+const MAX_REPLICAS = 64; // of the queue
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 
 /** Starts the server and resolves when it listens. Rejects with what to do when it cannot. */
@@ -63,15 +65,15 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const host = o.host ?? '127.0.0.1';
   const vars = Object.fromEntries(Object.entries(o.vars ?? {}).filter((e): e is [string, string] => e[1] !== undefined));
   keysIn(vars.API_KEYS);
-  if (!['', 'i8', 'f32'].includes(vars.KV ?? '')) throw new Error(`KV is "${vars.KV}", must be i8 or f32`);
+  kvOf(vars.KV);
   if (!LOOPBACK.has(host) && !vars.API_KEYS) {
     throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or leave HOST out.`);
   }
   const layout = {
-    processes: within('PROCESSES', o.processes, MAX_PROCESSES),
-    replicas: within('REPLICAS', vars.REPLICAS, 64),
+    processes: integerVar('PROCESSES', o.processes?.toString(), 1, MAX_PROCESSES) ?? 1,
+    replicas: integerVar('REPLICAS', vars.REPLICAS, 1, MAX_REPLICAS) ?? 1,
   };
-  within('PROCESSES × REPLICAS', layout.processes * layout.replicas, 64);
+  integerVar('PROCESSES × REPLICAS', String(layout.processes * layout.replicas), 1, MAX_REPLICAS);
   await build(say, ['wasm', 'page', 'worker', ...(o.npu && !o.accelerator ? ['npu'] : [])]);
   const pack = await localPack(o.model, say, o.format);
   const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
@@ -170,12 +172,6 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     }
     throw error;
   }
-}
-
-function within(name: string, value: number | string | undefined, most: number): number {
-  const n = Number(value || 1);
-  if (!Number.isInteger(n) || n < 1 || n > most) throw new Error(`${name} is ${value}, must be an integer in 1..${most}`);
-  return n;
 }
 
 /** The accelerator keeps a bucket of its own: two processes cannot share one on disk. */

@@ -35,6 +35,13 @@ export interface ReplicaEnv {
   SPECULATE?: string;
 }
 
+/** What `KV` asks for; throws when it is neither. */
+export function kvOf(value: string | undefined): 'f32' | 'i8' {
+  if (value === 'f32') return 'f32';
+  if (value === undefined || value === '' || value === 'i8') return 'i8';
+  throw new Error(`KV is "${value}", must be i8 or f32`);
+}
+
 /** Replicas that one isolate holds. */
 export const replicasHere = (env: ReplicaEnv): number =>
   integerVar('REPLICAS_HERE', env.REPLICAS_HERE, 1, 64) ?? integerVar('REPLICAS', env.REPLICAS, 1, 64) ?? 1;

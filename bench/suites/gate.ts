@@ -85,14 +85,15 @@ export async function gate(bench: Bench, worker: BenchWorker): Promise<void> {
 /** 64 streams of the shipped model at once, on the wall's clock: in one process and in two. */
 async function together64(bench: Bench): Promise<void> {
   for (const processes of [1, 2]) {
+    const name = processes > 1 ? `${processes} processes` : 'one process';
     const use = (server: Server) => crowd(server, 64, Math.max(3, bench.rounds));
-    bench.progress(`64 streams, ${processes} process${processes > 1 ? 'es' : ''}`);
+    bench.progress(`64 streams, ${name}`);
     const { alone, together } = await isolated(undefined, {}, use, processes);
-    const where = `shipped model, ${processes > 1 ? `${processes} processes` : 'one process'}: 64 streams of 40 tokens`;
+    const where = `shipped model, ${name}: 64 streams of 40 tokens`;
     bench.figure({ name: `${where}, one after the other`, unit: 'ms', value: spread(alone) });
     bench.figure({ name: `${where}, at once`, unit: 'ms', value: spread(together) });
-    const name = `64 streams at once, of one after the other, ${processes > 1 ? `${processes} processes` : 'one process'}`;
-    bench.target({ name, got: median(together) / median(alone), want: 0.5, most: true, unit: '×' });
+    const target = `64 streams at once, of one after the other, ${name}`;
+    bench.target({ name: target, got: median(together) / median(alone), want: 0.5, most: true, unit: '×' });
   }
 }
 

@@ -10,7 +10,7 @@ import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { allocWeights } from '../../models/weights.ts';
 import { serverOverloaded } from '../../openai/errors.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
-import { integerVar, type ReplicaEnv, replicasHere } from '../env.ts';
+import { integerVar, kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
 
 const MIB = 1 << 20;
@@ -104,12 +104,6 @@ async function load(env: ReplicaEnv): Promise<Served> {
     plan,
     engines: new Map(),
   };
-}
-
-function kvOf(value: string | undefined): 'f32' | 'i8' {
-  if (value === 'f32') return 'f32';
-  if (value === undefined || value === '' || value === 'i8') return 'i8';
-  throw new Error(`KV is "${value}", must be i8 or f32`);
 }
 
 /**

@@ -45,8 +45,7 @@ describe.skipIf(missing)('two processes', () => {
   async function runs(replica: 0 | 1, something: boolean): Promise<void> {
     for (let i = 0; i < 1000; i++) {
       const s = await stats(replica).catch(() => undefined); // it is being started
-      if (!s) await pause(10);
-      else if (something ? s.running > 0 : s.running + s.waiting + s.pages.referenced === 0) return;
+      if (s && (something ? s.running > 0 : s.running + s.waiting + s.pages.referenced === 0)) return;
       await pause(10);
     }
     throw new Error(`replica ${replica}: ${JSON.stringify(await stats(replica))}`);
