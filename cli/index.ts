@@ -97,6 +97,36 @@ program
   .action(run(async (o: GpuHostFlags) => (await import('./commands/gpu-host.ts')).gpuHostCommand(o)));
 
 program
+  .command('pull')
+  .description('bring a model by name: one of the catalogue (see list), or hf:org/repo[@revision][:quant or file]')
+  .argument('<name>')
+  .option('--memory-mb <n>', 'what an isolate may hold: a quantization that fits is chosen (128)', Number)
+  .addHelpText(
+    'after',
+    '\nHF_ENDPOINT names a mirror of the hub, HF_TOKEN opens gated and private repositories, TURNSTONE_HOME is where models are kept.',
+  )
+  .action(run(async (name: string, o: { memoryMb?: number }) => void (await (await import('./commands/models.ts')).pullCommand(name, o))));
+
+program
+  .command('list')
+  .description('the models on this machine, and those of the catalogue')
+  .option('--json', 'as JSON')
+  .action(run(async (o: { json?: boolean }) => (await import('./commands/models.ts')).listCommand(o)));
+
+program
+  .command('show')
+  .description('what is known of a model: source, licence, place, files')
+  .argument('<name>')
+  .action(run(async (name: string) => (await import('./commands/models.ts')).showCommand(name)));
+
+program
+  .command('rm')
+  .description('take models off this machine')
+  .argument('[names...]')
+  .option('--unfinished', 'downloads that were broken off')
+  .action(run(async (names: string[], o: { unfinished?: boolean }) => (await import('./commands/models.ts')).rmCommand(names, o)));
+
+program
   .command('build')
   .description('build what is stale: the wasm kernels, the page, the Workers')
   .action(run(async () => (await import('./build.ts')).build((line) => console.log(line))));

@@ -1,0 +1,116 @@
+/** `turnstone pull`, `list`, `show` and `rm`: the models on this machine. */
+
+import { quantOf } from '../hub/choose.ts';
+import { CATALOGUE, parseName } from '../hub/names.ts';
+import { pull } from '../hub/pull.ts';
+import { ModelStore, type StoredModel } from '../hub/store.ts';
+import { count, size, table } from '../table.ts';
+
+type Say = (line: string) => void;
+
+const bytesOf = (m: StoredModel): number => m.files.reduce((n, f) => n + f.bytes, 0);
+
+/** Brings a model with its progress on the terminal. Ctrl-C ends it; the next try goes on from there. */
+export async function pullCommand(name: string, o: { memoryMb?: number } = {}, say: Say = console.log): Promise<StoredModel> {
+  const stop = new AbortController();
+  const cancel = () => stop.abort(new Error(`cancelled; "turnstone pull ${name}" goes on from here`));
+  process.once('SIGINT', cancel);
+  try {
+    const model = await pull(name, {
+      endpoint: process.env.HF_ENDPOINT,
+      token: process.env.HF_TOKEN,
+      signal: stop.signal,
+      memoryBytes: (o.memoryMb ?? 128) * 2 ** 20,
+      say,
+      progress: progressLine(),
+    });
+    say(`${model.name} is here: ${new ModelStore().pathOf(model)}`);
+    return model;
+  } catch (error) {
+    throw stop.signal.aborted ? stop.signal.reason : error;
+  } finally {
+    process.off('SIGINT', cancel);
+  }
+}
+
+/** All models in the store, and what the catalogue has beside them. */
+export function listCommand(o: { json?: boolean } = {}, say: Say = console.log): void {
+  const store = new ModelStore();
+  const models = store.list();
+  if (o.json) {
+    say(JSON.stringify(models, null, 2));
+    return;
+  }
+  const rows = models.map((m) => [m.name, size(bytesOf(m)), quantOf(m.main) || 'safetensors', m.licence, m.pulled.slice(0, 10)]);
+  if (rows.length > 0) for (const line of table(['name', 'size', 'format', 'licence', 'pulled'], rows)) say(line);
+  else say('no models yet');
+  const parts = store.unfinished();
+  if (parts.length > 0) {
+    const bytes = parts.reduce((n, p) => n + p.bytes, 0);
+    say(`${count(parts.length)} unfinished, ${size(bytes)}: pull again to go on, or "turnstone rm --unfinished"`);
+  }
+  const others = Object.entries(CATALOGUE).filter(([name]) => !models.some((m) => m.name === name));
+  if (others.length === 0) return;
+  say('');
+  say('to pull:');
+  for (const line of table(
+    ['name', 'parameters', 'licence', 'good for'],
+    others.map(([n, e]) => [n, e.parameters, e.licence, e.about]),
+  ))
+    say(`  ${line}`);
+}
+
+/** What is known of one model. */
+export function showCommand(name: string, say: Say = console.log): void {
+  const store = new ModelStore();
+  const m = store.get(name);
+  const wanted = parseName(name);
+  for (const [key, value] of [
+    ['name', wanted.name],
+    ['source', `hf:${wanted.repo}@${m?.commit ?? wanted.revision}`],
+    ['licence', m?.licence ?? wanted.entry?.licence],
+    ['parameters', wanted.entry?.parameters],
+    ['good for', wanted.entry?.about],
+    ['place', m ? store.pathOf(m) : `not here; "turnstone pull ${name}" brings it`],
+  ]) {
+    if (value) say(`${key!.padEnd(11)} ${value}`);
+  }
+  if (m)
+    for (const line of table(
+      ['file', 'size', 'content'],
+      m.files.map((f) => [f.path, size(f.bytes), f.blob]),
+    ))
+      say(line);
+}
+
+/** Takes models out of the store. */
+export async function rmCommand(names: readonly string[], o: { unfinished?: boolean } = {}, say: Say = console.log): Promise<void> {
+  const store = new ModelStore();
+  if (names.length === 0 && !o.unfinished) throw new Error('name a model, or give --unfinished');
+  for (const name of names) {
+    const freed = await store.remove(name);
+    if (freed === undefined) throw new Error(`there is no model ${name} here; "turnstone list" shows those that are`);
+    say(`${name} is gone, ${size(freed)} are free`);
+  }
+  if (o.unfinished) say(`${size(await store.removeUnfinished())} of unfinished downloads are gone`);
+}
+
+/** A line with speed and time left that the next one replaces, on a terminal; otherwise one line every ten seconds. */
+function progressLine(): (bytes: number, of: number) => void {
+  const began = performance.now();
+  let first: number | undefined;
+  let last = 0;
+  const terminal = process.stderr.isTTY;
+  return (bytes, of) => {
+    first ??= bytes;
+    const now = performance.now();
+    const whole = bytes === of;
+    if (!whole && now - last < (terminal ? 200 : 10_000)) return;
+    last = now;
+    const rate = (bytes - first) / Math.max(1, now - began); // bytes a ms
+    const left = rate > 0 ? Math.ceil((of - bytes) / rate / 1000) : undefined;
+    const line = `${Math.floor((100 * bytes) / Math.max(1, of))} %  ${size(bytes)} of ${size(of)}  ${size(Math.round(rate * 1000))}/s${left === undefined || whole ? '' : `  ${left} s left`}`;
+    if (terminal) process.stderr.write(`\r\x1b[K${whole ? '' : line}`);
+    else if (!whole) process.stderr.write(`${line}\n`);
+  };
+}
