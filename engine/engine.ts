@@ -1,7 +1,7 @@
 import type { Backend, KvPool } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
-import { LogitsStage } from './logits.ts';
+import { END, LogitsStage } from './logits.ts';
 import { type Formats, forward, type ModelWeights } from './model.ts';
 import { type Hash, PageNames, PagePool } from './pages.ts';
 import { allocState, type Plan } from './plan.ts';
@@ -40,9 +40,9 @@ export interface EngineStats {
 function allowed(seq: Sequence, draft: readonly number[]): readonly number[] {
   const { constraint } = seq.request;
   if (!constraint || draft.length === 0) return draft;
-  const ahead = constraint.clone?.();
-  if (!ahead) return [];
   try {
+    const ahead = constraint.clone?.();
+    if (!ahead) return [];
     for (const [i, id] of draft.entries()) {
       const mask = ahead.mask();
       if (mask && !((mask[id >> 5] >>> (id & 31)) & 1)) return draft.slice(0, i);
@@ -131,8 +131,10 @@ export class Engine {
     if (this.sequences.has(request.id)) throw new RangeError(`request ${request.id} is already here`);
     if (request.prompt.length === 0) throw new RangeError('the prompt is empty');
     if (n > this.maxPrompt) throw new RangeError(`the prompt has ${n} tokens, at most ${this.maxPrompt} fit`);
-    for (const id of request.prompt) {
-      if (!(id >= 0 && id < this.config.vocab)) throw new RangeError(`token id ${id} is outside the vocabulary of ${this.config.vocab}`);
+    for (const ids of [request.prompt, request.generated ?? [], request.stopIds, request.sampling.logitBias.map(([id]) => id)]) {
+      for (const id of ids) {
+        if (!(id >= 0 && id < this.config.vocab)) throw new RangeError(`token id ${id} is outside the vocabulary of ${this.config.vocab}`);
+      }
     }
     if (!(request.maxTokens > (request.generated?.length ?? 0))) throw new RangeError('maxTokens leaves nothing to generate');
     const seq = new Sequence(request, this.arrivals++);
@@ -154,25 +156,65 @@ export class Engine {
     for (const seq of [...this.sequences.values()]) this.drop(seq);
   }
 
-  /** One forward pass over at most `budget` tokens (decodes always ride). What was generated, and what ended. */
+  /**
+   * One forward pass over at most `budget` tokens (decodes always ride). What was generated, and what ended. Whatever is thrown for one
+   * sequence is that one's event; the others' tokens are the same as without it.
+   */
   async step(budget = this.plan.maxTokens): Promise<StepEvent[]> {
     if (this.stepping) throw new Error('step() is already running');
     this.stepping = true;
     try {
-      const slices = this.scheduler.schedule(budget, (seq, room) => allowed(seq, draftTokens(seq, room, this.rowCost)));
-      if (slices.length === 0) return [];
-      const { batch, scratch, table } = this.state;
-      if (this.scheduler.copies.length > 0) this.backend.copyPages(this.kv, Uint32Array.from(this.scheduler.copies));
-      this.extendTable(slices);
-      batch.fill(this.backend, slices);
-      forward(this.backend, this.config, this.weights, table, this.kv, scratch, batch);
-      let tokens: StepEvent['tokens'][] = [];
-      if (batch.R > 0) tokens = await this.stage.sample(slices);
-      else await this.backend.submit();
-      return this.settle(slices, tokens);
+      const slices = this.copied(this.scheduler.schedule(budget, (seq, room) => this.draft(seq, room)));
+      return this.settle(slices, await this.run(slices));
     } finally {
       this.stepping = false;
       for (const seq of [...this.sequences.values()]) if (seq.aborted) this.drop(seq);
+    }
+  }
+
+  private draft(seq: Sequence, room: number): readonly number[] {
+    try {
+      return allowed(seq, draftTokens(seq, room, this.rowCost));
+    } catch (error) {
+      seq.fail(error);
+      return [];
+    }
+  }
+
+  /** Copies what was scheduled to be. When that fails, the sequences that wanted it compute their pages themselves, from the next step on. */
+  private copied(slices: Slice[]): Slice[] {
+    const { copies } = this.scheduler;
+    if (copies.length === 0) return slices;
+    try {
+      this.backend.copyPages(this.kv, Uint32Array.from(copies.flatMap(({ from, to }) => [from, to])));
+      return slices;
+    } catch {
+      for (const { seq } of copies) seq.computed = seq.published * PAGE;
+      return slices.filter(({ seq }) => !copies.some((c) => c.seq === seq));
+    }
+  }
+
+  /**
+   * Tokens of each slice; none for one in the middle of its prompt. When something throws, the halves are run again until a slice is
+   * alone with it, and its sequence fails: the bits of the others do not depend on whom they ride with.
+   */
+  private async run(slices: readonly Slice[]): Promise<StepEvent['tokens'][]> {
+    if (slices.length === 0) return [];
+    const { batch, scratch, table } = this.state;
+    try {
+      this.extendTable(slices);
+      batch.fill(this.backend, slices);
+      forward(this.backend, this.config, this.weights, table, this.kv, scratch, batch);
+      if (batch.R > 0) return await this.stage.sample(slices);
+      await this.backend.submit();
+      return slices.map(() => []);
+    } catch (error) {
+      if (slices.length === 1) {
+        slices[0].seq.fail(error);
+        return [[]];
+      }
+      const half = slices.length >> 1;
+      return [...(await this.run(slices.slice(0, half))), ...(await this.run(slices.slice(half)))];
     }
   }
 
@@ -187,32 +229,34 @@ export class Engine {
     this.positions = to;
   }
 
-  /** Books a step: what is computed, pages that became whole, tokens, ends. */
+  /** Books a step: what is computed, pages that became whole, tokens, ends, and what failed. */
   private settle(slices: readonly Slice[], tokens: readonly StepEvent['tokens'][]): StepEvent[] {
     const events: StepEvent[] = [];
-    let r = 0;
-    for (const slice of slices) {
-      const { seq, count, logits, draft } = slice;
-      if (logits === 0) {
-        seq.computed += count;
-        this.publish(seq);
-        continue;
+    slices.forEach(({ seq, count, logits, draft }, i) => {
+      if (seq.aborted || seq.error !== undefined) return;
+      try {
+        if (logits === 0) {
+          seq.computed += count;
+          this.publish(seq);
+          return;
+        }
+        const got = tokens[i];
+        if (draft.length > 0) {
+          learn(seq, draft.length, got.length - 1);
+          this.counters.proposed += draft.length;
+          this.counters.accepted += got.length - 1;
+        }
+        events.push(this.deliver(seq, seq.computed + count - draft.length, got));
+      } catch (error) {
+        seq.fail(error);
       }
-      const got = tokens[r++];
-      const accepted = got.length - 1;
-      if (draft.length > 0) {
-        learn(seq, draft.length, accepted);
-        this.counters.proposed += draft.length;
-        this.counters.accepted += accepted;
-      }
-      if (seq.aborted) continue;
-      if (seq.error !== undefined) {
-        events.push({ request: seq.request.id, tokens: [], error: seq.error });
-        this.drop(seq);
-        continue;
-      }
-      events.push(this.deliver(seq, seq.computed + count - draft.length, got));
+    });
+    for (const seq of [...this.sequences.values()]) {
+      if (seq.error === undefined) continue;
+      if (!seq.aborted) events.push({ request: seq.request.id, tokens: [], error: seq.error });
+      this.drop(seq);
     }
+    if (slices.length === 0) return events;
     this.counters.stepTokens = slices.reduce((n, s) => n + s.count, 0);
     this.counters.stepSequences = slices.length;
     this.counters.largest = Math.max(this.counters.largest, slices.length);
@@ -226,7 +270,7 @@ export class Engine {
     let finish: StepEvent['finish'];
     seq.computed = computed;
     for (const token of got) {
-      if (stopIds.includes(token.id)) {
+      if (token.id === END || stopIds.includes(token.id)) {
         finish = 'stop';
         break;
       }
@@ -235,7 +279,7 @@ export class Engine {
       try {
         constraint?.accept(token.id);
       } catch (error) {
-        seq.error = error; // told at its next step
+        seq.fail(error);
       }
       tokens.push(token);
       if (seq.generated >= maxTokens || seq.ids.length >= this.maxPrompt + 1) {
@@ -272,11 +316,16 @@ export class Engine {
   }
 
   private drop(seq: Sequence): void {
-    const whole = seq.published;
-    const rest = seq.ids.slice(whole * PAGE, seq.computed);
-    if (rest.length > 0 && rest.length < PAGE) this.pool.keep(seq.pages[whole], { parent: this.parentOf(seq, whole), ids: rest });
-    this.scheduler.remove(seq);
-    this.sequences.delete(seq.request.id);
+    try {
+      const whole = seq.published;
+      const rest = seq.ids.slice(whole * PAGE, seq.computed);
+      if (rest.length > 0 && rest.length < PAGE) this.pool.keep(seq.pages[whole], { parent: this.parentOf(seq, whole), ids: rest });
+    } catch {
+      // its last tokens are not kept for others, who compute them again
+    } finally {
+      this.scheduler.remove(seq);
+      this.sequences.delete(seq.request.id);
+    }
   }
 
   /** The bytes of a cached page, or undefined when it is not here. */

@@ -1,11 +1,32 @@
 import { type Allocator, type Backend, type Buf, EDIT_BYTES, type TopkOut } from './backend.ts';
-import { choose, drawRest, type Edit, editsOf, inverseTemperature, logprobs, type Row, unscaledStats, wholeRow } from './sampler.ts';
+import {
+  bannedOf,
+  choose,
+  drawRest,
+  type Edit,
+  editsOf,
+  inverseTemperature,
+  logprobs,
+  type Row,
+  unscaledStats,
+  wholeRow,
+} from './sampler.ts';
 import type { Slice } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
 import type { Constraint, StepEvent } from './types.ts';
 
 const K = 64;
+/** In place of a token's id: the constraint allows none, the generation ends. */
+export const END = -1;
 type Token = StepEvent['tokens'][number];
+
+/** A row of logits: what its sequence has drafted before it, and what may be drawn from it. */
+interface LogitsRow {
+  seq: Sequence;
+  drafted: readonly number[];
+  /** Nothing may be drawn. */
+  ends: boolean;
+}
 
 /** From logits to tokens: edits and masks, top-k on the backend, one read, the draw. */
 export class LogitsStage {
@@ -29,10 +50,11 @@ export class LogitsStage {
     this.out = buffers.out;
   }
 
-  /** Tokens of each slice that has logits, in order; more than one where a draft was accepted. */
+  /** Tokens of each slice, in order; none where there are no logits, more than one where a draft was accepted. */
   async sample(slices: readonly Slice[]): Promise<Token[][]> {
-    const wanting = slices.filter((s) => s.logits > 0);
-    const rows = wanting.flatMap((s) => Array.from({ length: s.logits }, (_, i) => ({ seq: s.seq, drafted: s.draft.slice(0, i) })));
+    const rows: LogitsRow[] = slices.flatMap(({ seq, draft, logits }) =>
+      Array.from({ length: logits }, (_, i) => ({ seq, drafted: draft.slice(0, i), ends: false })),
+    );
     const R = rows.length;
     await this.applyEdits(rows, R);
     this.be.write(this.invTemp, bytesOf(Float32Array.from(rows, (r) => inverseTemperature(r.seq.request.sampling))));
@@ -44,10 +66,11 @@ export class LogitsStage {
 
     const tokens: Token[][] = [];
     let r = 0;
-    for (const slice of wanting) {
+    for (const slice of slices) {
       const got: Token[] = [];
-      for (let i = 0; i < slice.logits; i++) {
-        const token = await this.pick(slice.seq, slice.seq.generated + i, readRow(back, (r + i) * stride, k), r + i);
+      for (let i = 0; i < slice.logits && slice.seq.error === undefined; i++) {
+        const at = r + i;
+        const token = rows[at].ends ? { id: END } : await this.pick(slice.seq, slice.seq.generated + i, readRow(back, at * stride, k), at);
         got.push(token);
         if (token.id !== slice.draft[i]) break;
       }
@@ -67,6 +90,7 @@ export class LogitsStage {
       picked = picked === 'rest' ? { id: drawRest(s, index, row, whole) } : choose(s, index, wholeRow(whole, invTemp, row), this.vocab);
       if (typeof picked === 'string') throw new Error('a whole row of logits did not decide a draw');
     }
+    if (!(picked.id >= 0 && picked.id < this.vocab)) throw new Error('no token can be drawn: the logits are no numbers, or all banned');
     if (s.logprobs === undefined) return { id: picked.id };
     let lp = invTemp === 1 ? logprobs(row, picked.id, s.logprobs) : 'row';
     if (lp === 'row' || (lp.top.length < s.logprobs && row.ids.length < this.vocab)) {
@@ -83,12 +107,26 @@ export class LogitsStage {
     return new Float32Array(bytes.buffer, bytes.byteOffset, this.vocab);
   }
 
-  private async applyEdits(rows: { seq: Sequence; drafted: readonly number[] }[], R: number): Promise<void> {
+  private async applyEdits(rows: LogitsRow[], R: number): Promise<void> {
     const list: (Edit & { row: number })[] = [];
-    rows.forEach(({ seq, drafted }, row) => {
-      for (const e of editsOf(seq, drafted)) list.push({ ...e, row });
+    const masks = rows.some((r) => r.seq.request.constraint) ? new Uint32Array(R * this.maskWords).fill(0xffffffff) : undefined;
+    rows.forEach((r, row) => {
+      try {
+        const { seq, drafted } = r;
+        let banned = bannedOf(seq, drafted);
+        const allowed = ahead(seq.request.constraint, drafted)?.mask();
+        if (allowed) {
+          masks?.set(allowed.subarray(0, this.maskWords), row * this.maskWords);
+          if (!offers(allowed, banned)) banned = []; // the constraint's end comes before minTokens
+          r.ends = !offers(allowed, banned);
+        }
+        for (const e of editsOf(seq, drafted, banned)) list.push({ ...e, row });
+      } catch (error) {
+        r.seq.fail(error); // the step goes on for the others
+      }
     });
-    const mask = rows.some((r) => r.seq.request.constraint) ? this.writeMasks(rows) : null;
+    if (masks) this.be.write(this.masks, bytesOf(masks));
+    const mask = masks ? this.masks : null;
     const capacity = Math.floor(this.edits.bytes / EDIT_BYTES);
     for (let from = 0; from < list.length; from += capacity) {
       const part = list.slice(from, from + capacity);
@@ -105,20 +143,11 @@ export class LogitsStage {
     }
     if (mask) this.be.editLogits(this.logits, R, this.vocab, null, 0, mask);
   }
+}
 
-  private writeMasks(rows: { seq: Sequence; drafted: readonly number[] }[]): Buf {
-    const words = new Uint32Array(rows.length * this.maskWords).fill(0xffffffff);
-    rows.forEach(({ seq, drafted }, row) => {
-      try {
-        const m = ahead(seq.request.constraint, drafted)?.mask();
-        if (m) words.set(m.subarray(0, this.maskWords), row * this.maskWords);
-      } catch (error) {
-        seq.error ??= error; // the step goes on for the others
-      }
-    });
-    this.be.write(this.masks, bytesOf(words));
-    return this.masks;
-  }
+/** Whether a mask allows an id that is not banned. */
+function offers(mask: Uint32Array, banned: readonly number[]): boolean {
+  return mask.some((word, w) => word !== 0 && banned.reduce((left, id) => (id >> 5 === w ? left & ~(1 << (id & 31)) : left), word) !== 0);
 }
 
 /** The constraint as it would be after the drafted tokens. */

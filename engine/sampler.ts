@@ -19,11 +19,14 @@ export interface Edit {
 
 export const inverseTemperature = (s: Sampling): number => (s.temperature > 0 ? Math.fround(1 / s.temperature) : 1);
 
-/** Penalties, bias and banned stop ids of a sequence's next token after `drafted` more tokens, ascending by id. */
-export function editsOf(seq: Sequence, drafted: readonly number[]): Edit[] {
+/** Ids that `minTokens` bans from a sequence's next token after `drafted` more tokens. */
+export const bannedOf = (seq: Sequence, drafted: readonly number[]): readonly number[] =>
+  seq.generated + drafted.length < seq.request.sampling.minTokens ? seq.request.stopIds : [];
+
+/** Penalties, bias and bans of a sequence's next token after `drafted` more tokens, ascending by id. */
+export function editsOf(seq: Sequence, drafted: readonly number[], banned: readonly number[]): Edit[] {
   const s = seq.request.sampling;
-  const banStops = seq.generated + drafted.length < s.minTokens;
-  if (!seq.counts && s.logitBias.length === 0 && !banStops) return [];
+  if (!seq.counts && s.logitBias.length === 0 && banned.length === 0) return [];
   const edits = new Map<number, Edit>();
   const edit = (id: number): Edit => {
     const e = edits.get(id) ?? { id, rep: 1, add: 0 };
@@ -44,7 +47,7 @@ export function editsOf(seq: Sequence, drafted: readonly number[]): Edit[] {
     const e = edit(id);
     e.add = Math.fround(e.add + add);
   }
-  if (banStops) for (const id of seq.request.stopIds) edit(id).add = Number.NEGATIVE_INFINITY;
+  for (const id of banned) edit(id).add = Number.NEGATIVE_INFINITY;
   return [...edits.values()].sort((a, b) => a.id - b.id);
 }
 

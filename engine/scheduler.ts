@@ -31,8 +31,8 @@ export class Scheduler {
   private readonly pool: PagePool;
   private readonly names: PageNames;
   private readonly limits: Limits;
-  /** Pairs of pages (from, to) that must be copied before the slices just scheduled run. */
-  copies: number[] = [];
+  /** Pages that must be copied, in order, before the slices just scheduled run: `seq` begins its page `to` with what `from` holds. */
+  copies: { seq: Sequence; from: number; to: number }[] = [];
   preemptions = 0;
 
   constructor(pool: PagePool, names: PageNames, limits: Limits) {
@@ -99,7 +99,13 @@ export class Scheduler {
 
     for (let i = 0; i < this.waiting.length && this.running.length < this.limits.maxSequences; ) {
       const seq = this.waiting[i];
-      if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.request.salt));
+      try {
+        if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.request.salt));
+      } catch (error) {
+        seq.fail(error);
+        this.waiting.splice(i, 1);
+        continue;
+      }
       const usable = Math.floor((seq.ids.length - 1) / PAGE); // at least one token is computed, for its logits
       let found = 0;
       while (found < usable && this.pool.has(seq.names[found])) found++;
@@ -131,7 +137,7 @@ export class Scheduler {
     if (page === undefined) return;
     seq.pages.push(page);
     seq.computed = at + shared.tokens;
-    this.copies.push(shared.page, page);
+    this.copies.push({ seq, from: shared.page, to: page });
   }
 
   /** Running stays in order of arrival, also for those that come back after a preemption. */

@@ -18,7 +18,7 @@ export class Sequence {
   cachedTokens = 0;
   reported = false; // whether cachedTokens went out with an event
   aborted = false;
-  /** What its constraint threw. */
+  /** What was thrown on its behalf: it ends with it, the others ride on. */
   error?: unknown;
   /** Output tokens by id, for penalties. Only kept when a penalty wants it. */
   readonly counts?: Map<number, number>;
@@ -47,6 +47,11 @@ export class Sequence {
   /** Tokens to compute before the next can be sampled: 1 in decode, more in prefill. */
   get pending(): number {
     return this.ids.length - this.computed;
+  }
+
+  /** Notes what was thrown for it; the first counts. */
+  fail(error: unknown): void {
+    this.error ??= error ?? new Error('nothing was thrown');
   }
 
   append(id: number): void {

@@ -25,7 +25,7 @@ export const GREEDY: Sampling = {
 
 /** Restricts the next token, e.g. to a JSON schema's language. One instance a sequence. */
 export interface Constraint {
-  /** Bit i of word i >> 5 allows id i; null allows everything. Valid until the next `accept`. */
+  /** Bit i of word i >> 5 allows id i; null allows everything, no bit ends the generation. Valid until the next `accept`. */
   mask(): Uint32Array | null;
   accept(id: number): void;
   /** A copy that goes on by itself: where there is one, drafted tokens can be checked ahead. */
@@ -58,7 +58,7 @@ export interface StepEvent {
   request: string;
   tokens: readonly { id: number; logprob?: number; top?: readonly TokenLogprob[] }[];
   finish?: FinishReason;
-  /** The sequence's constraint failed; nothing more comes of this sequence, the others are untouched. */
+  /** What was thrown for this sequence alone: nothing more comes of it, the others are untouched. */
   error?: unknown;
   /** Set together with the first tokens: prompt tokens whose pages were found, not computed. */
   cachedTokens?: number;

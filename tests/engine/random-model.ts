@@ -3,6 +3,7 @@ import {
   type Backend,
   Engine,
   formatsOf,
+  type Hash,
   type KvFormat,
   type ModelConfig,
   type ModelWeights,
@@ -102,6 +103,7 @@ export interface TestEngineOptions {
   maxTokens?: number;
   maxSequences?: number;
   rowCost?: number;
+  hash?: Hash;
 }
 
 export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
@@ -119,7 +121,7 @@ export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
     maxTokens: o.maxTokens ?? 64,
     maxSequences: o.maxSequences ?? 16,
   });
-  return new Engine({ backend: be, config, weights, plan, hash: sha256, pack: 'random', rowCost: o.rowCost });
+  return new Engine({ backend: be, config, weights, plan, hash: o.hash ?? sha256, pack: 'random', rowCost: o.rowCost });
 }
 
 /** Tokens of every finished request. */
