@@ -8,7 +8,7 @@ import { readLines } from '../durable-objects/session/lines.ts';
 import type { ResponseKeeper } from '../durable-objects/session/port.ts';
 import { isOpen, newTurn } from '../durable-objects/session/turns.ts';
 import type { BeginAnswer, BeginRequest, Json, RunLine, RunOrder, StoredResponse } from '../durable-objects/session/types.ts';
-import { ApiError, asApiError, type ErrorEnvelope } from '../openai/errors.ts';
+import { ApiError, asApiError, type ErrorEnvelope, isTransient } from '../openai/errors.ts';
 import { ResponseStore, type StoreLimits } from './store.ts';
 
 const LIMITS: StoreLimits = { count: 4096, bytes: 256 << 20, ttlMs: sessionLimits({}).ttlMs, open: 256 };
@@ -118,7 +118,7 @@ export class Responses {
         answer.flush(Date.now());
         const shown = asApiError(error);
         failures = answer.length > before ? 0 : failures + 1;
-        if (shown.status < 500 || failures >= MAX_FAILURES) {
+        if ((error instanceof ApiError && !isTransient(error.status)) || failures >= MAX_FAILURES) {
           answer.end('failed', { error: shown.envelope().error as unknown as Json });
           break;
         }
@@ -142,7 +142,10 @@ export class Responses {
       generated: store.tokens(id).ids,
     };
     const http = new Request('http://localhost/session/run', { signal });
-    const lines = await runTurn(await this.#runtime(), order, NO_PAGES, http, (work) => void work.catch(() => {}));
+    const rt = await this.#runtime();
+    const lines = await runTurn(rt, order, NO_PAGES, http, (work) => void work.catch(() => {})).catch((error) => {
+      throw asApiError(error);
+    });
     for await (const line of readLines(lines.body as ReadableStream<Uint8Array>, signal)) {
       const read = JSON.parse(line) as RunLine;
       if (read.type === 'error') {

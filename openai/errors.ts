@@ -120,9 +120,20 @@ const WHY = {
 export const refused = ({ reason, retryAfter }: { reason: keyof typeof WHY; retryAfter: number }): ApiError =>
   reason === 'draining' ? serverOverloaded(WHY.draining, retryAfter) : rateLimited(retryAfter, WHY[reason]);
 
+/** A replica that could not load its model; the next request tries again, maybe on another. */
+export const modelUnavailable = (cause: unknown): ApiError =>
+  new ApiError(503, 'The model could not be loaded; the server’s log says why.', {
+    type: 'service_unavailable_error',
+    code: 'model_unavailable',
+    cause,
+  });
+
 /** Says nothing of the cause to the client; the cause is for the log. */
 export const internalError = (cause?: unknown): ApiError =>
   new ApiError(500, 'The server had an error while processing the request.', { code: 'internal_error', cause });
+
+/** Whether the same request may succeed elsewhere or later: every other fault is the request's own, and comes again with it. */
+export const isTransient = (status: number): boolean => status === 503;
 
 export const asApiError = (error: unknown): ApiError => (error instanceof ApiError ? error : internalError(error));
 

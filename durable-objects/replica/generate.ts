@@ -1,10 +1,11 @@
 import type { GenerateRequest } from '../../engine/index.ts';
-import { ApiError, asApiError, badRequest, contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { ApiError, asApiError, contextOverflow, modelNotFound } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { constraintOf } from './constraint.ts';
 import { early, takesLong } from './early.ts';
+import { checkIds, stopIdsOf } from './ids.ts';
 import type { Runtime } from './index.ts';
 import { Job } from './job.ts';
 import { type RouteReport, routeHeader } from './npu.ts';
@@ -33,13 +34,9 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const id = lease?.id ?? http.headers.get('x-turnstone-request') ?? crypto.randomUUID();
   const tenant = tenantOf(http);
   const salt = saltOf(tenant, body.cacheSalt);
-  const stopIds = body.ignoreEos ? body.stopTokenIds : [...served.stopIds, ...body.stopTokenIds];
-
+  checkIds(served, body, prompts.flat());
   const constraint = chat ? constraintOf(served, body) : undefined;
-
-  for (const id of prompts.flat()) {
-    if (id >= served.config.vocab) throw badRequest(`Token id ${id} is outside the vocabulary of ${served.config.vocab}.`, 'prompt');
-  }
+  const stopIds = stopIdsOf(served, body, constraint !== undefined);
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
     const room = engine.maxPrompt + 1 - prompt.length;
     const maxTokens = body.maxTokens ?? room;

@@ -1,7 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
-import { ApiError, asApiError, notFound } from '../../openai/errors.ts';
+import { ApiError, asApiError, modelUnavailable, notFound } from '../../openai/errors.ts';
 import { CONTENT_TYPE, type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
@@ -71,7 +71,9 @@ export class Replica extends DurableObject<ReplicaEnv> {
     this.runtime.catch(() => {
       this.runtime = undefined;
     });
-    return this.runtime;
+    return this.runtime.catch((error) => {
+      throw error instanceof ApiError ? error : modelUnavailable(error);
+    });
   }
 
   private reporter(engine: Engine): Reporter | undefined {

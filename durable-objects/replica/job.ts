@@ -156,9 +156,12 @@ export class Job implements Sink {
     if (this.error) return;
     this.error = error instanceof ApiError ? error : internalError(error);
     if (!(error instanceof ApiError)) console.error('request failed', error);
-    this.abortAll();
-    this.pending += this.o.answer.fail(this.error);
-    this.close();
+    try {
+      this.abortAll();
+      this.pending += this.o.answer.fail(this.error);
+    } finally {
+      this.close();
+    }
   }
 
   /** The client is gone: frees everything within a step. */
@@ -208,10 +211,13 @@ export class Job implements Sink {
   private close(): void {
     if (this.over) return;
     this.over = true;
-    this.flush();
-    this.controller?.close();
-    this.controller = undefined;
-    this.ended();
+    try {
+      this.flush();
+      this.controller?.close();
+    } finally {
+      this.controller = undefined;
+      this.ended();
+    }
   }
 
   private abortAll(): void {

@@ -1,6 +1,6 @@
 import type { Engine, GenerateRequest, StepEvent } from '../../engine/index.ts';
 
-/** Where a request's events go. No method may throw. */
+/** Where a request's events go. A method that throws fails its own request. */
 export interface Sink {
   event(event: StepEvent): void;
   /** The loop is about to yield: what events made may be sent now, in one piece. Also called when there was no event. `crowd`: how many are asked so. */
@@ -70,17 +70,16 @@ export class EngineLoop {
           if (tokens > sequences * 8) prefilled += tokens;
         } while (steps < most && prefilled === 0 && !first && this.engine.busy);
         const listening = new Set([...this.sinks.values(), ...this.ended]);
-        for (const sink of listening) sink.flush(listening.size);
+        for (const sink of listening) this.guard(sink, () => sink.flush(listening.size));
         this.ended.clear();
         await scheduler.wait(0);
         this.learn(performance.now() - started, steps, prefilled);
       }
     } catch (error) {
-      for (const [id, sink] of this.sinks) {
-        this.engine.abort(id);
-        sink.fail(error);
-      }
-      this.sinks.clear();
+      // no one sequence's fault: the engine contains those
+      const { sinks } = this;
+      for (const sink of new Set(sinks.values())) this.fail(sink, error);
+      this.engine.reset();
     } finally {
       this.running = false;
     }
@@ -91,16 +90,35 @@ export class EngineLoop {
       const sink = this.sinks.get(event.request);
       if (!sink) continue;
       if (event.error !== undefined) {
-        this.sinks.delete(event.request);
-        sink.fail(event.error);
+        this.fail(sink, event.error);
         continue;
       }
       if (event.finish) {
         this.sinks.delete(event.request);
         this.ended.add(sink);
       }
-      this.watch?.(event);
-      sink.event(event);
+      this.guard(sink, () => {
+        this.watch?.(event);
+        sink.event(event);
+      });
+    }
+  }
+
+  private guard(sink: Sink, what: () => void): void {
+    try {
+      what();
+    } catch (error) {
+      this.fail(sink, error);
+    }
+  }
+
+  /** Ends a request, all its sequences. */
+  private fail(sink: Sink, error: unknown): void {
+    for (const [id, other] of this.sinks) if (other === sink) this.abort(id);
+    try {
+      sink.fail(error);
+    } catch (again) {
+      console.error('a request could not be told of its fault', error, again);
     }
   }
 

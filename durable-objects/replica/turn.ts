@@ -8,6 +8,7 @@ import { StopMatcher } from '../../openai/stop.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import type { Json, RunLine, RunOrder } from '../session/types.ts';
 import { constraintOf } from './constraint.ts';
+import { checkIds, stopIdsOf } from './ids.ts';
 import type { Runtime } from './index.ts';
 import type { Sink } from './loop.ts';
 import type { RouteReport } from './npu.ts';
@@ -37,15 +38,17 @@ export async function runTurn(
   if (room < 1 || (request.maxTokens ?? 1) > room) {
     throw contextOverflow(engine.maxPrompt + 1, prompt.length, Math.max(1, request.maxTokens ?? 1), 'input');
   }
+  checkIds(served, request, []);
+  const constraint = constraintOf(served, request)?.();
   const generate: GenerateRequest = {
     id: `${order.response}/0`,
     prompt,
     generated: order.generated,
     maxTokens: request.maxTokens ?? room,
-    stopIds: request.ignoreEos ? request.stopTokenIds : [...served.stopIds, ...request.stopTokenIds],
+    stopIds: stopIdsOf(served, request, constraint !== undefined),
     sampling: { ...resolveSampling(request.sampling, served.sampling, () => order.seed), seed: order.seed },
     salt: saltOf(order.tenant, request.cacheSalt),
-    constraint: constraintOf(served, request)?.(),
+    constraint,
   };
   const turn = new Turn(rt, order, request, generate);
   rt.reporter?.begin({ id: order.response, epoch: order.epoch, replica: order.replica }, () => turn.revoke());
@@ -192,9 +195,12 @@ class Turn implements Sink {
   }
 
   #close(): void {
-    this.flush();
-    this.#controller?.close();
-    this.#controller = undefined;
-    this.#ended();
+    try {
+      this.flush();
+      this.#controller?.close();
+    } finally {
+      this.#controller = undefined;
+      this.#ended();
+    }
   }
 }

@@ -144,10 +144,10 @@ async function ended(stub: ResponseKeeper, id: string): Promise<Record<string, u
   for await (const line of readLines(events.body)) {
     const event = JSON.parse(line) as SessionEvent;
     if (!('end' in event)) continue;
-    const error = event.response.error as { type?: string; message?: string; retry_after?: number; code?: string } | null;
+    const error = event.response.error as { type?: string; message?: string; retry_after?: number; code?: string; param?: string } | null;
     if (event.end === 'failed' && error?.type === 'rate_limit_error') throw rateLimited(error.retry_after ?? 1);
     if (event.end === 'failed' && error?.type === 'invalid_request_error') {
-      throw new ApiError(400, String(error.message), { code: error.code });
+      throw new ApiError(400, String(error.message), { code: error.code, param: error.param });
     }
   }
   return current(stub, id);

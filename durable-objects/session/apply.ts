@@ -1,3 +1,4 @@
+import { isTransient } from '../../openai/errors.ts';
 import type { Answer } from './answer.ts';
 import type { Turns } from './turns.ts';
 import type { RunLine } from './types.ts';
@@ -30,7 +31,7 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
       answer.end(line.finish === 'length' ? 'incomplete' : 'completed', { finish: line.finish, tail: line.tail, output: line.output });
       return true;
     case 'error':
-      if (line.status >= 500) throw new Error(`replica: ${JSON.stringify(line.error)}`);
+      if (isTransient(line.status)) throw new Error(`replica: ${JSON.stringify(line.error)}`);
       answer.end('failed', { error: line.error });
       return true;
   }

@@ -1,3 +1,4 @@
+import { isTransient } from '../../openai/errors.ts';
 import type { RefusalReason } from '../../policy/ticket.ts';
 import { replicaOf } from '../replica/port.ts';
 import { chainTokens, messageChain } from '../scheduler/chain.ts';
@@ -188,7 +189,7 @@ export class Runs {
         signal,
       });
       if (!response.ok || !response.body) {
-        if (response.status >= 500) return false;
+        if (isTransient(response.status)) return false;
         const { error } = await response.json<{ error: Json }>();
         answer.end('failed', { error });
         await this.#release(answer);

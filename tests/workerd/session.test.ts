@@ -172,6 +172,21 @@ test('a request the replica refuses fails with its error', async () => {
   expect(got).toEqual([{ end: 'failed', response: expect.objectContaining({ error: expect.objectContaining({ message: 'refused' }) }) }]);
 });
 
+test.each([
+  [{ refuse: 500 }, 1],
+  [{ fault: 500 }, 1],
+  [{ fault: 503 }, 5],
+])('a fault of the turn itself (%o) ends it; only what another replica may do better is tried again', async (script, tries) => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 1, ...script });
+  await stub.begin(t);
+  expect((await events(stub, t.id)).at(-1)).toMatchObject({ end: 'failed' });
+  const orders = (await Promise.all([0, 1].map((r) => env.REPLICA.get(env.REPLICA.idFromName(`replica-${r}`)).seen()))).flatMap(
+    (json) => JSON.parse(json) as RunOrder[],
+  );
+  expect(orders.filter((o) => o.response === t.id)).toHaveLength(tries);
+});
+
 test('what the queue refuses at once is told at once, and leaves nothing; the conversation before it stays', async () => {
   const { session, stub } = open();
   const queue = env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler'));

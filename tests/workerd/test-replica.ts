@@ -10,6 +10,8 @@ export interface Script {
   delayMs?: number;
   /** Refuse with this status at once. */
   refuse?: number;
+  /** Answer a line of an error with this status before the first token. */
+  fault?: number;
   finish?: 'stop' | 'length';
   /** Never end. */
   hang?: boolean;
@@ -51,6 +53,10 @@ async function run(order: RunOrder, script: Script, attempt: number, writable: W
   const send = (line: RunLine) => writer.write(encoder.encode(`${JSON.stringify(line)}\n`));
   const prompt = order.prompt.length > 0 ? [...order.prompt] : promptOf([...order.history, ...order.input]);
   await send({ type: 'start', prompt, cachedTokens: order.history.length > 0 ? 16 : 0, fingerprint: order.model });
+  if (script.fault) {
+    await send({ type: 'error', status: script.fault, error: { message: 'a fault', type: 'server_error' } });
+    return writer.close();
+  }
   for (let i = order.generated.length; i < script.tokens; i++) {
     if (script.dieAt !== undefined && i >= script.dieAt && attempt <= (script.deaths ?? 1)) {
       await writer.abort(new Error('killed'));
