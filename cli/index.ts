@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
+import { WEIGHT_FORMATS } from '../engine/formats.ts';
 import type { GpuHostFlags } from './commands/gpu-host.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { PackOptions } from './pack.ts';
@@ -52,7 +53,7 @@ program
   .description('make a pack of a GGUF file or a Hugging Face folder, with a table of sizes and errors; or of an ONNX sentence encoder')
   .argument('<source>', 'GGUF file, Hugging Face folder, or model.onnx')
   .requiredOption('-o, --out <folder>', 'where the pack goes')
-  .option('--format <format>', 'w4, w8, f32, or auto: as near to the file as possible', 'auto')
+  .option('--format <format>', `${WEIGHT_FORMATS.join(', ')}, or auto: as near to the file as possible`, 'auto')
   .option('--head <format>', 'format of the output head; default: as the others')
   .option('--calibrate <text>', 'a text file: quantize by GPTQ on its tokens instead of to the nearest')
   .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)
@@ -81,7 +82,7 @@ program
   .option('--prompt <tokens...>', 'prompt lengths', ['128', '1024', '8192'])
   .option('--batch <n>', 'prompts together', Number, 1)
   .option('--chips <n>', 'chips, tensor-parallel', Number, 1)
-  .option('--numbers <format>', 'w4, w8, f32, bf16 or fp8: what weights are', 'w4')
+  .option('--numbers <format>', `what weights are: ${WEIGHT_FORMATS.join(', ')}, bf16 or fp8`, 'w4')
   .option('--trace <csv>', 'replay an Azure LLM inference trace instead')
   .action(run(async (o: SimulateFlags) => (await import('./commands/simulate.ts')).simulateCommand(o)));
 

@@ -2,12 +2,14 @@
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PLAIN } from '../engine/formats.ts';
 import { createWasm } from '../kernels/wasm/index.ts';
 import { chooseFormat, type ModelFiles } from '../models/model.ts';
 import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { type TensorReport, writePack } from '../models/pack/write.ts';
 import { type CalibrationReport, calibrate } from '../models/quantize/calibrate.ts';
-import { type Format, packedBytes, type Quantizer } from '../models/quantize/convert.ts';
+import { type Format, formatNamed, packedBytes, type Quantizer } from '../models/quantize/convert.ts';
+import { isRounded } from '../models/quantize/rtn.ts';
 import { createTokenizer } from '../models/tokenizer/tokenizer.ts';
 import { build, ROOT } from './build.ts';
 import { percent, shape, size, table } from './table.ts';
@@ -32,19 +34,11 @@ export interface PackOptions {
   progress?: (line: string) => void;
 }
 
-const FORMATS: readonly Format[] = ['auto', 'f32', 'w8', 'w4'];
-
-function formatNamed(text: string, option: string): Format {
-  const f = FORMATS.find((x) => x === text);
-  if (!f) throw new Error(`${option} ${text}: must be one of ${FORMATS.join(', ')}`);
-  return f;
-}
-
 /** Makes a pack and prints a table of sizes and errors per tensor. Rejects with what is wrong and where. */
 export async function packCommand(options: PackOptions): Promise<void> {
   const { source, out, say = console.log, progress = terminalLine } = options;
-  const format = formatNamed(options.format ?? 'auto', '--format');
-  const head = formatNamed(options.head ?? format, '--head');
+  const format = formatNamed('--format', options.format ?? 'auto');
+  const head = formatNamed('--head', options.head ?? format);
   if (existsSync(join(source, 'model.json')))
     throw new Error(`${source} is a pack already; pack the GGUF file or Hugging Face folder it came from`);
   if (existsSync(join(out, 'config.json'))) throw new Error(`${out} is a Hugging Face folder; give another folder for the pack`);
@@ -118,7 +112,7 @@ async function calibrated(
   ]).filter((s) => s.length > 1);
   if (sequences.length === 0) throw new Error('the calibration text is empty');
   const all =
-    model.tensors.filter((t) => !t.vector && t.name !== 'embed' && chooseFormat(model, t, formats) !== 'f32').length +
+    model.tensors.filter((t) => !t.vector && t.name !== 'embed' && isRounded(chooseFormat(model, t, formats))).length +
     (model.config.tied ? 1 : 0);
   let done = 0;
   return calibrate(await nodeWasm(calibrationBytes(model, length, formats)), model, sequences, {
@@ -130,7 +124,7 @@ async function calibrated(
 /** One layer in f32, the embedding, and activations of one sequence, generously. */
 function calibrationBytes(model: ModelFiles, T: number, formats: { format: Format; head: Format }): number {
   const { hidden, heads, kvHeads, headDim, ffn } = model.config;
-  const layer = model.tensors.filter((t) => t.name.startsWith('layers.0.')).reduce((n, t) => n + packedBytes(t, 'f32'), 0);
+  const layer = model.tensors.filter((t) => t.name.startsWith('layers.0.')).reduce((n, t) => n + packedBytes(t, PLAIN), 0);
   const embed = model.tensors.filter((t) => t.name === 'embed').reduce((n, t) => n + packedBytes(t, chooseFormat(model, t, formats)), 0);
   return layer + embed + T * 4 * (6 * hidden + 8 * (heads + kvHeads) * headDim + 6 * ffn) + (16 << 20);
 }

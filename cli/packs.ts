@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
-import { LAYOUT } from '../engine/layout.ts';
+import { WEIGHTS_VERSION } from '../engine/formats.ts';
 import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { MANIFEST } from '../models/pack/manifest.ts';
 import { writePack } from '../models/pack/write.ts';
+import { formatNamed } from '../models/quantize/convert.ts';
 import { ROOT } from './build.ts';
 
 export interface LocalPack {
@@ -25,22 +26,17 @@ export async function localPack(model: string | undefined, say: (line: string) =
   const id = basename(path).replace(/\.gguf$/i, '');
   if (existsSync(join(path, MANIFEST))) return { id, folder: path };
   const key = createHash('sha256')
-    .update([path, fingerprint(path), format ?? 'auto', LAYOUT].join('\0'))
+    .update([path, fingerprint(path), format ?? 'auto', WEIGHTS_VERSION].join('\0'))
     .digest('hex')
     .slice(0, 16);
   const folder = join(ROOT, '.cache/packs', key);
   if (!existsSync(join(folder, MANIFEST))) {
     say(`Packing ${basename(path)} …`);
     const model = await openModel(path);
-    await writePack(model, folderSink(folder), { format: packFormat(format ?? 'auto'), hasher: nodeHasher });
+    await writePack(model, folderSink(folder), { format: formatNamed('FORMAT', format ?? 'auto'), hasher: nodeHasher });
     await model.close();
   }
   return { id, folder };
-}
-
-function packFormat(format: string): 'w4' | 'w8' | 'f32' | 'auto' {
-  if (format === 'w4' || format === 'w8' || format === 'f32' || format === 'auto') return format;
-  throw new Error(`FORMAT is "${format}", must be w4, w8, f32 or auto`);
 }
 
 /** Sizes and times of a model's files. */

@@ -26,7 +26,7 @@ export interface NpuCall {
   readonly ids: readonly number[];
   /** Names of the prompt's whole pages from the first on: what arrives must be the next of them. */
   readonly names: readonly string[];
-  /** What a page must be: engine/layout.ts's LAYOUT, and the pool's page size. */
+  /** What a page must be: engine/layout.ts's PAGE_VERSION, and the pool's page size. */
   readonly page: { readonly version: number; readonly bytes: number };
   readonly hash: (bytes: Uint8Array) => Uint8Array;
   /** Bytes of an ancestor that is missing there, or undefined when it has gone here too. */

@@ -14,9 +14,10 @@ export interface Buf {
   readonly bytes: number;
 }
 
+/** How a matrix's numbers are stored; engine/formats.ts has a row for each, and every backend a record over all of them. */
 export type WeightFormat = 'f32' | 'w8' | 'w4';
 
-/** A matrix [N, K] in kernel layout (engine/layout.ts). w4 and w8 need K % 32 = 0. */
+/** A matrix [N, K] in the kernel layout of its format (engine/formats.ts). */
 export interface Weight {
   readonly format: WeightFormat;
   readonly N: number;
@@ -95,7 +96,7 @@ export interface Backend extends Allocator {
   embed(x: Buf, w: Weight, ids: Buf, T: number): void;
   /** out[n, D] = RMSNorm(x) · g, quantized when `out` is i8. With `rows`, out[i] comes from x[rows[i]] (n = number of rows). */
   norm(out: Act, x: Buf, g: Buf, eps: number, n: number, D: number, rows?: Buf): void;
-  /** y[T, N] = x · wᵀ, + bias[N] when given, and added to y instead of replacing it when `accumulate`. Act must be i8 for w4 and w8, f32 for f32. */
+  /** y[T, N] = x · wᵀ, + bias[N] when given, and added to y instead of replacing it when `accumulate`. Act must be what the weight's format wants. */
   matmul(y: Buf, x: Act, w: Weight, T: number, opts?: { bias?: Buf; accumulate?: boolean }): void;
   /** Norms (optional), rotates and stores: qkv[T, (H+2G)·d] → q[T, H·d] and the keys and values of `layer` into their pages. `table` is f32 [context, d]: d/2 cosines, then d/2 sines. */
   ropeStore(

@@ -1,5 +1,6 @@
-import type { Act, Allocator, Backend, Batch, Buf, KvPool, Weight, WeightFormat } from './backend.ts';
+import type { Act, ActFormat, Allocator, Backend, Batch, Buf, KvPool, Weight, WeightFormat } from './backend.ts';
 import type { ModelConfig } from './config.ts';
+import { FORMATS } from './formats.ts';
 
 export interface LayerWeights {
   attnNorm: Buf; // [D]
@@ -28,17 +29,27 @@ export interface Scratch {
   q: Buf; // [T, H·d]
   gateUp: Buf; // [T, 2F]
   logits: Buf; // [R, V]
-  normed: Record<WeightFormat, Act>; // [T, D] for qkv and gateUp, as their format wants it
-  attended: Record<WeightFormat, Act>; // [T, H·d]
-  gated: Record<WeightFormat, Act>; // [T, F]
-  last: Record<WeightFormat, Act>; // [R, D]
+  normed: Acts; // [T, D] for qkv and gateUp, as their format wants it
+  attended: Acts; // [T, H·d]
+  gated: Acts; // [T, F]
+  last: Acts; // [R, D]
 }
 
+/** The activations that a weight of each format reads; throws for a format that the scratch was not allocated for. */
+export type Acts = (w: Weight) => Act;
+
 /** One activation buffer for each kind of activation (f32, i8) that the given weights read. */
-function acts(be: Allocator, formats: WeightFormat[], rows: number, K: number, label: string): Record<WeightFormat, Act> {
-  const f32 = formats.includes('f32') ? be.act('f32', rows, K, `${label}.f32`) : undefined;
-  const i8 = formats.some((f) => f !== 'f32') ? be.act('i8', rows, K, `${label}.i8`) : undefined;
-  return { f32, w4: i8, w8: i8 } as Record<WeightFormat, Act>;
+function acts(be: Allocator, formats: WeightFormat[], rows: number, K: number, label: string): Acts {
+  const wants = (kind: ActFormat) => formats.some((f) => FORMATS[f].act === kind);
+  const made: Record<ActFormat, Act | undefined> = {
+    f32: wants('f32') ? be.act('f32', rows, K, `${label}.f32`) : undefined,
+    i8: wants('i8') ? be.act('i8', rows, K, `${label}.i8`) : undefined,
+  };
+  return (w) => {
+    const act = made[FORMATS[w.format].act];
+    if (!act) throw new Error(`${label}: no activations for ${w.format} weights`);
+    return act;
+  };
 }
 
 export interface Formats {
@@ -74,24 +85,24 @@ export function forward(be: Backend, c: ModelConfig, w: ModelWeights, table: Buf
   w.layers.forEach((l, i) => {
     const qkNorm = l.qNorm && l.kNorm ? { q: l.qNorm, k: l.kNorm, eps } : undefined;
 
-    const h = s.normed[l.qkv.format];
+    const h = s.normed(l.qkv);
     be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
     be.matmul(s.qkv, h, l.qkv, T, { bias: l.qkvBias }); // [T, (H + 2G)·d]
     be.ropeStore(s.q, kv, s.qkv, table, batch, i, H, qkNorm); // q [T, H·d], keys and values into their pages
-    const a = s.attended[l.o.format];
+    const a = s.attended(l.o);
     be.attention(a, s.q, kv, batch, i, H); // a [T, H·d]
     be.matmul(s.x, a, l.o, T, { accumulate: true }); // x += [T, D]
 
-    const f = s.normed[l.gateUp.format];
+    const f = s.normed(l.gateUp);
     be.norm(f, s.x, l.ffnNorm, eps, T, D); // f [T, D]
     be.matmul(s.gateUp, f, l.gateUp, T); // [T, 2F]
-    const g = s.gated[l.down.format];
+    const g = s.gated(l.down);
     be.swiglu(g, s.gateUp, T, F); // g [T, F]
     be.matmul(s.x, g, l.down, T, { accumulate: true }); // x += [T, D]
   });
 
   if (R === 0) return;
-  const last = s.last[w.head.format];
+  const last = s.last(w.head);
   be.norm(last, s.x, w.norm, eps, R, D, batch.rows); // last [R, D]
   be.matmul(s.logits, last, w.head, R); // logits [R, V]
 }

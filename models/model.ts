@@ -1,5 +1,6 @@
 import type { Backend, Buf, WeightFormat } from '../engine/backend.ts';
 import type { ModelConfig } from '../engine/config.ts';
+import { PLAIN } from '../engine/formats.ts';
 import type { ModelWeights } from '../engine/model.ts';
 import { defaultHasher, type NewHasher } from './pack/hash.ts';
 import { canonicalJson, type Generation } from './pack/manifest.ts';
@@ -51,14 +52,14 @@ export async function loadModel(
   options: ConvertOptions = {},
 ): Promise<{ weights: ModelWeights; digest: string }> {
   const formats = new Map(model.tensors.map((t) => [t.name, chooseFormat(model, t, options)]));
-  const { weights, buffers } = allocWeights(backend, model.config, (t) => formats.get(t.name) ?? 'f32');
-  const total = model.tensors.reduce((n, t) => n + packedBytes(t, formats.get(t.name) ?? 'f32'), 0);
+  const { weights, buffers } = allocWeights(backend, model.config, (t) => formats.get(t.name) ?? PLAIN);
+  const total = model.tensors.reduce((n, t) => n + packedBytes(t, formats.get(t.name) ?? PLAIN), 0);
   const hash = (options.hasher ?? defaultHasher)();
   await hash.update(new TextEncoder().encode(canonicalJson({ config: model.config, formats: [...formats] })));
   let loaded = 0;
   for (const t of model.tensors) {
     let offset = 0;
-    for await (const piece of packedPieces(t, formats.get(t.name) ?? 'f32')) {
+    for await (const piece of packedPieces(t, formats.get(t.name) ?? PLAIN)) {
       backend.write(buffers.get(t.name) as Buf, piece, offset);
       await hash.update(piece);
       offset += piece.length;

@@ -1,6 +1,6 @@
 import type { Allocator, Buf, Weight, WeightFormat } from '../engine/backend.ts';
 import { type ModelConfig, type TensorShape, tensorList, tensorNames } from '../engine/config.ts';
-import { weightBytes } from '../engine/layout.ts';
+import { PLAIN, weightBytes } from '../engine/formats.ts';
 import type { ModelWeights } from '../engine/model.ts';
 
 /** Gives the memory that a tensor's bytes go into. */
@@ -16,7 +16,7 @@ export function allocWeights(memory: Allocator, config: ModelConfig, formatOf: (
   const matrices = new Map<string, Weight>();
   for (const t of tensorList(config)) {
     const [N, K] = t.shape;
-    const format = K === undefined ? 'f32' : formatOf(t);
+    const format = K === undefined ? PLAIN : formatOf(t);
     const data = memory.alloc(K === undefined ? N * 4 : weightBytes(format, N, K), t.name);
     buffers.set(t.name, data);
     if (K !== undefined) matrices.set(t.name, { format, N, K, data });

@@ -2,7 +2,7 @@
  * The accelerator as a service: requests in, answers out, with no platform but fetch's own types. npu/index.ts gives it
  * its model and its secret.
  */
-import { LAYOUT } from '../engine/layout.ts';
+import { PAGE_VERSION } from '../engine/layout.ts';
 import { checkDevice, type DeviceSpec, device, deviceNames } from '../kernels/npu/device/index.ts';
 import {
   decodeHead,
@@ -113,7 +113,7 @@ export function createService(o: ServiceOptions): Service {
     const ancestors = prefiller.chain(ids, head.salt).slice(0, head.have);
     for (const page of uploads) {
       if (!ancestors.includes(page.name)) throw new ProtocolError(`page ${page.name} is no ancestor of this prompt`);
-      const fault = pageFault(page, { version: LAYOUT, bytes: prefiller.pageBytes }, o.hash);
+      const fault = pageFault(page, { version: PAGE_VERSION, bytes: prefiller.pageBytes }, o.hash);
       if (fault) throw new ProtocolError(`page ${page.name}: ${fault}`);
     }
     for (const page of uploads) if (!prefiller.put(page.name, page.bytes)) return text(503, 'No page of the device is free.');
@@ -156,7 +156,7 @@ export function createService(o: ServiceOptions): Service {
     const frameOf = (p: DonePage): Uint8Array => {
       count.pages++;
       if (p.cached) count.cached++;
-      return encodePage({ version: LAYOUT, name: p.name, sha256: o.hash(p.bytes), bytes: p.bytes });
+      return encodePage({ version: PAGE_VERSION, name: p.name, sha256: o.hash(p.bytes), bytes: p.bytes });
     };
     const stream = new ReadableStream<Uint8Array>({
       async pull(controller) {
@@ -210,7 +210,14 @@ export function createService(o: ServiceOptions): Service {
       if (!equal(digest(request.headers.get('authorization') ?? ''), key)) return text(401, 'The accelerator wants its secret.');
       try {
         if (route === 'GET /v1/device') {
-          const state = { chips: o.chips, queue: queue.depth, queueMs: queue.waitMs, shipped: deviceNames, frames: FRAME, layout: LAYOUT };
+          const state = {
+            chips: o.chips,
+            queue: queue.depth,
+            queueMs: queue.waitMs,
+            shipped: deviceNames,
+            frames: FRAME,
+            layout: PAGE_VERSION,
+          };
           return Response.json({ device: o.device, ...state });
         }
         if (route === 'GET /v1/report') return await last('report');

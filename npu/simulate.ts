@@ -2,17 +2,20 @@
  * Prefill of a model's shape, timed on a device without weights: the engine's own forward pass recorded on a backend
  * that times its ops.
  */
-import type { Batch, Buf, Weight } from '../engine/backend.ts';
+import type { Batch, Buf, Weight, WeightFormat } from '../engine/backend.ts';
 import { checkConfig, type ModelConfig } from '../engine/config.ts';
-import { weightBytes } from '../engine/layout.ts';
+import { fits, PLAIN, WEIGHT_FORMATS, weightBytes } from '../engine/formats.ts';
 import { allocScratch, forward, type ModelWeights } from '../engine/model.ts';
 import { createNpu, type Npu, type NpuOptions } from '../kernels/npu/backend.ts';
+import { TIMED_NUMBERS, type TimedNumbers } from '../kernels/npu/commands.ts';
 import type { DeviceSpec } from '../kernels/npu/device/index.ts';
+import { isTimed, timedBytes } from '../kernels/npu/program/isa.ts';
 import { type Summary, summarize } from '../kernels/npu/report/summary.ts';
 import type { Launch } from '../kernels/npu/run/machine.ts';
 
-export const NUMBERS = ['w4', 'w8', 'f32', 'bf16', 'fp8'] as const;
-export type Numbers = (typeof NUMBERS)[number];
+/** What weights are: a format, or one that is only timed. */
+export type Numbers = WeightFormat | TimedNumbers;
+export const NUMBERS: readonly Numbers[] = [...WEIGHT_FORMATS, ...TIMED_NUMBERS];
 
 export interface SimulateRequest {
   readonly device: DeviceSpec;
@@ -42,8 +45,9 @@ const MAX_TOKENS = 1 << 17;
 function weightsOf(b: Npu, c: ModelConfig, numbers: Numbers): { weights: ModelWeights; bytes: number } {
   let bytes = 0;
   const matrix = (N: number, K: number, label: string): Weight => {
-    const f = numbers === 'bf16' || numbers === 'fp8' ? 'w8' : K % 32 === 0 ? numbers : 'f32';
-    const size = numbers === 'bf16' ? 2 * N * K : numbers === 'fp8' ? N * K : weightBytes(f, N, K);
+    const wanted = isTimed(numbers) ? 'w8' : numbers;
+    const f = isTimed(numbers) || fits(wanted, K) ? wanted : PLAIN;
+    const size = isTimed(numbers) ? N * K * timedBytes(numbers) : weightBytes(f, N, K);
     bytes += size;
     return { format: f, N, K, data: b.alloc(size, label) };
   };
@@ -79,7 +83,7 @@ export function simulate(r: SimulateRequest): Simulation {
   if (cached + r.prompt > c.context) throw new RangeError(`${cached + r.prompt} tokens are more than the model's context of ${c.context}`);
 
   const numbers = r.numbers ?? 'w4';
-  const timed = numbers === 'bf16' || numbers === 'fp8' ? numbers : undefined;
+  const timed = isTimed(numbers) ? numbers : undefined;
   const launched: Launch[] = [];
   const b = createNpu(r.device, {
     ...r.options,

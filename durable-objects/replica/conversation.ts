@@ -1,5 +1,5 @@
 import { sha256 } from '@noble/hashes/sha2.js';
-import { LAYOUT, PAGE } from '../../engine/layout.ts';
+import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
 import { encodeDone, encodeFail, encodeHead, encodeIds, encodePage } from '../../kernels/npu/protocol.ts';
 import { contextOverflow, modelNotFound } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
@@ -37,7 +37,7 @@ export function conversationPages(rt: Runtime, body: ChatRequest, http: Request)
         const bytes = name === undefined ? undefined : await engine.exportPage(name);
         if (name !== undefined && bytes) {
           sent++;
-          controller.enqueue(encodePage({ version: LAYOUT, name, sha256: sha256(bytes), bytes }));
+          controller.enqueue(encodePage({ version: PAGE_VERSION, name, sha256: sha256(bytes), bytes }));
           return;
         }
         const timing = { deviceMs: 0, hostMs: Date.now() - began, queueMs: 0 };

@@ -1,6 +1,6 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Engine } from '../../engine/index.ts';
-import { LAYOUT, PAGE } from '../../engine/layout.ts';
+import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
 import type { Counter, Gauge, Registry } from '../../openai/prometheus.ts';
 import { breakerShown } from '../../policy/breaker.ts';
 import { learnNpu, newRoute, type Place, type Route, type RouteState, route, routeFailed, routeSent } from '../../policy/route.ts';
@@ -163,7 +163,7 @@ export class NpuAdapter {
     const head = { pack, kv: engine.plan.kv, numerics: engine.backend.numerics, salt, have, deadlineMs: wait };
     try {
       const answer = await npuPrefill({
-        ...{ npu, secret, head, ids, names, hash: sha256, page: { version: LAYOUT, bytes: engine.kv.pageBytes } },
+        ...{ npu, secret, head, ids, names, hash: sha256, page: { version: PAGE_VERSION, bytes: engine.kv.pageBytes } },
         pageOf: (name) => engine.exportPage(name),
         onPage: (name, bytes) => {
           report.bytes += bytes.length;

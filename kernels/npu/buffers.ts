@@ -1,5 +1,5 @@
 import type { ActFormat, Buf } from '../../engine/backend.ts';
-import { BLOCK } from '../../engine/layout.ts';
+import { BLOCK } from '../../engine/formats.ts';
 import { ACT_BLOCK } from './program/isa.ts';
 import type { Binding } from './run/memory.ts';
 

@@ -3,7 +3,7 @@ import type { Act, Batch, Buf, KvPool, TopkOut, Weight } from '../../engine/back
 import { kvHeadBytes } from '../../engine/layout.ts';
 import { type NpuBuf, npuBuf } from './buffers.ts';
 import type { Op } from './ops/index.ts';
-import { ACT_BLOCK } from './program/isa.ts';
+import { ACT_BLOCK, type TimedFormat } from './program/isa.ts';
 import type { Bindings } from './run/memory.ts';
 
 export interface Command {
@@ -20,7 +20,8 @@ export interface Command {
 }
 
 /** Number formats that are timed and have no function here; they stand in for the weights' own. */
-export type TimedNumbers = 'bf16' | 'fp8';
+export const TIMED_NUMBERS = ['bf16', 'fp8'] as const satisfies readonly TimedFormat[];
+export type TimedNumbers = (typeof TIMED_NUMBERS)[number];
 
 /** The lists of a batch, read once and shared by its layers (their identity keys compiled programs). */
 export type Lists = (buf: Buf, count: number) => readonly number[];

@@ -1,5 +1,5 @@
 import type { Act, Buf } from '../../engine/backend.ts';
-import { BLOCK } from '../../engine/layout.ts';
+import { BLOCK } from '../../engine/formats.ts';
 import { quantize } from './numeric.ts';
 
 /** A buffer of the reference: its own ArrayBuffer. */

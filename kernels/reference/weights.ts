@@ -1,31 +1,70 @@
-import type { Weight } from '../../engine/backend.ts';
-import { BLOCK, ROWS, rowGroupBytes, unpackWeight } from '../../engine/layout.ts';
+import type { Act, Weight, WeightFormat } from '../../engine/backend.ts';
+import { BLOCK, ROWS, rowGroupBytes, unpackWeight } from '../../engine/formats.ts';
 import { f16ToF32 } from '../../engine/math.ts';
-import { u8 } from './buffers.ts';
+import { actScales, f32, i8, u8 } from './buffers.ts';
+import { f } from './numeric.ts';
 
-/** A row of a quantized matrix: integers as they enter the dot product (w4: q − 8), and a scale a block. */
-export interface QuantizedRow {
-  q: Int8Array; // [K]
-  d: Float32Array; // [K/32]
+/** One row of a weight. */
+export interface Row {
+  /** Its values as `embed` gives them, [K]. */
+  values(): Float32Array;
+  /** Its dot product with row t of activations, as a function of t. */
+  dots(x: Act): (t: number) => number;
 }
 
-function groupBytes(w: Weight, n: number): Uint8Array {
+/** Row n of a weight in each format. */
+const rows: Record<WeightFormat, (w: Weight, n: number) => Row> = {
+  f32: plainRow,
+  w8: (w, n) => blockRow(unpackWeight('w8', ROWS, w.K, groupOf(w, n)), 0, w.K, n % ROWS),
+  w4: (w, n) => blockRow(unpackWeight('w4', ROWS, w.K, groupOf(w, n)), 8, w.K, n % ROWS),
+};
+
+export const rowOf = (w: Weight, n: number): Row => rows[w.format](w, n);
+
+function groupOf(w: Weight, n: number): Uint8Array {
   const bytes = rowGroupBytes(w.format, w.K);
   return u8(w.data).subarray(Math.floor(n / ROWS) * bytes, (Math.floor(n / ROWS) + 1) * bytes);
 }
 
-export function quantizedRow(w: Weight, n: number): QuantizedRow {
-  const parts = unpackWeight(w.format === 'w4' ? 'w4' : 'w8', ROWS, w.K, groupBytes(w, n));
+/** f32: one accumulator, k ascending. */
+function plainRow(w: Weight, n: number): Row {
+  const { K } = w;
   const r = n % ROWS;
-  const offset = w.format === 'w4' ? 8 : 0;
-  const blocks = w.K / BLOCK;
+  const values = unpackWeight('f32', ROWS, K, groupOf(w, n)).subarray(r * K, (r + 1) * K);
   return {
-    q: Int8Array.from(parts.q.subarray(r * w.K, (r + 1) * w.K), (v) => v - offset),
-    d: Float32Array.from(parts.d.subarray(r * blocks, (r + 1) * blocks), f16ToF32),
+    values: () => values,
+    dots(x) {
+      const all = f32(x.data);
+      return (t) => {
+        const a = all.subarray(t * K, (t + 1) * K);
+        let acc = 0;
+        for (let k = 0; k < K; k++) acc = f(acc + f(a[k] * values[k]));
+        return acc;
+      };
+    },
   };
 }
 
-export function f32Row(w: Weight, n: number): Float32Array {
-  const r = n % ROWS;
-  return unpackWeight('f32', ROWS, w.K, groupBytes(w, n)).subarray(r * w.K, (r + 1) * w.K);
+/** Integers q − zero in blocks of 32 with a scale each: exact integer dot products a block, one f32 accumulator over blocks ascending. */
+function blockRow(group: { q: ArrayLike<number>; d: ArrayLike<number> }, zero: number, K: number, r: number): Row {
+  const blocks = K / BLOCK;
+  const q = Int8Array.from({ length: K }, (_, k) => group.q[r * K + k] - zero);
+  const d = Float32Array.from({ length: blocks }, (_, b) => f16ToF32(group.d[r * blocks + b]));
+  return {
+    values: () => Float32Array.from(q, (v, k) => v * d[Math.floor(k / BLOCK)]), // exact
+    dots(x) {
+      const [all, scales] = [i8(x.data), actScales(x)];
+      return (t) => {
+        const a = all.subarray(t * K, (t + 1) * K);
+        const da = scales.subarray(t * blocks, (t + 1) * blocks);
+        let acc = 0;
+        for (let b = 0; b < blocks; b++) {
+          let idot = 0;
+          for (let k = b * BLOCK; k < (b + 1) * BLOCK; k++) idot += a[k] * q[k];
+          acc = f(acc + f(idot * f(d[b] * da[b])));
+        }
+        return acc;
+      };
+    },
+  };
 }

@@ -5,12 +5,12 @@
 import type { Backend } from '../../engine/backend.ts';
 import { attention } from './attention.ts';
 import { editLogits, topk } from './logits.ts';
-import { matmul, quantizedKernels } from './matmul.ts';
+import { matmul, products } from './matmul.ts';
 import { createMemory } from './memory.ts';
 import { instantiate, type WasmModules } from './module.ts';
 import { need, ptr } from './pointers.ts';
 import { ropeStore } from './rope-store.ts';
-import { embed, norm, swiglu } from './rows.ts';
+import { embed, lookups, norm, swiglu } from './rows.ts';
 import { warmup } from './warmup.ts';
 
 export { countWasm } from './memory.ts';
@@ -35,7 +35,7 @@ export interface WasmBackend extends Backend {
 export function createWasm({ modules, memoryBytes }: WasmOptions): WasmBackend {
   const { memory, bump } = createMemory(memoryBytes);
   const { kernels, variant } = instantiate(modules, memory);
-  const quantized = quantizedKernels(kernels);
+  const [lookup, product] = [lookups(kernels), products(kernels)];
   const bytes = new Uint8Array(memory.buffer);
   const words = new Uint32Array(memory.buffer);
   const floats = new Float32Array(memory.buffer);
@@ -52,9 +52,9 @@ export function createWasm({ modules, memoryBytes }: WasmOptions): WasmBackend {
     act: (format, rows, K, label) => bump.act(format, rows, K, label),
     kvPool: (shape, pages) => bump.kvPool(shape, pages),
 
-    embed: (x, w, ids, T) => embed(kernels, words, x, w, ids, T),
+    embed: (x, w, ids, T) => embed(lookup, words, x, w, ids, T),
     norm: (out, x, g, eps, n, D, rows) => norm(kernels, out, x, g, eps, n, D, rows),
-    matmul: (y, x, w, T, opts) => matmul(kernels, quantized, y, x, w, T, opts),
+    matmul: (y, x, w, T, opts) => matmul(product, y, x, w, T, opts),
     ropeStore: (...args) => ropeStore(kernels, words, ...args),
     attention: (...args) => attention(kernels, words, ...args),
     swiglu: (out, gateUp, T, F) => swiglu(kernels, out, gateUp, T, F),

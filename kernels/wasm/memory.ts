@@ -1,6 +1,7 @@
 /** The one wasm memory: how many bytes everything takes in it, and who hands it out. */
 import type { Act, ActFormat, Allocator, Buf, KvPool, KvShape } from '../../engine/backend.ts';
-import { BLOCK, pageBytes } from '../../engine/layout.ts';
+import { BLOCK } from '../../engine/formats.ts';
+import { pageBytes } from '../../engine/layout.ts';
 
 /** Data of the module itself, then scratch for single calls. */
 export const SCRATCH = 4096;

@@ -1,6 +1,6 @@
 /** Ops on rows of f32: embed, norm, swiglu. */
-import type { Act, Buf, Weight } from '../../engine/backend.ts';
-import { ROWS, rowGroupBytes, weightBytes } from '../../engine/layout.ts';
+import type { Act, Buf, Weight, WeightFormat } from '../../engine/backend.ts';
+import { ROWS, rowGroupBytes, weightBytes } from '../../engine/formats.ts';
 import { actStride } from './memory.ts';
 import type { Kernels } from './module.ts';
 import { need, ptr } from './pointers.ts';
@@ -8,12 +8,15 @@ import { need, ptr } from './pointers.ts';
 /** Tokens a call. */
 const CALL_TOKENS = 64;
 
-export function embed(k: Kernels, words: Uint32Array, x: Buf, w: Weight, ids: Buf, T: number): void {
+/** Writes one row of a row group, of each format; made once a backend. */
+export const lookups = (k: Kernels): Record<WeightFormat, Kernels['embedF32']> => ({ f32: k.embedF32, w8: k.embedW8, w4: k.embedW4 });
+
+export function embed(lookup: ReturnType<typeof lookups>, words: Uint32Array, x: Buf, w: Weight, ids: Buf, T: number): void {
   need('embed', x, T * w.K * 4);
   need('embed', ids, T * 4);
   need('embed', w.data, weightBytes(w.format, w.N, w.K));
   const group = rowGroupBytes(w.format, w.K);
-  const run = { f32: k.embedF32, w8: k.embedW8, w4: k.embedW4 }[w.format];
+  const run = lookup[w.format];
   for (let t = 0; t < T; t++) {
     const id = words[(ptr(ids) >> 2) + t];
     if (id >= w.N) throw new Error(`embed: token id ${id} is not below the vocabulary's ${w.N}`);

@@ -1,4 +1,5 @@
-import { BLOCK, kvHeadBytes, weightBytes } from '../../engine/layout.ts';
+import { BLOCK, weightBytes } from '../../engine/formats.ts';
+import { kvHeadBytes } from '../../engine/layout.ts';
 import { actStride, SCRATCH } from './memory.ts';
 import type { Kernels } from './module.ts';
 

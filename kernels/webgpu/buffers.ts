@@ -1,5 +1,5 @@
 import type { Act, ActFormat, Buf } from '../../engine/backend.ts';
-import { BLOCK } from '../../engine/layout.ts';
+import { BLOCK } from '../../engine/formats.ts';
 
 /** A buffer of this backend. */
 export class GpuBuf implements Buf {

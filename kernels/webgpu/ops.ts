@@ -1,9 +1,10 @@
 /** The ops: which kernel, which buffers, which numbers. Shapes are checked here, before anything is recorded. */
 import type { Act, Backend, Batch, Buf, KvPool, TopkOut, Weight } from '../../engine/backend.ts';
 import { EDIT_BYTES } from '../../engine/backend.ts';
-import { BLOCK, kvHeadBytes, PAGE, ROWS, weightBytes } from '../../engine/layout.ts';
+import { BLOCK, FORMATS, ROWS, weightBytes } from '../../engine/formats.ts';
+import { kvHeadBytes, PAGE } from '../../engine/layout.ts';
 import { actViews, type GpuBuf, need } from './buffers.ts';
-import type { programs } from './programs.ts';
+import { type programs, UNPACK } from './programs.ts';
 import { bits, type Recorder } from './recorder.ts';
 
 type Ops = Pick<Backend, 'embed' | 'norm' | 'matmul' | 'ropeStore' | 'attention' | 'swiglu' | 'editLogits' | 'topk' | 'copyPages'>;
@@ -42,7 +43,8 @@ export function createOps(
       const { N: V, K: D } = w;
       const buffers = [need('embed', x, T * D * 4), need('embed', ids, T * 4), need('embed', w.data, weightBytes(w.format, V, D))];
       rec.counts.weights += (T * weightBytes(w.format, V, D)) / V;
-      rec.dispatch(make.embed(w.format), buffers, [T, D, V], [groups(w.format === 'f32' ? D : D / 4), T]);
+      const unpack = UNPACK[w.format];
+      rec.dispatch(make.embed(unpack), buffers, [T, D, V], [groups(unpack === null ? D : D / 4), T]);
     },
 
     norm(out, x, g, eps, n, D, rows) {
@@ -54,15 +56,15 @@ export function createOps(
     matmul(y, x, w: Weight, T, opts = {}) {
       const { N, K, format } = w;
       if (x.K !== K || x.rows < T) throw new Error(`matmul: activations are [${x.rows}, ${x.K}], the weight wants [${T}, ${K}]`);
-      if ((format === 'f32') !== (x.format === 'f32'))
-        throw new Error(`matmul: ${x.format} activations and ${format} weights do not go together`);
+      if (x.format !== FORMATS[format].act) throw new Error(`matmul: ${x.format} activations and ${format} weights do not go together`);
       const out = need('matmul', y, T * N * 4);
       const weight = need('matmul', w.data, weightBytes(format, N, K));
       const bias = opts.bias ? need('matmul', opts.bias, N * 4) : none;
       const params = [T, N, K, opts.bias ? 1 : 0, opts.accumulate ? 1 : 0];
       const rowGroups = Math.ceil(N / ROWS);
       const vecGrid = (slices: number): [number, number] => [Math.ceil(rowGroups / (32 / slices)), Math.ceil(T / tokensOf(T))];
-      if (format === 'f32') {
+      const unpack = UNPACK[format];
+      if (unpack === null) {
         const slices = slicesOf(K, rowGroups);
         rec.counts.weights += Math.ceil(T / tokensOf(T)) * weightBytes(format, N, K);
         rec.dispatch(make.matmulF32(slices, tokensOf(T)), [out, need('matmul', x.data), weight, bias], params, vecGrid(slices));
@@ -72,10 +74,10 @@ export function createOps(
       const buffers = [out, q, about, weight, bias];
       rec.counts.weights += Math.ceil(T / (T >= TILE_FROM ? TILE : tokensOf(T))) * weightBytes(format, N, K);
       if (T >= TILE_FROM) {
-        rec.dispatch(make.matmulTile(format), buffers, params, [Math.ceil(N / TILE), Math.ceil(T / TILE)]);
+        rec.dispatch(make.matmulTile(unpack), buffers, params, [Math.ceil(N / TILE), Math.ceil(T / TILE)]);
       } else {
         const slices = slicesOf(K / BLOCK, rowGroups);
-        rec.dispatch(make.matmulVec(format, slices, tokensOf(T)), buffers, params, vecGrid(slices));
+        rec.dispatch(make.matmulVec(unpack, slices, tokensOf(T)), buffers, params, vecGrid(slices));
       }
     },
 

@@ -18,6 +18,9 @@ export interface Program {
 
 const [R, W] = ['read', 'write'] as const;
 
+/** The file that unpacks a format's blocks for i8 activations; null where weights are plain f32. */
+export const UNPACK: Record<WeightFormat, string | null> = { f32: null, w8: 'weight-w8', w4: 'weight-w4' };
+
 export function programs(f: Features) {
   const dot = f.packed ? 'dot-packed' : 'dot-plain';
   const half = f.f16 ? 'half-f16' : 'half-plain';
@@ -25,19 +28,19 @@ export function programs(f: Features) {
   const store = (out: ActFormat) => `store-${out}`;
 
   return {
-    embed: (w: WeightFormat): Program => ({
-      files: w === 'f32' ? ['embed-f32'] : [half, `weight-${w}`, 'embed'],
+    embed: (unpack: string | null): Program => ({
+      files: unpack === null ? ['embed-f32'] : [half, unpack, 'embed'],
       bindings: [W, R, null, R],
     }),
     norm: (out: ActFormat): Program => ({ files: ['numeric', reduce, store(out), 'norm'], bindings: [W, R, R, R] }),
     swiglu: (out: ActFormat): Program => ({ files: ['numeric', store(out), 'swiglu'], bindings: [W, R] }),
     quantize: (): Program => ({ files: ['numeric', store('i8'), 'quantize'], bindings: [W, R] }),
-    matmulVec: (w: 'w4' | 'w8', SLICES: number, TOKENS: number): Program => ({
-      files: [dot, half, `weight-${w}`, 'finish', 'matmul-vec'],
+    matmulVec: (unpack: string, SLICES: number, TOKENS: number): Program => ({
+      files: [dot, half, unpack, 'finish', 'matmul-vec'],
       constants: { SLICES, TOKENS },
       bindings: [W, R, R, R, R],
     }),
-    matmulTile: (w: 'w4' | 'w8'): Program => ({ files: [dot, half, `weight-${w}`, 'finish', 'matmul-tile'], bindings: [W, R, R, R, R] }),
+    matmulTile: (unpack: string): Program => ({ files: [dot, half, unpack, 'finish', 'matmul-tile'], bindings: [W, R, R, R, R] }),
     matmulF32: (SLICES: number, TOKENS: number): Program => ({
       files: ['finish', 'matmul-f32'],
       constants: { SLICES, TOKENS },

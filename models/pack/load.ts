@@ -1,4 +1,5 @@
 import type { Backend, Buf } from '../../engine/backend.ts';
+import { PLAIN } from '../../engine/formats.ts';
 import type { ModelWeights } from '../../engine/model.ts';
 import { ModelFileError } from '../error.ts';
 import { readTokenizer } from '../tokenizer/file.ts';
@@ -52,7 +53,7 @@ export async function loadWeights(
 ): Promise<ModelWeights> {
   const { onProgress, verify = true, hasher = defaultHasher } = options;
   const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
-  const { weights, buffers } = allocWeights(backend, manifest.config, (t) => formats.get(t.name) ?? 'f32');
+  const { weights, buffers } = allocWeights(backend, manifest.config, (t) => formats.get(t.name) ?? PLAIN);
   const total = manifest.shards.reduce((n, s) => n + s.bytes, 0);
   const sink = new TensorSink(backend, manifest.tensors, buffers);
   for (const shard of manifest.shards) {

@@ -1,6 +1,6 @@
 import type { WeightFormat } from '../../engine/backend.ts';
 import { checkConfig, type ModelConfig, type RopeScaling, tensorList } from '../../engine/config.ts';
-import { LAYOUT, weightBytes } from '../../engine/layout.ts';
+import { FORMATS, fits, isWeightFormat, PLAIN, WEIGHT_FORMATS, WEIGHTS_VERSION, weightBytes } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
 import { Fields, parseJsonObject } from '../json.ts';
 import { sha256Hex } from './hash.ts';
@@ -42,7 +42,7 @@ export interface Generation {
 /** `model.json` of a pack. */
 export interface Manifest {
   version: typeof PACK_VERSION;
-  layout: typeof LAYOUT;
+  layout: typeof WEIGHTS_VERSION;
   /** The model's name, as `GET /v1/models` shows it. */
   name: string;
   config: ModelConfig;
@@ -58,7 +58,7 @@ export interface Manifest {
 export function readManifest(bytes: Uint8Array): Manifest {
   const f = new Fields(parseJsonObject(bytes, MANIFEST), MANIFEST);
   f.int('version', PACK_VERSION, PACK_VERSION);
-  if (f.get('layout') !== LAYOUT) throw f.wrong('layout', f.get('layout'), `${LAYOUT}; pack the model again`);
+  if (f.get('layout') !== WEIGHTS_VERSION) throw f.wrong('layout', f.get('layout'), `${WEIGHTS_VERSION}; pack the model again`);
   const config = readConfig(f.object('config'));
   const shards = f.objects('shards').map(readFile);
   shards.forEach((s, i) => {
@@ -68,7 +68,7 @@ export function readManifest(bytes: Uint8Array): Manifest {
   });
   const manifest: Manifest = {
     version: PACK_VERSION,
-    layout: LAYOUT,
+    layout: WEIGHTS_VERSION,
     name: limited(f, 'name', 256),
     config,
     tokenizer: readFile(f.object('tokenizer')),
@@ -186,12 +186,12 @@ function readTensors(f: Fields, config: ModelConfig, total: number): PackTensor[
     if (JSON.stringify(t.get('shape')) !== JSON.stringify(shape))
       throw new ModelFileError(where, `shape is ${JSON.stringify(t.get('shape'))}, must be ${JSON.stringify(shape)}`);
     const format = t.string('format');
-    if (format !== 'f32' && format !== 'w8' && format !== 'w4')
-      throw new ModelFileError(where, `format is ${JSON.stringify(format)}, must be f32, w8 or w4`);
+    if (!isWeightFormat(format))
+      throw new ModelFileError(where, `format is ${JSON.stringify(format)}, must be one of ${WEIGHT_FORMATS.join(', ')}`);
     const [N, K] = shape;
-    if (K === undefined && format !== 'f32') throw new ModelFileError(where, `is a vector of format ${format}, must be f32`);
-    if (K !== undefined && format !== 'f32' && K % 32 !== 0)
-      throw new ModelFileError(where, `has K = ${K}, no multiple of 32, and must be f32`);
+    if (K === undefined && format !== PLAIN) throw new ModelFileError(where, `is a vector of format ${format}, must be ${PLAIN}`);
+    if (K !== undefined && !fits(format, K))
+      throw new ModelFileError(where, `has K = ${K}, no multiple of ${FORMATS[format].block}, and must be f32`);
     const need = K === undefined ? N * 4 : weightBytes(format, N, K);
     const [offset, bytes] = [t.int('offset', 0, Number.MAX_SAFE_INTEGER), t.int('bytes', 0, Number.MAX_SAFE_INTEGER)];
     if (bytes !== need) throw new ModelFileError(where, `has ${bytes} bytes, ${format} of its shape takes ${need}`, offset);

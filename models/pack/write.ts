@@ -1,5 +1,5 @@
 import type { WeightFormat } from '../../engine/backend.ts';
-import { LAYOUT } from '../../engine/layout.ts';
+import { WEIGHTS_VERSION } from '../../engine/formats.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import { Loss, packedPieces, type Quantizer } from '../quantize/convert.ts';
 import { writeTokenizer } from '../tokenizer/file.ts';
@@ -69,7 +69,7 @@ export async function writePack(
   await sink.write('tokenizer.bin', tokenizer);
   const manifest: Manifest = {
     version: PACK_VERSION,
-    layout: LAYOUT,
+    layout: WEIGHTS_VERSION,
     name: options.name ?? model.name,
     config: model.config,
     tokenizer: { name: 'tokenizer.bin', bytes: tokenizer.length, sha256: await hash.digest() },

@@ -1,11 +1,11 @@
 import type { Backend, Weight } from '../../engine/backend.ts';
-import { packWeight } from '../../engine/layout.ts';
+import { BLOCK, packWeight } from '../../engine/formats.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import type { ModelTensor } from '../tensors.ts';
 import type { Quantizer } from './convert.ts';
 import { gptq, Hessian } from './gptq.ts';
 import { KINDS, layerRunner, readTensor } from './layers.ts';
-import { dequantize, type Quantized, quantizeRtn } from './rtn.ts';
+import { dequantize, isRounded, type Quantized, quantizeRtn } from './rtn.ts';
 
 /** How far a tensor's outputs on the calibration text are off, as shares of their mean square. */
 export interface CalibrationReport {
@@ -37,19 +37,19 @@ export async function calibrate(
     const q = done.get(t.name);
     if (!q) return quantizeRtn(format, x);
     const at = from * t.K;
-    return { q: q.q.subarray(at, at + x.length), d: q.d.subarray(at / 32, (at + x.length) / 32) };
+    return { q: q.q.subarray(at, at + x.length), d: q.d.subarray(at / BLOCK, (at + x.length) / BLOCK) };
   };
   if (model.config.tied) {
     const t = tensor('embed');
     const format = chooseFormat(model, t, options);
-    if (format !== 'f32') done.set('embed', gptq(format, await readTensor(t), Hessian.even(t.K)));
+    if (isRounded(format)) done.set('embed', gptq(format, await readTensor(t), Hessian.even(t.K)));
   }
   const run = await layerRunner(backend, model, sequences, tensor, { ...options, quantizer });
 
   async function quantize(name: string, h: Hessian, target: Weight | undefined): Promise<void> {
     const t = tensor(name);
     const format = chooseFormat(model, t, options);
-    if (format === 'f32') return;
+    if (!isRounded(format)) return;
     const w = await readTensor(t);
     const q = done.get(name) ?? gptq(format, w, h);
     done.set(name, q);

@@ -1,20 +1,33 @@
 import type { WeightFormat } from '../../engine/backend.ts';
-import { BLOCK, packWeight, ROWS, weightBytes } from '../../engine/layout.ts';
+import { BLOCK, fits, isWeightFormat, PLAIN, packWeight, ROWS, WEIGHT_FORMATS, weightBytes } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
 import { decoders } from '../gguf/blocks.ts';
 import type { ModelTensor, Part } from '../tensors.ts';
-import { dequantize, fromQ4_0, fromQ8_0, type Quantized, quantizeRtn } from './rtn.ts';
+import { dequantize, fromQ4_0, fromQ8_0, type Quantized, quantizeRtn, type Rounded } from './rtn.ts';
 
 /** A format, or `auto`: per tensor the nearest one that holds its stored type. */
 export type Format = WeightFormat | 'auto';
 
-const AUTO: Record<string, WeightFormat> = { F32: 'f32', F16: 'w8', BF16: 'w8', Q4_0: 'w4', Q4_1: 'w4', Q4_K: 'w4' };
+/** A format by name. Throws naming the option that gave it. */
+export function formatNamed(option: string, name: string): Format {
+  if (name === 'auto' || isWeightFormat(name)) return name;
+  throw new Error(`${option} is "${name}", must be auto or one of ${WEIGHT_FORMATS.join(', ')}`);
+}
 
-/** Format of a tensor: vectors and matrices whose K is no multiple of 32 stay f32. The last part decides for `auto`. */
+/** What `auto` makes of a stored type, w8 of the others; `keep` where that format holds the type's very numbers. */
+const STORED: Record<string, { format: WeightFormat; keep?: (raw: Uint8Array) => Quantized }> = {
+  F32: { format: 'f32' },
+  Q4_0: { format: 'w4', keep: fromQ4_0 },
+  Q4_1: { format: 'w4' },
+  Q4_K: { format: 'w4' },
+  Q8_0: { format: 'w8', keep: fromQ8_0 },
+};
+
+/** Format of a tensor: vectors and matrices whose K is not made of the format's blocks stay f32. The last part decides for `auto`. */
 export function formatOf(t: ModelTensor, wanted: Format): WeightFormat {
-  if (t.vector || t.K % BLOCK !== 0) return 'f32';
-  if (wanted !== 'auto') return wanted;
-  return AUTO[t.parts[t.parts.length - 1].type] ?? 'w8';
+  if (t.vector) return PLAIN;
+  const format = wanted === 'auto' ? (STORED[t.parts[t.parts.length - 1].type]?.format ?? 'w8') : wanted;
+  return fits(format, t.K) ? format : PLAIN;
 }
 
 /** What quantization cost: relative RMS error √(Σ(x − x̂)² / Σx²). */
@@ -36,7 +49,7 @@ export class Loss {
 }
 
 /** Quantizes rows [from, from + rows) of a tensor; `x` is f32 [rows, K]. */
-export type Quantizer = (x: Float32Array, tensor: ModelTensor, from: number, format: 'w4' | 'w8') => Quantized;
+export type Quantizer = (x: Float32Array, tensor: ModelTensor, from: number, format: Rounded) => Quantized;
 
 const rtn: Quantizer = (x, _tensor, _from, format) => quantizeRtn(format, x);
 
@@ -48,8 +61,8 @@ export function packedBytes(t: Pick<ModelTensor, 'vector' | 'N' | 'K'>, format: 
 const CHUNK = 1 << 20; // elements converted at once: 4 MiB of f32
 
 /**
- * A tensor in kernel layout, piece by piece in order: reads a range of rows, decodes, quantizes, packs. Q4_0 → w4 and Q8_0 → w8 keep every
- * number; anything else that is quantized adds to `loss` when given. Throws ModelFileError naming the stored tensor.
+ * A tensor in kernel layout, piece by piece in order: reads a range of rows, decodes, quantizes, packs. A stored type whose numbers the
+ * format holds is kept; anything else that is quantized adds to `loss` when given. Throws ModelFileError naming the stored tensor.
  */
 export async function* packedPieces(
   t: ModelTensor,
@@ -60,25 +73,40 @@ export async function* packedPieces(
   const step = Math.max(ROWS, Math.floor(CHUNK / t.K / ROWS) * ROWS);
   for (let from = 0; from < t.N; from += step) {
     const rows = Math.min(step, t.N - from);
-    if (format === 'f32') {
-      const x = new Float32Array(rows * t.K);
-      for await (const s of segments(t, from, rows))
-        x.set(
-          guarded(s, () => decodeRows(s.part, s.raw, s.rows)),
-          (s.row - from) * t.K,
-        );
-      yield t.vector ? new Uint8Array(x.buffer) : packWeight('f32', rows, t.K, x);
-      continue;
-    }
-    const q = new Int8Array(rows * t.K);
-    const d = new Uint16Array(q.length / BLOCK);
-    for await (const s of segments(t, from, rows)) {
-      const piece = guarded(s, () => quantized(t, s, format, loss, quantizer));
-      q.set(piece.q, (s.row - from) * t.K);
-      d.set(piece.d, ((s.row - from) * t.K) / BLOCK);
-    }
-    yield packWeight(format, rows, t.K, { q, d });
+    yield await converters[format](t, from, rows, { loss, quantizer });
   }
+}
+
+interface ConvertOptions {
+  loss?: Loss;
+  quantizer: Quantizer;
+}
+
+/** Rows [from, from + rows) of a tensor in kernel layout (a vector: plain), of each format. */
+type Converter = (t: ModelTensor, from: number, rows: number, o: ConvertOptions) => Promise<Uint8Array>;
+
+const converters: Record<WeightFormat, Converter> = {
+  async f32(t, from, rows) {
+    const x = new Float32Array(rows * t.K);
+    for await (const s of segments(t, from, rows)) {
+      const values = guarded(s, () => decodeRows(s.part, s.raw, s.rows));
+      x.set(values, (s.row - from) * t.K);
+    }
+    return t.vector ? new Uint8Array(x.buffer) : packWeight('f32', rows, t.K, x);
+  },
+  w8: (...args) => rounded('w8', ...args),
+  w4: (...args) => rounded('w4', ...args),
+};
+
+async function rounded(format: Rounded, t: ModelTensor, from: number, rows: number, o: ConvertOptions): Promise<Uint8Array> {
+  const q = new Int8Array(rows * t.K);
+  const d = new Uint16Array(q.length / BLOCK);
+  for await (const s of segments(t, from, rows)) {
+    const piece = guarded(s, () => quantized(t, s, format, o));
+    q.set(piece.q, (s.row - from) * t.K);
+    d.set(piece.d, ((s.row - from) * t.K) / BLOCK);
+  }
+  return packWeight(format, rows, t.K, { q, d });
 }
 
 /** Rows [row, row + rows) of a tensor, all in one part, as stored. */
@@ -111,9 +139,9 @@ function guarded<T>(s: Segment, convert: () => T): T {
   }
 }
 
-function quantized(t: ModelTensor, s: Segment, format: 'w4' | 'w8', loss: Loss | undefined, quantizer: Quantizer): Quantized {
-  if (format === 'w4' && s.part.type === 'Q4_0' && quantizer === rtn) return fromQ4_0(s.raw);
-  if (format === 'w8' && s.part.type === 'Q8_0') return fromQ8_0(s.raw);
+function quantized(t: ModelTensor, s: Segment, format: Rounded, { loss, quantizer }: ConvertOptions): Quantized {
+  const stored = STORED[s.part.type];
+  if (stored?.keep && stored.format === format) return stored.keep(s.raw);
   const x = decodeRows(s.part, s.raw, s.rows);
   const out = quantizer(x, t, s.row, format);
   loss?.add(x, dequantize(format, out));

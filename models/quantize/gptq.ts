@@ -1,13 +1,12 @@
+import { BLOCK } from '../../engine/formats.ts';
 import { f16ToF32, f32ToF16 } from '../../engine/math.ts';
-import type { Quantized } from './rtn.ts';
+import { type Quantized, ROUNDING, type Rounded } from './rtn.ts';
 
 /**
  * GPTQ (Frantar et al., ICLR 2023): quantizes a matrix column by column and moves what rounding loses onto the columns that
  * follow, so that the outputs on calibration inputs stay close, not the weights. Blocks of 32 columns share an f16 scale, chosen
  * by search when the block is reached.
  */
-
-const BLOCK = 32;
 
 /** Σ x xᵀ over the inputs of a matrix: the curvature of its squared output error. */
 export class Hessian {
@@ -73,14 +72,14 @@ export class Hessian {
 }
 
 /** Quantizes w[N, K] for the inputs that `h` has seen. `damping` is the share of the mean curvature that is added to every direction. */
-export function gptq(format: 'w4' | 'w8', w: Float32Array, h: Hessian, damping = 0.01): Quantized {
+export function gptq(format: Rounded, w: Float32Array, h: Hessian, damping = 0.01): Quantized {
   const { K } = h;
   const U = inverseFactor(h, damping);
   const q = new Int8Array(w.length);
   const d = new Uint16Array(w.length / BLOCK);
   const importance = Float64Array.from({ length: K }, (_, i) => 1 / U[i * K + i] ** 2);
   const row = new Float64Array(K);
-  const [lo, hi, zero] = format === 'w4' ? [-8, 7, 8] : [-127, 127, 0];
+  const { lo, hi, zero } = ROUNDING[format];
   for (let at = 0; at < w.length; at += K) {
     for (let i = 0; i < K; i++) row[i] = w[at + i];
     for (let start = 0; start < K; start += BLOCK) {
@@ -99,15 +98,18 @@ export function gptq(format: 'w4' | 'w8', w: Float32Array, h: Hessian, damping =
   return { q, d };
 }
 
+/** Scales that are tried around each anchor, from 1.05 of it downwards. */
+const SEARCH: Record<Rounded, { steps: number; width: number }> = { w8: { steps: 6, width: 0.01 }, w4: { steps: 20, width: 0.025 } };
+
 /** f16 bits of the scale with the least weighted squared error over a block of 32: around those that round to nearest would take. */
-function bestScale(format: 'w4' | 'w8', row: Float64Array, start: number, importance: Float64Array): number {
+function bestScale(format: Rounded, row: Float64Array, start: number, importance: Float64Array): number {
   let max = 0;
   for (let i = start; i < start + BLOCK; i++) if (Math.abs(row[i]) > Math.abs(max)) max = row[i];
   if (max === 0) return 0;
-  // w4 reaches 8 steps to one side and 7 to the other: either side may take the largest element.
-  const anchors = format === 'w4' ? [max / -8, max / 7] : [Math.abs(max) / 127];
-  const [steps, width] = format === 'w4' ? [20, 0.025] : [6, 0.01];
-  const [lo, hi] = format === 'w4' ? [-8, 7] : [-127, 127];
+  const { lo, hi, scale: nearest } = ROUNDING[format];
+  // a range that reaches further to one side than to the other (w4): either side may take the largest element
+  const anchors = -lo === hi ? [nearest(max)] : [max / lo, max / hi];
+  const { steps, width } = SEARCH[format];
   let best = 0;
   let least = Number.POSITIVE_INFINITY;
   for (const anchor of anchors) {

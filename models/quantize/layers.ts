@@ -1,6 +1,7 @@
 import type { Act, Backend, Batch, Buf, Weight } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
-import { PAGE, packWeight } from '../../engine/layout.ts';
+import { packWeight } from '../../engine/formats.ts';
+import { PAGE } from '../../engine/layout.ts';
 import { ropeTable } from '../../engine/rope.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import type { ModelTensor } from '../tensors.ts';

@@ -1,55 +1,71 @@
+import type { WeightFormat } from '../../engine/backend.ts';
+import { BLOCK } from '../../engine/formats.ts';
 import { f16ToF32, f32ToF16 } from '../../engine/math.ts';
 
-/** A matrix [N, K] as quantized values row-major and f16 bits of the scales [N, K/32]: what engine/layout.ts packs. */
+/** A matrix [N, K] as quantized values row-major and f16 bits of the scales [N, K/32]: what engine/formats.ts packs. */
 export interface Quantized {
   q: Int8Array;
   d: Uint16Array;
 }
 
-const BLOCK = 32;
+/** Formats that values can be rounded to: integers in blocks of 32 with an f16 scale. */
+export type Rounded = 'w8' | 'w4';
+
+/** How values become a format's integers: value = (q − zero) · d with lo ≤ q − zero ≤ hi. */
+export interface Rounding {
+  readonly lo: number;
+  readonly hi: number;
+  readonly zero: number;
+  /** The scale of a block whose element of largest magnitude is `max`. */
+  scale(max: number): number;
+}
+
+export const ROUNDING: Record<Rounded, Rounding> = {
+  w8: { lo: -127, hi: 127, zero: 0, scale: (max) => Math.abs(max) / 127 },
+  w4: { lo: -8, hi: 7, zero: 8, scale: (max) => max / -8 },
+};
+
+export const isRounded = (format: WeightFormat): format is Rounded => Object.hasOwn(ROUNDING, format);
 
 /**
  * Round to nearest in blocks of 32. w4 (Q4_0's rule): d = the element of largest magnitude / −8, q = round(x / d) + 8 in 0..15.
  * w8 (Q8_0's): d = largest magnitude / 127, q = round(x / d). d is rounded to f16 before it divides, so values that are
  * already quantized by the same rule come back unchanged. Throws RangeError when a value is not finite or too large for an f16 scale.
  */
-export function quantizeRtn(format: 'w4' | 'w8', x: Float32Array): Quantized {
+export function quantizeRtn(format: Rounded, x: Float32Array): Quantized {
+  const rounding = ROUNDING[format];
   const q = new Int8Array(x.length);
   const d = new Uint16Array(x.length / BLOCK);
   for (let b = 0; b < d.length; b++) {
-    const scale = f32ToF16(blockScale(format, x, b * BLOCK));
+    const scale = f32ToF16(rounding.scale(largest(x, b * BLOCK)));
     if ((scale & 0x7c00) === 0x7c00) throw new RangeError('has values that are not finite or too large for an f16 scale');
     d[b] = scale;
-    quantizeBlock(format, x, b * BLOCK, f16ToF32(scale), q);
+    quantizeBlock(rounding, x, b * BLOCK, f16ToF32(scale), q);
   }
   return { q, d };
 }
 
-function blockScale(format: 'w4' | 'w8', x: Float32Array, at: number): number {
+/** The element of largest magnitude of a block, the first of them; NaN when there is one. */
+function largest(x: Float32Array, at: number): number {
   let max = 0;
-  let amax = 0;
   for (let i = at; i < at + BLOCK; i++) {
-    const a = Math.abs(x[i]);
-    if (a > amax) {
-      amax = a;
-      max = x[i];
-    } else if (Number.isNaN(a)) return Number.NaN;
+    if (Math.abs(x[i]) > Math.abs(max)) max = x[i];
+    else if (Number.isNaN(x[i])) return Number.NaN;
   }
-  return format === 'w4' ? max / -8 : amax / 127;
+  return max;
 }
 
 /** Nearest q for a given scale; zero when the scale is. */
-export function quantizeBlock(format: 'w4' | 'w8', x: Float32Array, at: number, d: number, q: Int8Array): void {
+function quantizeBlock({ lo, hi, zero }: Rounding, x: Float32Array, at: number, d: number, q: Int8Array): void {
   for (let i = at; i < at + BLOCK; i++) {
     const r = d === 0 ? 0 : Math.round(x[i] / d);
-    if (format === 'w4') q[i] = (r < -8 ? -8 : r > 7 ? 7 : r) + 8;
-    else q[i] = r < -127 ? -127 : r > 127 ? 127 : r;
+    q[i] = (r < lo ? lo : r > hi ? hi : r) + zero;
   }
 }
 
 /** The values that quantized ones stand for. */
-export function dequantize(format: 'w4' | 'w8', { q, d }: Quantized, out = new Float32Array(q.length)): Float32Array {
-  const zero = format === 'w4' ? 8 : 0;
+export function dequantize(format: Rounded, { q, d }: Quantized, out = new Float32Array(q.length)): Float32Array {
+  const { zero } = ROUNDING[format];
   for (let b = 0; b < d.length; b++) {
     const scale = f16ToF32(d[b]);
     for (let i = b * BLOCK; i < (b + 1) * BLOCK; i++) out[i] = (q[i] - zero) * scale;

@@ -1,4 +1,5 @@
 import { sha256 } from '@noble/hashes/sha2.js';
+import { packWeight, weightBytes } from '../../engine/formats.ts';
 import {
   type Backend,
   Engine,
@@ -12,7 +13,6 @@ import {
   type Weight,
   type WeightFormat,
 } from '../../engine/index.ts';
-import { packWeight, weightBytes } from '../../engine/layout.ts';
 import { f32ToF16 } from '../../engine/math.ts';
 import { philox } from '../../engine/random.ts';
 

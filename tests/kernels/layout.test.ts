@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { packWeight, ROWS, rowGroupBytes, unpackWeight, weightBytes } from '../../engine/layout.ts';
+import { packWeight, ROWS, rowGroupBytes, unpackWeight, weightBytes } from '../../engine/formats.ts';
 import { normals, w4, w8 } from './cases/data.ts';
 
 test.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { unpackWeight } from '../../engine/layout.ts';
+import { unpackWeight } from '../../engine/formats.ts';
 import { f16ToF32, f32ToF16 } from '../../engine/math.ts';
 import { philox } from '../../engine/random.ts';
 import { ModelFileError } from '../../models/error.ts';

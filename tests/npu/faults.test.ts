@@ -1,6 +1,7 @@
 /** Tiles see only their SRAM, in the order semaphores give: a program with one wait dropped or one DMA shifted must be caught or give other bits. */
 import { describe, expect, test } from 'vitest';
-import { packWeight, pageBytes } from '../../engine/layout.ts';
+import { packWeight } from '../../engine/formats.ts';
+import { pageBytes } from '../../engine/layout.ts';
 import { device } from '../../kernels/npu/device/index.ts';
 import { compile, defaults, type Op } from '../../kernels/npu/ops/index.ts';
 import type { Program } from '../../kernels/npu/program/isa.ts';

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { type NpuCall, NpuError, npuPrefill } from '../../durable-objects/npu-client.ts';
 import type { Backend } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
-import { LAYOUT } from '../../engine/layout.ts';
+import { PAGE_VERSION } from '../../engine/layout.ts';
 import type { ModelWeights } from '../../engine/model.ts';
 import { createNpu } from '../../kernels/npu/backend.ts';
 import { device } from '../../kernels/npu/device/index.ts';
@@ -89,7 +89,7 @@ async function call(
   const h = more.head ?? head();
   const answer = await npuPrefill({
     ...{ npu: { fetch: (url, init) => s.fetch(request(url, init)) }, secret, head: h, ids: prompt, hash },
-    ...{ names: s.prefiller.chain(prompt, h.salt), page: { version: LAYOUT, bytes: s.prefiller.pageBytes } },
+    ...{ names: s.prefiller.chain(prompt, h.salt), page: { version: PAGE_VERSION, bytes: s.prefiller.pageBytes } },
     pageOf: async () => undefined,
     onPage: (name, bytes) => void pages.set(name, bytes),
     ...more,
@@ -373,6 +373,6 @@ describe('simulate and device', () => {
 
   test('the device describes itself', async () => {
     const r = await s.fetch(new Request('https://npu/v1/device', { headers: { authorization: `Bearer ${secret}` } }));
-    expect(await r.json()).toMatchObject({ device: { name: 'edge-npu' }, chips: 1, queue: 0, layout: LAYOUT });
+    expect(await r.json()).toMatchObject({ device: { name: 'edge-npu' }, chips: 1, queue: 0, layout: PAGE_VERSION });
   });
 });

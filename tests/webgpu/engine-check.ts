@@ -1,7 +1,7 @@
 /** A model on WebGPU against the same model on wasm. */
 import type { Runtime } from '../../durable-objects/replica/index.ts';
+import { weightBytes } from '../../engine/formats.ts';
 import { formatsOf, GREEDY } from '../../engine/index.ts';
-import { weightBytes } from '../../engine/layout.ts';
 import { allocScratch, forward } from '../../engine/model.ts';
 import { type Counts, countWebGpu, type WebGpuBackend } from '../../kernels/webgpu/index.ts';
 import type { Maker } from '../../local/open.ts';

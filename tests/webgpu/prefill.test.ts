@@ -6,7 +6,7 @@ import { type GpuHost, startGpuHost } from '../../cli/gpu-host.ts';
 import { localPack } from '../../cli/packs.ts';
 import { npuPrefill } from '../../durable-objects/npu-client.ts';
 import { chatPrompt } from '../../durable-objects/replica/prompt.ts';
-import { LAYOUT } from '../../engine/layout.ts';
+import { PAGE_VERSION } from '../../engine/layout.ts';
 import { openDevice } from '../../kernels/webgpu/index.ts';
 import { wasmMaker } from '../../local/open.ts';
 import { folderPack } from '../../models/node/files.ts';
@@ -48,7 +48,7 @@ describe.skipIf(why)('prefill on a GPU host, decode on wasm', () => {
         npu: { fetch: (to, init) => fetch(url + new URL(to).pathname, init) },
         ...{ secret: SECRET, names, hash: sha256, ids: ids.slice(0, names.length * 16) },
         head: { pack: aided.served.digest, kv: 'i8', numerics, salt: SALT, have: 0, deadlineMs: SLOW },
-        page: { version: LAYOUT, bytes: aided.engine.kv.pageBytes },
+        page: { version: PAGE_VERSION, bytes: aided.engine.kv.pageBytes },
         pageOf: async () => undefined,
         onPage: (name, bytes) => void aided.engine.importPage(name, bytes),
       });

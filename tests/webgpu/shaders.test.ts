@@ -1,7 +1,7 @@
 /** What every kernel's file promises, read from the files: no adapter is needed. */
 import { expect, it } from 'vitest';
 import { readShaders } from '../../cli/gpu/shaders.ts';
-import { programs, sourceOf } from '../../kernels/webgpu/programs.ts';
+import { programs, sourceOf, UNPACK } from '../../kernels/webgpu/programs.ts';
 
 const shaders = readShaders();
 
@@ -16,10 +16,10 @@ it('every file is part of a kernel, with and without each feature', () => {
   for (const on of [true, false]) {
     const make = programs({ packed: on, f16: on, subgroups: on });
     const all = [
-      ...(['f32', 'w4', 'w8'] as const).map((w) => make.embed(w)),
+      ...Object.values(UNPACK).map((unpack) => make.embed(unpack)),
       ...(['f32', 'i8'] as const).flatMap((a) => [make.norm(a), make.swiglu(a), make.ropeStore(a)]),
       ...(['f32', 'i8'] as const).flatMap((kv) => (['f32', 'i8'] as const).map((a) => make.attention(kv, a))),
-      ...(['w4', 'w8'] as const).flatMap((w) => [make.matmulVec(w, 8, 1), make.matmulTile(w)]),
+      ...Object.values(UNPACK).flatMap((unpack) => (unpack === null ? [] : [make.matmulVec(unpack, 8, 1), make.matmulTile(unpack)])),
       ...[make.matmulF32(8, 1), make.quantize(), make.editLogits(), make.maskLogits(), make.topk(), make.copyPage()],
     ];
     for (const program of all) {

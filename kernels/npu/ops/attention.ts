@@ -8,7 +8,7 @@ import type { KvShape } from '../../../engine/backend.ts';
 import { kvHeadBytes, PAGE } from '../../../engine/layout.ts';
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
-import { type Attend, actBytes, type Program } from '../program/isa.ts';
+import { type Attend, type Program, rowBytes } from '../program/isa.ts';
 import { attendStateBytes } from '../vector/attention.ts';
 import { OPS } from '../vector/index.ts';
 import { block, bytes, cut, DIV, gather, load, type Options, span, store, vec } from './common.ts';
@@ -88,7 +88,7 @@ export function compileAttention(d: DeviceSpec, s: AttentionShape, o: Options): 
   const width = size * per * dim;
   const sram = d.tile.sramKiB * 1024;
   const depth = o.doubleBuffer ? 2 : 1;
-  const e = (n: number): number => actBytes(s.quant ? 'w4' : 'f32', n);
+  const e = (n: number): number => rowBytes(s.quant, n);
   const outBytes = e(width);
   // enough tokens to fill the tensor unit's rows and to keep every tile busy, within half of SRAM
   const eachToken = attendStateBytes(size * per, dim) + depth * (width * 4 + outBytes + 4) + 64;

@@ -2,7 +2,7 @@
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { Ring, SramError } from '../program/builder.ts';
 import { ACT_BLOCK, actBytes, isQuant, type MmFormat, mmWeightBytes } from '../program/isa.ts';
-import { drainCycles, hbmBytesPerCycle, hbmLatencyCycles, tensorCycles } from '../run/costs.ts';
+import { drainCycles, hbmBytesPerCycle, hbmLatencyCycles, onVector, tensorCycles } from '../run/costs.ts';
 import { cut, DIV, type Options } from './common.ts';
 
 export interface MatmulShape {
@@ -97,7 +97,7 @@ function estimate(d: DeviceSpec, s: MatmulShape, p: Omit<MatmulPlan, 'estimate'>
   const normed = s.norm !== undefined ? (p.mSteps * M * s.K * 11) / lanes : 0;
   const finish =
     (p.mSteps * p.nSteps * M * N * ((s.swiglu ? 31 : 0) + (s.bias ? 1 : 0) + (s.accumulate ? 1 : 0) + (s.out === 'bf16' ? 1 : 0))) / lanes;
-  const compute = steps * (one + d.launch.instructionCycles) + normed + (s.format === 'f32' ? finish : p.accDepth > 1 ? 0 : finish);
+  const compute = steps * (one + d.launch.instructionCycles) + normed + (onVector(s.format) ? finish : p.accDepth > 1 ? 0 : finish);
   const a = s.norm !== undefined ? s.T * s.K * 4 : actPiece(s.format, s.T, s.K) * (p.resident ? 1 : p.nSteps);
   const w = both * mmWeightBytes(s.format, cols, s.K) * p.mSteps;
   const spread = { a: o.multicast && d.noc.multicast ? 1 : p.gn, w: o.multicast && d.noc.multicast ? 1 : p.gm };

@@ -5,7 +5,7 @@
  *
  * Arguments: x, w, y, bias, g (gain of the norm).
  */
-import { ROWS } from '../../../engine/layout.ts';
+import { ROWS } from '../../../engine/formats.ts';
 import type { DeviceSpec } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
 import { actBytes, type Dma, isQuant, type Mm, mmWeightBytes, type Program } from '../program/isa.ts';

@@ -1,10 +1,11 @@
 /** Ops that treat every row by itself: rows are dealt out to the tiles, each streams its own through SRAM in chunks. */
 
 import type { WeightFormat } from '../../../engine/backend.ts';
-import { ROWS, rowGroupBytes } from '../../../engine/layout.ts';
+import { ROWS, rowGroupBytes } from '../../../engine/formats.ts';
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
-import { actBytes, type HbmRange, type Program } from '../program/isa.ts';
+import { type HbmRange, type Program, rowBytes } from '../program/isa.ts';
+import { EMBED_FORMATS } from '../vector/embed.ts';
 import { OPS } from '../vector/index.ts';
 import { block, bytes, cut, DIV, gather, load, type Options, span, store, vec } from './common.ts';
 
@@ -37,7 +38,7 @@ export interface NormShape {
 /** Arguments: x f32 [.., D], g [D], y [n, D]. */
 export function compileNorm(d: DeviceSpec, s: NormShape, o: Options): Program {
   const b = new Builder(d, `norm ${s.n}x${s.D}`, 4 * s.n * s.D);
-  const outBytes = actBytes(s.quant ? 'w4' : 'f32', s.D);
+  const outBytes = rowBytes(s.quant, s.D);
   const most = rowsThatFit(d, s.D * 4 + outBytes + 128);
   const depth = o.doubleBuffer ? 2 : 1;
   const size = Math.min(most, DIV(s.n, Math.min(tilesOf(d), s.n)));
@@ -74,7 +75,7 @@ export function compileNorm(d: DeviceSpec, s: NormShape, o: Options): Program {
 /** Arguments: x f32 [T, 2F], y [T, F]. Rows and, where rows are few, blocks of columns are dealt out. */
 export function compileSwiglu(d: DeviceSpec, s: { T: number; F: number; quant: boolean }, o: Options): Program {
   const b = new Builder(d, `swiglu ${s.T}x${s.F}`, 5 * s.T * s.F);
-  const e = (n: number): number => actBytes(s.quant ? 'w4' : 'f32', n);
+  const e = (n: number): number => rowBytes(s.quant, n);
   const unit = s.quant ? 32 : 4;
   const colUnits = DIV(s.F, unit);
   const split = Math.min(colUnits, Math.max(1, Math.floor(b.tileCount / s.T), DIV(s.F * 9, (d.tile.sramKiB * 1024) / 4)));
@@ -138,7 +139,7 @@ export function compileEmbed(d: DeviceSpec, s: EmbedShape, o: Options): Program 
       pitch: group,
       ids: ids.at(use),
       out: y.at(use),
-      format: s.format === 'f32' ? 0 : s.format === 'w8' ? 1 : 2,
+      format: EMBED_FORMATS.indexOf(s.format),
     };
     const instr = vec(
       'embed',

@@ -4,7 +4,8 @@
  * its `signals` when it is done. A semaphore counts up from 0 and is signalled by one queue alone.
  */
 
-import { ROWS, weightBytes } from '../../../engine/layout.ts';
+import type { WeightFormat } from '../../../engine/backend.ts';
+import { BLOCK, FORMATS, ROWS, weightBytes } from '../../../engine/formats.ts';
 
 export type Queue = 'load' | 'store' | 'tensor' | 'vector';
 export const QUEUES: readonly Queue[] = ['load', 'store', 'tensor', 'vector'];
@@ -56,14 +57,18 @@ export interface Mm extends Base {
   K: number;
   a: number; // rows of `lda` bytes
   lda: number;
-  w: number; // kernel layout [N, K] (engine/layout.ts)
+  w: number; // kernel layout [N, K] (engine/formats.ts)
   acc: number; // rows of `ldc` bytes
   ldc: number;
   first: boolean;
 }
 
-/** The last four have no functional meaning here: they are timed only. */
-export type MmFormat = 'w4' | 'w8' | 'f32' | 'bf16' | 'fp8' | 'fp4' | 'int8';
+/** Formats that have no function here: they are timed only, by the bytes of a value. */
+const TIMED = { bf16: 2, fp8: 1, fp4: 0.5, int8: 1 } as const;
+export type TimedFormat = keyof typeof TIMED;
+export type MmFormat = WeightFormat | TimedFormat;
+export const timedBytes = (f: TimedFormat): number => TIMED[f];
+export const isTimed = <F extends MmFormat>(f: F): f is F & TimedFormat => Object.hasOwn(TIMED, f);
 
 /** Pages of keys and values against a block of queries; `p` is read by vector/attention.ts. Runs on the tensor unit and drains into the vector unit. */
 export interface Attend extends Base {
@@ -127,30 +132,22 @@ const accRange = (i: Mm): SramRange => ({ at: i.acc, rows: i.M, pitch: i.ldc, le
 const dmaSram = (i: Dma): SramRange => ({ at: i.at, rows: i.hbm.starts.length * i.hbm.rows, pitch: i.pitch, len: i.hbm.len });
 
 /** Formats whose activations are i8 with a scale a block of 32. */
-export const isQuant = (f: MmFormat): boolean => f === 'w4' || f === 'w8';
+export const isQuant = (f: MmFormat): boolean => !isTimed(f) && FORMATS[f].act === 'i8';
 
 /** Bytes of a block of 32 i8 activations: the values, their f32 scale, and 4 that the wasm kernels use (two i16 corrections). */
 export const ACT_BLOCK = 40;
 
+/** Bytes of K activations of a row, quantized or f32. */
+export const rowBytes = (quant: boolean, K: number): number => (quant ? (K / BLOCK) * ACT_BLOCK : K * 4);
+
 /** Bytes of K activations of a row. */
 export function actBytes(f: MmFormat, K: number): number {
-  return isQuant(f) ? (K / 32) * ACT_BLOCK : K * (f === 'f32' ? 4 : f === 'bf16' ? 2 : 1);
+  if (isTimed(f)) return K * Math.max(1, timedBytes(f));
+  return rowBytes(isQuant(f), K);
 }
 
 /** Bytes of a weight matrix [N, K] as a tile holds it. */
 export function mmWeightBytes(f: MmFormat, N: number, K: number): number {
   if (K === 0) return 0;
-  const padded = Math.ceil(N / ROWS) * ROWS;
-  switch (f) {
-    case 'w4':
-    case 'w8':
-    case 'f32':
-      return weightBytes(f, N, K);
-    case 'bf16':
-      return padded * K * 2;
-    case 'fp4':
-      return (padded * K) / 2;
-    default:
-      return padded * K;
-  }
+  return isTimed(f) ? Math.ceil(N / ROWS) * ROWS * K * timedBytes(f) : weightBytes(f, N, K);
 }

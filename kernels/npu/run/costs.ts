@@ -1,10 +1,21 @@
 /** Cycles each unit needs for an instruction, from the device's figures alone. */
+import type { WeightFormat } from '../../../engine/backend.ts';
 import type { DeviceSpec, TensorType } from '../device/spec.ts';
-import { type Attend, type Instr, isQuant, type Mm, type MmFormat } from '../program/isa.ts';
+import { type Attend, type Instr, isQuant, isTimed, type Mm, type MmFormat } from '../program/isa.ts';
+
+/** Vector operations a 16-bit lane that take a weight to the integer of a product, and to BF16 where the device has none. */
+const UNPACK: Record<WeightFormat, { int: number; bf16: number }> = {
+  f32: { int: 0, bf16: 0 },
+  w8: { int: 0, bf16: 1 },
+  w4: { int: 1, bf16: 2 },
+};
+
+/** Formats that the vector unit multiplies, for want of a tensor type. */
+export const onVector = (f: MmFormat): boolean => !isTimed(f) && !isQuant(f);
 
 /** The tensor type that multiplies this format: integers run in BF16 where the device has none (8 bits of significand hold them). */
 export function tensorType(d: DeviceSpec, f: MmFormat): TensorType | undefined {
-  if (f === 'f32') return undefined;
+  if (onVector(f)) return undefined;
   if (f === 'bf16') return 'bf16';
   const macs = d.tile.tensor.macsPerCycle;
   if (f === 'fp8' || f === 'fp4') return macs[f] ? f : 'bf16';
@@ -19,7 +30,7 @@ export function macsPerCycle(d: DeviceSpec, f: MmFormat): number {
 
 /** Cycles of the tensor unit for [M, K] · [N, K]ᵀ: whole passes of its shape, then the fill. */
 export function tensorCycles(d: DeviceSpec, f: MmFormat, M: number, N: number, K: number): number {
-  if (f === 'f32') return 0;
+  if (onVector(f)) return 0;
   const { m, n } = d.tile.tensor.shape;
   const depth = macsPerCycle(d, f) / (m * n);
   return Math.ceil(M / m) * Math.ceil(N / n) * Math.ceil(K / depth) + d.tile.tensor.fillCycles;
@@ -34,10 +45,9 @@ export const vectorCycles = (d: DeviceSpec, elems: number, ops: number): number 
  * weights to BF16 where there are no integers. f32 is done here alone.
  */
 export function drainCycles(d: DeviceSpec, f: MmFormat, M: number, N: number, K: number): number {
-  if (f === 'f32') return vectorCycles(d, M * N, 2 * K);
-  if (!isQuant(f)) return 0;
-  const type = tensorType(d, f);
-  const unpack = type === 'bf16' ? (f === 'w4' ? 2 : 1) : f === 'w4' ? 1 : 0;
+  if (onVector(f)) return vectorCycles(d, M * N, 2 * K);
+  if (isTimed(f)) return 0;
+  const unpack = UNPACK[f][tensorType(d, f) === 'bf16' ? 'bf16' : 'int'];
   const unpacked = Math.ceil((N * K) / d.tile.vector.lanes16) * unpack;
   if (d.tile.tensor.groupScale === 'fp32') return unpacked;
   return unpacked + vectorCycles(d, M * N * (K / 32), 3);

@@ -3,9 +3,10 @@
  * carried in SRAM from one K to the next.
  */
 
-import { BLOCK_BYTES, f32Offset, ROWS, rowGroupBytes, scaleOffset, w4Offset, w4Shift, w8Offset } from '../../../engine/layout.ts';
+import type { WeightFormat } from '../../../engine/backend.ts';
+import { BLOCK, FORMATS, f32Offset, ROWS, rowGroupBytes, scaleOffset, w4Offset, w4Shift, w8Offset } from '../../../engine/formats.ts';
 import { f16ToF32 } from '../../../engine/math.ts';
-import { ACT_BLOCK, type Mm } from '../program/isa.ts';
+import { ACT_BLOCK, isTimed, type Mm } from '../program/isa.ts';
 import type { TileKernels } from './kernels.ts';
 import type { Sram } from './memory.ts';
 
@@ -14,30 +15,40 @@ const f = Math.fround;
 const HALF = Float32Array.from({ length: 65536 }, (_, h) => f16ToF32(h));
 let unpacked = new Int8Array(0);
 
-export function multiply(s: Sram, i: Mm): void {
-  if (i.format !== 'w4' && i.format !== 'w8' && i.format !== 'f32') {
-    throw new Error(`the tensor unit times ${i.format}, it has no function for it`);
-  }
-  if (i.first) for (let m = 0; m < i.M; m++) s.f32.fill(0, (i.acc + m * i.ldc) >> 2, ((i.acc + m * i.ldc) >> 2) + i.N);
-  if (s.kernels) inWasm(s, s.kernels, i);
-  else if (i.format === 'f32') multiplyF32(s, i);
-  else multiplyBlocks(s, i, i.format);
+/** A format's product: in JavaScript, and the name of the same in WebAssembly. */
+interface Product {
+  run(s: Sram, i: Mm): void;
+  wasm: 'multiplyF32' | 'multiplyW8' | 'multiplyW4';
 }
 
-function multiplyBlocks(s: Sram, i: Mm, format: 'w4' | 'w8'): void {
+const products: Record<WeightFormat, Product> = {
+  f32: { run: multiplyF32, wasm: 'multiplyF32' },
+  w8: { run: (s, i) => multiplyBlocks(s, i, 'w8', unpack8), wasm: 'multiplyW8' },
+  w4: { run: (s, i) => multiplyBlocks(s, i, 'w4', unpack4), wasm: 'multiplyW4' },
+};
+
+export function multiply(s: Sram, i: Mm): void {
+  if (isTimed(i.format)) throw new Error(`the tensor unit times ${i.format}, it has no function for it`);
+  if (i.first) for (let m = 0; m < i.M; m++) s.f32.fill(0, (i.acc + m * i.ldc) >> 2, ((i.acc + m * i.ldc) >> 2) + i.N);
+  const product = products[i.format];
+  if (s.kernels) inWasm(s, s.kernels[product.wasm], i);
+  else product.run(s, i);
+}
+
+function multiplyBlocks(s: Sram, i: Mm, format: WeightFormat, unpack: (s: Sram, base: number, q: Int8Array, K: number) => void): void {
   const { K } = i;
+  const { bytes } = FORMATS[format];
   const group = rowGroupBytes(format, K);
   if (unpacked.length < ROWS * K) unpacked = new Int8Array(ROWS * K);
   for (let n = 0; n < i.N; n += ROWS) {
     const base = i.w + (n / ROWS) * group;
-    if (format === 'w4') unpack4(s.u8, base, unpacked, K);
-    else unpack8(s.i8, base, unpacked, K);
+    unpack(s, base, unpacked, K);
     for (let m = 0; m < i.M; m++) {
       const a = i.a + m * i.lda;
       const acc = ((i.acc + m * i.ldc) >> 2) + n;
       for (let r = 0; r < Math.min(ROWS, i.N - n); r++) {
-        const scales = (base + scaleOffset(format, r, 0)) >> 1;
-        s.f32[acc + r] = dotBlocks(s.i8, a, unpacked, r * K, K / 32, s.f32, s.u16, scales, BLOCK_BYTES[format] / 2, s.f32[acc + r]);
+        const scales = (base + scaleOffset(bytes, r, 0)) >> 1;
+        s.f32[acc + r] = dotBlocks(s.i8, a, unpacked, r * K, K / BLOCK, s.f32, s.u16, scales, bytes / 2, s.f32[acc + r]);
       }
     }
   }
@@ -46,8 +57,7 @@ function multiplyBlocks(s: Sram, i: Mm, format: 'w4' | 'w8'): void {
 /** Multiply-adds a call: short enough that the engine soon replaces its first, unoptimized code. */
 const CALL_MACS = 1 << 21;
 
-function inWasm(s: Sram, k: TileKernels, i: Mm): void {
-  const run = i.format === 'w4' ? k.multiplyW4 : i.format === 'w8' ? k.multiplyW8 : k.multiplyF32;
+function inWasm(s: Sram, run: TileKernels['multiplyW4'], i: Mm): void {
   const step = Math.max(1, Math.floor(CALL_MACS / (i.M * i.K) / ROWS)) * ROWS;
   for (let n = 0; n < i.N; n += step) {
     run(s.base + i.acc, i.ldc, s.base + i.a, i.lda, s.base + i.w, i.M, i.K, n, Math.min(i.N, n + step));
@@ -80,13 +90,13 @@ function dotBlocks(
 }
 
 /** A row group's w4 values, minus 8, as rows of K. */
-function unpack4(u8: Uint8Array, base: number, q: Int8Array, K: number): void {
+function unpack4({ u8 }: Sram, base: number, q: Int8Array, K: number): void {
   for (let r = 0; r < ROWS; r++) {
     for (let k = 0; k < K; k++) q[r * K + k] = ((u8[base + w4Offset(r, k)] >> w4Shift(k)) & 15) - 8;
   }
 }
 
-function unpack8(i8: Int8Array, base: number, q: Int8Array, K: number): void {
+function unpack8({ i8 }: Sram, base: number, q: Int8Array, K: number): void {
   for (let r = 0; r < ROWS; r++) for (let k = 0; k < K; k++) q[r * K + k] = i8[base + w8Offset(r, k)];
 }
 

@@ -1,25 +1,37 @@
-import { f32Offset, ROWS, scaleOffset, w4Offset, w4Shift, w8Offset } from '../../../engine/layout.ts';
+import type { WeightFormat } from '../../../engine/backend.ts';
+import { BLOCK, FORMATS, f32Offset, ROWS, scaleOffset, WEIGHT_FORMATS, w4Offset, w4Shift, w8Offset } from '../../../engine/formats.ts';
 import { f16ToF32 } from '../../../engine/math.ts';
 import type { Sram } from '../run/memory.ts';
 import type { Params } from './rows.ts';
 
-/** out[rows, K] from one row group each: row ids[i] mod 8 of the group at groups + i · pitch. format: 0 f32, 1 w8, 2 w4. */
+/** What `format` counts. */
+export const EMBED_FORMATS = WEIGHT_FORMATS;
+
+/** Writes row r of the row group at `group`, [K] f32 words from word `out` on. */
+type Lookup = (s: Sram, group: number, r: number, K: number, out: number) => void;
+
+const lookups: Record<WeightFormat, Lookup> = {
+  f32(s, group, r, K, out) {
+    for (let k = 0; k < K; k++) s.f32[out + k] = s.f32[(group + f32Offset(r, k)) >> 2];
+  },
+  w8: blockLookup(FORMATS.w8.bytes, (s, group, r, k) => s.i8[group + w8Offset(r, k)]),
+  w4: blockLookup(FORMATS.w4.bytes, (s, group, r, k) => ((s.u8[group + w4Offset(r, k)] >> w4Shift(k)) & 15) - 8),
+};
+
+function blockLookup(bytes: number, q: (s: Sram, group: number, r: number, k: number) => number): Lookup {
+  return (s, group, r, K, out) => {
+    for (let b = 0; b < K / BLOCK; b++) {
+      const d = f16ToF32(s.u16[(group + scaleOffset(bytes, r, b)) >> 1]);
+      for (let k = b * BLOCK; k < (b + 1) * BLOCK; k++) s.f32[out + k] = q(s, group, r, k) * d;
+    }
+  };
+}
+
+/** out[rows, K] from one row group each: row ids[i] mod 8 of the group at groups + i · pitch. `format` is an index of EMBED_FORMATS. */
 export function embed(s: Sram, p: Params): void {
+  const lookup = lookups[EMBED_FORMATS[p.format]];
   for (let i = 0; i < p.rows; i++) {
     const r = s.u32[(p.ids >> 2) + i] % ROWS;
-    const group = p.groups + i * p.pitch;
-    const out = (p.out + i * p.K * 4) >> 2;
-    if (p.format === 0) {
-      for (let k = 0; k < p.K; k++) s.f32[out + k] = s.f32[(group + f32Offset(r, k)) >> 2];
-      continue;
-    }
-    const format = p.format === 1 ? 'w8' : 'w4';
-    for (let b = 0; b < p.K; b += 32) {
-      const d = f16ToF32(s.u16[(group + scaleOffset(format, r, b >> 5)) >> 1]);
-      for (let k = b; k < b + 32; k++) {
-        const q = format === 'w8' ? s.i8[group + w8Offset(r, k)] : ((s.u8[group + w4Offset(r, k)] >> w4Shift(k)) & 15) - 8;
-        s.f32[out + k] = q * d;
-      }
-    }
+    lookup(s, p.groups + i * p.pitch, r, p.K, (p.out + i * p.K * 4) >> 2);
   }
 }

@@ -1,6 +1,6 @@
 /** What a case is: an op on seeded data, on any backend. The same cases are compared and timed. No platform here. */
 import type { Act, Backend, Batch, Buf, Weight, WeightFormat } from '../../../engine/backend.ts';
-import { packWeight, type WeightSource } from '../../../engine/layout.ts';
+import { packWeight, type WeightSource } from '../../../engine/formats.ts';
 import { normals, w4, w8 } from './data.ts';
 
 /** One output: its bytes for backends that keep exact-1, its meaning for those that have a tolerance. */

@@ -1,5 +1,5 @@
 import type { WeightFormat } from '../../../engine/backend.ts';
-import { weightBytes } from '../../../engine/layout.ts';
+import { weightBytes } from '../../../engine/formats.ts';
 import { type Case, f32Act, quantizedAct, randomWeight, readF32, upload } from './case.ts';
 import { activations, normals } from './data.ts';
 

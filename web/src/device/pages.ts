@@ -1,6 +1,6 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Runtime } from '../../../durable-objects/replica/index.ts';
-import { LAYOUT, PAGE } from '../../../engine/layout.ts';
+import { PAGE, PAGE_VERSION } from '../../../engine/layout.ts';
 import {
   decodeDone,
   decodeFail,
@@ -46,7 +46,7 @@ export function importConversation(rt: Runtime, bytes: Uint8Array): number {
   const ids = decodeIds(second);
   const pages = rest.map((frame, i) => {
     const page = decodePage(frame);
-    const fault = pageFault(page, { version: LAYOUT, bytes: engine.kv.pageBytes }, sha256);
+    const fault = pageFault(page, { version: PAGE_VERSION, bytes: engine.kv.pageBytes }, sha256);
     if (fault) throw new ProtocolError(`page ${i}: ${fault}`);
     return page.bytes;
   });

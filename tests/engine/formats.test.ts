@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest';
+import { filesThatBreak } from './compile.ts';
+
+test('as they are, the sources compile', { timeout: 120_000 }, async () => {
+  expect(await filesThatBreak('engine/backend.ts', "'f32' | 'w8' | 'w4'", "'f32' | 'w8' | 'w4'")).toEqual([]);
+});
+
+test('a weight format without its row in the table and in each backend does not compile', { timeout: 120_000 }, async () => {
+  expect(await filesThatBreak('engine/backend.ts', "'f32' | 'w8' | 'w4'", "'f32' | 'w8' | 'w4' | 'q9'")).toEqual([
+    'engine/formats.ts', // the row
+    'kernels/npu/run/costs.ts', // what unpacking it costs
+    'kernels/npu/run/multiply.ts',
+    'kernels/npu/vector/embed.ts',
+    'kernels/reference/weights.ts',
+    'kernels/wasm/matmul.ts',
+    'kernels/wasm/rows.ts',
+    'kernels/webgpu/programs.ts',
+    'models/quantize/convert.ts', // how a file's tensors become it
+  ]);
+});
