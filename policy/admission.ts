@@ -2,18 +2,19 @@ import type { PolicyConfig } from './config.ts';
 import { bucketSize, bucketWait, refill } from './limits.ts';
 import { type Service, timeFor } from './service.ts';
 import type { Tenant } from './tenants.ts';
-import type { Refusal } from './ticket.ts';
+import type { AdmitRequest, Refusal } from './ticket.ts';
 
 const seconds = (ms: number) => Math.max(1, Math.ceil(ms / 1000));
 
 /** Weighted tokens a waiting request will probably cost. */
-export function expectedCost(promptTokens: number, c: PolicyConfig, s: Service): number {
-  return c.promptWeight * promptTokens + c.outputWeight * s.output.value;
+export function expectedCost(r: AdmitRequest, c: PolicyConfig, s: Service): number {
+  if (r.lane) return c.lanes[r.lane].weight * r.promptTokens;
+  return c.promptWeight * r.promptTokens + c.outputWeight * s.output.value * (r.sequences ?? 1);
 }
 
 /** Limits of one tenant. Refills its bucket; takes nothing out of it. */
 export function withinLimits(t: Tenant, c: PolicyConfig, s: Service, now: number): Refusal | undefined {
-  if (c.concurrency > 0 && t.waiting + t.running >= c.concurrency) {
+  if (c.concurrency > 0 && t.waiting + t.running + t.brief >= c.concurrency) {
     // one of its own requests ends, on average, after duration / running
     return { reason: 'concurrency_limit', retryAfter: seconds(s.duration.value / Math.max(1, t.running)) };
   }
@@ -25,9 +26,14 @@ export function withinLimits(t: Tenant, c: PolicyConfig, s: Service, now: number
   return undefined;
 }
 
-/** Takes one request out of the tenant's bucket. */
-export function takeOne(t: Tenant, c: PolicyConfig): void {
-  if (c.ratePerMinute > 0) t.bucket = { ...t.bucket, tokens: Math.max(0, t.bucket.tokens - 1) };
+/** Takes a request's sequences out of the tenant's bucket. More than it holds is a debt that time pays: a wide request starts, and the next one waits for all of it. */
+export function take(t: Tenant, sequences: number, c: PolicyConfig): void {
+  if (c.ratePerMinute > 0) t.bucket = { ...t.bucket, tokens: t.bucket.tokens - sequences };
+}
+
+/** Slots that a request will take at once: no more than its tenant may have. */
+export function slotsWanted(r: AdmitRequest, c: PolicyConfig): number {
+  return Math.min(r.sequences ?? 1, c.concurrency > 0 ? Math.floor(c.concurrency) : Number.POSITIVE_INFINITY);
 }
 
 export const fullBucket = (c: PolicyConfig): number => bucketSize(c.ratePerMinute, c.burst);

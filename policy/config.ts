@@ -9,7 +9,7 @@ export interface PolicyConfig {
   /** VTC's weights of a computed prompt token and of a generated one. */
   promptWeight: number;
   outputWeight: number;
-  /** Requests a minute and at once (waiting or running) of one tenant; 0 is no limit. */
+  /** Sequences a minute and at once (waiting or running) of one tenant; 0 is no limit. A request of several takes a place for each. */
   ratePerMinute: number;
   burst: number;
   concurrency: number;
@@ -25,10 +25,24 @@ export interface PolicyConfig {
   startMs: number;
   /** A waiting request whose caller vanished keeps its place for so long. */
   attachMs: number;
+  /** One that runs in a lane, and is not released for so long, has lost its caller. */
+  laneMs: number;
   /** What a replica is taken to hold before it says so. */
   slots: number;
   kvTokens: number;
   placement: PlacementRule;
+  lanes: Record<Lane, LaneRule>;
+}
+
+/** Work that takes no slot of a replica, but time of a thread that others share: it waits its turn in a lane of its own. */
+export const LANES = ['tokenize', 'embed', 'simulate'] as const;
+export type Lane = (typeof LANES)[number];
+
+export interface LaneRule {
+  /** Requests of all tenants at once. */
+  atOnce: number;
+  /** What a token of it costs its tenant, against a prompt token that a model computes. */
+  weight: number;
 }
 
 export interface PlacementRule {
@@ -55,7 +69,13 @@ export const POLICY: PolicyConfig = {
   leaseMs: 5_000,
   startMs: 60_000,
   attachMs: 30_000,
+  laneMs: 120_000,
   slots: 16,
   kvTokens: 16_384,
   placement: { kind: 'cache', uncachedWeight: 3, sequenceTokens: 64 },
+  lanes: {
+    tokenize: { atOnce: 1, weight: 0.001 }, // on a replica's thread: one between two of its steps
+    embed: { atOnce: 8, weight: 0.1 },
+    simulate: { atOnce: 1, weight: 0.1 },
+  },
 };

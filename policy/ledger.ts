@@ -1,5 +1,6 @@
+import { slotsWanted } from './admission.ts';
 import { sent } from './breaker.ts';
-import type { PolicyConfig } from './config.ts';
+import type { Lane, PolicyConfig } from './config.ts';
 import { newReplica, type Replica } from './replicas.ts';
 import { newService, type Service, started, worked } from './service.ts';
 import { Tenants } from './tenants.ts';
@@ -51,35 +52,56 @@ export class Ledger {
 
   leaveQueue(t: Ticket): void {
     this.waiting.delete(t);
-    this.tenants.leave(this.tenants.all.get(t.tenant)!);
+    this.tenants.leave(this.tenants.all.get(t.tenant)!, t.slots);
   }
 
-  /** The ticket leaves the queue and runs under a new lease. */
-  start(t: Ticket, r: Replica, now: number): Lease {
+  /** The ticket leaves the queue and runs under a new lease, in so many slots. */
+  start(t: Ticket, r: Replica, slots: number, now: number): Lease {
     const matched = Math.min(t.promptTokens, r.chains.match(t.chain));
     started(this.service, now, !this.busy);
-    this.leaveQueue(t);
-    t.state = 'running';
+    this.#run(t, now);
+    t.slots = slots;
     t.replica = r.id;
-    t.epoch = ++this.epoch;
-    t.dispatched = now;
-    t.confirmed = false;
     t.backlog = t.promptTokens - matched;
-    this.tenants.all.get(t.tenant)!.running++;
+    this.tenants.all.get(t.tenant)!.running += slots;
     this.#chargePrompt(t, t.promptTokens - matched);
     if (r.running === 0) r.deadline = now + this.config.startMs;
-    r.running++;
+    r.running += slots;
     r.kvUsed += t.promptTokens + t.output;
     r.backlog += t.backlog;
     r.chains.add(t.chain);
     r.breaker = sent(r.breaker, now);
-    this.dirtyTickets.add(t.id);
     this.dirtyReplicas.add(r.id);
-    return { id: t.id, replica: r.id, epoch: t.epoch, matched };
+    return { id: t.id, replica: r.id, epoch: t.epoch, matched, slots };
+  }
+
+  /** The ticket leaves the queue and runs in its lane, at no replica. */
+  startInLane(t: Ticket, lane: Lane, now: number): Lease {
+    this.#run(t, now);
+    const tenant = this.tenants.all.get(t.tenant)!;
+    tenant.brief++;
+    tenant.turns[lane] = t.epoch;
+    this.tenants.charge(tenant, t.promptTokens * this.config.lanes[lane].weight);
+    return { id: t.id, replica: '', epoch: t.epoch, matched: 0, slots: t.slots };
+  }
+
+  #run(t: Ticket, now: number): void {
+    this.leaveQueue(t);
+    t.state = 'running';
+    t.epoch = ++this.epoch;
+    t.dispatched = now;
+    t.confirmed = false;
+    this.dirtyTickets.add(t.id);
+  }
+
+  /** Tickets that run in a lane. */
+  inLane(lane: Lane): Ticket[] {
+    return [...this.tickets.values()].filter((t) => t.state === 'running' && t.lane === lane);
   }
 
   /** What its replica said about a running ticket. */
   progress(t: Ticket, p: Progress, now: number): void {
+    if (t.lane) return;
     const r = this.replicas.get(t.replica)!;
     const tenant = this.tenants.all.get(t.tenant)!;
     const fresh = Math.max(0, p.output - t.output);
@@ -111,22 +133,27 @@ export class Ledger {
   }
 
   joinQueue(t: Ticket): void {
-    this.tenants.enter(this.tenants.all.get(t.tenant)!);
+    t.slots = slotsWanted(t, this.config);
+    this.tenants.enter(this.tenants.all.get(t.tenant)!, t.slots);
     this.waiting.add(t);
     this.dirtyTickets.add(t.id);
   }
 
   /** Takes a running ticket off its replica and its tenant. */
   stop(t: Ticket): void {
+    const tenant = this.tenants.all.get(t.tenant)!;
+    this.tenants.dirty.add(tenant.name);
+    if (t.lane) {
+      tenant.brief--;
+      return;
+    }
+    tenant.running -= t.slots;
     const r = this.replicas.get(t.replica)!;
-    r.running--;
+    r.running -= t.slots;
     r.kvUsed -= t.promptTokens + t.output;
     r.backlog -= t.backlog;
     t.backlog = 0;
     if (r.running === 0) r.deadline = 0;
-    const tenant = this.tenants.all.get(t.tenant)!;
-    tenant.running--;
-    this.tenants.dirty.add(tenant.name);
     this.dirtyReplicas.add(r.id);
   }
 
@@ -158,7 +185,7 @@ export class Ledger {
   }
 
   on(replica: string): Ticket[] {
-    return [...this.tickets.values()].filter((t) => t.state === 'running' && t.replica === replica);
+    return [...this.tickets.values()].filter((t) => t.state === 'running' && !t.lane && t.replica === replica);
   }
 
   /** Every count against the tickets it stands for; throws on the first that is wrong. */
@@ -168,10 +195,11 @@ export class Ledger {
     };
     const all = [...this.tickets.values()];
     const sum = (list: Ticket[], f: (t: Ticket) => number) => list.reduce((n, t) => n + f(t), 0);
+    const slots = (list: Ticket[]) => sum(list, (t) => t.slots);
     wrong('waiting', this.waiting.size, all.filter((t) => t.state === 'waiting').length);
     for (const r of this.replicas.values()) {
       const mine = this.on(r.id);
-      wrong(`running of replica ${r.id}`, r.running, mine.length);
+      wrong(`running of replica ${r.id}`, r.running, slots(mine));
       wrong(
         `kvUsed of replica ${r.id}`,
         r.kvUsed,
@@ -186,8 +214,10 @@ export class Ledger {
     }
     for (const t of this.tenants.all.values()) {
       const mine = all.filter((x) => x.tenant === t.name);
-      wrong(`waiting of tenant ${t.name}`, t.waiting, mine.filter((x) => x.state === 'waiting').length);
-      wrong(`running of tenant ${t.name}`, t.running, mine.filter((x) => x.state === 'running').length);
+      const running = mine.filter((x) => x.state === 'running');
+      wrong(`waiting of tenant ${t.name}`, t.waiting, slots(mine.filter((x) => x.state === 'waiting')));
+      wrong(`running of tenant ${t.name}`, t.running, slots(running.filter((x) => !x.lane)));
+      wrong(`running in lanes of tenant ${t.name}`, t.brief, running.filter((x) => x.lane).length);
       if (!(t.counter >= 0)) throw new Error(`ledger: counter of tenant ${t.name} is ${t.counter}`);
     }
   }

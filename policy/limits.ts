@@ -1,4 +1,4 @@
-/** Token bucket of one tenant: `tokens` requests may start at once, refilled with time. JSON as it stands. */
+/** Token bucket of one tenant: `tokens` sequences may start at once, refilled with time; below 0 they are owed. JSON as it stands. */
 export interface Bucket {
   tokens: number;
   at: number;
@@ -11,7 +11,7 @@ export function refill(b: Bucket, perMinute: number, burst: number, now: number)
   return { tokens: Math.min(size, b.tokens + ((now - b.at) * perMinute) / 60_000), at: now };
 }
 
-/** ms until one request may start; 0 is now. */
+/** ms until a request may start; 0 is now. */
 export function bucketWait(b: Bucket, perMinute: number): number {
   return b.tokens >= 1 ? 0 : ((1 - b.tokens) * 60_000) / perMinute;
 }

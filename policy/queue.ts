@@ -1,7 +1,7 @@
-import { expectedCost, expectedWait, fullBucket, queueFull, takeOne, tooSlow, withinLimits } from './admission.ts';
+import { expectedCost, expectedWait, fullBucket, queueFull, slotsWanted, take, tooSlow, withinLimits } from './admission.ts';
 import { failed, succeeded } from './breaker.ts';
 import { MAX_LINKS } from './chains.ts';
-import type { PolicyConfig } from './config.ts';
+import { LANES, type Lane, type PolicyConfig } from './config.ts';
 import { type Ended, Ledger, nobody } from './ledger.ts';
 import { type Candidate, place } from './placement.ts';
 import { hasRoom, newReplica, type Replica } from './replicas.ts';
@@ -37,14 +37,14 @@ export class Queue {
     const refused = this.#refuse(r, now);
     if (refused) return { kind: 'refused', ...refused };
     if (L.waiting.size >= this.config.maxQueue) {
-      const why = queueFull(expectedCost(r.promptTokens, this.config, L.service), L.service);
-      const victim = this.#victim(r.tenant);
+      const why = queueFull(expectedCost(r, this.config, L.service), L.service);
+      const victim = this.#victim(r);
       if (!victim) return { kind: 'refused', ...why };
       L.leaveQueue(victim);
       L.forget(victim);
       displaced(victim.id, why);
     }
-    takeOne(L.tenants.all.get(r.tenant)!, this.config);
+    take(L.tenants.all.get(r.tenant)!, r.sequences ?? 1, this.config);
     L.enter({
       ...r,
       chain: r.chain.slice(-MAX_LINKS),
@@ -57,6 +57,7 @@ export class Queue {
       dispatched: 0,
       confirmed: false,
       backlog: 0,
+      slots: 0,
       output: 0,
       charged: 0,
     });
@@ -65,17 +66,34 @@ export class Queue {
 
   /**
    * Starts what can start, fairest first. `random` gives numbers in [0, 1). A request whose best replica still has a long
-   * prefill to do waits here, where what comes later and is owed more can pass it, and not there.
+   * prefill to do waits here, where what comes later and is owed more can pass it, and not there. One of many sequences starts
+   * in the slots that are free and its tenant's: it need not wait for all of them, nor others for it.
    */
   dispatch(now: number, random: () => number): Lease[] {
-    const leases: Lease[] = [];
+    const { ledger: L } = this;
+    const leases = this.#dispatchLanes(now);
     const held = new Set<Ticket>();
-    while (this.ledger.waiting.size > held.size && held.size < MAX_HELD && this.#anyRoom(now)) {
-      const t = this.#next(now, held);
+    const cap = this.#tenantCap(now);
+    while (L.waiting.size > held.size && held.size < MAX_HELD && this.#anyRoom(now)) {
+      const t = this.#next(now, (t) => !t.lane && !held.has(t) && L.tenants.all.get(t.tenant)!.running < cap);
       const replica = t && this.#choose(t, now, random);
       if (!replica) break;
+      const slots = Math.min(t.slots, cap - L.tenants.all.get(t.tenant)!.running, Math.max(1, replica.slots - replica.running));
       if (replica.backlog >= this.config.backlogTokens) held.add(t);
-      else leases.push(this.ledger.start(t, replica, now));
+      else leases.push(L.start(t, replica, slots, now));
+    }
+    return leases;
+  }
+
+  #dispatchLanes(now: number): Lease[] {
+    const { ledger: L } = this;
+    const leases: Lease[] = [];
+    for (const lane of LANES) {
+      for (let free = this.config.lanes[lane].atOnce - L.inLane(lane).length; free > 0; free--) {
+        const t = this.#nextIn(lane);
+        if (!t) break;
+        leases.push(L.startInLane(t, lane, now));
+      }
     }
     return leases;
   }
@@ -105,12 +123,13 @@ export class Queue {
     const L = this.ledger;
     const t = L.running(p.id, p.epoch);
     if (!t) return false;
-    const replica = L.replicas.get(t.replica)!;
+    const replica = L.replicas.get(t.replica);
     L.progress(t, p, now);
     L.stop(t);
     L.forget(t);
+    if (!replica) return true; // it ran in a lane
     worked(L.service, 0, now, L.waiting.size);
-    if (!p.failed) completed(L.service, t.output, now - t.dispatched);
+    if (!p.failed) completed(L.service, t.output / (t.sequences ?? 1), now - t.dispatched);
     replica.breaker = p.failed ? failed(replica.breaker, now) : succeeded();
     return true;
   }
@@ -173,6 +192,12 @@ export class Queue {
       L.forget(t);
       ended.dropped.push(t.id);
     }
+    for (const t of LANES.flatMap((lane) => L.inLane(lane))) {
+      if (now - t.dispatched < this.config.laneMs) continue;
+      L.stop(t);
+      L.forget(t);
+      ended.lost.push(t.id);
+    }
     L.tenants.prune(now, this.config.headroomMs);
     return ended;
   }
@@ -210,6 +235,7 @@ export class Queue {
       if (r.deadline > 0) at = Math.min(at, r.deadline);
       if (L.waiting.size > 0 && r.breaker.openUntil > 0) at = Math.min(at, r.breaker.openUntil);
     }
+    for (const t of LANES.flatMap((lane) => L.inLane(lane))) at = Math.min(at, t.dispatched + this.config.laneMs);
     for (const t of L.waiting) if (!t.attached) at = Math.min(at, t.detachedAt + this.config.attachMs);
     return at === Number.POSITIVE_INFINITY ? undefined : at;
   }
@@ -225,7 +251,8 @@ export class Queue {
   }
 
   #attach(t: Ticket): Arrival {
-    if (t.state === 'running') return { kind: 'running', lease: { id: t.id, replica: t.replica, epoch: t.epoch, matched: 0 } };
+    if (t.state === 'running')
+      return { kind: 'running', lease: { id: t.id, replica: t.replica, epoch: t.epoch, matched: 0, slots: t.slots } };
     t.attached = true;
     this.ledger.dirtyTickets.add(t.id);
     return { kind: 'queued' };
@@ -237,11 +264,12 @@ export class Queue {
     tenant.seen = now;
     if (L.replicas.size > 0 && [...L.replicas.values()].every((x) => x.draining)) return { reason: 'draining', retryAfter: 5 };
     const limited = withinLimits(tenant, c, L.service, now);
-    if (limited || L.waiting.size === 0) return limited;
+    if (limited || r.lane || L.waiting.size === 0) return limited;
     let all = 0;
     let own = 0;
     for (const t of L.waiting) {
-      const cost = expectedCost(t.promptTokens, c, L.service);
+      if (t.lane) continue;
+      const cost = expectedCost(t, c, L.service);
       all += cost;
       if (t.tenant === r.tenant) own += cost;
     }
@@ -250,10 +278,10 @@ export class Queue {
   }
 
   /** Newest request of the tenant with the longest queue, when that is longer than the newcomer's would be. */
-  #victim(newcomer: string): Ticket | undefined {
+  #victim(newcomer: AdmitRequest): Ticket | undefined {
     const { tenants, waiting } = this.ledger;
     let longest = '';
-    let n = (tenants.all.get(newcomer)?.waiting ?? 0) + 1;
+    let n = (tenants.all.get(newcomer.tenant)?.waiting ?? 0) + slotsWanted(newcomer, this.config);
     for (const t of tenants.all.values()) {
       if (t.waiting <= n) continue;
       n = t.waiting;
@@ -269,18 +297,15 @@ export class Queue {
 
   /**
    * Of the tenant with the lowest virtual counter the request of the lowest priority number, less its age, then the oldest.
-   * A priority orders its tenant's own requests only: nobody can pass others by asking for it. Skips tenants at their
-   * share of the slots.
+   * A priority orders its tenant's own requests only: nobody can pass others by asking for it. Only what `may` go is looked at.
    */
-  #next(now: number, held: ReadonlySet<Ticket>): Ticket | undefined {
-    const cap = this.#tenantCap(now);
+  #next(now: number, may: (t: Ticket) => boolean): Ticket | undefined {
     let best: Ticket | undefined;
     let bestLevel = 0;
     let bestCounter = 0;
     for (const t of this.ledger.waiting) {
-      if (!t.attached || held.has(t)) continue;
-      const { counter, running } = this.ledger.tenants.all.get(t.tenant)!;
-      if (running >= cap) continue;
+      if (!t.attached || !may(t)) continue;
+      const { counter } = this.ledger.tenants.all.get(t.tenant)!;
       const level = t.priority - Math.floor(Math.max(0, now - t.arrived) / this.config.agingMs);
       if (best) {
         if (t.tenant !== best.tenant ? counter > bestCounter : level > bestLevel) continue;
@@ -294,7 +319,21 @@ export class Queue {
     return best;
   }
 
-  /** Slots one tenant may fill: all of them, less a reserve while others are to be expected. */
+  /** Tenants take turns in a lane: what one did elsewhere does not count. The oldest of whoever had none for longest. */
+  #nextIn(lane: Lane): Ticket | undefined {
+    let best: Ticket | undefined;
+    let last = 0;
+    for (const t of this.ledger.waiting) {
+      if (t.lane !== lane || !t.attached) continue;
+      const turn = this.ledger.tenants.all.get(t.tenant)!.turns[lane] ?? 0;
+      if (best && (turn > last || (turn === last && t.arrived >= best.arrived))) continue;
+      best = t;
+      last = turn;
+    }
+    return best;
+  }
+
+  /** Slots one tenant may fill: as many as it may have at once, of all less a reserve while others are to be expected. */
   #tenantCap(now: number): number {
     const { tenants, replicas } = this.ledger;
     let shared = this.config.shared;
@@ -302,8 +341,9 @@ export class Queue {
     if (!shared) for (const t of tenants.all.values()) if (now - t.seen < this.config.headroomMs && ++seen > 1) shared = true;
     let slots = 0;
     for (const r of replicas.values()) if (!r.draining && !r.absent) slots += r.slots;
-    if (!shared || slots < 2) return Number.POSITIVE_INFINITY;
-    return slots - Math.max(1, Math.floor(slots * this.config.headroom));
+    const own = this.config.concurrency > 0 ? this.config.concurrency : Number.POSITIVE_INFINITY;
+    if (!shared || slots < 2) return own;
+    return Math.min(own, slots - Math.max(1, Math.floor(slots * this.config.headroom)));
   }
 
   /** Spares looking through the queue when nothing can start. */

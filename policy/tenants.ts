@@ -1,3 +1,4 @@
+import type { Lane } from './config.ts';
 import type { Bucket } from './limits.ts';
 
 /** One key's account. JSON as it stands. */
@@ -5,8 +6,13 @@ export interface Tenant {
   name: string;
   /** Virtual counter: weighted tokens served. */
   counter: number;
+  /** Slots that its requests wait for, and that they have. */
   waiting: number;
   running: number;
+  /** Its requests in lanes, running. */
+  brief: number;
+  /** Epoch of the last lease it had in each lane. */
+  turns: Partial<Record<Lane, number>>;
   bucket: Bucket;
   seen: number;
 }
@@ -26,23 +32,23 @@ export class Tenants {
   get(name: string, now: number, burst: number): Tenant {
     let t = this.all.get(name);
     if (!t) {
-      t = { name, counter: 0, waiting: 0, running: 0, bucket: { tokens: burst, at: now }, seen: now };
+      t = { name, counter: 0, waiting: 0, running: 0, brief: 0, turns: {}, bucket: { tokens: burst, at: now }, seen: now };
       this.all.set(name, t);
     }
     this.dirty.add(name);
     return t;
   }
 
-  /** A request of the tenant starts to wait. */
-  enter(t: Tenant): void {
+  /** A request of the tenant starts to wait, for so many slots. */
+  enter(t: Tenant, slots: number): void {
     if (t.waiting === 0) t.counter = Math.max(t.counter, this.lowest());
-    t.waiting++;
+    t.waiting += slots;
     this.dirty.add(t.name);
   }
 
   /** A request of the tenant no longer waits. */
-  leave(t: Tenant): void {
-    t.waiting--;
+  leave(t: Tenant, slots: number): void {
+    t.waiting -= slots;
     if (t.waiting === 0) this.floor = t.counter;
     this.dirty.add(t.name);
   }
@@ -72,7 +78,7 @@ export class Tenants {
     const low = this.lowest();
     const gone: string[] = [];
     for (const t of this.all.values()) {
-      if (t.waiting === 0 && t.running === 0 && t.counter <= low && now - t.seen > idleMs) gone.push(t.name);
+      if (t.waiting === 0 && t.running === 0 && t.brief === 0 && t.counter <= low && now - t.seen > idleMs) gone.push(t.name);
     }
     for (const name of gone) {
       this.all.delete(name);

@@ -1,4 +1,5 @@
 import type { Link } from './chains.ts';
+import { LANES, type Lane } from './config.ts';
 
 /** What a caller asks for. The id is the caller's own and unique: asking again with it never makes a second request. */
 export interface AdmitRequest {
@@ -12,6 +13,10 @@ export interface AdmitRequest {
   chain: readonly Link[];
   /** Its owner (a session) starts it again when the replica dies; otherwise it is lost with the replica. */
   restart: boolean;
+  /** Sequences to generate, prompts × choices; 1 unless given. Each takes a slot. */
+  sequences?: number;
+  /** It takes no slot and no replica but a turn in this lane. */
+  lane?: Lane;
 }
 
 /** A request the scheduler answers for: waiting or running. JSON as it stands. */
@@ -30,6 +35,8 @@ export interface Ticket extends AdmitRequest {
   confirmed: boolean;
   /** Prompt tokens not computed yet, as far as known: its part of the replica's backlog. */
   backlog: number;
+  /** Slots it wants while it waits, and has while it runs: at most one a sequence. 1 in a lane. */
+  slots: number;
   /** Generated tokens charged so far, and weighted prompt tokens charged. */
   output: number;
   charged: number;
@@ -41,6 +48,8 @@ export interface Lease {
   epoch: number;
   /** Prompt tokens the replica probably holds. */
   matched: number;
+  /** Sequences that may be computed at once; the others of the request wait for these. */
+  slots: number;
 }
 
 /** What a replica says about one request it runs or has just ended. */
@@ -75,7 +84,10 @@ export interface Refusal {
   retryAfter: number;
 }
 
-const MAX_PROMPT = 1 << 22;
+export const MAX_PROMPT = 1 << 22;
+export const MAX_SEQUENCES = 1024;
+/** Links that one request may bring: only the last are kept. */
+const MAX_CHAIN = 4096;
 
 /** Bounds every number and string of a request that came over the wire. Throws, naming the field. */
 export function checkRequest(r: AdmitRequest): AdmitRequest {
@@ -91,7 +103,14 @@ export function checkRequest(r: AdmitRequest): AdmitRequest {
   if (!Number.isInteger(r.promptTokens) || r.promptTokens < 0 || r.promptTokens > MAX_PROMPT) {
     throw new Error(`admit: promptTokens must be an integer in 0..${MAX_PROMPT}`);
   }
-  if (!Array.isArray(r.chain) || r.chain.length > 4096) throw new Error('admit: chain must be an array of at most 4096 links');
+  const { sequences = 1, lane } = r;
+  if (!Number.isInteger(sequences) || sequences < 1 || sequences > MAX_SEQUENCES) {
+    throw new Error(`admit: sequences must be an integer in 1..${MAX_SEQUENCES}`);
+  }
+  if (lane !== undefined && !LANES.includes(lane)) throw new Error(`admit: lane must be one of ${LANES.join(', ')}`);
+  if (!Array.isArray(r.chain) || r.chain.length > MAX_CHAIN) {
+    throw new Error(`admit: chain must be an array of at most ${MAX_CHAIN} links`);
+  }
   for (const link of r.chain) {
     text('chain hash', link?.hash, 128);
     if (!Number.isInteger(link.tokens) || link.tokens < 0 || link.tokens > MAX_PROMPT) throw new Error('admit: chain tokens out of range');

@@ -1,10 +1,13 @@
 /** A place in the queue, before the replica is called. */
 
 import type { Context } from 'hono';
-import { chainTokens, messageChain } from '../durable-objects/scheduler/chain.ts';
+import { BYTES_PER_TOKEN, chainTokens, messageChain } from '../durable-objects/scheduler/chain.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, refused } from '../openai/errors.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../openai/requests/types.ts';
+import { MAX_LINKS } from '../policy/chains.ts';
+import type { Lane } from '../policy/config.ts';
+import { type AdmitRequest, MAX_PROMPT } from '../policy/ticket.ts';
 import type { App } from './env.ts';
 
 export type Generation = ChatRequest | CompletionRequest | ResponsesRequest;
@@ -13,6 +16,8 @@ export type Generation = ChatRequest | CompletionRequest | ResponsesRequest;
 export interface Place {
   replica: string;
   epoch: number;
+  /** Sequences that may be computed at once. */
+  slots?: number;
 }
 
 /**
@@ -20,13 +25,33 @@ export interface Place {
  * place back when the client leaves.
  */
 export async function admit(c: Context<App>, request: Generation): Promise<Place | undefined> {
+  if (!c.env.SCHEDULER) return undefined;
+  const chain = await chainOf(c.get('tenant'), request);
+  const sequences = request.n * (request.kind === 'completion' ? request.prompts.length : 1);
+  return ask(c, { priority: request.priority, promptTokens: chainTokens(chain), chain: chain.slice(-MAX_LINKS), sequences });
+}
+
+/**
+ * Work that takes no slot but a thread that others share, in its turn and under its key's limits. `bytes` of text; `work` is called
+ * when it may begin.
+ */
+export async function errand(c: Context<App>, lane: Lane, bytes: number, work: () => Promise<Response>): Promise<Response> {
+  const promptTokens = Math.min(MAX_PROMPT, Math.ceil(bytes / BYTES_PER_TOKEN));
+  const place = await ask(c, { priority: 0, promptTokens, chain: [], lane });
+  try {
+    return await work();
+  } finally {
+    const back = giveBack(c, place, false);
+    if (place) c.executionCtx.waitUntil(back);
+  }
+}
+
+async function ask(c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | 'restart'>): Promise<Place | undefined> {
   const { SCHEDULER } = c.env;
   if (!SCHEDULER) return undefined;
   const id = c.get('requestId');
-  const tenant = c.get('tenant');
   const { signal } = c.req.raw;
-  const chain = await chainOf(tenant, request);
-  const ask = { id, tenant, priority: request.priority, promptTokens: chainTokens(chain), chain, restart: false };
+  const request = { ...what, id, tenant: c.get('tenant'), restart: false };
   const gone = new Promise<never>((_, reject) => {
     const leave = () => reject(new ApiError(499, 'The client closed the request.', { code: 'client_closed_request' }));
     if (signal.aborted) leave();
@@ -36,7 +61,7 @@ export async function admit(c: Context<App>, request: Generation): Promise<Place
   const scheduler = () => schedulerOf({ SCHEDULER });
   try {
     for (;;) {
-      const answer = await Promise.race([again(() => scheduler().admit(ask)), gone]);
+      const answer = await Promise.race([again(() => scheduler().admit(request)), gone]);
       if (answer.kind === 'wait') continue;
       if (answer.kind === 'run') return answer;
       throw refused(answer);

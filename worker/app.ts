@@ -9,6 +9,7 @@ import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
 import { admin } from './admin.ts';
+import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
 import { embeddingModels, embeddings } from './embeddings.ts';
@@ -65,7 +66,8 @@ export function createApp(): Hono<App> {
       const request = parse(await readJson(c.req.raw, maxBodyBytes(c.env)));
       const served = c.env.MODEL_ID;
       if (served && request.model !== undefined && request.model !== served) throw modelNotFound(request.model, served);
-      return request.kind === 'chat' || request.kind === 'completion' ? generateOn(c, path, request) : callReplica(c, path, request);
+      if (request.kind === 'chat' || request.kind === 'completion') return generateOn(c, path, request);
+      return errand(c, 'tokenize', JSON.stringify(request).length, () => callReplica(c, path, request));
     });
   }
 

@@ -3,6 +3,7 @@
 import type { Context } from 'hono';
 import { ApiError } from '../openai/errors.ts';
 import { parseEmbeddings } from '../openai/requests/embeddings.ts';
+import { errand } from './admission.ts';
 import { readJson } from './body.ts';
 import { type App, maxBodyBytes } from './env.ts';
 
@@ -19,13 +20,17 @@ export async function embeddings(c: Context<App>): Promise<Response> {
       code: 'embeddings_off',
     });
   }
-  const answer = await c.env.EMBEDDER.fetch('https://embedder/v1/embeddings', {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(request),
-    signal: c.req.raw.signal,
+  const { EMBEDDER } = c.env;
+  const body = JSON.stringify(request);
+  return errand(c, 'embed', body.length, async () => {
+    const answer = await EMBEDDER.fetch('https://embedder/v1/embeddings', {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body,
+      signal: c.req.raw.signal,
+    });
+    return new Response(answer.body, answer); // the same stream, with headers that may be added to
   });
-  return new Response(answer.body, answer); // the same stream, with headers that may be added to
 }
 
 /** The embedder's model, or nothing: a list of models must not fail because one is not there. */

@@ -1,6 +1,7 @@
 /** What the accelerator can tell about itself: its last prompt, and simulations of others (docs/npu-protocol.md). The secret stays here. */
 import { type Context, Hono } from 'hono';
 import { notFound } from '../openai/errors.ts';
+import { errand } from './admission.ts';
 import { readJson } from './body.ts';
 import type { App } from './env.ts';
 
@@ -12,7 +13,10 @@ export function accelerator(): Hono<App> {
   app.get('/device', (c) => ask(c, '/v1/device'));
   app.get('/report', (c) => ask(c, '/v1/report'));
   app.get('/trace', (c) => ask(c, '/v1/trace'));
-  app.post('/simulate', async (c) => ask(c, '/v1/simulate', JSON.stringify(await readJson(c.req.raw, MAX_SIMULATE))));
+  app.post('/simulate', async (c) => {
+    const body = JSON.stringify(await readJson(c.req.raw, MAX_SIMULATE));
+    return errand(c, 'simulate', body.length, () => ask(c, '/v1/simulate', body));
+  });
   return app;
 }
 

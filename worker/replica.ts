@@ -24,6 +24,7 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
   if (place) {
     headers['x-turnstone-replica'] = place.replica;
     headers['x-turnstone-epoch'] = String(place.epoch);
+    if (place.slots !== undefined) headers['x-turnstone-slots'] = String(place.slots);
   }
   const init: RequestInit = { headers, signal: c.req.raw.signal };
   if (body !== undefined) {

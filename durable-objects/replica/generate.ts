@@ -99,6 +99,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
       promptTokens,
       arrived,
       cachedTokens: route?.cached,
+      atOnce: lease?.slots,
       extra,
     });
     job.start(gone);

@@ -39,6 +39,8 @@ export interface JobOptions {
   arrived: number; // ms
   /** Prompt tokens found before an accelerator added pages; undefined: what the engine found is what there was. */
   cachedTokens?: number;
+  /** Sequences in the engine at once; the others start as these end. Undefined: all. */
+  atOnce?: number;
   /** Added to the last object of the answer. */
   extra?: () => Record<string, unknown> | undefined;
 }
@@ -47,6 +49,8 @@ export interface JobOptions {
 export class Job implements Sink {
   private readonly o: JobOptions;
   private readonly choices = new Map<string, Choice>();
+  /** Not in the engine yet. */
+  private waiting: GenerateRequest[] = [];
   private readonly encoder = new TextEncoder();
   private controller?: ReadableStreamDefaultController<Uint8Array>;
   private pending = ''; // not sent yet
@@ -82,16 +86,14 @@ export class Job implements Sink {
     });
   }
 
-  /** Starts all sequences or, when one of them is refused, none. */
+  /** Starts as many sequences as may be computed at once or, when one of them is refused, none. */
   start(signal: AbortSignal): void {
-    const added: string[] = [];
+    this.waiting = [...this.choices.values()].map((c) => c.request);
+    const first = this.waiting.splice(0, this.o.atOnce ?? this.waiting.length);
     try {
-      for (const { request } of this.choices.values()) {
-        this.o.loop.add(request, this);
-        added.push(request.id);
-      }
+      for (const request of first) this.o.loop.add(request, this);
     } catch (error) {
-      for (const id of added) this.o.loop.abort(id);
+      for (const { id } of first) this.o.loop.abort(id);
       throw error;
     }
     signal.addEventListener('abort', () => this.cancel());
@@ -174,6 +176,8 @@ export class Job implements Sink {
 
   private finish(c: Choice, reason: FinishReason): string {
     c.done = true;
+    const next = this.waiting.shift();
+    if (next) this.o.loop.add(next, this);
     this.o.metrics.finished.add(1, { finished_reason: reason });
     let out = this.o.answer.finish(c.index, reason);
     if ([...this.choices.values()].every((x) => x.done)) {
@@ -221,6 +225,7 @@ export class Job implements Sink {
   }
 
   private abortAll(): void {
+    this.waiting = [];
     for (const c of this.choices.values()) {
       if (c.done) continue;
       c.done = true;

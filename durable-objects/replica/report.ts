@@ -11,6 +11,8 @@ export interface LeaseTag {
   epoch: number;
   /** The name the scheduler has for this replica. */
   replica: string;
+  /** Sequences that may be computed at once; undefined: all. */
+  slots?: number;
 }
 
 export interface Reported {
@@ -27,7 +29,9 @@ export function leaseOf(headers: Headers): LeaseTag | undefined {
   const id = headers.get('x-turnstone-request');
   const replica = headers.get('x-turnstone-replica');
   const epoch = Number(headers.get('x-turnstone-epoch') ?? Number.NaN);
-  return id && replica && Number.isSafeInteger(epoch) ? { id, epoch, replica } : undefined;
+  const slots = Number(headers.get('x-turnstone-slots') ?? Number.NaN);
+  if (!id || !replica || !Number.isSafeInteger(epoch)) return undefined;
+  return { id, epoch, replica, slots: slots >= 1 ? slots : undefined };
 }
 
 /** Tells the scheduler what runs here. One small call a second, and one a prompt or end; never one a token. */

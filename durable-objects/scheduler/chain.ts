@@ -2,7 +2,7 @@ import type { Link } from '../../policy/chains.ts';
 
 const encoder = new TextEncoder();
 /** Bytes a token, for estimates before tokenization. */
-const BYTES_PER_TOKEN = 3;
+export const BYTES_PER_TOKEN = 3;
 
 /**
  * The chain placement goes by: a hash after the head (tenant, model, tools, instructions), then after each message, each

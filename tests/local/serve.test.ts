@@ -1,5 +1,5 @@
 /** The API outside of Workers, on wasm: what a GPU host and the page's own engine answer. */
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
 import type { Runtime } from '../../durable-objects/replica/index.ts';
 import { DeviceLostError } from '../../kernels/webgpu/index.ts';
@@ -29,6 +29,30 @@ describe('the API of a local engine', () => {
     expect((await ask('/v1/models/granite')).status).toBe(404);
     expect(await (await ask('/metrics')).text()).toContain('turnstone_');
     expect((await ask('/v1/nothing', {})).status).toBe(404);
+  });
+
+  it('computes as many choices at once as its lease has slots, and answers the same', async () => {
+    const body = JSON.stringify({ model: 'pebble', prompt: ['Once', 'Twice'], n: 4, max_tokens: 6, seed: 5, ignore_eos: true });
+    const answer = async (headers: Record<string, string>) => {
+      const r = await serve(rt, new Request('http://localhost/v1/completions', { method: 'POST', body, headers }));
+      return ((await r.json()) as { choices: { text: string }[] }).choices;
+    };
+    const all = await answer({});
+    expect(all).toHaveLength(8);
+    const add = vi.spyOn(rt.engine, 'add');
+    let most = 0;
+    const step = rt.engine.step.bind(rt.engine);
+    const steps = vi.spyOn(rt.engine, 'step').mockImplementation((budget) => {
+      const { running, waiting } = rt.engine.stats();
+      most = Math.max(most, running + waiting);
+      return step(budget);
+    });
+    const lease = { 'x-turnstone-request': 'wide', 'x-turnstone-replica': '0', 'x-turnstone-epoch': '1', 'x-turnstone-slots': '3' };
+    expect(await answer(lease)).toEqual(all);
+    expect(add).toHaveBeenCalledTimes(8);
+    expect(most).toBe(3);
+    add.mockRestore();
+    steps.mockRestore();
   });
 
   it('answers responses that nobody keeps, and says so of others', async () => {

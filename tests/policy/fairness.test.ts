@@ -173,3 +173,51 @@ test('a window without a queue never lowers the measured rate', () => {
   worked(s, 5_000, 5_000, 0);
   expect(s.rate.value).toBeGreaterThan(1);
 });
+
+test("one key's requests of many choices leave the slots of others free, and start in what is free", () => {
+  const q = new Queue({ ...POLICY, slots: 16, shared: true }, ['a']);
+  for (let i = 0; i < 64; i++) q.arrive(ask(`wide${i}`, 'flood', { sequences: 16 }), i, nothing);
+  const first = q.dispatch(64, half);
+  expect(first.map((l) => [l.id, l.slots])).toEqual([['wide0', 12]]);
+  q.arrive(ask('one', 'quiet'), 65, nothing);
+  expect(ids(q.dispatch(65, half))).toEqual(['one']);
+  q.arrive(ask('four', 'quiet', { sequences: 4 }), 66, nothing);
+  expect(q.dispatch(66, half).map((l) => [l.id, l.slots])).toEqual([['four', 3]]);
+  q.ledger.audit();
+  q.release({ id: 'wide0', epoch: first[0]!.epoch, output: 160 }, 70);
+  expect(q.ledger.service.output.value).toBe(10); // a sequence's
+  q.ledger.audit();
+});
+
+test('a request costs its sequences: of the rate, of the limit at once, and of the work that waits', () => {
+  const q = new Queue({ ...POLICY, ratePerMinute: 60, burst: 4 }, ['a']);
+  expect(q.arrive(ask('wide', 't', { sequences: 8 }), 0, nothing).kind).toBe('queued'); // all of the burst, and four more
+  expect(q.arrive(ask('next', 't'), 1_000, nothing)).toEqual({ kind: 'refused', reason: 'rate_limit', retryAfter: 4 });
+  expect(q.arrive(ask('then', 't'), 5_000, nothing).kind).toBe('queued');
+
+  const few = new Queue({ ...POLICY, concurrency: 4, slots: 16 }, ['a']);
+  few.arrive(ask('wide', 't', { sequences: 8 }), 0, nothing);
+  expect(few.dispatch(0, half)[0]!.slots).toBe(4);
+  expect(few.arrive(ask('more', 't'), 0, nothing)).toMatchObject({ reason: 'concurrency_limit' });
+  few.ledger.audit();
+});
+
+test('what takes a thread but no slot waits in a lane, fair between keys, under the same limits', () => {
+  const q = new Queue({ ...POLICY, slots: 1, concurrency: 3 }, ['a']);
+  const tokenize = (id: string, tenant: string) => q.arrive(ask(id, tenant, { lane: 'tokenize', promptTokens: 9_000 }), 0, nothing);
+  for (let i = 0; i < 3; i++) expect(tokenize(`f${i}`, 'flood').kind).toBe('queued');
+  expect(tokenize('f3', 'flood')).toMatchObject({ reason: 'concurrency_limit' });
+  const [first] = q.dispatch(0, half);
+  expect(first).toMatchObject({ id: 'f0', replica: '' });
+  tokenize('q0', 'quiet');
+  q.arrive(ask('chat', 'quiet'), 0, nothing);
+  expect(ids(q.dispatch(0, half))).toEqual(['chat']); // a lane and the slots do not wait for each other
+  q.ledger.audit();
+  expect(q.release({ id: 'f0', epoch: first!.epoch, output: 0 }, 1)).toBe(true);
+  const [second] = q.dispatch(1, half);
+  expect(second!.id).toBe('q0');
+  expect(q.ledger.tenants.all.get('flood')!.counter).toBe(9);
+  // its caller is gone: the lane is free again in the end
+  expect(q.expire(1 + POLICY.laneMs).lost).toContain('q0');
+  q.ledger.audit();
+});

@@ -19,6 +19,8 @@ class World {
   q: Queue;
   readonly fates = new Map<string, Fate>();
   readonly restartable = new Map<string, boolean>();
+  /** Of requests in a lane: whoever called holds the lease, no replica does. */
+  readonly errands = new Map<string, Progress>();
   /** What each replica process believes it runs; a zombie keeps running after the queue gave it up. */
   readonly runs: Map<string, Map<string, Progress>> = new Map();
   readonly incarnation = new Map<string, number>();
@@ -37,6 +39,7 @@ class World {
       ...POLICY,
       slots: 3,
       kvTokens: 2_000,
+      laneMs: 5_000,
       maxQueue: 20,
       maxWaitMs: 20_000,
       leaseMs: 2_000,
@@ -65,8 +68,11 @@ class World {
       { hash: `${tenant}`, tokens: Math.min(20, tokens) },
       { hash: `${tenant}/${id.length}`, tokens },
     ];
+    const n = Number(id.slice(1));
+    const lane = restart ? undefined : ([undefined, undefined, 'tokenize', 'embed'] as const)[n % 4];
+    const sequences = lane ? 1 : 1 + (n % 5);
     const a = this.q.arrive(
-      { id, tenant, priority: Math.floor(this.random() * 3) - 1, promptTokens: tokens, chain, restart },
+      { id, tenant, priority: Math.floor(this.random() * 3) - 1, promptTokens: tokens, chain, restart, lane, sequences },
       this.now,
       (victim) => {
         same(this.fates.get(victim), 'waiting');
@@ -101,6 +107,12 @@ class World {
     same(lease.epoch > this.lastEpoch, true);
     this.lastEpoch = lease.epoch;
     this.fates.set(lease.id, 'running');
+    const t = this.q.ledger.tickets.get(lease.id)!;
+    same(lease.slots >= 1 && lease.slots <= (t.sequences ?? 1) && lease.slots <= 3, true, 'slots');
+    if (t.lane) {
+      if (this.random() < 0.9) this.errands.set(lease.id, { id: lease.id, epoch: lease.epoch, output: 0 });
+      return;
+    }
     // one call in ten never reaches the replica: its Worker died
     if (this.random() < 0.9) this.runs.get(lease.replica)!.set(lease.id, { id: lease.id, epoch: lease.epoch, output: 0 });
   }
@@ -142,7 +154,7 @@ class World {
   }
 
   finish(): void {
-    const runs = this.runs.get(this.pick(this.ids)!)!;
+    const runs = this.random() < 0.3 ? this.errands : this.runs.get(this.pick(this.ids)!)!;
     const p = this.pick([...runs.values()]);
     if (!p) return;
     runs.delete(p.id);
