@@ -1,0 +1,214 @@
+/** Two keys beside each other on one real engine: whatever goes wrong with a request of one, the other's answer is what it is alone. */
+import { beforeAll, describe, expect, it } from 'vitest';
+import { localPack } from '../../cli/packs.ts';
+import type { Runtime } from '../../durable-objects/replica/index.ts';
+import { EngineLoop, type Sink } from '../../durable-objects/replica/loop.ts';
+import type { GenerateRequest, StepEvent } from '../../engine/index.ts';
+import { GREEDY } from '../../engine/index.ts';
+import { openModel, wasmMaker } from '../../local/open.ts';
+import { Responses } from '../../local/responses.ts';
+import { serve } from '../../local/serve.ts';
+import { folderPack } from '../../models/node/files.ts';
+import { wasmModules } from '../kernels/modules.ts';
+
+let rt: Runtime;
+beforeAll(async () => {
+  const { folder } = await localPack(undefined, () => {});
+  rt = await openModel({ source: folderPack(folder), id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
+});
+
+/** Takes tokens, and throws where it is told to. */
+class Recorder implements Sink {
+  readonly ids: number[] = [];
+  error?: unknown;
+  private readonly throws?: 'event' | 'flush' | 'fail';
+  private readonly done: () => void;
+  readonly end: Promise<void>;
+
+  constructor(throws?: 'event' | 'flush' | 'fail') {
+    this.throws = throws;
+    let done = () => {};
+    this.end = new Promise((resolve) => {
+      done = resolve;
+    });
+    this.done = done;
+  }
+  private trap(where: string, from = 0): void {
+    if (this.throws === where && this.ids.length >= from) throw new Error(`${where} broke`);
+  }
+  event(event: StepEvent): void {
+    expect(this.error).toBeUndefined(); // nothing comes after the end
+    this.ids.push(...event.tokens.map((t) => t.id));
+    this.trap('event', 5);
+    if (this.throws === 'fail' && this.ids.length >= 5) throw new Error('event broke, and so will fail');
+    if (event.finish) this.done();
+  }
+  flush(): void {
+    this.trap('flush', 5);
+  }
+  fail(error: unknown): void {
+    this.error = error;
+    this.done();
+    this.trap('fail');
+  }
+}
+
+describe('a request whose sink throws ends alone', () => {
+  const request = (id: string, seed: number): GenerateRequest => ({
+    ...{ id, prompt: [seed + 20, seed + 30, seed + 40], maxTokens: 60, stopIds: [], salt: id },
+    sampling: { ...GREEDY, temperature: 1, seed: [seed, 0] },
+  });
+  const run = async (loop: EngineLoop, sinks: Recorder[]): Promise<void> => {
+    sinks.forEach((sink, i) => {
+      loop.add(request(`${i}/0`, i), sink);
+    });
+    await Promise.all(sinks.map((s) => s.end));
+    await new Promise((resolve) => setTimeout(resolve, 20)); // the loop has come to rest
+    expect(rt.engine.stats()).toMatchObject({ running: 0, waiting: 0, pages: { referenced: 0 } });
+  };
+
+  it.each(['event', 'flush', 'fail', 'watch'] as const)('%s', async (where) => {
+    const calm = [new Recorder(), new Recorder(), new Recorder()];
+    await run(new EngineLoop(rt.engine), calm);
+    const loop = new EngineLoop(rt.engine);
+    if (where === 'watch') {
+      let seen = 0;
+      loop.watch = (event) => {
+        if (event.request === '1/0' && ++seen > 5) throw new Error('watch broke');
+      };
+    }
+    const sinks = [new Recorder(), new Recorder(where === 'watch' ? undefined : where), new Recorder()];
+    await run(loop, sinks);
+    expect(String(sinks[1].error)).toContain('broke');
+    for (const i of [0, 2]) {
+      expect(sinks[i].ids).toHaveLength(60);
+      expect(sinks[i].ids).toEqual(calm[i].ids);
+    }
+    // and the loop still runs
+    const after = [new Recorder()];
+    await run(loop, after);
+    expect(after[0].ids).toEqual(calm[0].ids);
+  });
+});
+
+describe('over the API', () => {
+  const ask = (tenant: string, path: string, body: object) =>
+    serve(
+      rt,
+      new Request(`http://localhost${path}`, {
+        method: 'POST',
+        headers: { 'x-turnstone-tenant': tenant },
+        body: JSON.stringify({ model: 'pebble', ...body }),
+      }),
+      responses,
+    );
+  let responses: Responses;
+  beforeAll(() => {
+    responses = new Responses(async () => rt);
+  });
+  const messages = [{ role: 'user', content: 'Give the name and the age as JSON: Ann is 5 years old.' }];
+  const theirs = { prompt: 'A goat and a bird', temperature: 1, seed: 5, max_tokens: 120, ignore_eos: true };
+  const textOf = async (r: Response) => {
+    expect(r.status).toBe(200);
+    return ((await r.json()) as { choices: { text: string }[] }).choices[0].text;
+  };
+  /** What the other key gets beside the attack is what it gets alone. */
+  const beside = async (attack: () => Promise<void>): Promise<void> => {
+    const alone = await textOf(await ask('theirs', '/v1/completions', theirs));
+    const running = ask('theirs', '/v1/completions', theirs);
+    await attack();
+    expect(await textOf(await running)).toBe(alone);
+  };
+  const unknown = [
+    ['logit_bias', { logit_bias: { 50256: -100 } }],
+    ['logit_bias', { logit_bias: { 1048575: 1 } }],
+    ['stop_token_ids', { stop_token_ids: [999_999] }],
+  ] as const;
+
+  it.each(unknown)('a token that the model does not have is a 400 that names %s', async (param, more) => {
+    await beside(async () => {
+      for (const [path, body] of [
+        ['/v1/chat/completions', { messages }],
+        ['/v1/chat/completions', { messages, stream: true, n: 3 }],
+        ['/v1/completions', { prompt: ['x', 'y'] }],
+        ['/v1/responses', { input: 'x', store: false }],
+        ['/v1/responses', { input: 'x', store: true }],
+      ] as const) {
+        const r = await ask('ours', path, { ...body, ...more });
+        expect([path, r.status]).toEqual([path, 400]);
+        expect(await r.json()).toMatchObject({
+          error: { type: 'invalid_request_error', param, message: expect.stringContaining('outside') },
+        });
+      }
+    });
+  });
+
+  const forms = [
+    { response_format: { type: 'json_object' } },
+    {
+      response_format: {
+        type: 'json_schema',
+        json_schema: { name: 's', schema: { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'] } },
+      },
+    },
+    { response_format: { type: 'json_schema', json_schema: { name: 's', schema: { enum: ['a', 'b'] } } } },
+  ];
+  it.each(forms)('min_tokens and ignore_eos end where the form does: %j', async (form) => {
+    const ends = new Set<string>();
+    await beside(async () => {
+      for (const more of [{ min_tokens: 200 }, { ignore_eos: true }, { min_tokens: 200, ignore_eos: true, temperature: 0 }]) {
+        const r = await ask('ours', '/v1/chat/completions', { messages, ...form, max_tokens: 400, seed: 3, ...more });
+        expect(r.status).toBe(200);
+        const { choices, usage } = (await r.json()) as {
+          choices: { finish_reason: string; message: { content: string } }[];
+          usage: { completion_tokens: number };
+        };
+        if (choices[0].finish_reason === 'length') expect(usage.completion_tokens).toBe(400);
+        else expect(choices[0].finish_reason).toBe('stop');
+        if (choices[0].finish_reason === 'stop') expect(() => JSON.parse(choices[0].message.content)).not.toThrow();
+        ends.add(choices[0].finish_reason);
+      }
+    });
+    expect(ends).toContain('stop');
+  });
+
+  it('a stop id that the form needs ends it, min_tokens or not', async () => {
+    const close = rt.served.tokenizer.encode('}', { bos: false }).at(-1)!;
+    await beside(async () => {
+      const body = { messages, ...forms[1], max_tokens: 100, temperature: 0, min_tokens: 80, stop_token_ids: [close] };
+      const r = await ask('ours', '/v1/chat/completions', body);
+      expect(r.status).toBe(200);
+      const { choices } = (await r.json()) as { choices: { finish_reason: string; message: { content: string } }[] };
+      expect(choices[0].finish_reason).toBe('stop');
+    });
+  });
+
+  it('a fault of its own ends a stored turn at once', async () => {
+    let opened = 0;
+    const broken: Runtime = {
+      ...rt,
+      served: {
+        ...rt.served,
+        get tokenizer() {
+          opened++;
+          return { ...rt.served.tokenizer, stream: () => ({ push: () => boom(), flush: () => '' }) };
+        },
+      } as Runtime['served'],
+    };
+    const boom = (): never => {
+      throw new Error('no text');
+    };
+    const kept = new Responses(async () => broken);
+    await beside(async () => {
+      const made = await serve(
+        broken,
+        new Request('http://localhost/v1/responses', { method: 'POST', body: '{"model":"pebble","input":"x"}' }),
+        kept,
+      );
+      expect(await made.json()).toMatchObject({ status: 'failed', error: { code: 'server_error' } });
+    });
+    const before = opened;
+    await new Promise((resolve) => setTimeout(resolve, 300)); // the first retry came after 200 ms
+    expect(opened).toBe(before);
+  });
+});
