@@ -12,8 +12,9 @@ interface HeapUsage {
 
 /** MiB of the Worker's isolate: V8's heap with its buffers, asked from the runtime's inspector, and the wasm memory. The server must have been started with `inspect`. */
 export async function isolateMemory(server: Server): Promise<{ js: number; wasm: number }> {
-  const { host } = await server.miniflare.getInspectorURL();
-  const js = await jsMemory(host, 'core:user:turnstone');
+  const inspector = server.inspector();
+  if (!inspector) throw new Error('the server was started without its inspector');
+  const js = await jsMemory(inspector, 'turnstone');
   const { memory } = (await (await globalThis.fetch(`${server.url}/ready`)).json()) as { memory: Record<string, number> };
   const wasm = memory.weights + memory.kv + memory.scratch;
   return { js, wasm: wasm / MIB };

@@ -1,14 +1,16 @@
 /** The embedder beside the server: built and started after it, so that the chat waits for nothing; whatever goes wrong, the chat goes on. */
-import { type ChildProcess, fork } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { type Request as MiniflareRequest, Response as MiniflareResponse } from 'miniflare';
 import { MANIFEST, readEmbeddingManifest } from '../embedder/manifest.ts';
 import { ApiError } from '../openai/errors.ts';
 import { build, ROOT } from './build.ts';
 import type { LocalPack } from './packs.ts';
-import { storePack } from './store.ts';
+import { serviceConfig } from './workerd/config.ts';
+import { fetchSocket } from './workerd/fetch.ts';
+import type { Home } from './workerd/home.ts';
+import { Kept } from './workerd/keep.ts';
+import { startWorkerd } from './workerd/process.ts';
 
 export interface EmbedderOptions {
   /** An embedding pack's folder; default: the shipped encoder. */
@@ -17,16 +19,14 @@ export interface EmbedderOptions {
   memoryMb?: string;
   /** Opens the runtime's inspector. */
   inspect?: boolean;
-  /** Where its R2 keeps the pack. */
-  persist: string;
   say?: (line: string) => void;
 }
 
 export interface Embedder {
   /** Resolves with the model's name when it listens, rejects with why it does not. */
   started: Promise<string>;
-  /** The service binding: forwards to the process, or answers 503 and says why. */
-  fetch(request: MiniflareRequest): Promise<MiniflareResponse>;
+  /** Asks its process, or answers 503 and says why. */
+  fetch(request: Request): Promise<Response>;
   pid(): number | undefined;
   /** host:port of the runtime's inspector, when it was asked for. */
   inspector(): string | undefined;
@@ -36,86 +36,62 @@ export interface Embedder {
 export const SHIPPED_ENCODER = join(ROOT, 'models/dunlin');
 
 /** Begins when `after` has resolved. Never rejects: `started` and `fetch` tell. */
-export function launchEmbedder(o: EmbedderOptions, after: Promise<unknown>): Embedder {
+export function launchEmbedder(home: Home, o: EmbedderOptions, after: Promise<unknown>): Embedder {
   const secret = randomBytes(24).toString('hex');
   const say = o.say ?? (() => {});
-  let child: ChildProcess | undefined;
-  let began = false;
+  const socket = home.sockets.path('embedder');
+  let kept: Kept | undefined;
   let stopped = false;
-  let ended: string | undefined;
-  let inspector: string | undefined;
-  const start = async (): Promise<{ address: string; name: string }> => {
+  let up = false;
+  let lost: string | undefined;
+  const started = (async () => {
     await after;
-    began = true;
     if (stopped) throw new Error('the server is stopping');
     const pack = embeddingPack(o.model);
     await build(say, ['embedder']);
-    await storePack(o.persist, pack, say);
     if (stopped) throw new Error('the server is stopping');
-    child = fork(join(ROOT, 'cli/embedder-process.ts'), {
-      execArgv: ['--import', 'tsx'],
-      env: {
-        ...process.env,
-        EMBED_PERSIST: o.persist,
-        EMBED_MODEL_ID: pack.id,
-        EMBED_SECRET: secret,
-        EMBED_MEMORY_MB: o.memoryMb ?? '',
-        EMBED_INSPECT: o.inspect ? '1' : '',
+    const vars = { EMBED_MODEL_ID: pack.id, EMBED_SECRET: secret, EMBED_MEMORY_MB: o.memoryMb ?? '' };
+    const config = serviceConfig({ folder: 'embedder', pack, vars, address: home.sockets.address('embedder') });
+    kept = new Kept({
+      name: 'the embedder',
+      say,
+      start: () => startWorkerd({ config, guard: home.guard, inspect: o.inspect }),
+      gaveUp: (error) => {
+        lost = error.message;
       },
-      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-      cwd: ROOT,
     });
-    const process_ = child;
-    process_.once('exit', (code, signal) => {
-      ended = `its process ended with ${signal ?? code}`;
-    });
-    const address = await new Promise<string>((done, fail) => {
-      process_.once('message', (m) => {
-        const told = m as { address: string; inspector?: string };
-        inspector = told.inspector;
-        done(told.address);
-      });
-      process_.once('error', fail);
-      process_.once('exit', () => fail(new Error(`${ended} before it listened`)));
-    });
-    return { address, name: pack.name };
-  };
-  const running = start();
-  let up = false;
-  const started = running.then((r) => {
+    await kept.start();
     up = true;
-    return r.name;
-  });
+    return pack.name;
+  })();
   started.catch(() => {}); // told by whoever awaits it, and by every answer
+
   return {
     started,
-    pid: () => child?.pid,
-    inspector: () => inspector,
+    pid: () => kept?.process?.pid,
+    inspector: () => (o.inspect && kept?.process ? `127.0.0.1:${kept.process.ports.get('inspector')}` : undefined),
     async fetch(request) {
       try {
-        if (!up && request.method === 'GET' && !ended) throw new Error('the embedder is starting'); // a list of models does not wait for it
-        const { address } = await running;
-        if (ended) throw new Error(ended);
+        if (!up && request.method === 'GET') throw new Error('the embedder is starting'); // a list of models does not wait for it
+        await started;
+        if (!kept?.running) throw new Error(lost ?? 'its process has ended and is being started again');
         const { pathname } = new URL(request.url);
         const headers = { 'content-type': 'application/json', 'x-embed-secret': secret };
         const body = request.method === 'POST' ? await request.arrayBuffer() : undefined;
-        const answer = await fetch(`http://${address}${pathname}`, { method: request.method, headers, body });
-        const type = answer.headers.get('content-type') ?? 'application/json';
-        return new MiniflareResponse(await answer.arrayBuffer(), { status: answer.status, headers: { 'content-type': type } });
+        return await fetchSocket(socket, `http://embedder${pathname}`, { method: request.method, headers, body, signal: request.signal });
       } catch (error) {
-        const why = ended ?? (error instanceof Error ? error.message : String(error));
-        const shown = new ApiError(503, `Embeddings are not served: ${why}.`, { code: 'embedder_not_running' });
-        return new MiniflareResponse(JSON.stringify(shown.envelope()), { status: 503, headers: { 'content-type': 'application/json' } });
+        const why = error instanceof Error ? error.message : String(error);
+        const shown = new ApiError(503, `Embeddings are not served: ${why}.`, {
+          code: 'embedder_not_running',
+          headers: { 'retry-after': '1' },
+        });
+        return Response.json(shown.envelope(), { status: 503, headers: shown.headers });
       }
     },
     async stop() {
       stopped = true;
-      if (!began) return;
-      await running.catch(() => {});
-      if (!child || ended) return;
-      const exited = new Promise<void>((done) => child?.once('exit', () => done()));
-      child.kill('SIGTERM');
-      await exited;
+      await started.catch(() => {});
+      await kept?.stop();
     },
   };
 }

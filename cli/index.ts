@@ -28,10 +28,9 @@ Environment:
   MEMORY_MB   what the isolate may hold (128)
   CONTEXT     longest sequence in tokens (the model's own)
   MAX_BATCH   sequences computed together
-  PROCESSES   workerd processes that compute, each on a core and in memory of its own (1); more of them talk over ports of
-              this machine that ask for no key: see docs/sessions.md
+  PROCESSES   workerd processes that compute, each on a core and in memory of its own (1)
   REPLICAS    replicas of the model in each process; they divide its memory (1)
-  STORAGE     folder for packs, sessions and the queue (.wrangler/state); one server at a time may use it
+  STORAGE     folder for sessions and the queue (.wrangler/state); one server at a time may use it
   API_KEYS    comma-separated keys, each "key" or "name:key", of 8 characters or more (none: everybody may)
   ADMIN_KEY   opens /admin/queue and /admin/drain (none: they are not there)
   MAX_QUEUE, MAX_WAIT_S              requests that wait (512), and how long one may be predicted to (60)

@@ -1,37 +1,30 @@
-import { fork } from 'node:child_process';
-import { join } from 'node:path';
-import { ROOT } from './build.ts';
+import { build } from './build.ts';
+import type { LocalPack } from './packs.ts';
+import { serviceConfig, type Vars } from './workerd/config.ts';
+import type { Home } from './workerd/home.ts';
+import { Kept } from './workerd/keep.ts';
+import { startWorkerd } from './workerd/process.ts';
 
 export interface Npu {
-  /** host:port on loopback. */
+  /** As workerd writes it: `unix:` and a path, or host:port of one that was given. */
   address: string;
-  pid: number;
   /** Whoever asks it must present this. */
   secret: string;
+  pid(): number | undefined;
   stop(): Promise<void>;
 }
 
-/** Starts the accelerator's process and resolves when it listens. Its R2 must hold the pack already. */
-export async function startNpu(env: Record<string, string> & { NPU_SECRET: string }): Promise<Npu> {
-  const child = fork(join(ROOT, 'cli/npu-process.ts'), {
-    execArgv: ['--import', 'tsx'],
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-    cwd: ROOT,
-  });
-  const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-  const address = await new Promise<string>((resolve, reject) => {
-    child.once('message', (m) => resolve((m as { address: string }).address));
-    child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`the accelerator's process ended with ${code} before it listened`)));
-  });
-  return {
-    address,
-    pid: child.pid as number,
-    secret: env.NPU_SECRET,
-    stop: async () => {
-      child.kill('SIGTERM');
-      await exited;
-    },
-  };
+/** Starts the accelerator's Worker in a process of its own (a computation there must not block the replicas' thread) and resolves when it listens. */
+export async function startNpu(
+  home: Home,
+  pack: LocalPack,
+  vars: Vars & { NPU_SECRET: string },
+  say: (line: string) => void,
+): Promise<Npu> {
+  await build(say, ['npu']);
+  const address = home.sockets.address('npu');
+  const config = serviceConfig({ folder: 'npu', pack, vars: { NPU_DEVICE: 'maia-200', ...vars, MODEL_ID: pack.id }, address });
+  const kept = new Kept({ name: 'the accelerator', say, start: () => startWorkerd({ config, guard: home.guard }) });
+  await kept.start();
+  return { address, secret: vars.NPU_SECRET, pid: () => kept.process?.pid, stop: () => kept.stop() };
 }

@@ -1,21 +1,21 @@
 /**
  * More workerd processes beside the first. workerd runs all isolates of a process on one thread, so that replicas compute at
- * the same time only in processes of their own. Queue, sessions and routes stay in the first one; Miniflare's registry lets
- * objects of one process call those of another as if they were its own.
+ * the same time only in processes of their own. Queue, sessions and routes stay in the first one; objects of one process call those
+ * of another as if they were its own (workerd/modules/remote.ts).
  */
-import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { Log, LogLevel, Miniflare, type MiniflareOptions, type WorkerOptions } from 'miniflare';
 import { replicaOf } from '../durable-objects/replica/port.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import type { LocalPack } from './packs.ts';
-import { storePack } from './store.ts';
-import { Supervisor } from './supervise.ts';
+import { replicasConfig, type ServerConfig, type Vars } from './workerd/config.ts';
+import type { Home } from './workerd/home.ts';
+import { Kept } from './workerd/keep.ts';
+import type { Objects } from './workerd/objects.ts';
+import { startWorkerd } from './workerd/process.ts';
 
 export const MAX_PROCESSES = 16;
 const PROBE_MS = 50;
 const PROBES = 600;
-const STARTS = 5;
 
 export interface Layout {
   /** 1..MAX_PROCESSES, the first one counted. */
@@ -25,36 +25,35 @@ export interface Layout {
 }
 
 export interface ProcessesOptions extends Layout {
-  /** The first process, which listens already. */
-  first: Miniflare;
-  /** The Worker as the first process runs it. */
-  worker: WorkerOptions;
+  home: Home;
+  /** Of the first process, which listens already. */
+  objects: Objects;
+  vars: Vars;
   pack: LocalPack;
-  /** Where the server keeps its data. */
-  persist: string;
-  /** Where the processes find each other; absent where there is one. */
-  registry?: string;
+  npu?: string;
   /** The processes are started when this settles. */
   after?: Promise<unknown>;
   say: (line: string) => void;
 }
 
-const scriptOf = (number: number) => `turnstone-${number}`;
+export const FIRST = 'turnstone';
+const nameOf = (number: number) => `turnstone-${number}`;
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
 /** Replicas of a process. */
 const membersOf = (number: number, { processes, replicas }: Layout) => range(0, replicas).map((i) => i * processes + number);
-const object = (className: string, scriptName?: string) => ({ className, scriptName, useSQLite: true });
 
 /** What the first process is told of the others: nothing where there are none. */
-export function layoutOptions(layout: Layout, registry: string | undefined) {
-  if (registry === undefined) return { shared: {}, bindings: {}, objects: {} };
-  const elsewhere = range(1, layout.processes).flatMap((p) =>
-    membersOf(p, layout).map((r) => [`REPLICA_${r}`, object('Replica', scriptOf(p))] as const),
-  );
+export function elsewhere(layout: Layout, { sockets }: Home): { vars: Vars; elsewhere: ServerConfig['elsewhere']; debug?: string } {
+  if (layout.processes === 1) return { vars: {}, elsewhere: [] };
   return {
-    shared: { unsafeDevRegistryPath: registry },
-    bindings: { REPLICAS: String(layout.processes * layout.replicas), REPLICAS_HERE: String(layout.replicas) },
-    objects: Object.fromEntries(elsewhere),
+    vars: { REPLICAS: String(layout.processes * layout.replicas), REPLICAS_HERE: String(layout.replicas) },
+    elsewhere: range(1, layout.processes).map((p) => ({
+      name: nameOf(p),
+      address: sockets.address(nameOf(p)),
+      classes: ['Replica'],
+      replicas: membersOf(p, layout),
+    })),
+    debug: sockets.path(FIRST),
   };
 }
 
@@ -79,21 +78,28 @@ export async function startProcesses(o: ProcessesOptions): Promise<{ ready: Prom
 
 class Process {
   readonly #o: ProcessesOptions;
-  readonly #number: number;
   readonly #members: string[];
-  readonly #supervisor: Supervisor;
-  #miniflare?: Miniflare;
+  readonly #kept: Kept;
   #over = false;
 
   constructor(o: ProcessesOptions, number: number) {
     this.#o = o;
-    this.#number = number;
     this.#members = membersOf(number, o).map(String);
-    this.#supervisor = new Supervisor(o.say, `workerd ${number + 1} of ${o.processes}`, {
+    const { sockets, guard } = o.home;
+    const name = nameOf(number);
+    const first = { name: FIRST, address: sockets.address(FIRST), classes: ['Session', 'Scheduler'] };
+    const shown = `workerd ${number + 1} of ${o.processes}`;
+    this.#kept = new Kept({
+      name: shown,
+      say: o.say,
+      start: () => {
+        const config = replicasConfig({ vars: o.vars, pack: o.pack, name, first, npu: o.npu });
+        return startWorkerd({ config, guard, debug: sockets.path(name) });
+      },
       ended: () => this.absent(true),
-      started: async (gone) => {
+      restarted: async (gone) => {
         await this.#join(gone);
-        o.say(`workerd ${number + 1} of ${o.processes} computes again.`);
+        o.say(`${shown} computes again.`);
       },
     });
   }
@@ -101,59 +107,20 @@ class Process {
   /** Takes its replicas out of the queue, or in again. What they ran when they ended is lost, or its session asks again. */
   async absent(absent: boolean): Promise<void> {
     await this.#insist('the queue does not answer', async () => {
-      const SCHEDULER = (await this.#o.first.getDurableObjectNamespace('SCHEDULER', 'turnstone')) as never;
+      const SCHEDULER = this.#o.objects.namespace('SCHEDULER') as never;
       for (const replica of this.#members) await schedulerOf({ SCHEDULER }).absent(replica, absent);
     });
   }
 
   async start(): Promise<void> {
     if (this.#over) return;
-    const { worker, persist, pack, registry } = this.#o;
-    const r2 = join(persist, `r2-${this.#number}`); // two processes cannot share one on disk
-    await storePack(r2, pack, () => {});
-    if (this.#over) return;
-    const options: MiniflareOptions = {
-      workers: [
-        { name: 'closed', modules: true, script: "export default { fetch: () => new Response('', { status: 404 }) }" },
-        {
-          ...worker,
-          name: scriptOf(this.#number),
-          durableObjects: {
-            OWN: object('Replica'), // not REPLICA: the routes, which nobody should ask here, find none
-            SESSION: object('Session', 'turnstone'),
-            SCHEDULER: object('Scheduler', 'turnstone'),
-          },
-          serviceBindings: worker.serviceBindings?.NPU ? { NPU: worker.serviceBindings.NPU } : {},
-        },
-      ],
-      host: '127.0.0.1',
-      port: 0,
-      cf: false,
-      r2Persist: r2,
-      durableObjectsPersist: join(persist, `do-${this.#number}`),
-      unsafeDevRegistryPath: registry,
-      log: new Log(LogLevel.ERROR),
-      handleRuntimeStdio: this.#supervisor.handleRuntimeStdio,
-    };
-    for (let tries = 1; !this.#over; tries++) {
-      const miniflare = new Miniflare(options);
-      this.#miniflare = miniflare;
-      try {
-        await miniflare.ready;
-        this.#supervisor.watch(miniflare, options); // from here on it is the supervisor that starts it again
-        break;
-      } catch (error) {
-        if (tries === STARTS || this.#over) throw error;
-        await miniflare.dispose().catch(() => {});
-      }
-    }
+    await this.#kept.start();
     await this.#join();
   }
 
   async stop(): Promise<void> {
     this.#over = true;
-    this.#supervisor.stop();
-    await this.#miniflare?.dispose().catch(() => {}); // rejects with why it never started, which was said
+    await this.#kept.stop();
   }
 
   /** Waits until its replicas answer the first process, which loads their weights, and lets the queue have them. */
@@ -163,8 +130,8 @@ class Process {
         `replica ${replica} does not answer`,
         async () => {
           gone?.throwIfAborted();
-          const namespace = await this.#o.first.getDurableObjectNamespace(`REPLICA_${replica}`, 'turnstone');
-          const answer = await replicaOf({ REPLICA: namespace as never }, replica).fetch('https://replica/ready');
+          const REPLICA = this.#o.objects.namespace(`REPLICA_${replica}`) as never;
+          const answer = await replicaOf({ REPLICA }, replica).fetch('https://replica/ready');
           if (!answer.ok) throw new Error(await answer.text());
         },
         gone,
@@ -174,8 +141,9 @@ class Process {
   }
 
   /** Tries until it works, for as long as a start of either process takes; `gone`: it cannot any more. */
-  async #insist(what: string, work: () => Promise<void>, gone?: AbortSignal): Promise<void> {
-    for (let tries = 1; !this.#over; tries++) {
+  async #insist<T>(what: string, work: () => Promise<T>, gone?: AbortSignal): Promise<T | undefined> {
+    for (let tries = 1; ; tries++) {
+      if (this.#over) return undefined;
       try {
         return await work();
       } catch (cause) {

@@ -1,19 +1,23 @@
-/** `turnstone start`: the Worker with its Durable Objects, assets and R2 in a local workerd. */
+/** `turnstone start`: the Worker with its Durable Objects and assets in workerd on this machine. */
 import { randomBytes } from 'node:crypto';
-import { mkdirSync } from 'node:fs';
+import { chmodSync, mkdirSync } from 'node:fs';
+import { createServer as createHttp, type Server as HttpServer } from 'node:http';
+import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
-import { Log, LogLevel, Miniflare, type MiniflareOptions } from 'miniflare';
-import { unstable_getMiniflareWorkerOptions as workerOptions } from 'wrangler';
 import { integerVar, kvOf } from '../durable-objects/env.ts';
 import { keysIn } from '../openai/keys.ts';
 import { build, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
+import { lockStorage } from './lock.ts';
+import { nodeHandler } from './node-http.ts';
 import { type Npu, startNpu } from './npu.ts';
 import { type LocalPack, localPack } from './packs.ts';
-import { layoutOptions, MAX_PROCESSES, startProcesses } from './processes.ts';
-import { Registry } from './registry.ts';
-import { storePack } from './store.ts';
-import { Supervisor } from './supervise.ts';
+import { elsewhere, MAX_PROCESSES, startProcesses } from './processes.ts';
+import { serverConfig } from './workerd/config.ts';
+import { type Home, openHome } from './workerd/home.ts';
+import { Kept } from './workerd/keep.ts';
+import { Objects } from './workerd/objects.ts';
+import { startWorkerd } from './workerd/process.ts';
 
 export interface StartOptions {
   /** 0 takes a free one. */
@@ -34,7 +38,7 @@ export interface StartOptions {
   processes?: number | string;
   /** What starts after the server waits for this, too. */
   after?: Promise<unknown>;
-  /** Where R2 and Durable Objects keep their data; default `.wrangler/state`. */
+  /** Where Durable Objects keep their data; default `.wrangler/state`. */
   persist?: string;
   /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
   vars?: Record<string, string | undefined>;
@@ -48,11 +52,18 @@ export interface Server {
   url: string;
   /** The served model. */
   pack: LocalPack;
-  miniflare: Miniflare;
+  /** Its Durable Objects. */
+  objects: Objects;
+  /** workerd's process id: of the one that listens. */
+  pid(): number | undefined;
+  /** host:port of the runtime's inspector, when it was asked for. */
+  inspector(): string | undefined;
   npu?: Npu;
   embedder?: Embedder;
   /** Settles when all processes compute. */
   whole: Promise<void>;
+  /** Resolves with the reason when the server cannot be kept running. */
+  lost: Promise<Error>;
   stop(): Promise<void>;
 }
 
@@ -63,6 +74,7 @@ const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 export async function startServer(o: StartOptions = {}): Promise<Server> {
   const say = o.say ?? (() => {});
   const host = o.host ?? '127.0.0.1';
+  const port = o.port ?? 8787;
   const vars = Object.fromEntries(Object.entries(o.vars ?? {}).filter((e): e is [string, string] => e[1] !== undefined));
   keysIn(vars.API_KEYS);
   kvOf(vars.KV);
@@ -74,110 +86,124 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     replicas: integerVar('REPLICAS', vars.REPLICAS, 1, MAX_REPLICAS) ?? 1,
   };
   integerVar('PROCESSES × REPLICAS', String(layout.processes * layout.replicas), 1, MAX_REPLICAS);
-  await build(say, ['wasm', 'page', 'worker', ...(o.npu && !o.accelerator ? ['npu'] : [])]);
-  const pack = await localPack(o.model, say, o.format);
-  const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
-  mkdirSync(persist, { recursive: true });
+  await tryPort(port, host);
 
-  await storePack(join(persist, 'r2'), pack, say);
-  const secret = o.accelerator?.secret ?? randomBytes(24).toString('hex');
-  const npu: Npu | undefined = o.accelerator
-    ? { ...o.accelerator, pid: process.pid, stop: async () => {} }
-    : o.npu && (await openNpu(persist, pack, secret, vars));
+  const home = openHome();
+  const undo: (() => unknown)[] = [() => home.close()];
+  /** The last begun is ended first. */
+  const stop = async () => {
+    for (const end of undo.splice(0).reverse()) await end();
+  };
+  try {
+    return await start();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 
-  let listens = () => {};
-  const listening = new Promise<void>((resolve) => {
-    listens = resolve;
-  });
-  const embedder =
-    o.embedder &&
-    launchEmbedder({ ...o.embedder, inspect: o.inspect, persist: join(persist, 'embedder-r2'), say }, Promise.all([listening, o.after]));
+  async function start(): Promise<Server> {
+    const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
+    const lock = await lockStorage(persist, home.guard.pid);
+    undo.push(() => lock.release());
+    const storage = join(persist, 'do');
+    mkdirSync(storage, { recursive: true, mode: 0o700 });
+    chmodSync(storage, 0o700); // conversations are the user's alone, also in a folder of before
+    await build(say, ['wasm', 'page', 'worker']);
+    const pack = await localPack(o.model, say, o.format);
 
-  const registry = layout.processes > 1 ? new Registry() : undefined;
-  const more = layoutOptions(layout, registry?.folder);
-  const { workerOptions: worker } = workerOptions(join(ROOT, 'wrangler.toml'));
-  const { assets, ...own } = worker;
-  const turnstone = {
-    ...own,
-    name: 'turnstone',
-    modules: true as const,
-    modulesRoot: join(ROOT, '.build/worker'),
-    scriptPath: join(ROOT, '.build/worker/index.js'),
-    modulesRules: [{ type: 'CompiledWasm' as const, include: ['**/*.wasm'] }],
-    bindings: {
-      ...worker.bindings,
+    const npu = await accelerator(home, pack, vars);
+    let listens = () => {};
+    const listening = new Promise<void>((done) => {
+      listens = done;
+    });
+    const embedder = o.embedder && launchEmbedder(home, { ...o.embedder, inspect: o.inspect, say }, Promise.all([listening, o.after]));
+    if (embedder) {
+      const front = await listenAt(home.sockets.path('embeddings'), embedder);
+      undo.push(() => front.close().closeAllConnections());
+    }
+
+    const { debug, ...others } = elsewhere(layout, home);
+    const control = { address: home.sockets.address('control'), secret: randomBytes(24).toString('hex') };
+    const all = {
       ...(vars.API_KEYS ? {} : { LOCAL_ONLY: '1' }),
       ...vars,
-      ...more.bindings,
-      MODEL_ID: pack.id,
-      ...(npu && { NPU_SECRET: secret, NPU_ROUTE: o.npu ?? 'auto' }),
-    },
-    durableObjects: { ...worker.durableObjects, ...more.objects },
-    serviceBindings: {
-      ...worker.serviceBindings,
-      ASSETS: 'site',
-      ...(npu && { NPU: { external: { address: npu.address, http: {} } } }),
-      ...(embedder && { EMBEDDER: embedder.fetch }),
-    },
-  };
-  // The assets are a Worker of their own: their router in front of ours would keep a client's disconnect to itself.
-  const site = {
-    name: 'site',
-    modules: true as const,
-    script: 'export default {}',
-    compatibilityDate: worker.compatibilityDate,
-    assets: { ...assets, directory: join(ROOT, 'dist/web'), binding: undefined, routerConfig: { has_user_worker: false } },
-  };
-  const supervisor = new Supervisor(say, 'workerd');
-  const options: MiniflareOptions = {
-    workers: [turnstone, site],
-    host,
-    port: o.port ?? 8787,
-    ...(o.inspect && { inspectorPort: 0 }),
-    cf: false,
-    r2Persist: join(persist, 'r2'),
-    durableObjectsPersist: join(persist, 'do'),
-    ...more.shared,
-    log: new Log(LogLevel.ERROR),
-    handleRuntimeStdio: supervisor.handleRuntimeStdio,
-  };
-  const miniflare = new Miniflare(options);
-  try {
-    const url = await miniflare.ready;
-    supervisor.watch(miniflare, { ...options, port: Number(url.port) });
-    const others = await startProcesses({
-      ...layout,
-      first: miniflare,
-      worker: turnstone,
-      pack,
-      persist,
-      registry: registry?.folder,
-      after: o.after,
-      say,
-    });
-    listens();
-    const stop = async () => {
-      supervisor.stop();
-      await others.stop();
-      await Promise.all([miniflare.dispose(), npu?.stop(), embedder?.stop()]);
-      registry?.close();
+      ...others.vars,
+      ...(npu && { NPU_SECRET: npu.secret, NPU_ROUTE: o.npu ?? 'auto' }),
     };
-    return { url: url.href.replace(/\/$/, ''), pack, miniflare, npu, embedder, whole: others.ready, stop };
-  } catch (error) {
-    supervisor.stop();
-    await Promise.allSettled([miniflare.dispose(), npu?.stop()]);
-    registry?.close();
-    if (String(error).includes('EADDRINUSE') || String(error).includes('Address already in use')) {
-      throw new Error(`Port ${options.port} is taken. Set PORT to another one, e.g. PORT=8788 npm start.`);
-    }
-    throw error;
+    let bound = port;
+    const config = () =>
+      serverConfig({
+        ...{ vars: all, pack, storage, control, elsewhere: others.elsewhere, npu: npu?.address },
+        address: `${shownHost(host)}:${bound}`,
+        embedder: embedder && home.sockets.address('embeddings'),
+      });
+    let lose: (error: Error) => void = () => {};
+    const lost = new Promise<Error>((done) => {
+      lose = done;
+    });
+    const kept = new Kept({
+      name: 'workerd',
+      say,
+      start: () => startWorkerd({ config: config(), guard: home.guard, debug, inspect: o.inspect }),
+      gaveUp: lose,
+    });
+    undo.push(() => kept.stop());
+    bound = (await kept.start().catch(portTaken(port))).ports.get('http') ?? port;
+
+    const objects = new Objects(home.sockets.path('control'), control.secret);
+    const more = await startProcesses({ ...layout, home, objects, vars: replicaVars(all), pack, npu: npu?.address, after: o.after, say });
+    if (npu) undo.push(() => npu.stop());
+    if (embedder) undo.push(() => embedder.stop());
+    undo.push(() => more.stop());
+    listens();
+    return {
+      url: `http://${shownHost(/^(0\.0\.0\.0|\*|::)$/.test(host) ? '127.0.0.1' : host)}:${bound}`,
+      ...{ pack, objects, npu, embedder, lost, stop },
+      pid: () => kept.process?.pid,
+      inspector: () => (o.inspect && kept.process ? `127.0.0.1:${kept.process.ports.get('inspector')}` : undefined),
+      whole: more.ready,
+    };
+  }
+
+  async function accelerator(home: Home, pack: LocalPack, { KV = '', CONTEXT = '', NPU_DEVICE }: Record<string, string>) {
+    if (o.accelerator) return { ...o.accelerator, pid: () => undefined, stop: async () => {} };
+    if (!o.npu) return undefined;
+    const secret = randomBytes(24).toString('hex');
+    return startNpu(home, pack, { NPU_SECRET: secret, KV, CONTEXT, ...(NPU_DEVICE && { NPU_DEVICE }) }, say);
   }
 }
 
-/** The accelerator keeps a bucket of its own: two processes cannot share one on disk. */
-async function openNpu(persist: string, pack: LocalPack, secret: string, vars: Record<string, string>): Promise<Npu> {
-  const r2 = join(persist, 'npu-r2');
-  await storePack(r2, pack, () => {});
-  const { KV = '', CONTEXT = '', NPU_DEVICE = '' } = vars;
-  return startNpu({ NPU_PERSIST: r2, MODEL_ID: pack.id, NPU_SECRET: secret, KV, CONTEXT, NPU_DEVICE });
+/** Processes with replicas only check no key. */
+function replicaVars({ API_KEYS: _, ADMIN_KEY: __, ...vars }: Record<string, string>): Record<string, string> {
+  return vars;
+}
+
+const shownHost = (host: string) => (host.includes(':') ? `[${host}]` : host === 'localhost' ? '127.0.0.1' : host);
+
+/** Before anything is built or loaded. */
+async function tryPort(port: number, host: string): Promise<void> {
+  const probe = createServer();
+  await new Promise<void>((done, fail) => {
+    probe.once('error', fail);
+    probe.listen({ port, host: host === '*' ? undefined : host, exclusive: true }, () => probe.close(() => done()));
+  }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'EADDRINUSE') throw taken(port);
+    if (error.code === 'EACCES')
+      throw new Error(`Port ${port} may not be listened on by this user. Set PORT to another one, e.g. PORT=8788 npm start.`);
+    throw new Error(`HOST=${host} cannot be listened on: ${error.message}.`);
+  });
+}
+
+const taken = (port: number) => new Error(`Port ${port} is taken. Set PORT to another one, e.g. PORT=8788 npm start.`);
+
+/** Somebody came between the try and the start. */
+const portTaken = (port: number) => (error: Error) => {
+  throw /Address already in use/i.test(error.message) ? taken(port) : error;
+};
+
+/** The embedder as the Worker asks it: through the launcher, which knows why it does not answer. */
+async function listenAt(path: string, embedder: Embedder): Promise<HttpServer> {
+  const front = createHttp(nodeHandler((request) => embedder.fetch(request)));
+  await new Promise<void>((done, fail) => front.once('error', fail).listen(path, done));
+  return front;
 }

@@ -170,9 +170,7 @@ async function held({ server, replicas }: SoakOptions, gone: readonly string[]):
   const leaks: string[] = [];
   const tokens: number[] = [];
   const expectNone = (what: string, n: number) => void (n !== 0 && leaks.push(`${what}: ${n}`));
-  const [objects, schedulers, sessions] = await Promise.all(
-    ['REPLICA', 'SCHEDULER', 'SESSION'].map((name) => server.miniflare.getDurableObjectNamespace(name)),
-  );
+  const [objects, schedulers, sessions] = ['REPLICA', 'SCHEDULER', 'SESSION'].map((name) => server.objects.namespace(name));
   for (let r = 0; r < replicas; r++) {
     const ready = await (await objects.get(objects.idFromName(`replica-${r}`)).fetch('https://replica/ready')).json();
     const { stats } = ready as {

@@ -2,12 +2,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Request } from 'miniflare';
 import { type Embedder, launchEmbedder } from '../../cli/embedder.ts';
 import { type Server, startServer } from '../../cli/start.ts';
+import { openHome } from '../../cli/workerd/home.ts';
 import { start } from '../clock.ts';
 import { jsMemory } from '../isolate.ts';
-import { processes, resident } from '../process.ts';
+import { resident } from '../process.ts';
 import type { Bench } from '../report.ts';
 import { quantile, spread } from '../stats.ts';
 
@@ -40,7 +40,7 @@ export async function embeddings(bench: Bench): Promise<void> {
   const server = await startServer({ port: 0, persist, embedder: {} });
   try {
     const name = await server.embedder?.started;
-    const [pid] = processes('workerd', server.embedder?.pid());
+    const pid = server.embedder?.pid() ?? 0;
     const before = resident(pid).now;
     bench.figure({ name: 'resident, before the model', unit: 'MB', value: spread([before]) });
     const wall = performance.now();
@@ -69,7 +69,7 @@ export async function embeddings(bench: Bench): Promise<void> {
   } finally {
     await server.stop();
   }
-  await plan(bench, persist);
+  await plan(bench);
   rmSync(persist, { recursive: true, force: true });
 }
 
@@ -82,8 +82,9 @@ async function longest(ask: (body: object) => Promise<unknown>): Promise<void> {
 }
 
 /** What an isolate planned and what it has, in a process of its own: V8 runs wasm slowly while its inspector is open. */
-async function plan(bench: Bench, persist: string): Promise<void> {
-  const embedder = launchEmbedder({ persist: join(persist, 'embedder-r2'), inspect: true }, Promise.resolve());
+async function plan(bench: Bench): Promise<void> {
+  const home = openHome();
+  const embedder = launchEmbedder(home, { inspect: true }, Promise.resolve());
   await embedder.started;
   try {
     await longest(async ({ input }: { input?: unknown }) => {
@@ -93,6 +94,7 @@ async function plan(bench: Bench, persist: string): Promise<void> {
     await compare(bench, embedder);
   } finally {
     await embedder.stop();
+    home.close();
   }
 }
 
@@ -101,7 +103,7 @@ async function compare(bench: Bench, embedder: Embedder): Promise<void> {
   const { memory } = (await answer.json()) as { memory: { limit: number; heap: number; file: number; js: number; measured: number } };
   const inspector = embedder.inspector();
   if (!inspector) throw new Error('the embedder has no inspector');
-  const js = await jsMemory(inspector, 'core:user:embedder');
+  const js = await jsMemory(inspector, 'embedder');
   const mb = (n: number) => spread([n / MIB]);
   bench.figure({
     name: "isolate: ONNX Runtime's memory, measured",

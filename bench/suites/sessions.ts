@@ -44,7 +44,7 @@ const ask = (server: Server, body: object): Promise<Answer> =>
 
 /** Waits until the session has so many pages: they come off the client's path. */
 async function handedOver(server: Server, answer: Answer, pages: number): Promise<void> {
-  const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+  const sessions = server.objects.namespace('SESSION');
   const stub = sessions.get(sessions.idFromName(sessionName('public', sessionOf(answer.id)!))) as unknown as SessionPort;
   for (let tries = 0; (await stub.stats()).pages < pages; tries++) {
     if (tries === 600) throw new Error(`the session has ${(await stub.stats()).pages} pages, not ${pages}`);

@@ -94,7 +94,7 @@ export interface PackBindings {
 /** Where this deployment keeps the model's pack: the R2 bucket if it is there, else the static assets. Rejects naming both. */
 export async function deployedPack({ PACKS, ASSETS }: PackBindings, id: string): Promise<PackSource> {
   if (PACKS && (await PACKS.head(`${id}/${MANIFEST}`))) return r2Pack(PACKS, `${id}/`);
-  const url = `https://assets.local/packs/${id}/`;
+  const url = `https://assets.local/packs/${encodeURIComponent(id)}/`;
   if (ASSETS && (await ASSETS.fetch(url + MANIFEST, { method: 'HEAD' })).ok) return urlPack(url, (u, init) => ASSETS.fetch(u, init));
   throw new ModelFileError(`model "${id}"`, `is neither in the R2 bucket (${id}/${MANIFEST}) nor in the assets (/packs/${id}/${MANIFEST})`);
 }

@@ -1,11 +1,11 @@
 /** Embeddings over HTTP: ONNX Runtime in workerd, in the process that `npm start` gives it. */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Request } from 'miniflare';
 import OpenAI, { type APIError } from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchEmbedder } from '../../cli/embedder.ts';
 import { type Server, startServer } from '../../cli/start.ts';
+import { openHome } from '../../cli/workerd/home.ts';
 import { DUNLIN, farthest, recorded, smallPack, temporary } from '../embedder/packs.ts';
 
 describe('the server with its embedder', () => {
@@ -123,7 +123,8 @@ describe('an embedder alone, in workerd', () => {
     options: { model?: string; memoryMb?: string },
     use: (post: (body: object) => Promise<{ status: number; body: unknown }>) => Promise<void>,
   ) => {
-    const embedder = launchEmbedder({ ...options, persist: temporary() }, Promise.resolve());
+    const home = openHome();
+    const embedder = launchEmbedder(home, options, Promise.resolve());
     try {
       await embedder.started;
       await use(async (body) => {
@@ -133,6 +134,7 @@ describe('an embedder alone, in workerd', () => {
     } finally {
       const pid = embedder.pid() as number;
       await embedder.stop();
+      home.close();
       expect(() => process.kill(pid, 0)).toThrow(); // it is gone
     }
   };

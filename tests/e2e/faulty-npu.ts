@@ -1,6 +1,7 @@
 /** A real HTTP server in front of the accelerator's service that does to its answers what networks and broken services do. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { fetchSocket } from '../../cli/workerd/fetch.ts';
 import {
   decodeHead,
   encodeFail,
@@ -158,7 +159,7 @@ export async function startFaulty(upstream: { address: string; secret: string })
   let asked = 0;
   let last: { authorization: string; head: PrefillHead } | undefined;
   const ask = async (authorization: string, body: Buffer) => {
-    const r = await fetch(`http://${upstream.address}/v1/prefill`, {
+    const r = await fetchSocket(upstream.address.slice('unix:'.length), 'http://npu/v1/prefill', {
       method: 'POST',
       headers: { authorization },
       body: new Uint8Array(body),
@@ -186,7 +187,7 @@ export async function startFaulty(upstream: { address: string; secret: string })
       const head = encodeHead({ ...last.head, have: 0, deadlineMs: 120_000 });
       const init = { method: 'POST', headers: { authorization: last.authorization }, body: Buffer.concat([head, encodeIds(ids)]) };
       const leave = new AbortController();
-      const r = await fetch(`http://${upstream.address}/v1/prefill`, { ...init, signal: leave.signal });
+      const r = await fetchSocket(upstream.address.slice('unix:'.length), 'http://npu/v1/prefill', { ...init, signal: leave.signal });
       await r.body!.getReader().read();
       leave.abort();
     },

@@ -36,7 +36,7 @@ describe.skipIf(missing)('two processes', () => {
     send('/v1/completions', { prompt: 'Once upon a time', temperature: 1, ignore_eos: true, ...body }, signal);
 
   async function stats(replica: 0 | 1): Promise<EngineStats> {
-    const objects = await server.miniflare.getDurableObjectNamespace(replica === 0 ? 'REPLICA' : `REPLICA_${replica}`, 'turnstone');
+    const objects = server.objects.namespace(replica === 0 ? 'REPLICA' : `REPLICA_${replica}`);
     const r = await objects.get(objects.idFromName(`replica-${replica}`)).fetch('https://replica/ready');
     return ((await r.json()) as { stats: EngineStats }).stats;
   }

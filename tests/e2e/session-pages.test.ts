@@ -44,7 +44,7 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
   const cached = (a: Answer) => a.usage.input_tokens_details.cached_tokens;
 
   async function statsOf(answer: Answer, tenant = tenants[0]) {
-    const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+    const sessions = server.objects.namespace('SESSION');
     const name = sessionName(tenant, sessionOf(answer.id)!);
     return (sessions.get(sessions.idFromName(name)) as unknown as SessionPort).stats();
   }
@@ -119,7 +119,7 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
     };
     const prompt_cache_key = 'a chat';
     const pages = async (tenant: string) => {
-      const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+      const sessions = server.objects.namespace('SESSION');
       return (await (sessions.get(sessions.idFromName(cacheName(tenant, prompt_cache_key))) as unknown as SessionPort).stats()).pages;
     };
     const first = await chat({ prompt_cache_key });

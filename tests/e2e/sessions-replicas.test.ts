@@ -78,7 +78,7 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
 
   it('its replica drains: the session moves on with its pages and the same tokens', async () => {
     const [first, [at]] = await where(() => ask({ input: story('a moving house') }));
-    const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+    const sessions = server.objects.namespace('SESSION');
     const session = sessions.get(sessions.idFromName(sessionName('public', sessionOf(first.id)!))) as unknown as SessionPort;
     const whole = Math.floor(first.usage.input_tokens / PAGE);
     for (let i = 0; (await session.stats()).pages < whole && i < 200; i++) await pause(50);
@@ -104,7 +104,7 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
   });
 
   it('a response that is not stored says too when another model gave the previous one', async () => {
-    const objects = await server.miniflare.getDurableObjectNamespace('REPLICA');
+    const objects = server.objects.namespace('REPLICA');
     const replica = objects.get(objects.idFromName('replica-0'));
     const { input, ...rest } = parseResponses({ model: server.model, input: 'Hello.', max_output_tokens: 2 });
     const request = { ...rest, input: [], messages: itemMessages(input, undefined) };
@@ -113,7 +113,7 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
       return (await (await replica.fetch('https://replica/v1/responses', { method: 'POST', body })).json()) as { turnstone?: object };
     };
     expect((await tell('another')).turnstone).toEqual({ recomputed: true });
-    const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+    const sessions = server.objects.namespace('SESSION');
     const { id } = await ask({ input: 'Hello.' });
     const session = sessions.get(sessions.idFromName(sessionName('public', sessionOf(id)!))) as unknown as SessionPort;
     expect((await tell((await session.get(id))!.response.fingerprint!)).turnstone).toBeUndefined();

@@ -84,7 +84,7 @@ describe.skipIf(off)('sessions that outlive their server', () => {
 
   /** The seed that was drawn, and how many characters of the answer were in storage when each replica began. */
   async function turnOf(id: string): Promise<{ seed: number; stored: number[] }> {
-    const sessions = await server.miniflare.getDurableObjectNamespace('SESSION');
+    const sessions = server.objects.namespace('SESSION');
     const stub = sessions.get(sessions.idFromName(sessionName('public', sessionOf(id)!))) as unknown as SessionPort;
     const { response } = (await stub.get(id))!;
     const lines = (await (await stub.fetch(`https://session/events?response=${id}`)).text()).trim().split('\n');

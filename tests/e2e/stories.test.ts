@@ -13,7 +13,7 @@ describe.skipIf(model.missing || wanted.missing)('stories260K over HTTP', () => 
   const persist = mkdtempSync(join(tmpdir(), 'turnstone-'));
   const servers: Server[] = [];
   const serve = async (vars: Record<string, string>) => {
-    const server = await startServer({ port: 0, model: model.path, persist, vars });
+    const server = await startServer({ port: 0, model: model.path, persist: join(persist, String(servers.length)), vars });
     servers.push(server);
     return server;
   };

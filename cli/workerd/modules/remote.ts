@@ -1,0 +1,43 @@
+/** Durable Objects of another workerd process as if they were this one's: every call goes on through that process's debug port, a Unix socket. */
+import { DurableObject } from 'cloudflare:workers';
+
+interface Env {
+  PORT: { connect(address: string): { getActor(service: string, className: string, id: string): Fetcher } };
+  /** `unix:` and the path of the socket. */
+  ADDRESS: string;
+}
+
+abstract class Remote extends DurableObject<Env> {
+  constructor(ctx: DurableObjectState, env: Env, className: string) {
+    super(ctx, env);
+    // a connection for each call: one that failed would stay broken
+    const there = () => env.PORT.connect(env.ADDRESS).getActor('turnstone', className, ctx.id.toString());
+    // biome-ignore lint/correctness/noConstructorReturn: whatever method is called is the other object's
+    return new Proxy(this, {
+      get(object, name) {
+        if (name === 'fetch') return (request: Request) => there().fetch(request);
+        return Reflect.has(object, name) ? Reflect.get(object, name) : Reflect.get(there(), name);
+      },
+    });
+  }
+}
+
+export class Replica extends Remote {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env, 'Replica');
+  }
+}
+
+export class Session extends Remote {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env, 'Session');
+  }
+}
+
+export class Scheduler extends Remote {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env, 'Scheduler');
+  }
+}
+
+export default {};

@@ -1,0 +1,54 @@
+import { fetchSocket } from './fetch.ts';
+
+/** The part of DurableObjectNamespace that there is here. */
+export interface ObjectNamespace {
+  idFromName(name: string): string;
+  idFromString(id: string): string;
+  get(id: string): { fetch(url: string, init?: RequestInit): Promise<Response> };
+}
+
+/** The server's Durable Objects as the launcher (and tests) call them, through the Worker in modules/control.ts. */
+export class Objects {
+  readonly #socket: string;
+  readonly #secret: string;
+
+  constructor(socket: string, secret: string) {
+    this.#socket = socket;
+    this.#secret = secret;
+  }
+
+  /** A binding's objects: `fetch` as it is, methods with arguments and results that are JSON. */
+  namespace(binding: string): ObjectNamespace {
+    const get = (name: string) =>
+      new Proxy(
+        {},
+        {
+          get: (_, method) => {
+            if (typeof method !== 'string' || method === 'then') return undefined;
+            if (method === 'fetch') return (url: string, init: RequestInit = {}) => this.#fetch(binding, name, url, init);
+            return (...args: unknown[]) => this.#call(binding, name, method, args);
+          },
+        },
+      );
+    return { idFromName: (name: string) => name, idFromString: (id: string) => id, get: get as unknown as ObjectNamespace['get'] };
+  }
+
+  #url(...parts: string[]): string {
+    return `http://control/${parts.map(encodeURIComponent).join('/')}`;
+  }
+
+  #fetch(binding: string, name: string, url: string, init: RequestInit): Promise<Response> {
+    const { pathname, search } = new URL(url);
+    const headers = { ...Object.fromEntries(new Headers(init.headers)), 'x-launcher': this.#secret };
+    return fetchSocket(this.#socket, this.#url(binding, name, 'fetch') + pathname + search, { ...init, headers });
+  }
+
+  async #call(binding: string, name: string, method: string, args: unknown[]): Promise<unknown> {
+    const headers = { 'x-launcher': this.#secret, 'content-type': 'application/json' };
+    const init = { method: 'POST', headers, body: JSON.stringify(args) };
+    const answer = await fetchSocket(this.#socket, this.#url(binding, name, 'call', method), init);
+    const { value, error } = (await answer.json()) as { value?: unknown; error?: string };
+    if (error !== undefined) throw new Error(error);
+    return value ?? undefined;
+  }
+}
