@@ -2,10 +2,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, ROOT } from '../cli/build.ts';
+import { allocWeights } from '../engine/anatomy.ts';
 import { countWasm, createWasm } from '../kernels/wasm/index.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
 import { loadWeights, openPack } from '../models/pack/load.ts';
-import { allocWeights } from '../models/weights.ts';
 import { start } from './clock.ts';
 import { Runner, roomyPlan } from './engine/runner.ts';
 import { LlamaPeer } from './peers/llama.ts';

@@ -5,7 +5,6 @@
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { sha256 } from '@noble/hashes/sha2.js';
-import { formatsOf } from '../engine/index.ts';
 import { device as deviceSpec } from '../kernels/npu/device/index.ts';
 import { DeviceLostError, openDevice } from '../kernels/webgpu/index.ts';
 import { openModel, webGpuMaker } from '../local/open.ts';
@@ -71,7 +70,6 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
         backend,
         config,
         weights,
-        formats: formatsOf(weights),
         kv,
         pack: digest,
         hash: sha256,

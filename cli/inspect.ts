@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { parameters } from '../engine/anatomy.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { ModelFileError } from '../models/error.ts';
 import { ggufConfig } from '../models/gguf/config.ts';
@@ -138,18 +139,6 @@ function configLines(c: ModelConfig): string[] {
     `context ${count(c.context)}, RoPE theta ${count(c.ropeTheta)}${scaling}, norm eps ${c.normEps}${extras && `, ${extras}`}`,
     `${count(parameters(c))} parameters`,
   ];
-}
-
-function parameters(c: ModelConfig): number {
-  const qkv = (c.heads + 2 * c.kvHeads) * c.headDim;
-  const layer =
-    qkv * c.hidden +
-    c.hidden * c.heads * c.headDim +
-    3 * c.hidden * c.ffn +
-    2 * c.hidden +
-    (c.qkvBias ? qkv : 0) +
-    (c.qkNorm ? 2 * c.headDim : 0);
-  return c.layers * layer + (c.tied ? 1 : 2) * c.vocab * c.hidden + c.hidden;
 }
 
 function specLines(spec: TokenizerSpec): string[] {

@@ -1,6 +1,14 @@
 import type { Allocator, Backend, Batch } from './backend.ts';
 import { PAGE } from './layout.ts';
-import type { Slice } from './scheduler.ts';
+
+/** Tokens of a sequence that ride in a step: ids[start .. start + count), drafted ones behind its own; the last `logits` of them want logits. */
+export interface BatchSlice {
+  readonly seq: { readonly ids: ArrayLike<number>; readonly pages: readonly number[] };
+  readonly start: number;
+  readonly count: number;
+  readonly logits: number;
+  readonly draft: readonly number[];
+}
 
 /** A ragged batch's buffers on the backend, with staging arrays on this side, allocated once. */
 export class BatchBuffers implements Batch {
@@ -43,7 +51,7 @@ export class BatchBuffers implements Batch {
   }
 
   /** Lays the slices out one after the other: token t of slice s at its position, in its page; the last `logits` of each want logits. */
-  fill(be: Backend, slices: readonly Slice[]): void {
+  fill(be: Backend, slices: readonly BatchSlice[]): void {
     const m = this.staged;
     let t = 0;
     let r = 0;

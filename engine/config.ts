@@ -25,48 +25,6 @@ export type RopeScaling =
   | { kind: 'factors'; factors: readonly number[] }
   | { kind: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number };
 
-/** The tensors of a model under the names every reader, pack and backend uses. Matrices are [N, K], row-major before packing. */
-export const tensorNames = {
-  embed: 'embed', // [V, D]
-  head: 'head', // [V, D], absent when tied
-  norm: 'norm', // [D]
-  attnNorm: (l: number) => `layers.${l}.attnNorm`, // [D]
-  qkv: (l: number) => `layers.${l}.qkv`, // [(H + 2G)·d, D], rows of q, then k, then v; rotate-half order
-  qkvBias: (l: number) => `layers.${l}.qkvBias`, // [(H + 2G)·d]
-  qNorm: (l: number) => `layers.${l}.qNorm`, // [d]
-  kNorm: (l: number) => `layers.${l}.kNorm`, // [d]
-  o: (l: number) => `layers.${l}.o`, // [D, H·d]
-  ffnNorm: (l: number) => `layers.${l}.ffnNorm`, // [D]
-  gateUp: (l: number) => `layers.${l}.gateUp`, // [2F, D], rows of gate, then up
-  down: (l: number) => `layers.${l}.down`, // [D, F]
-} as const;
-
-export interface TensorShape {
-  name: string;
-  /** [N] for a vector, [N, K] for a matrix. */
-  shape: readonly [number] | readonly [number, number];
-}
-
-/** Every tensor a model of this configuration must have, in loading order. */
-export function tensorList(c: ModelConfig): TensorShape[] {
-  const n = tensorNames;
-  const qkvRows = (c.heads + 2 * c.kvHeads) * c.headDim;
-  const list: TensorShape[] = [{ name: n.embed, shape: [c.vocab, c.hidden] }];
-  for (let l = 0; l < c.layers; l++) {
-    list.push({ name: n.attnNorm(l), shape: [c.hidden] });
-    list.push({ name: n.qkv(l), shape: [qkvRows, c.hidden] });
-    if (c.qkvBias) list.push({ name: n.qkvBias(l), shape: [qkvRows] });
-    if (c.qkNorm) list.push({ name: n.qNorm(l), shape: [c.headDim] }, { name: n.kNorm(l), shape: [c.headDim] });
-    list.push({ name: n.o(l), shape: [c.hidden, c.heads * c.headDim] });
-    list.push({ name: n.ffnNorm(l), shape: [c.hidden] });
-    list.push({ name: n.gateUp(l), shape: [2 * c.ffn, c.hidden] });
-    list.push({ name: n.down(l), shape: [c.hidden, c.ffn] });
-  }
-  list.push({ name: n.norm, shape: [c.hidden] });
-  if (!c.tied) list.push({ name: n.head, shape: [c.vocab, c.hidden] });
-  return list;
-}
-
 const LIMITS = {
   vocab: [1, 1 << 20],
   hidden: [8, 1 << 16],

@@ -1,14 +1,15 @@
+import type { ModelWeights } from './anatomy.ts';
 import type { Backend, KvPool } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
-import { END, LogitsStage } from './logits.ts';
-import { type Formats, forward, type ModelWeights } from './model.ts';
-import { type Hash, PageNames, PagePool } from './pages.ts';
-import { allocState, type Plan } from './plan.ts';
-import { ropeRows } from './rope.ts';
+import { allocLogits, END, LogitsStage } from './logits.ts';
+import { type Hash, PageNames, type PagePool } from './pages.ts';
+import type { Plan } from './plan.ts';
+import { Publisher } from './publish.ts';
+import { Runner } from './runner.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
-import { draftTokens, learn } from './speculate.ts';
+import { allowed, draftTokens, learn, ROW_COST } from './speculate.ts';
 import type { GenerateRequest, StepEvent } from './types.ts';
 
 export interface EngineOptions {
@@ -36,34 +37,6 @@ export interface EngineStats {
   largestBatch: number;
 }
 
-/** The drafted tokens that a sequence's constraint lets pass, up to the first that it does not. */
-function allowed(seq: Sequence, draft: readonly number[]): readonly number[] {
-  const { constraint } = seq.request;
-  if (!constraint || draft.length === 0) return draft;
-  try {
-    const ahead = constraint.clone?.();
-    if (!ahead) return [];
-    for (const [i, id] of draft.entries()) {
-      const mask = ahead.mask();
-      if (mask && !((mask[id >> 5] >>> (id & 31)) & 1)) return draft.slice(0, i);
-      ahead.accept(id);
-    }
-    return draft;
-  } catch {
-    return []; // it will fail by itself when it gets there
-  }
-}
-
-/** Kernel formats that a model's activations must serve. */
-export function formatsOf(w: ModelWeights): Formats {
-  return {
-    qkvAndGateUp: w.layers.flatMap((l) => [l.qkv.format, l.gateUp.format]),
-    o: w.layers.map((l) => l.o.format),
-    down: w.layers.map((l) => l.down.format),
-    head: w.head.format,
-  };
-}
-
 /**
  * Token ids in, token ids out: continuous batching over paged KV. One `step()` schedules, runs and samples; call it
  * while `busy`, and let other work in between.
@@ -73,15 +46,12 @@ export class Engine {
   readonly plan: Plan;
   readonly backend: Backend;
   readonly names: PageNames;
-  readonly pool: PagePool;
-  readonly kv: KvPool;
-  private readonly weights: ModelWeights;
-  private readonly state: ReturnType<typeof allocState>;
+  private readonly runner: Runner;
+  private readonly publisher: Publisher;
   private readonly scheduler: Scheduler;
   private readonly stage: LogitsStage;
   private readonly rowCost: number;
   private readonly sequences = new Map<string, Sequence>();
-  private positions = 0; // whose rows of the rope table are written
   private stepping = false;
   private arrivals = 0;
   private readonly counters = {
@@ -100,15 +70,21 @@ export class Engine {
     this.config = o.config;
     this.plan = o.plan;
     this.backend = o.backend;
-    this.weights = o.weights;
-    this.rowCost = o.rowCost ?? 0.6; // measured on the shipped model and on SmolLM2's shape: 0.5 to 0.65
-    const { config: c, plan: p, backend: be } = o;
-    this.state = allocState(be, c, formatsOf(o.weights), p);
-    this.kv = be.kvPool({ format: p.kv, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim }, p.pages);
-    this.pool = new PagePool(p.pages);
-    this.names = new PageNames(o.hash, { pack: o.pack, kv: p.kv, numerics: be.numerics });
-    this.scheduler = new Scheduler(this.pool, this.names, p);
-    this.stage = new LogitsStage(be, this.state.logits, this.state.scratch.logits, c.vocab);
+    this.rowCost = o.rowCost ?? ROW_COST;
+    const { config, plan, backend, weights } = o;
+    this.runner = new Runner({ backend, config, weights, size: plan, kv: plan.kv, pages: plan.pages });
+    this.names = new PageNames(o.hash, { pack: o.pack, kv: plan.kv, numerics: backend.numerics });
+    this.publisher = new Publisher(this.pool, this.names);
+    this.scheduler = new Scheduler(this.pool, this.names, plan);
+    this.stage = new LogitsStage(backend, allocLogits(backend, plan.maxRows, config.vocab), this.runner.logits, config.vocab);
+  }
+
+  get pool(): PagePool {
+    return this.runner.pool;
+  }
+
+  get kv(): KvPool {
+    return this.runner.kv;
   }
 
   /** Longest prompt that can be answered with at least one token. */
@@ -186,7 +162,7 @@ export class Engine {
     const { copies } = this.scheduler;
     if (copies.length === 0) return slices;
     try {
-      this.backend.copyPages(this.kv, Uint32Array.from(copies.flatMap(({ from, to }) => [from, to])));
+      this.runner.copy(Uint32Array.from(copies.flatMap(({ from, to }) => [from, to])));
       return slices;
     } catch {
       for (const { seq } of copies) seq.computed = seq.published * PAGE;
@@ -200,12 +176,9 @@ export class Engine {
    */
   private async run(slices: readonly Slice[]): Promise<StepEvent['tokens'][]> {
     if (slices.length === 0) return [];
-    const { batch, scratch, table } = this.state;
     try {
-      this.extendTable(slices);
-      batch.fill(this.backend, slices);
-      forward(this.backend, this.config, this.weights, table, this.kv, scratch, batch);
-      if (batch.R > 0) return await this.stage.sample(slices);
+      this.runner.run(slices);
+      if (slices.some((s) => s.logits > 0)) return await this.stage.sample(slices);
       await this.backend.submit();
       return slices.map(() => []);
     } catch (error) {
@@ -218,17 +191,6 @@ export class Engine {
     }
   }
 
-  /** Writes the rope table up to the last position of a step; at the start there is better to do. */
-  private extendTable(slices: readonly Slice[]): void {
-    const end = slices.reduce((n, s) => Math.max(n, s.start + s.count), 0);
-    const from = this.positions;
-    if (end <= from) return;
-    const to = Math.min(this.plan.context, Math.max(end, 2 * from, 128));
-    const rows = ropeRows(this.config, from, to);
-    this.backend.write(this.state.table, new Uint8Array(rows.buffer), from * this.config.headDim * 4);
-    this.positions = to;
-  }
-
   /** Books a step: what is computed, pages that became whole, tokens, ends, and what failed. */
   private settle(slices: readonly Slice[], tokens: readonly StepEvent['tokens'][]): StepEvent[] {
     const events: StepEvent[] = [];
@@ -237,7 +199,7 @@ export class Engine {
       try {
         if (logits === 0) {
           seq.computed += count;
-          this.publish(seq);
+          this.publisher.whole(seq);
           return;
         }
         const got = tokens[i];
@@ -287,7 +249,7 @@ export class Engine {
         break;
       }
     }
-    this.publish(seq);
+    this.publisher.whole(seq);
     this.counters.generated += tokens.length;
     const event: StepEvent = { request: seq.request.id, tokens, finish };
     if (!seq.reported) {
@@ -301,25 +263,9 @@ export class Engine {
     return event;
   }
 
-  /** Offers pages that became whole under their names. */
-  private publish(seq: Sequence): void {
-    for (; (seq.published + 1) * PAGE <= seq.computed; seq.published++) {
-      const i = seq.published;
-      if (i >= seq.names.length) seq.names.push(this.names.next(this.parentOf(seq, i), seq.ids, i * PAGE));
-      this.pool.publish(seq.pages[i], seq.names[i], { parent: this.parentOf(seq, i), ids: seq.ids.slice(i * PAGE, (i + 1) * PAGE) });
-    }
-  }
-
-  /** Name of the page before page i. */
-  private parentOf(seq: Sequence, i: number): string {
-    return i === 0 ? this.names.root(seq.request.salt) : seq.names[i - 1];
-  }
-
   private drop(seq: Sequence): void {
     try {
-      const whole = seq.published;
-      const rest = seq.ids.slice(whole * PAGE, seq.computed);
-      if (rest.length > 0 && rest.length < PAGE) this.pool.keep(seq.pages[whole], { parent: this.parentOf(seq, whole), ids: rest });
+      this.publisher.rest(seq);
     } catch {
       // its last tokens are not kept for others, who compute them again
     } finally {
@@ -329,34 +275,19 @@ export class Engine {
   }
 
   /** The bytes of a cached page, or undefined when it is not here. */
-  async exportPage(name: string): Promise<Uint8Array | undefined> {
-    const p = this.pool.take(name);
-    if (p === undefined) return undefined;
-    try {
-      return await this.backend.read(this.kv.data, p * this.kv.pageBytes, this.kv.pageBytes);
-    } finally {
-      this.pool.release(p);
-    }
+  exportPage(name: string): Promise<Uint8Array | undefined> {
+    return this.runner.exportPage(name);
+  }
+
+  /** Puts a page computed elsewhere under its name, as cached. The caller has checked the payload's digest. False when no page is free. */
+  importPage(name: string, bytes: Uint8Array): boolean {
+    return this.runner.importPage(name, bytes);
   }
 
   /** Prompt tokens of a request whose KV is there, found or computed; undefined when it is not here. */
   computed(id: string): number | undefined {
     const seq = this.sequences.get(id);
     return seq && Math.min(seq.computed, seq.promptLength);
-  }
-
-  /** Puts a page computed elsewhere under its name, as cached. The caller has checked the payload's digest. False when no page is free. */
-  importPage(name: string, bytes: Uint8Array): boolean {
-    if (bytes.byteLength !== this.kv.pageBytes) {
-      throw new RangeError(`page ${name} has ${bytes.byteLength} bytes, a page of this model has ${this.kv.pageBytes}`);
-    }
-    if (this.pool.has(name)) return true;
-    const p = this.pool.alloc();
-    if (p === undefined) return false;
-    this.backend.write(this.kv.data, bytes, p * this.kv.pageBytes);
-    this.pool.publish(p, name);
-    this.pool.release(p);
-    return true;
   }
 
   get lastStep(): EngineStats['lastStep'] {

@@ -155,7 +155,7 @@ export const FORMATS: { readonly [F in WeightFormat]: FormatRow<WeightSource[F]>
 };
 
 /** The format of vectors, and of matrices whose K is not made of another format's blocks. */
-export const PLAIN = 'f32' satisfies WeightFormat;
+export const PLAIN = 'f32' as const satisfies WeightFormat;
 
 /** Names of all formats. */
 export const WEIGHT_FORMATS = Object.keys(FORMATS) as WeightFormat[];

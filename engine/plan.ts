@@ -1,9 +1,9 @@
 import type { Allocator, KvFormat } from './backend.ts';
-import { BatchBuffers } from './batch.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE, pageBytes } from './layout.ts';
 import { allocLogits } from './logits.ts';
-import { allocScratch, type Formats } from './model.ts';
+import type { Formats } from './model.ts';
+import { allocRunner, kvShape, type RunnerSize } from './runner.ts';
 
 export interface PlanInput {
   config: ModelConfig;
@@ -26,12 +26,7 @@ export interface PlanInput {
   pages?: number;
 }
 
-export interface Plan {
-  context: number; // tokens a sequence may have
-  maxTokens: number; // T
-  maxSequences: number; // S
-  maxRows: number; // R
-  maxBlocks: number;
+export interface Plan extends RunnerSize {
   pages: number;
   kv: KvFormat;
   bytes: { limit: number; js: number; weights: number; scratch: number; kv: number };
@@ -43,25 +38,13 @@ export class MemoryPlanError extends Error {
 
 const MB = (n: number): string => `${(n / 1048576).toFixed(1)} MB`;
 
-/** Allocates everything of an engine but weights and pages; the same code counts for the plan and runs for real. */
-export function allocState(be: Allocator, c: ModelConfig, formats: Formats, p: Omit<Plan, 'bytes' | 'pages'>) {
-  const { maxTokens: T, maxRows: R, maxSequences: S, maxBlocks } = p;
-  return {
-    scratch: allocScratch(be, c, formats, T, R),
-    batch: new BatchBuffers(be, { T, S, R, maxBlocks }),
-    logits: allocLogits(be, R, c.vocab),
-    table: be.alloc(p.context * c.headDim * 4, 'rope'),
-  };
-}
-
 /**
  * Divides the isolate's memory: weights and JavaScript as given, scratch for a step, and pages from what is left.
  * Throws MemoryPlanError with the arithmetic when not even one sequence of useful length fits.
  */
 export function planMemory(input: PlanInput): Plan {
   const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes, engines = 1 } = input;
-  const shape = { format: kv, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim };
-  const page = pageBytes(shape);
+  const page = pageBytes(kvShape(c, kv));
   const logitsRow = c.vocab * 4;
   const wish = input.maxSequences ?? 64;
   const maxSequences = input.maxSequences ?? Math.max(4, Math.min(wish, Math.floor((3 << 20) / logitsRow)));
@@ -75,7 +58,12 @@ export function planMemory(input: PlanInput): Plan {
       maxBlocks: Math.ceil(context / PAGE),
       kv,
     };
-    const scratch = engines * input.measure((be) => void allocState(be, c, formats, p));
+    const scratch =
+      engines *
+      input.measure((be) => {
+        allocRunner(be, c, formats, p);
+        allocLogits(be, p.maxRows, c.vocab);
+      });
     return { p, scratch, fit: Math.floor((memoryBytes - jsBytes - weightBytes - scratch) / page / engines) };
   };
   // tables grow with the context, and a context longer than all pages is of no use

@@ -1,13 +1,12 @@
-import type { ModelConfig } from './config.ts';
+import type { Rope } from './anatomy.ts';
 import { pow, sincos } from './math.ts';
 
 /** Inverse frequencies [d/2] (Su et al., RoFormer), with the configured scaling (Llama 3's: Hugging Face modeling_rope_utils). */
-export function inverseFrequencies(c: ModelConfig): Float64Array {
-  const half = c.headDim / 2;
+export function inverseFrequencies({ theta, scaling: s }: Rope, headDim: number): Float64Array {
+  const half = headDim / 2;
   const freq = new Float64Array(half);
-  const s = c.ropeScaling;
   for (let i = 0; i < half; i++) {
-    const f = pow(c.ropeTheta, (-2 * i) / c.headDim);
+    const f = pow(theta, (-2 * i) / headDim);
     freq[i] = f;
     if (s?.kind === 'linear') freq[i] = f / s.factor;
     if (s?.kind === 'factors') freq[i] = f / (s.factors[i] ?? 1);
@@ -24,12 +23,12 @@ export function inverseFrequencies(c: ModelConfig): Float64Array {
 }
 
 /** f32 [to - from, d]: for each position d/2 cosines, then d/2 sines. */
-export function ropeRows(c: ModelConfig, from: number, to: number): Float32Array {
-  const half = c.headDim / 2;
-  const freq = inverseFrequencies(c);
-  const rows = new Float32Array((to - from) * c.headDim);
+export function ropeRows(rope: Rope, headDim: number, from: number, to: number): Float32Array {
+  const half = headDim / 2;
+  const freq = inverseFrequencies(rope, headDim);
+  const rows = new Float32Array((to - from) * headDim);
   for (let pos = from; pos < to; pos++) {
-    const at = (pos - from) * c.headDim;
+    const at = (pos - from) * headDim;
     for (let i = 0; i < half; i++) {
       const [sin, cos] = sincos(pos * freq[i]);
       rows[at + i] = cos;
@@ -38,6 +37,3 @@ export function ropeRows(c: ModelConfig, from: number, to: number): Float32Array
   }
   return rows;
 }
-
-/** All positions' rows. */
-export const ropeTable = (c: ModelConfig, context: number): Float32Array => ropeRows(c, 0, context);

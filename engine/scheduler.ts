@@ -1,9 +1,10 @@
+import type { BatchSlice } from './batch.ts';
 import { PAGE } from './layout.ts';
 import type { PageNames, PagePool } from './pages.ts';
 import { Sequence } from './sequence.ts';
 
 /** A sequence's share of a step: `count` tokens from `start` on, of which the last `logits` want logits. */
-export interface Slice {
+export interface Slice extends BatchSlice {
   seq: Sequence;
   start: number;
   count: number;

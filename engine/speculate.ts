@@ -4,6 +4,9 @@ const NGRAM = 3;
 const LONGEST = 7; // drafted tokens
 const PROBE_AFTER = 32; // tokens without a draft before a sequence whose drafts failed may try one token again
 
+/** What one more row adds to a decode step, in steps: measured on the shipped model and on SmolLM2's shape, 0.5 to 0.65. */
+export const ROW_COST = 0.6;
+
 /**
  * Prompt-lookup drafting (Saxena 2023): the tokens that followed the last earlier occurrence of the sequence's last
  * n-gram. Draws depend on (seed, token index) alone and drafted tokens are verified in the same step, so that the
@@ -63,4 +66,22 @@ function lastOccurrence(ids: readonly number[], n: number): number {
     if (k === n - 1) return i + n;
   }
   return -1;
+}
+
+/** The drafted tokens that a sequence's constraint lets pass, up to the first that it does not. */
+export function allowed(seq: Sequence, draft: readonly number[]): readonly number[] {
+  const { constraint } = seq.request;
+  if (!constraint || draft.length === 0) return draft;
+  try {
+    const ahead = constraint.clone?.();
+    if (!ahead) return [];
+    for (const [i, id] of draft.entries()) {
+      const mask = ahead.mask();
+      if (mask && !((mask[id >> 5] >>> (id & 31)) & 1)) return draft.slice(0, i);
+      ahead.accept(id);
+    }
+    return draft;
+  } catch {
+    return []; // it will fail by itself when it gets there
+  }
 }

@@ -2,6 +2,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Runtime } from '../durable-objects/replica/index.ts';
 import { EngineLoop } from '../durable-objects/replica/loop.ts';
+import { allocWeights } from '../engine/anatomy.ts';
 import { type Allocator, type Backend, Engine, formatsOf, type KvFormat, type Plan, type PlanInput, planMemory } from '../engine/index.ts';
 import { PAGE, pageBytes } from '../engine/layout.ts';
 import { countWasm, createWasm, type WasmModules } from '../kernels/wasm/index.ts';
@@ -10,7 +11,6 @@ import type { NewHasher } from '../models/pack/hash.ts';
 import { loadTokenizer, loadWeights, openPack } from '../models/pack/load.ts';
 import type { PackSource } from '../models/pack/source.ts';
 import { compileTemplate } from '../models/template.ts';
-import { allocWeights } from '../models/weights.ts';
 import { servingMetrics } from '../openai/prometheus.ts';
 import { explained } from './fault.ts';
 

@@ -1,13 +1,12 @@
+import { allocWeights, type ModelWeights } from '../engine/anatomy.ts';
 import type { Backend, Buf, WeightFormat } from '../engine/backend.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { PLAIN } from '../engine/formats.ts';
-import type { ModelWeights } from '../engine/model.ts';
 import { defaultHasher, type NewHasher } from './pack/hash.ts';
 import { canonicalJson, type Generation } from './pack/manifest.ts';
 import { type Format, formatOf, packedBytes, packedPieces } from './quantize/convert.ts';
 import type { ModelTensor } from './tensors.ts';
 import type { TokenizerSpec } from './tokenizer/spec.ts';
-import { allocWeights } from './weights.ts';
 
 /** A model as some file holds it: GGUF (gguf/open.ts) or a Hugging Face folder (hf/open.ts). Tensors are read when asked for. */
 export interface ModelFiles {

@@ -1,5 +1,5 @@
+import { isVector, type TensorKind, type TensorShape, tensorList } from '../engine/anatomy.ts';
 import type { ModelConfig } from '../engine/config.ts';
-import { type TensorShape, tensorList } from '../engine/config.ts';
 import { ModelFileError } from './error.ts';
 
 /** Rows as a file stores them: a tensor, or one of those that are concatenated into it (q, k and v into qkv). */
@@ -15,21 +15,24 @@ export interface Part {
   read(from: number, to: number): Promise<Uint8Array>;
 }
 
-/** A tensor under its name in engine/config.ts, made of the rows of its parts in order. A vector [N] is N rows of one element. */
+/** A tensor under its name in engine/anatomy.ts, made of the rows of its parts in order. A vector [N] is N rows of one element. */
 export interface ModelTensor {
   name: string;
+  kind: TensorKind;
+  /** Layer it belongs to, −1 for the model's own. */
+  layer: number;
   vector: boolean;
   N: number;
   K: number;
   parts: readonly Part[];
 }
 
-/** Gives the parts of a tensor by its name in engine/config.ts. */
-export type FindParts = (name: string) => readonly Part[];
+/** Gives the parts of a tensor. */
+export type FindParts = (t: TensorShape) => readonly Part[];
 
 /** Every tensor the configuration asks for, in loading order, each with the shape it must have. Throws ModelFileError naming the tensor. */
 export function modelTensors(config: ModelConfig, find: FindParts): ModelTensor[] {
-  return tensorList(config).map((want) => checked(want, find(want.name)));
+  return tensorList(config).map((want) => checked(want, find(want)));
 }
 
 function checked(want: TensorShape, parts: readonly Part[]): ModelTensor {
@@ -41,7 +44,7 @@ function checked(want: TensorShape, parts: readonly Part[]): ModelTensor {
     const names = parts.map((p) => `"${p.name}" (${p.rows})`).join(' + ');
     throw new ModelFileError(`tensor ${names}`, `has ${rows} rows, the configuration asks for ${N}`);
   }
-  return { name: want.name, vector: want.shape.length === 1, N, K, parts };
+  return { name: want.name, kind: want.kind, layer: want.layer, vector: isVector(want.shape), N, K, parts };
 }
 
 /** Throws when a file has a tensor that the model would ignore, such as a bias it cannot apply: the result would be silently wrong. */
@@ -50,12 +53,6 @@ export function checkUsed(all: Iterable<string>, used: ReadonlySet<string>, igno
     if (!used.has(name) && !ignorable(name))
       throw new ModelFileError(`tensor "${name}"`, 'has no place in this kind of model, which would ignore it');
   }
-}
-
-/** The part of layer tensors' names after the layer's number: 'layers.3.qkv' → [3, 'qkv']; [-1, name] outside layers. */
-export function splitName(name: string): [layer: number, rest: string] {
-  const m = /^layers\.(\d+)\.(\w+)$/.exec(name);
-  return m ? [Number(m[1]), m[2]] : [-1, name];
 }
 
 /**

@@ -2,7 +2,6 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import relaxed from '../.build/wasm/turnstone-npu-relaxed.wasm';
 import simd from '../.build/wasm/turnstone-npu-simd.wasm';
-import { formatsOf } from '../engine/index.ts';
 import { PAGE, pageBytes } from '../engine/layout.ts';
 import { createNpu } from '../kernels/npu/backend.ts';
 import { device } from '../kernels/npu/device/index.ts';
@@ -45,7 +44,7 @@ const open =
     const perPage = pageBytes({ format: kv, layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim });
     const pages = Math.max(Math.ceil(context / PAGE), Math.min(8192, Math.floor(PAGES_BYTES / perPage)));
     const prefiller = new Prefiller({
-      ...{ backend: npu, config, weights, formats: formatsOf(weights), kv, pack: digest, hash: sha256, chunk: CHUNK, context, pages },
+      ...{ backend: npu, config, weights, kv, pack: digest, hash: sha256, chunk: CHUNK, context, pages },
     });
     return { prefiller, deviceUs: () => npu.deviceUs, recorder };
   };

@@ -1,16 +1,15 @@
 /** Prefill on a backend, whole pages only: what the service runs. No queue and no wire here. */
-import type { Backend, Batch, Buf, KvFormat } from '../engine/backend.ts';
+import type { ModelWeights } from '../engine/anatomy.ts';
+import type { Backend, KvFormat } from '../engine/backend.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { PAGE } from '../engine/layout.ts';
-import { allocScratch, type Formats, forward, type ModelWeights } from '../engine/model.ts';
-import { type Hash, PageNames, PagePool } from '../engine/pages.ts';
-import { ropeTable } from '../engine/rope.ts';
+import { type Hash, PageNames } from '../engine/pages.ts';
+import { Runner } from '../engine/runner.ts';
 
 export interface PrefillerOptions {
   readonly backend: Backend;
   readonly config: ModelConfig;
   readonly weights: ModelWeights;
-  readonly formats: Formats;
   readonly kv: KvFormat;
   readonly pack: string;
   readonly hash: Hash;
@@ -45,30 +44,18 @@ export class Prefiller {
   readonly numerics: string;
   private readonly o: PrefillerOptions;
   private readonly names: PageNames;
-  private readonly pool: PagePool;
-  private readonly kv;
-  private readonly scratch;
-  private readonly table: Buf;
-  private readonly bufs: { ids: Buf; pos: Buf; slot: Buf; seqOf: Buf; blocks: Buf; rows: Buf };
+  private readonly runner: Runner;
 
   constructor(o: PrefillerOptions) {
     this.o = o;
-    const { backend: b, config: c } = o;
+    const { backend, config, weights, kv, pages, context } = o;
     this.pack = o.pack;
-    this.kvFormat = o.kv;
-    this.numerics = b.numerics;
-    this.names = new PageNames(o.hash, { pack: o.pack, kv: o.kv, numerics: b.numerics });
-    this.pool = new PagePool(o.pages);
-    this.kv = b.kvPool({ format: o.kv, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim }, o.pages);
-    this.pageBytes = this.kv.pageBytes;
-    this.scratch = allocScratch(b, c, o.formats, o.chunk, 1);
-    this.table = b.alloc(o.context * c.headDim * 4, 'rope');
-    b.write(this.table, new Uint8Array(ropeTable(c, o.context).buffer));
-    const u32 = (n: number, label: string): Buf => b.alloc(n * 4, label);
-    this.bufs = {
-      ...{ ids: u32(o.chunk, 'ids'), pos: u32(o.chunk, 'pos'), slot: u32(o.chunk, 'slot'), seqOf: u32(o.chunk, 'seqOf') },
-      ...{ blocks: u32(Math.ceil(o.context / PAGE), 'blocks'), rows: u32(1, 'rows') },
-    };
+    this.kvFormat = kv;
+    this.numerics = backend.numerics;
+    this.names = new PageNames(o.hash, { pack: o.pack, kv, numerics: backend.numerics });
+    const size = { maxTokens: o.chunk, maxSequences: 1, maxRows: 1, maxBlocks: Math.ceil(context / PAGE), context };
+    this.runner = new Runner({ backend, config, weights, size, kv, pages, head: false });
+    this.pageBytes = this.runner.kv.pageBytes;
   }
 
   /** Throws RangeError, naming what is wrong, when the ids cannot be a prompt of this model. */
@@ -86,18 +73,12 @@ export class Prefiller {
   }
 
   has(name: string): boolean {
-    return this.pool.has(name);
+    return this.runner.pool.has(name);
   }
 
   /** Puts a page whose digest was checked under its name. False when no page is free. */
   put(name: string, bytes: Uint8Array): boolean {
-    if (this.pool.has(name)) return true;
-    const p = this.pool.alloc();
-    if (p === undefined) return false;
-    this.o.backend.write(this.kv.data, bytes, p * this.pageBytes);
-    this.pool.publish(p, name);
-    this.pool.release(p);
-    return true;
+    return this.runner.importPage(name, bytes);
   }
 
   /**
@@ -107,52 +88,37 @@ export class Prefiller {
    */
   async *run(ids: readonly number[], have: number, salt: string): AsyncGenerator<DonePage> {
     this.check(ids, have);
+    const { runner } = this;
+    const { pool } = runner;
     const names = this.chain(ids, salt);
-    const missing = names.slice(0, have).filter((n) => !this.pool.has(n));
+    const missing = names.slice(0, have).filter((n) => !pool.has(n));
     if (missing.length > 0) throw new MissingPages(missing);
     const pages: number[] = [];
     try {
       for (const name of names) {
-        const p = this.pool.take(name);
+        const p = pool.take(name);
         if (p === undefined) break;
         pages.push(p);
       }
-      for (let i = have; i < pages.length; i++) yield { name: names[i], bytes: await this.bytesOf(pages[i]), cached: true };
+      for (let i = have; i < pages.length; i++) yield { name: names[i], bytes: await runner.readPage(pages[i]), cached: true };
       while (pages.length < names.length) {
         const first = pages.length;
         const n = Math.min(Math.floor(this.o.chunk / PAGE), names.length - first);
         for (let i = 0; i < n; i++) {
-          const p = this.pool.alloc();
+          const p = pool.alloc();
           if (p === undefined) throw new Error('no KV page of the device is free');
           pages.push(p);
         }
-        await this.forward(ids, pages, first * PAGE, n * PAGE);
+        runner.run([{ seq: { ids, pages }, start: first * PAGE, count: n * PAGE, logits: 0, draft: [] }]);
+        await this.o.backend.submit();
         for (let i = first; i < first + n; i++) {
-          const bytes = await this.bytesOf(pages[i]);
-          this.pool.publish(pages[i], names[i]);
+          const bytes = await runner.readPage(pages[i]);
+          pool.publish(pages[i], names[i]);
           yield { name: names[i], bytes, cached: false };
         }
       }
     } finally {
-      this.pool.releaseAll(pages);
+      pool.releaseAll(pages);
     }
-  }
-
-  private bytesOf(page: number): Promise<Uint8Array> {
-    return this.o.backend.read(this.kv.data, page * this.pageBytes, this.pageBytes);
-  }
-
-  private async forward(ids: readonly number[], pages: readonly number[], from: number, T: number): Promise<void> {
-    const { backend: b, config, weights } = this.o;
-    const write = (buf: Buf, n: number, at: (i: number) => number): void =>
-      b.write(buf, new Uint8Array(Uint32Array.from({ length: n }, (_, i) => at(i)).buffer));
-    write(this.bufs.ids, T, (t) => ids[from + t]);
-    write(this.bufs.pos, T, (t) => from + t);
-    write(this.bufs.slot, T, (t) => pages[(from + t) >> 4] * PAGE + ((from + t) & 15));
-    write(this.bufs.seqOf, T, () => 0);
-    write(this.bufs.blocks, pages.length, (i) => pages[i]);
-    const batch: Batch = { ...this.bufs, T, S: 1, R: 0, maxBlocks: pages.length };
-    forward(b, config, weights, this.table, this.kv, this.scratch, batch);
-    await b.submit();
   }
 }

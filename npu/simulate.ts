@@ -2,10 +2,12 @@
  * Prefill of a model's shape, timed on a device without weights: the engine's own forward pass recorded on a backend
  * that times its ops.
  */
-import type { Batch, Buf, Weight, WeightFormat } from '../engine/backend.ts';
+import { allocWeights, type ModelWeights, type TensorShape } from '../engine/anatomy.ts';
+import type { WeightFormat } from '../engine/backend.ts';
 import { checkConfig, type ModelConfig } from '../engine/config.ts';
 import { fits, PLAIN, WEIGHT_FORMATS, weightBytes } from '../engine/formats.ts';
-import { allocScratch, forward, type ModelWeights } from '../engine/model.ts';
+import { PAGE } from '../engine/layout.ts';
+import { Runner } from '../engine/runner.ts';
 import { createNpu, type Npu, type NpuOptions } from '../kernels/npu/backend.ts';
 import { TIMED_NUMBERS, type TimedNumbers } from '../kernels/npu/commands.ts';
 import type { DeviceSpec } from '../kernels/npu/device/index.ts';
@@ -41,30 +43,19 @@ export interface Simulation extends Summary {
 
 const MAX_TOKENS = 1 << 17;
 
-/** Weights without bytes in the given format (f32 where K is no multiple of 32; formats that are only timed stand on w8). */
+/** Weights without bytes in the given format (f32 where K is not made of its blocks; formats that are only timed stand on w8). */
 function weightsOf(b: Npu, c: ModelConfig, numbers: Numbers): { weights: ModelWeights; bytes: number } {
   let bytes = 0;
-  const matrix = (N: number, K: number, label: string): Weight => {
-    const wanted = isTimed(numbers) ? 'w8' : numbers;
-    const f = isTimed(numbers) || fits(wanted, K) ? wanted : PLAIN;
-    const size = isTimed(numbers) ? N * K * timedBytes(numbers) : weightBytes(f, N, K);
-    bytes += size;
-    return { format: f, N, K, data: b.alloc(size, label) };
+  const formatOf = ({ shape }: TensorShape): WeightFormat => {
+    if (isTimed(numbers)) return 'w8';
+    return fits(numbers, shape[1] ?? 1) ? numbers : PLAIN;
   };
-  const vector = (n: number, label: string): Buf => b.alloc(n * 4, label);
-  const d = c.headDim;
-  const layers = Array.from({ length: c.layers }, () => ({
-    attnNorm: vector(c.hidden, 'attnNorm'),
-    qkv: matrix((c.heads + 2 * c.kvHeads) * d, c.hidden, 'qkv'),
-    ...(c.qkvBias && { qkvBias: vector((c.heads + 2 * c.kvHeads) * d, 'qkvBias') }),
-    ...(c.qkNorm && { qNorm: vector(d, 'qNorm'), kNorm: vector(d, 'kNorm') }),
-    o: matrix(c.hidden, c.heads * d, 'o'),
-    ffnNorm: vector(c.hidden, 'ffnNorm'),
-    gateUp: matrix(2 * c.ffn, c.hidden, 'gateUp'),
-    down: matrix(c.hidden, c.ffn, 'down'),
-  }));
-  const embed = matrix(c.vocab, c.hidden, 'embed');
-  return { weights: { embed, head: c.tied ? embed : matrix(c.vocab, c.hidden, 'head'), norm: vector(c.hidden, 'norm'), layers }, bytes };
+  const { weights } = allocWeights(b, c, formatOf, (format, N, K) => {
+    const size = isTimed(numbers) ? N * K * timedBytes(numbers) : weightBytes(format, N, K);
+    bytes += size;
+    return size;
+  });
+  return { weights, bytes };
 }
 
 /** Throws RangeError when the request is out of bounds, and the device's own error when the model does not fit. */
@@ -93,33 +84,16 @@ export function simulate(r: SimulateRequest): Simulation {
     onLaunch: (l) => launched.push(l),
   });
   const { weights, bytes } = weightsOf(b, c, numbers);
-  const R = r.logits ? batch : 0;
-  const formats = {
-    qkvAndGateUp: weights.layers.flatMap((l) => [l.qkv.format, l.gateUp.format]),
-    o: weights.layers.map((l) => l.o.format),
-  };
-  const down = weights.layers.map((l) => l.down.format);
-  const scratch = allocScratch(b, c, { ...formats, down, head: weights.head.format }, T, Math.max(1, R));
-
-  const perSequence = Math.ceil((cached + r.prompt) / 16);
-  const kv = b.kvPool({ format: r.kv ?? 'i8', layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim }, perSequence * batch);
-  const u32 = (label: string, count: number, at: (i: number) => number): Buf => {
-    const buf = b.alloc(count * 4, label);
-    b.write(buf, new Uint8Array(Uint32Array.from({ length: count }, (_, i) => at(i)).buffer));
-    return buf;
-  };
-  const seq = (t: number): number => Math.floor(t / r.prompt);
-  const pos = (t: number): number => cached + (t % r.prompt);
-  const meta: Batch = {
-    ...{ T, S: batch, R, maxBlocks: perSequence },
-    ids: u32('ids', T, (t) => t % c.vocab),
-    pos: u32('pos', T, pos),
-    slot: u32('slot', T, (t) => seq(t) * perSequence * 16 + pos(t)),
-    seqOf: u32('seqOf', T, seq),
-    blocks: u32('blocks', batch * perSequence, (i) => i),
-    rows: u32('rows', batch, (s) => (s + 1) * r.prompt - 1),
-  };
-  forward(b, c, weights, b.alloc((cached + r.prompt) * c.headDim * 4, 'rope'), kv, scratch, meta);
+  const maxBlocks = Math.ceil((cached + r.prompt) / PAGE);
+  const size = { maxTokens: T, maxSequences: batch, maxRows: batch, maxBlocks, context: cached + r.prompt };
+  const runner = new Runner({ backend: b, config: c, weights, size, kv: r.kv ?? 'i8', pages: maxBlocks * batch, head: r.logits === true });
+  runner.positions = size.context; // nobody reads the tables
+  const ids = Array.from({ length: size.context }, (_, i) => i % c.vocab);
+  const slices = Array.from({ length: batch }, (_, s) => ({
+    seq: { ids, pages: Array.from({ length: maxBlocks }, (_, i) => s * maxBlocks + i) },
+    ...{ start: cached, count: r.prompt, logits: r.logits ? 1 : 0, draft: [] },
+  }));
+  runner.run(slices);
   void b.submit();
   return { ...summarize(r.device, launched, b.machine.chips), weightBytes: bytes, launched };
 }

@@ -4,11 +4,11 @@ import { ggufHead, type MetadataValue, padding, type TensorHead } from '../../mo
 import type { ModelFiles } from '../../models/model.ts';
 import { openModel } from '../../models/node/files.ts';
 import { decodeRows } from '../../models/quantize/convert.ts';
-import { type Part, splitName } from '../../models/tensors.ts';
+import type { Part } from '../../models/tensors.ts';
 import { byteToChar } from '../../models/tokenizer/alphabet.ts';
 import { type TokenizerSpec, TokenType } from '../../models/tokenizer/spec.ts';
 
-/** GGUF's names of the parts of a tensor of engine/config.ts. */
+/** GGUF's names of the parts of a tensor of engine/anatomy.ts. */
 const NAMES: Record<string, readonly string[]> = {
   embed: ['token_embd'],
   head: ['output'],
@@ -58,12 +58,11 @@ export async function exportGguf(source: string, path: string): Promise<void> {
 
 function outputs(model: ModelFiles): Out[] {
   return model.tensors.flatMap((t) => {
-    const [layer, rest] = splitName(t.name);
-    const names = NAMES[rest];
+    const names = NAMES[t.kind];
     if (!names || names.length !== t.parts.length) throw new Error(`tensor "${t.name}" has no name in GGUF's llama`);
     return t.parts.map((part, i) => ({
       head: {
-        name: `${layer < 0 ? '' : `blk.${layer}.`}${names[i]}.weight`,
+        name: `${t.layer < 0 ? '' : `blk.${t.layer}.`}${names[i]}.weight`,
         type: 'F32',
         dims: t.vector ? [part.rows] : [part.K, part.rows],
       },

@@ -3,11 +3,11 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '@noble/hashes/sha2.js';
 import { build, ROOT } from '../../cli/build.ts';
+import { allocWeights } from '../../engine/anatomy.ts';
 import { Engine, GREEDY, type KvFormat, type Sampling } from '../../engine/index.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { chooseFormat, loadModel } from '../../models/model.ts';
 import { nodeHasher, openModel } from '../../models/node/files.ts';
-import { allocWeights } from '../../models/weights.ts';
 import { roomyPlan } from '../engine/runner.ts';
 
 export interface Scored {

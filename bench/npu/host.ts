@@ -10,7 +10,6 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { build, ROOT } from '../../cli/build.ts';
 import { localPack } from '../../cli/packs.ts';
 import type { Backend } from '../../engine/backend.ts';
-import { formatsOf } from '../../engine/index.ts';
 import { createNpu, type Npu } from '../../kernels/npu/backend.ts';
 import { device } from '../../kernels/npu/device/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
@@ -35,7 +34,7 @@ async function prefiller(backend: Backend): Promise<Prefiller> {
   const weights = await loadWeights(source, manifest, backend);
   const context = manifest.config.context;
   return new Prefiller({
-    ...{ backend, config: manifest.config, weights, formats: formatsOf(weights), kv: 'i8', pack: 'bench', hash: sha256, chunk: 256 },
+    ...{ backend, config: manifest.config, weights, kv: 'i8', pack: 'bench', hash: sha256, chunk: 256 },
     ...{ context, pages: Math.ceil(context / 16) + 8 },
   });
 }

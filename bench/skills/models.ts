@@ -2,15 +2,15 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../../cli/build.ts';
+import type { ModelWeights } from '../../engine/anatomy.ts';
+import { allocWeights } from '../../engine/anatomy.ts';
 import type { Backend, Buf, WeightFormat } from '../../engine/index.ts';
-import type { ModelWeights } from '../../engine/model.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { chooseFormat, type ModelFiles } from '../../models/model.ts';
 import { openModel } from '../../models/node/files.ts';
 import { calibrate } from '../../models/quantize/calibrate.ts';
 import { packedPieces, type Quantizer } from '../../models/quantize/convert.ts';
 import { createTokenizer } from '../../models/tokenizer/tokenizer.ts';
-import { allocWeights } from '../../models/weights.ts';
 
 /** Weights before quantization-aware training, and after it. */
 const BASE = join(ROOT, 'models/pebble/base');

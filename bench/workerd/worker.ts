@@ -1,9 +1,9 @@
 /** The bench's Worker: engine, kernels and probes inside an isolate. State is the isolate's; requests come one at a time. */
 
+import { allocWeights } from '../../engine/anatomy.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadWeights, openPack } from '../../models/pack/load.ts';
 import { chunks, type R2Like, r2Pack } from '../../models/pack/source.ts';
-import { allocWeights } from '../../models/weights.ts';
 import { attentionCase } from '../../tests/kernels/cases/attention.ts';
 import type { Case, Prepared } from '../../tests/kernels/cases/index.ts';
 import { topkCase } from '../../tests/kernels/cases/logits.ts';

@@ -1,13 +1,13 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
+import { allocWeights } from '../../engine/anatomy.ts';
 import { type Backend, Engine, formatsOf, type ModelConfig, type ModelWeights, type Plan, planMemory } from '../../engine/index.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
 import { type ChatTemplate, compileTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
-import { allocWeights } from '../../models/weights.ts';
 import { serverOverloaded } from '../../openai/errors.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
 import { integerVar, kvOf, type ReplicaEnv, replicasHere } from '../env.ts';

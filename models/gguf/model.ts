@@ -1,11 +1,12 @@
+import { isVector, type TensorKind } from '../../engine/anatomy.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
-import { checkUsed, type ModelTensor, modelTensors, type Part, rotateHalfRows, splitName } from '../tensors.ts';
+import { checkUsed, type ModelTensor, modelTensors, type Part, rotateHalfRows } from '../tensors.ts';
 import { decoders } from './blocks.ts';
 import type { GgufFile } from './reader.ts';
 
-/** GGUF's names of the tensors behind one of engine/config.ts, `blk.N.` left out. */
-const NAMES: Record<string, readonly string[]> = {
+/** GGUF's names of the tensors behind one of engine/anatomy.ts, `blk.N.` left out. */
+const NAMES: Record<TensorKind, readonly string[]> = {
   embed: ['token_embd.weight'],
   head: ['output.weight'],
   norm: ['output_norm.weight'],
@@ -23,10 +24,9 @@ const NAMES: Record<string, readonly string[]> = {
 /** The tensors of a GGUF model under the engine's names, in loading order; q and k of the llama family in rotate-half order. Throws ModelFileError. */
 export function ggufTensors(file: GgufFile, config: ModelConfig): ModelTensor[] {
   const used = new Set(['rope_freqs.weight']); // read with the configuration
-  const tensors = modelTensors(config, (name) => {
-    const [layer, rest] = splitName(name);
-    const vector = /orm$|Bias$/.test(rest);
-    return NAMES[rest].map((stored) => {
+  const tensors = modelTensors(config, ({ kind, layer, shape }) => {
+    const vector = isVector(shape);
+    return NAMES[kind].map((stored) => {
       const full = layer < 0 ? stored : `blk.${layer}.${stored}`;
       used.add(full);
       const part = ggufPart(file, full, vector);

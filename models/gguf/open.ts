@@ -1,5 +1,5 @@
+import type { ModelWeights } from '../../engine/anatomy.ts';
 import type { Backend } from '../../engine/backend.ts';
-import type { ModelWeights } from '../../engine/model.ts';
 import { type ConvertOptions, loadModel, type ModelFiles } from '../model.ts';
 import type { Source } from '../source.ts';
 import { ggufTokenizer } from '../tokenizer/gguf.ts';

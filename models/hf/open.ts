@@ -1,10 +1,11 @@
+import { isVector, type TensorKind } from '../../engine/anatomy.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
 import { Fields, isObject, type JsonObject, parseJsonObject } from '../json.ts';
 import type { ModelFiles } from '../model.ts';
 import type { Generation } from '../pack/manifest.ts';
 import type { Source } from '../source.ts';
-import { checkUsed, type ModelTensor, modelTensors, type Part, splitName } from '../tensors.ts';
+import { checkUsed, type ModelTensor, modelTensors, type Part } from '../tensors.ts';
 import { jsonTokenizer } from '../tokenizer/json.ts';
 import { hfConfig } from './config.ts';
 import { readSafetensors, type SafeTensor } from './safetensors.ts';
@@ -35,7 +36,7 @@ export async function openHf(folder: Folder): Promise<ModelFiles> {
   };
 }
 
-const NAMES: Record<string, readonly string[]> = {
+const NAMES: Record<TensorKind, readonly string[]> = {
   embed: ['model.embed_tokens.weight'],
   head: ['lm_head.weight'],
   norm: ['model.norm.weight'],
@@ -52,10 +53,9 @@ const NAMES: Record<string, readonly string[]> = {
 
 function hfTensors(all: Map<string, SafeTensor>, config: ModelConfig): ModelTensor[] {
   const used = new Set<string>();
-  const tensors = modelTensors(config, (name) => {
-    const [layer, rest] = splitName(name);
-    const vector = /orm$|Bias$/.test(rest);
-    return NAMES[rest].map((stored) => {
+  const tensors = modelTensors(config, ({ kind, layer, shape }) => {
+    const vector = isVector(shape);
+    return NAMES[kind].map((stored) => {
       const full = layer < 0 ? stored : `model.layers.${layer}.${stored}`;
       used.add(full);
       return part(all.get(full), full, vector);

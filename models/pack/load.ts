@@ -1,10 +1,9 @@
+import { allocWeights, type ModelWeights } from '../../engine/anatomy.ts';
 import type { Backend, Buf } from '../../engine/backend.ts';
 import { PLAIN } from '../../engine/formats.ts';
-import type { ModelWeights } from '../../engine/model.ts';
 import { ModelFileError } from '../error.ts';
 import { readTokenizer } from '../tokenizer/file.ts';
 import { createTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
-import { allocWeights } from '../weights.ts';
 import { defaultHasher, type NewHasher } from './hash.ts';
 import { MANIFEST, type Manifest, type PackTensor, packDigest, readManifest } from './manifest.ts';
 import { chunks, type PackSource, readWhole } from './source.ts';

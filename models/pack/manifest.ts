@@ -1,5 +1,6 @@
+import { tensorList } from '../../engine/anatomy.ts';
 import type { WeightFormat } from '../../engine/backend.ts';
-import { checkConfig, type ModelConfig, type RopeScaling, tensorList } from '../../engine/config.ts';
+import { checkConfig, type ModelConfig, type RopeScaling } from '../../engine/config.ts';
 import { FORMATS, fits, isWeightFormat, PLAIN, WEIGHT_FORMATS, WEIGHTS_VERSION, weightBytes } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
 import { Fields, parseJsonObject } from '../json.ts';

@@ -1,10 +1,11 @@
+import { LAYER_MATRICES, layerTensor } from '../../engine/anatomy.ts';
 import type { Backend, Weight } from '../../engine/backend.ts';
-import { BLOCK, packWeight } from '../../engine/formats.ts';
+import { BLOCK, PLAIN, packWeight } from '../../engine/formats.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import type { ModelTensor } from '../tensors.ts';
 import type { Quantizer } from './convert.ts';
 import { gptq, Hessian } from './gptq.ts';
-import { KINDS, layerRunner, readTensor } from './layers.ts';
+import { layerRunner, readTensor } from './layers.ts';
 import { dequantize, isRounded, type Quantized, quantizeRtn } from './rtn.ts';
 
 /** How far a tensor's outputs on the calibration text are off, as shares of their mean square. */
@@ -58,22 +59,23 @@ export async function calibrate(
       const nearest = h.outputError(w, dequantize(format, quantizeRtn(format, w)));
       options.onTensor({ name, nearest, calibrated: h.outputError(w, v) });
     }
-    if (target) backend.write(target.data, packWeight('f32', t.N, t.K, v));
+    if (target) backend.write(target.data, packWeight(PLAIN, t.N, t.K, v));
   }
 
   for (let l = 0; l < model.config.layers; l++) {
     await run.load(l);
     const h = run.hessians();
-    await run.layer((kind, X) => {
+    await run.layer(l, (kind, X) => {
+      if (kind === 'head') return;
       h[kind].add(X);
-      options.collect?.(`layers.${l}.${kind}`, X);
+      options.collect?.(layerTensor(l, kind), X);
     });
-    for (const kind of KINDS) await quantize(`layers.${l}.${kind}`, h[kind], run.matrices[kind]);
-    await run.layer(undefined); // again, so that the next layer sees what the quantized one gives
+    for (const kind of LAYER_MATRICES) await quantize(layerTensor(l, kind), h[kind], run.matrices[kind]);
+    await run.layer(l); // again, so that the next layer sees what the quantized one gives
   }
   const head = new Hessian(model.config.hidden);
   const name = model.config.tied ? 'embed' : 'head';
-  await run.head((X) => {
+  await run.head((_, X) => {
     head.add(X);
     options.collect?.(name, X);
   });

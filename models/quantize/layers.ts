@@ -1,16 +1,13 @@
-import type { Act, Backend, Batch, Buf, Weight } from '../../engine/backend.ts';
-import type { ModelConfig } from '../../engine/config.ts';
-import { packWeight } from '../../engine/formats.ts';
+import { allocWeights, LAYER_MATRICES, type LayerMatrix, type LayerTensorName, layerTensor, tensorList } from '../../engine/anatomy.ts';
+import type { Backend, Buf, Weight } from '../../engine/backend.ts';
+import { PLAIN, packWeight } from '../../engine/formats.ts';
 import { PAGE } from '../../engine/layout.ts';
-import { ropeTable } from '../../engine/rope.ts';
+import type { Tap } from '../../engine/model.ts';
+import { Runner } from '../../engine/runner.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import type { ModelTensor } from '../tensors.ts';
 import { decodeRows, packedPieces, type Quantizer } from './convert.ts';
 import { Hessian } from './gptq.ts';
-
-/** The matrices of a layer, by what engine/config.ts calls them. */
-export const KINDS = ['qkv', 'o', 'gateUp', 'down'] as const;
-export type Kind = (typeof KINDS)[number];
 
 /** A whole tensor as f32 [N, K]. */
 export async function readTensor(t: ModelTensor): Promise<Float32Array> {
@@ -23,6 +20,9 @@ export async function readTensor(t: ModelTensor): Promise<Float32Array> {
   return out;
 }
 
+/** Sees the inputs X [rows, K] of a matrix of the layer that runs, or of the head. */
+export type InputTap = (matrix: LayerMatrix | 'head', X: Float32Array) => void;
+
 /** Runs one layer at a time over all sequences, keeping their residual streams on this side and one layer's weights on the backend, in f32. */
 export async function layerRunner(
   be: Backend,
@@ -31,139 +31,67 @@ export async function layerRunner(
   tensor: (name: string) => ModelTensor,
   options: FormatOptions & { quantizer?: Quantizer },
 ) {
-  const c: ModelConfig = model.config;
-  const { hidden: D, heads: H, kvHeads: G, headDim: d, ffn: F, normEps: eps } = c;
+  const { config } = model;
   const T = Math.max(...sequences.map((s) => s.length));
-  if (!(T >= 1 && T <= c.context)) throw new Error(`calibration sequences must have 1..${c.context} tokens`);
-  const pages = Math.ceil(T / PAGE);
-  const words = (values: ArrayLike<number>, label: string) => filled(be, Uint32Array.from(values), label);
-  const vector = (n: number, label: string) => be.alloc(n * 4, label);
+  if (!(T >= 1 && T <= config.context)) throw new Error(`calibration sequences must have 1..${config.context} tokens`);
 
-  const ids = vector(T, 'ids');
-  const batch: Batch = {
-    T: 0,
-    S: 1,
-    R: 0,
-    ids,
-    pos: words(
-      Array.from({ length: T }, (_, i) => i),
-      'pos',
-    ),
-    slot: words(
-      Array.from({ length: T }, (_, i) => i),
-      'slot',
-    ),
-    seqOf: vector(T, 'seqOf'),
-    blocks: words(
-      Array.from({ length: pages }, (_, i) => i),
-      'blocks',
-    ),
-    maxBlocks: pages,
-    rows: vector(1, 'rows'),
-  };
-  const table = filled(be, ropeTable(c, T), 'rope');
-  const kv = be.kvPool({ format: 'f32', layers: 1, kvHeads: G, headDim: d }, pages);
-  const [x, qkv, q, gateUp] = [vector(T * D, 'x'), vector(T * (H + 2 * G) * d, 'qkv'), vector(T * H * d, 'q'), vector(T * 2 * F, 'gateUp')];
-  const acts = {
-    normed: be.act('f32', T, D, 'normed'),
-    attended: be.act('f32', T, H * d, 'attended'),
-    gated: be.act('f32', T, F, 'gated'),
-  };
-  const matrix = (name: string): Weight => {
-    const { N, K } = tensor(name);
-    return { format: 'f32', N, K, data: be.alloc(packWeight('f32', N, K, new Float32Array(N * K)).length, name) };
-  };
-  const matrices: Record<Kind, Weight> = {
-    qkv: matrix('layers.0.qkv'),
-    o: matrix('layers.0.o'),
-    gateUp: matrix('layers.0.gateUp'),
-    down: matrix('layers.0.down'),
-  };
-  const small = { attnNorm: D, ffnNorm: D, ...(c.qkvBias && { qkvBias: (H + 2 * G) * d }), ...(c.qkNorm && { qNorm: d, kNorm: d }) };
-  const vectors = Object.fromEntries(Object.entries(small).map(([name, n]) => [name, vector(n, name)])) as Record<
-    keyof typeof small | 'qNorm' | 'kNorm' | 'qkvBias',
-    Buf
-  >;
-  const norm = filled(be, await readTensor(tensor('norm')), 'norm');
+  const one = { ...config, layers: 1, tied: true };
+  const held = allocWeights(be, one, ({ kind }) => (kind === 'embed' ? chooseFormat(model, tensor('embed'), options) : PLAIN));
+  // nothing is multiplied by the head; its format says that what it would read is f32
+  const weights = { ...held.weights, head: { ...held.weights.head, format: PLAIN } };
+  const maxBlocks = Math.ceil(T / PAGE);
+  const size = { maxTokens: T, maxSequences: 1, maxRows: T, maxBlocks, context: T };
+  const runner = new Runner({ backend: be, config, weights, size, kv: 'f32', pages: maxBlocks, head: false });
+  const pages = Array.from({ length: maxBlocks }, (_, i) => i);
+  const streams: Uint8Array[] = [];
 
-  const rows = async (a: Act, n: number) => f32(await be.read(a.data, 0, n * a.K * 4));
-  const streams = await embedAll();
+  let at = 0;
+  for await (const p of packedPieces(tensor('embed'), weights.embed.format, undefined, options.quantizer)) {
+    be.write(weights.embed.data, p, at);
+    at += p.length;
+  }
+  be.write(weights.norm, new Uint8Array((await readTensor(tensor('norm'))).buffer));
 
-  /** x of every sequence: rows of the embedding as it will be quantized. */
-  async function embedAll(): Promise<Uint8Array[]> {
-    const t = tensor('embed');
-    const format = chooseFormat(model, t, options);
-    const pieces: Uint8Array[] = [];
-    for await (const p of packedPieces(t, format, undefined, options.quantizer)) pieces.push(p);
-    const data = be.alloc(
-      pieces.reduce((n, p) => n + p.length, 0),
-      'embed',
-    );
-    let at = 0;
-    for (const p of pieces) {
-      be.write(data, p, at);
-      at += p.length;
-    }
-    const out: Uint8Array[] = [];
-    for (const s of sequences) {
-      be.write(ids, new Uint8Array(Uint32Array.from(s).buffer));
-      be.embed(x, { format, N: t.N, K: t.K, data }, ids, s.length);
-      out.push(await be.read(x, 0, s.length * D * 4));
-    }
-    return out;
+  /** Runs layers [from, to) over sequence i; with `tap`, shows what their matrices read. */
+  async function run(i: number, from: number, to: number, tap?: InputTap): Promise<void> {
+    const reads: Promise<void>[] = [];
+    const read: Tap = (matrix, _, input, rows) => {
+      reads.push(be.read(input.data, 0, rows * input.K * 4).then((bytes) => tap?.(matrix, new Float32Array(bytes.slice().buffer))));
+    };
+    const count = sequences[i].length;
+    if (from > 0) runner.putStream(streams[i]);
+    const logits = to > from ? 0 : count;
+    runner.run([{ seq: { ids: sequences[i], pages }, start: 0, count, logits, draft: [] }], [from, to], tap && read);
+    await Promise.all(reads);
   }
 
   return {
-    matrices,
-    hessians: (): Record<Kind, Hessian> => ({ qkv: new Hessian(D), o: new Hessian(H * d), gateUp: new Hessian(D), down: new Hessian(F) }),
+    matrices: weights.layers[0] as Record<LayerMatrix, Weight>,
+    hessians: (): Record<LayerMatrix, Hessian> => {
+      const of = (m: LayerMatrix) => [m, new Hessian(weights.layers[0][m].K)] as const;
+      return Object.fromEntries(LAYER_MATRICES.map(of)) as Record<LayerMatrix, Hessian>;
+    },
     /** Puts layer l's weights, unquantized, into the one layer that the backend holds. */
     async load(l: number): Promise<void> {
-      for (const kind of KINDS) {
-        const t = tensor(`layers.${l}.${kind}`);
-        be.write(matrices[kind].data, packWeight('f32', t.N, t.K, await readTensor(t)));
+      for (const { name, kind, layer } of tensorList(one)) {
+        if (layer < 0) continue;
+        const t = tensor(layerTensor(l, kind as LayerTensorName));
+        const values = await readTensor(t);
+        const bytes = t.vector ? new Uint8Array(values.buffer) : packWeight(PLAIN, t.N, t.K, values);
+        be.write(held.buffers.get(name) as Buf, bytes);
       }
-      for (const name of Object.keys(small) as (keyof typeof small)[]) {
-        const values = await readTensor(tensor(`layers.${l}.${name}`));
-        be.write(vectors[name], new Uint8Array(values.buffer));
+      runner.first = l;
+    },
+    /** Runs layer l over every sequence; with `tap`, shows the inputs of its matrices and leaves the streams as they were. */
+    async layer(l: number, tap?: InputTap): Promise<void> {
+      for (const [i, s] of sequences.entries()) {
+        await run(i, l, l + 1, tap);
+        if (!tap) streams[i] = await runner.stream(s.length);
       }
     },
-    /** Runs the layer over every sequence; with `tap`, shows the inputs of its matrices and leaves the streams as they were. */
-    async layer(tap: ((kind: Kind, X: Float32Array) => void) | undefined): Promise<void> {
-      for (const [i, s] of sequences.entries()) {
-        const n = s.length;
-        batch.T = n;
-        be.write(x, streams[i]);
-        be.norm(acts.normed, x, vectors.attnNorm, eps, n, D);
-        tap?.('qkv', await rows(acts.normed, n));
-        be.matmul(qkv, acts.normed, matrices.qkv, n, c.qkvBias ? { bias: vectors.qkvBias } : {});
-        be.ropeStore(q, kv, qkv, table, batch, 0, H, c.qkNorm ? { q: vectors.qNorm, k: vectors.kNorm, eps } : undefined);
-        be.attention(acts.attended, q, kv, batch, 0, H);
-        tap?.('o', await rows(acts.attended, n));
-        be.matmul(x, acts.attended, matrices.o, n, { accumulate: true });
-        be.norm(acts.normed, x, vectors.ffnNorm, eps, n, D);
-        tap?.('gateUp', await rows(acts.normed, n));
-        be.matmul(gateUp, acts.normed, matrices.gateUp, n);
-        be.swiglu(acts.gated, gateUp, n, F);
-        tap?.('down', await rows(acts.gated, n));
-        if (tap) continue;
-        be.matmul(x, acts.gated, matrices.down, n, { accumulate: true });
-        streams[i] = await be.read(x, 0, n * D * 4);
-      }
-    },
-    async head(tap: (X: Float32Array) => void): Promise<void> {
-      for (const [i, s] of sequences.entries()) {
-        be.write(x, streams[i]);
-        be.norm(acts.normed, x, norm, eps, s.length, D);
-        tap(await rows(acts.normed, s.length));
-      }
+    /** Shows what the head reads. */
+    async head(tap: InputTap): Promise<void> {
+      for (const i of sequences.keys()) await run(i, config.layers, config.layers, tap);
     },
   };
 }
-
-function filled(be: Backend, values: Uint32Array<ArrayBuffer> | Float32Array, label: string): Buf {
-  const buf = be.alloc(values.byteLength, label);
-  be.write(buf, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  return buf;
-}
-
-const f32 = (bytes: Uint8Array): Float32Array => new Float32Array(bytes.slice().buffer);

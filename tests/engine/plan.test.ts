@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { shapes } from '../../cli/random-gguf.ts';
 import { jsBytes } from '../../durable-objects/replica/memory.ts';
+import { allocWeights } from '../../engine/anatomy.ts';
 import { describePlan, formatsOf, MemoryPlanError, planMemory } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
-import { allocWeights } from '../../models/weights.ts';
 
 const MB = 1 << 20;
 

@@ -1,6 +1,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
-import { packWeight, weightBytes } from '../../engine/formats.ts';
+import { BLOCK, fits, PLAIN, packWeight } from '../../engine/formats.ts';
 import {
+  allocWeights,
   type Backend,
   Engine,
   formatsOf,
@@ -9,8 +10,8 @@ import {
   type ModelConfig,
   type ModelWeights,
   planMemory,
+  type TensorShape,
   tensorList,
-  type Weight,
   type WeightFormat,
 } from '../../engine/index.ts';
 import { f32ToF16 } from '../../engine/math.ts';
@@ -40,59 +41,35 @@ export function noise(seed: number): () => number {
   return () => philox([seed, 0], [i++, 0, 0, 0])[0] / 2147483648 - 1;
 }
 
-function randomWeight(be: Backend, format: WeightFormat, N: number, K: number, label: string, next: () => number): Weight {
-  const data = be.alloc(weightBytes(format, N, K), label);
-  if (format === 'f32') {
+/** Bytes of a matrix [N, K] with values of variance 1/K. */
+const matrices: Record<WeightFormat, (N: number, K: number, next: () => number) => Uint8Array> = {
+  f32(N, K, next) {
     const scale = Math.sqrt(3 / K);
-    be.write(
-      data,
-      packWeight(
-        'f32',
-        N,
-        K,
-        Float32Array.from({ length: N * K }, () => next() * scale),
-      ),
-    );
-  } else {
-    const wide = format === 'w4' ? 8 : 127;
-    const q = Int8Array.from({ length: N * K }, () => Math.floor(((next() + 1) / 2) * 2 * wide) - (format === 'w4' ? 0 : wide));
-    const d = Uint16Array.from({ length: (N * K) / 32 }, () => f32ToF16((Math.sqrt(3 / K) / wide) * (1 + 0.3 * next())));
-    be.write(data, packWeight(format, N, K, { q, d } as never));
-  }
-  return { format, N, K, data };
+    const values = Float32Array.from({ length: N * K }, () => next() * scale);
+    return packWeight('f32', N, K, values);
+  },
+  w8: (N, K, next) => packWeight('w8', N, K, blocks(N, K, 127, 127, next)),
+  w4: (N, K, next) => packWeight('w4', N, K, blocks(N, K, 8, 0, next)),
+};
+
+function blocks(N: number, K: number, wide: number, from: number, next: () => number) {
+  const q = Int8Array.from({ length: N * K }, () => Math.floor(((next() + 1) / 2) * 2 * wide) - from);
+  const d = Uint16Array.from({ length: (N * K) / BLOCK }, () => f32ToF16((Math.sqrt(3 / K) / wide) * (1 + 0.3 * next())));
+  return { q, d };
 }
 
+/** Seeded weights of a configuration, on a backend: norms near 1, biases near 0, matrices in `format` where they can be. */
 export function randomWeights(be: Backend, c: ModelConfig, format: WeightFormat, seed = 1): ModelWeights {
   const next = noise(seed);
-  const vectors = new Map<string, ReturnType<Backend['alloc']>>();
-  const matrices = new Map<string, Weight>();
-  for (const { name, shape } of tensorList(c)) {
-    if (shape.length === 2) matrices.set(name, randomWeight(be, shape[1] % 32 ? 'f32' : format, shape[0], shape[1], name, next));
-    else {
-      const buf = be.alloc(shape[0] * 4, name);
-      const bias = name.endsWith('qkvBias');
-      be.write(buf, new Uint8Array(Float32Array.from({ length: shape[0] }, () => (bias ? 0.1 * next() : 1 + 0.2 * next())).buffer));
-      vectors.set(name, buf);
-    }
+  const formatOf = ({ shape: [, K = 1] }: TensorShape) => (fits(format, K) ? format : PLAIN);
+  const { weights, buffers } = allocWeights(be, c, formatOf);
+  for (const t of tensorList(c)) {
+    const [N, K] = t.shape;
+    const vector = () =>
+      new Uint8Array(Float32Array.from({ length: N }, () => (t.kind === 'qkvBias' ? 0.1 * next() : 1 + 0.2 * next())).buffer);
+    be.write(buffers.get(t.name)!, K === undefined ? vector() : matrices[formatOf(t)](N, K, next));
   }
-  const m = (name: string) => matrices.get(name)!;
-  const v = (name: string) => vectors.get(name)!;
-  return {
-    embed: m('embed'),
-    head: c.tied ? m('embed') : m('head'),
-    norm: v('norm'),
-    layers: Array.from({ length: c.layers }, (_, l) => ({
-      attnNorm: v(`layers.${l}.attnNorm`),
-      qkv: m(`layers.${l}.qkv`),
-      qkvBias: vectors.get(`layers.${l}.qkvBias`),
-      qNorm: vectors.get(`layers.${l}.qNorm`),
-      kNorm: vectors.get(`layers.${l}.kNorm`),
-      o: m(`layers.${l}.o`),
-      ffnNorm: v(`layers.${l}.ffnNorm`),
-      gateUp: m(`layers.${l}.gateUp`),
-      down: m(`layers.${l}.down`),
-    })),
-  };
+  return weights;
 }
 
 export interface TestEngineOptions {

@@ -21,7 +21,7 @@ function part(type: string, rows: number, K: number, bytes: Uint8Array, name = '
 }
 
 const matrix = (parts: Part[]): ModelTensor => ({
-  name: 'layers.0.o',
+  ...{ name: 'layers.0.o', kind: 'o', layer: 0 },
   vector: false,
   N: parts.reduce((n, p) => n + p.rows, 0),
   K: parts[0].K,

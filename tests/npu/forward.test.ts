@@ -1,17 +1,16 @@
 /** A whole forward pass on the device: the reference's bits, and the timeline that timing alone gives. */
 import { describe, expect, test } from 'vitest';
-import type { Backend, Batch, Buf } from '../../engine/backend.ts';
+import type { Backend } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
-import { allocScratch, forward, type ModelWeights } from '../../engine/model.ts';
-import { ropeTable } from '../../engine/rope.ts';
+import { PAGE } from '../../engine/layout.ts';
+import { Runner } from '../../engine/runner.ts';
 import { createNpu, type Npu, type NpuOptions } from '../../kernels/npu/backend.ts';
 import { device } from '../../kernels/npu/device/index.ts';
 import type { Launch } from '../../kernels/npu/run/machine.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { modelShapes } from '../../npu/shapes.ts';
 import { simulate } from '../../npu/simulate.ts';
-import { randomWeight, upload } from '../kernels/cases/case.ts';
-import { normals } from '../kernels/cases/data.ts';
+import { randomWeights } from '../engine/random-model.ts';
 import { tileModules } from './modules.ts';
 
 const modules = tileModules();
@@ -58,23 +57,6 @@ const models: Record<string, ModelConfig> = {
   },
 };
 
-function weights(b: Backend, c: ModelConfig, format: 'w4' | 'w8' | 'f32'): ModelWeights {
-  const vector = (n: number, seed: number): Buf => upload(b, normals(n, seed, 1), 'vector');
-  const qkv = (c.heads + 2 * c.kvHeads) * c.headDim;
-  const embed = randomWeight(b, format, c.vocab, c.hidden, 1);
-  const layers = Array.from({ length: c.layers }, (_, l) => ({
-    attnNorm: vector(c.hidden, 10 + l),
-    qkv: randomWeight(b, format, qkv, c.hidden, 20 + l),
-    ...(c.qkvBias && { qkvBias: vector(qkv, 30 + l) }),
-    ...(c.qkNorm && { qNorm: vector(c.headDim, 40 + l), kNorm: vector(c.headDim, 50 + l) }),
-    o: randomWeight(b, format, c.hidden, c.heads * c.headDim, 60 + l),
-    ffnNorm: vector(c.hidden, 70 + l),
-    gateUp: randomWeight(b, format, 2 * c.ffn, c.hidden, 80 + l),
-    down: randomWeight(b, format, c.hidden, c.ffn, 90 + l),
-  }));
-  return { embed, head: embed, norm: vector(c.hidden, 2), layers };
-}
-
 /** Prefills T tokens in chunks; logits of the last, and all pages. */
 async function prefill(
   b: Backend,
@@ -84,34 +66,18 @@ async function prefill(
   kvFormat: 'i8' | 'f32',
   format: 'w4' | 'w8' | 'f32',
 ): Promise<Uint8Array[]> {
-  const w = weights(b, c, format);
-  const f = { qkvAndGateUp: [format, format], o: [format], down: [format], head: format };
-  const s = allocScratch(b, c, f, chunk, 1);
-  const pages = Math.ceil(T / 16);
-  const kv = b.kvPool({ format: kvFormat, layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim }, pages);
-  const table = upload(b, ropeTable(c, c.context), 'rope');
-  for (let from = 0; from < T; from += chunk) {
-    const n = Math.min(chunk, T - from);
-    const u32 = (count: number, at: (i: number) => number): Buf =>
-      upload(
-        b,
-        Uint32Array.from({ length: count }, (_, i) => at(i)),
-        'u32',
-      );
-    const page = (p: number): number => pages - 1 - p; // not in order
-    const batch: Batch = {
-      ...{ T: n, S: 1, R: from + n === T ? 1 : 0, maxBlocks: pages },
-      ids: u32(n, (t) => ((from + t) * 7919) % c.vocab),
-      pos: u32(n, (t) => from + t),
-      slot: u32(n, (t) => page((from + t) >> 4) * 16 + ((from + t) & 15)),
-      seqOf: u32(n, () => 0),
-      blocks: u32(pages, page),
-      rows: u32(1, () => n - 1),
-    };
-    forward(b, c, w, table, kv, s, batch);
+  const maxBlocks = Math.ceil(T / PAGE);
+  const size = { maxTokens: chunk, maxSequences: 1, maxRows: 1, maxBlocks, context: c.context };
+  const runner = new Runner({ backend: b, config: c, weights: randomWeights(b, c, format), size, kv: kvFormat, pages: maxBlocks });
+  const ids = Array.from({ length: T }, (_, i) => (i * 7919) % c.vocab);
+  const pages = Array.from({ length: maxBlocks }, (_, p) => maxBlocks - 1 - p); // not in order
+  for (let start = 0; start < T; start += chunk) {
+    const count = Math.min(chunk, T - start);
+    runner.run([{ seq: { ids, pages }, start, count, logits: start + count === T ? 1 : 0, draft: [] }]);
     await b.submit();
   }
-  return [await b.read(s.logits, 0, c.vocab * 4), await b.read(kv.data, 0, kv.pages * kv.pageBytes)];
+  const { kv } = runner;
+  return [await b.read(runner.logits, 0, c.vocab * 4), await b.read(kv.data, 0, kv.pages * kv.pageBytes)];
 }
 
 const npu = (name: string, o: NpuOptions): Npu => createNpu(device(name), o);

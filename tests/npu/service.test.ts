@@ -5,7 +5,6 @@ import { type NpuCall, NpuError, npuPrefill } from '../../durable-objects/npu-cl
 import type { Backend } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { PAGE_VERSION } from '../../engine/layout.ts';
-import type { ModelWeights } from '../../engine/model.ts';
 import { createNpu } from '../../kernels/npu/backend.ts';
 import { device } from '../../kernels/npu/device/index.ts';
 import { encodeFrame, encodeHead, encodeIds, FrameReader, type PrefillHead } from '../../kernels/npu/protocol.ts';
@@ -14,8 +13,7 @@ import { createReference } from '../../kernels/reference/index.ts';
 import { Prefiller } from '../../npu/prefiller.ts';
 import { Recorder } from '../../npu/recorder.ts';
 import { createService } from '../../npu/service.ts';
-import { randomWeight, upload } from '../kernels/cases/case.ts';
-import { normals } from '../kernels/cases/data.ts';
+import { randomWeights } from '../engine/random-model.ts';
 import { tileModules } from './modules.ts';
 
 const c: ModelConfig = {
@@ -26,22 +24,9 @@ const hash = (bytes: Uint8Array): Uint8Array => new Uint8Array(createHash('sha25
 const secret = 'a secret of the tests';
 const ids = (n: number, seed = 1): number[] => Array.from({ length: n }, (_, i) => (i * 31 * seed + seed) % c.vocab);
 
-function weights(b: Backend): ModelWeights {
-  const embed = randomWeight(b, 'w4', c.vocab, c.hidden, 1);
-  const vector = (n: number, seed: number) => upload(b, normals(n, seed, 1), 'vector');
-  const layers = Array.from({ length: c.layers }, (_, l) => ({
-    ...{ attnNorm: vector(c.hidden, 10 + l), ffnNorm: vector(c.hidden, 20 + l) },
-    qkv: randomWeight(b, 'w4', (c.heads + 2 * c.kvHeads) * c.headDim, c.hidden, 30 + l),
-    ...{ o: randomWeight(b, 'w4', c.hidden, c.heads * c.headDim, 40 + l), gateUp: randomWeight(b, 'w4', 2 * c.ffn, c.hidden, 50 + l) },
-    down: randomWeight(b, 'w4', c.hidden, c.ffn, 60 + l),
-  }));
-  return { embed, head: embed, norm: vector(c.hidden, 2), layers };
-}
-
 const prefillerOn = (backend: Backend, chunk = 64): Prefiller =>
   new Prefiller({
-    ...{ backend, config: c, weights: weights(backend), kv: 'i8', pack: 'p', hash, chunk, context: c.context, pages: 64 },
-    formats: { qkvAndGateUp: ['w4'], o: ['w4'], down: ['w4'], head: 'w4' },
+    ...{ backend, config: c, weights: randomWeights(backend, c, 'w4'), kv: 'i8', pack: 'p', hash, chunk, context: c.context, pages: 64 },
   });
 
 const modules = tileModules();

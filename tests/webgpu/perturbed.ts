@@ -5,8 +5,6 @@
  *   npx tsx tests/webgpu/perturbed.ts [EPS ...]
  */
 import { localPack } from '../../cli/packs.ts';
-import type { Engine } from '../../engine/index.ts';
-import type { ModelWeights } from '../../engine/model.ts';
 import { wasmMaker } from '../../local/open.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { wasmModules } from '../kernels/modules.ts';
@@ -16,8 +14,7 @@ const { folder } = await localPack(undefined, () => {});
 const fresh = () => open(folderPack(folder), 'pebble', wasmMaker(wasmModules()));
 
 /** Multiplies each norm gain by 1 + eps·u, u uniform in [-1, 1). */
-async function perturb(engine: Engine, eps: number): Promise<void> {
-  const { weights } = engine as unknown as { weights: ModelWeights };
+async function perturb({ engine, served: { weights } }: Awaited<ReturnType<typeof fresh>>, eps: number): Promise<void> {
   for (const gains of [weights.norm, ...weights.layers.flatMap((l) => [l.attnNorm, l.ffnNorm])]) {
     const f = new Float32Array((await engine.backend.read(gains, 0, engine.config.hidden * 4)).slice().buffer);
     f.forEach((x, i) => {
@@ -32,7 +29,7 @@ const ids = prompts(rt);
 const want = await generate(rt, ids, 64, 'as it is');
 for (const eps of process.argv.length > 2 ? process.argv.slice(2).map(Number) : [1e-7, 3e-7, 1e-6]) {
   const other = await fresh();
-  await perturb(other.engine, eps);
+  await perturb(other, eps);
   const { same, error, gaps } = compareRuns(want, await generate(other, ids, 64, 'perturbed'));
   const gap = Math.max(0, ...gaps.map((g) => g.gap));
   console.log(

@@ -1,0 +1,139 @@
+/**
+ * A model written down once: which tensors there are, what each layer does beside them. Names, shapes, allocation, readers' targets, counts of
+ * parameters and random weights are derived from it.
+ */
+import type { Allocator, Buf, Weight, WeightFormat } from './backend.ts';
+import type { ModelConfig, RopeScaling } from './config.ts';
+import { PLAIN, weightBytes } from './formats.ts';
+
+/** [N] for a vector, [N, K] for a matrix, row-major before packing. */
+export type Shape = readonly [number] | readonly [number, number];
+type Size = (c: ModelConfig) => number;
+
+const D: Size = (c) => c.hidden;
+const d: Size = (c) => c.headDim;
+const V: Size = (c) => c.vocab;
+const F: Size = (c) => c.ffn;
+const F2: Size = (c) => 2 * c.ffn;
+const Q: Size = (c) => c.heads * c.headDim;
+const QKV: Size = (c) => (c.heads + 2 * c.kvHeads) * c.headDim;
+
+const vector = (n: Size) => ({ kind: 'vector', shape: (c: ModelConfig): Shape => [n(c)] }) as const;
+const matrix = (n: Size, k: Size) => ({ kind: 'matrix', shape: (c: ModelConfig): Shape => [n(c), k(c)] }) as const;
+/** A tensor that only some models have. */
+const when = <T extends object>(has: (c: ModelConfig) => boolean, tensor: T) => ({ ...tensor, when: has });
+
+/** Tensors of the whole model. */
+const MODEL = {
+  embed: matrix(V, D),
+  norm: vector(D),
+  head: when((c) => !c.tied, matrix(V, D)), // a tied head reads the embedding
+} as const;
+
+/** Tensors of each layer, in loading order. */
+const LAYER = {
+  attnNorm: vector(D),
+  qkv: matrix(QKV, D), // rows of q, then k, then v; rotate-half order
+  qkvBias: when((c) => c.qkvBias, vector(QKV)),
+  qNorm: when((c) => c.qkNorm, vector(d)),
+  kNorm: when((c) => c.qkNorm, vector(d)),
+  o: matrix(D, Q),
+  ffnNorm: vector(D),
+  gateUp: matrix(F2, D), // rows of gate, then up
+  down: matrix(D, F),
+} as const;
+
+type Row = { readonly kind: 'vector' | 'matrix'; shape(c: ModelConfig): Shape; when?(c: ModelConfig): boolean };
+type Held<R> = R extends { kind: 'matrix' } ? Weight : Buf;
+type Held1<T> = { readonly [K in keyof T as T[K] extends { when: unknown } ? never : K]: Held<T[K]> } & {
+  readonly [K in keyof T as T[K] extends { when: unknown } ? K : never]?: Held<T[K]>;
+};
+
+/** A layer's tensors on a backend. */
+export type LayerWeights = Held1<typeof LAYER>;
+/** A model's tensors on a backend. When the embedding is tied, `head` is `embed`. */
+export type ModelWeights = Omit<Held1<typeof MODEL>, 'head'> & { readonly head: Weight; readonly layers: readonly LayerWeights[] };
+
+export type ModelTensorName = keyof typeof MODEL;
+export type LayerTensorName = keyof typeof LAYER;
+/** What a reader must know of: the names without their layer. */
+export type TensorKind = ModelTensorName | LayerTensorName;
+export type LayerMatrix = { [K in LayerTensorName]: (typeof LAYER)[K] extends { kind: 'matrix' } ? K : never }[LayerTensorName];
+/** The matrices of a layer, in the order in which it uses them. */
+export const LAYER_MATRICES = (Object.keys(LAYER) as LayerTensorName[]).filter((k): k is LayerMatrix => LAYER[k].kind === 'matrix');
+
+/** A tensor under the name that every reader, pack and backend uses. */
+export interface TensorShape {
+  name: string;
+  kind: TensorKind;
+  /** Layer it belongs to, −1 for the model's own. */
+  layer: number;
+  shape: Shape;
+}
+
+/** 'layers.3.qkv'. */
+export const layerTensor = (l: number, kind: LayerTensorName): string => `layers.${l}.${kind}`;
+
+/** Every tensor a model of this configuration must have, in loading order. */
+export function tensorList(c: ModelConfig): TensorShape[] {
+  const rows = (table: Readonly<Record<string, Row>>, layer: number, name: (kind: string) => string): TensorShape[] =>
+    Object.entries(table)
+      .filter(([, row]) => row.when?.(c) ?? true)
+      .map(([kind, row]) => ({ name: name(kind), kind: kind as TensorKind, layer, shape: row.shape(c) }));
+  const [embed, ...rest] = rows(MODEL, -1, (kind) => kind);
+  const layers = Array.from({ length: c.layers }, (_, l) => rows(LAYER, l, (kind) => layerTensor(l, kind as LayerTensorName)));
+  return [embed, ...layers.flat(), ...rest];
+}
+
+export const isVector = (shape: Shape): shape is readonly [number] => shape.length === 1;
+
+/** Numbers in all tensors. */
+export const parameters = (c: ModelConfig): number => tensorList(c).reduce((n, { shape: [N, K = 1] }) => n + N * K, 0);
+
+/** Memory of every tensor. */
+export interface WeightMemory {
+  weights: ModelWeights;
+  /** By name, of every tensor in the configuration's list. */
+  buffers: ReadonlyMap<string, Buf>;
+}
+
+/**
+ * Allocates every tensor of a model on a backend (or only counts it), in loading order, and names them as the engine wants them. `bytes` is
+ * what a matrix takes; kernel layout unless given.
+ */
+export function allocWeights(
+  memory: Allocator,
+  config: ModelConfig,
+  formatOf: (t: TensorShape) => WeightFormat,
+  bytes: (format: WeightFormat, N: number, K: number) => number = weightBytes,
+): WeightMemory {
+  const buffers = new Map<string, Buf>();
+  const layers = Array.from({ length: config.layers }, (): Record<string, Weight | Buf> => ({}));
+  const model: Record<string, Weight | Buf> = {};
+  for (const t of tensorList(config)) {
+    const [N, K] = t.shape;
+    const format = K === undefined ? PLAIN : formatOf(t);
+    const data = memory.alloc(K === undefined ? N * 4 : bytes(format, N, K), t.name);
+    buffers.set(t.name, data);
+    (layers[t.layer] ?? model)[t.kind] = K === undefined ? data : { format, N, K, data };
+  }
+  return { weights: { ...model, head: model.head ?? model.embed, layers } as unknown as ModelWeights, buffers };
+}
+
+/** How queries and keys are turned by their positions. */
+export interface Rope {
+  readonly theta: number;
+  readonly scaling?: RopeScaling;
+}
+
+/** What a layer does, beside its weights. */
+export interface Layer {
+  /** Which of the model's rotations. */
+  readonly rope: number;
+}
+
+/** The rotations that a model's layers use. */
+export const ropesOf = (c: ModelConfig): Rope[] => [{ theta: c.ropeTheta, scaling: c.ropeScaling }];
+
+/** Every layer of a model. */
+export const layersOf = (c: ModelConfig): Layer[] => Array.from({ length: c.layers }, () => ({ rope: 0 }));

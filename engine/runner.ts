@@ -1,0 +1,159 @@
+import { layersOf, type ModelWeights, type Rope, ropesOf } from './anatomy.ts';
+import type { Allocator, Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
+import { BatchBuffers, type BatchSlice } from './batch.ts';
+import type { ModelConfig } from './config.ts';
+import { allocScratch, type Formats, formatsOf, forward, type Model, type Scratch, type Tap } from './model.ts';
+import { PagePool } from './pages.ts';
+import { ropeRows } from './rope.ts';
+
+/** What a runner can take at once. */
+export interface RunnerSize {
+  maxTokens: number; // T: tokens a step
+  maxSequences: number; // S
+  maxRows: number; // R: rows of logits
+  maxBlocks: number; // pages a sequence
+  context: number; // tokens a sequence
+}
+
+export interface RunnerOptions {
+  backend: Backend;
+  config: ModelConfig;
+  /** Of all layers, or of those from `first` on that are here. */
+  weights: ModelWeights;
+  size: RunnerSize;
+  kv: KvFormat;
+  pages: number;
+  /** Number of the first layer that is here, 0 unless given. */
+  first?: number;
+  /** Whether logits are made; without, the pass ends with the last norm. */
+  head?: boolean;
+}
+
+/** Rows of the RoPE tables that are written at once at least. */
+const FIRST_ROWS = 128;
+
+/** The shape of a model's KV pool, or of that of `layers` of its layers. */
+export const kvShape = (c: ModelConfig, format: KvFormat, layers = c.layers): KvShape => ({
+  ...{ format, layers, kvHeads: c.kvHeads, headDim: c.headDim },
+});
+
+/** Allocates everything of a runner but weights and pages; the same code counts for the plan and runs for real. */
+export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, size: RunnerSize, head = true) {
+  const { maxTokens: T, maxRows: R, maxSequences: S, maxBlocks } = size;
+  return {
+    scratch: allocScratch(be, c, formats, T, R, head),
+    batch: new BatchBuffers(be, { T, S, R, maxBlocks }),
+    tables: ropesOf(c).map(() => be.alloc(size.context * c.headDim * 4, 'rope')),
+  };
+}
+
+/** A model on a backend, or some of its layers: weights, activations, pages, tables and the batch. Runs slices of sequences through them. */
+export class Runner {
+  readonly kv: KvPool;
+  readonly pool: PagePool;
+  readonly scratch: Scratch;
+  readonly batch: BatchBuffers;
+  /** Positions whose rows of the tables are written. */
+  positions = 0;
+  private readonly be: Backend;
+  private readonly size: RunnerSize;
+  private readonly model: Model & { first: number };
+  private readonly ropes: readonly Rope[];
+
+  constructor(o: RunnerOptions) {
+    const { backend: be, config, weights, size } = o;
+    this.be = be;
+    this.size = size;
+    this.ropes = ropesOf(config);
+    const { scratch, batch, tables } = allocRunner(be, config, formatsOf(weights), size, o.head);
+    this.scratch = scratch;
+    this.batch = batch;
+    this.pool = new PagePool(o.pages);
+    this.kv = be.kvPool(kvShape(config, o.kv, weights.layers.length), o.pages);
+    this.model = { config, layers: layersOf(config), weights, first: o.first ?? 0, tables, kv: this.kv };
+  }
+
+  /** Logits [R, V] of the last run, in the slices' order. */
+  get logits(): Buf {
+    if (!this.scratch.logits) throw new Error('this runner has no head');
+    return this.scratch.logits;
+  }
+
+  /** Says that the weights that are here have become those of other layers. */
+  set first(layer: number) {
+    this.model.first = layer;
+  }
+
+  /**
+   * Records the forward pass of `slices` through layers [from, to), all unless given: from tokens where from = 0, otherwise from the residual
+   * stream as it is (`putStream`). Their keys and values go into their pages. Nothing is awaited; `submit` or `read` of the backend end it.
+   */
+  run(slices: readonly BatchSlice[], layers: readonly [from: number, to: number] = [0, this.model.config.layers], tap?: Tap): void {
+    this.extendTables(slices);
+    this.batch.fill(this.be, slices);
+    forward(this.be, this.model, this.scratch, this.batch, layers[0], layers[1], tap);
+  }
+
+  /** Copies pages: pairs of from, to. */
+  copy(pairs: Uint32Array): void {
+    this.be.copyPages(this.kv, pairs);
+  }
+
+  /** The residual stream [T, D] of the last run. */
+  stream(T: number): Promise<Uint8Array> {
+    return this.be.read(this.scratch.x, 0, T * this.model.config.hidden * 4);
+  }
+
+  /** Puts a residual stream [T, D], from where another runner ended. */
+  putStream(x: Uint8Array): void {
+    this.be.write(this.scratch.x, x);
+  }
+
+  /** The bytes of a page by its number in the pool. */
+  readPage(page: number): Promise<Uint8Array> {
+    return this.be.read(this.kv.data, page * this.kv.pageBytes, this.kv.pageBytes);
+  }
+
+  /** The bytes of a cached page, or undefined when it is not here. */
+  async exportPage(name: string): Promise<Uint8Array | undefined> {
+    const page = this.pool.take(name);
+    if (page === undefined) return undefined;
+    try {
+      return await this.readPage(page);
+    } finally {
+      this.pool.release(page);
+    }
+  }
+
+  /**
+   * Puts a page computed elsewhere under its name, as cached; the caller has checked its digest. False when no page is free. Throws RangeError
+   * when it is no page of this model.
+   */
+  importPage(name: string, bytes: Uint8Array): boolean {
+    const { kv, pool } = this;
+    if (bytes.byteLength !== kv.pageBytes) {
+      throw new RangeError(`page ${name} has ${bytes.byteLength} bytes, a page of this model has ${kv.pageBytes}`);
+    }
+    if (pool.has(name)) return true;
+    const page = pool.alloc();
+    if (page === undefined) return false;
+    this.be.write(kv.data, bytes, page * kv.pageBytes);
+    pool.publish(page, name);
+    pool.release(page);
+    return true;
+  }
+
+  /** Writes the tables up to the last position of a step; at the start there is better to do. */
+  private extendTables(slices: readonly BatchSlice[]): void {
+    const end = slices.reduce((n, s) => Math.max(n, s.start + s.count), 0);
+    const from = this.positions;
+    if (end <= from) return;
+    const { headDim } = this.model.config;
+    const to = Math.min(this.size.context, Math.max(end, 2 * from, FIRST_ROWS));
+    this.ropes.forEach((rope, i) => {
+      const rows = ropeRows(rope, headDim, from, to);
+      this.be.write(this.model.tables[i], new Uint8Array(rows.buffer), from * headDim * 4);
+    });
+    this.positions = to;
+  }
+}
