@@ -21,7 +21,7 @@ program
     `
 Environment:
   PORT        port to listen on (8787)
-  HOST        address to listen on (127.0.0.1); beyond loopback API_KEYS is required
+  HOST        address to listen on (127.0.0.1); beyond loopback API_KEYS is required, or PUBLIC=1
   MODEL       pack folder, GGUF file or Hugging Face folder (the shipped model)
   FORMAT      w4, w8 or f32: kernel format that MODEL is packed in (as near to the file as possible)
   KV          f32 turns the int8 KV cache off
@@ -31,7 +31,8 @@ Environment:
   PROCESSES   workerd processes that compute, each on a core and in memory of its own (1)
   REPLICAS    replicas of the model in each process; they divide its memory (1)
   STORAGE     folder for sessions and the queue (.wrangler/state); one server at a time may use it
-  API_KEYS    comma-separated keys, each "key" or "name:key", of 8 characters or more (none: everybody may)
+  API_KEYS    comma-separated keys, each "key" or "name:key", of 8 characters or more (none: this machine may)
+  PUBLIC      1: without API_KEYS everybody may
   ADMIN_KEY   opens /admin/queue and /admin/drain (none: they are not there)
   MAX_QUEUE, MAX_WAIT_S              requests that wait (512), and how long one may be predicted to (60)
   RATE_PER_MINUTE, RATE_BURST, CONCURRENCY  of each key: requests a minute, at once, unfinished (no limit)

@@ -78,8 +78,9 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const vars = Object.fromEntries(Object.entries(o.vars ?? {}).filter((e): e is [string, string] => e[1] !== undefined));
   keysIn(vars.API_KEYS);
   kvOf(vars.KV);
-  if (!LOOPBACK.has(host) && !vars.API_KEYS) {
-    throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or leave HOST out.`);
+  const open = vars.PUBLIC === '1';
+  if (!LOOPBACK.has(host) && !vars.API_KEYS && !open) {
+    throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or PUBLIC=1 to serve everybody.`);
   }
   const layout = {
     processes: integerVar('PROCESSES', o.processes?.toString(), 1, MAX_PROCESSES) ?? 1,
@@ -125,7 +126,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const { debug, ...others } = elsewhere(layout, home);
     const control = { address: home.sockets.address('control'), secret: randomBytes(24).toString('hex') };
     const all = {
-      ...(vars.API_KEYS ? {} : { LOCAL_ONLY: '1' }),
+      ...(vars.API_KEYS || open ? {} : { LOCAL_ONLY: '1' }),
       ...vars,
       ...others.vars,
       ...(npu && { NPU_SECRET: npu.secret, NPU_ROUTE: o.npu ?? 'auto' }),

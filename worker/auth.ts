@@ -4,7 +4,7 @@
  */
 
 import type { MiddlewareHandler } from 'hono';
-import { unauthorized } from '../openai/errors.ts';
+import { ApiError, unauthorized } from '../openai/errors.ts';
 import { keysIn } from '../openai/keys.ts';
 import type { App, Env } from './env.ts';
 
@@ -21,8 +21,8 @@ const sha256 = async (text: string): Promise<Uint8Array> => new Uint8Array(await
 const parsed = new Map<string, Promise<Key[]>>();
 
 function keysOf(env: Env): Promise<Key[]> | null {
-  const secret = env.API_KEYS?.trim() ?? '';
-  if (secret === '') return null;
+  const secret = env.API_KEYS;
+  if (secret === undefined) return null;
   let keys = parsed.get(secret);
   if (!keys) {
     parsed.clear();
@@ -42,10 +42,15 @@ async function parseKeys(secret: string): Promise<Key[]> {
   return keys;
 }
 
-/** The key's tenant, `public` when no keys are configured, null when the key is wrong or missing. */
+/** The key's tenant; `public` where everybody is let in on purpose; null when the key is wrong or missing. Throws 503 where nobody said who may come. */
 export async function tenantOf(env: Env, authorization: string | undefined): Promise<string | null> {
   const keys = await keysOf(env);
-  if (!keys) return 'public';
+  if (!keys) {
+    if (env.PUBLIC === '1' || env.LOCAL_ONLY === '1') return 'public';
+    throw new ApiError(503, 'This server is closed: it has no API_KEYS. Set that secret, or PUBLIC=1 to serve everybody.', {
+      code: 'server_closed',
+    });
+  }
   const candidate = await sha256(/^Bearer +(\S{1,1024})$/i.exec(authorization ?? '')?.[1] ?? '');
   let tenant: string | null = null;
   for (const key of keys) {
@@ -64,7 +69,7 @@ export async function isKey(key: string, authorization: string | undefined): Pro
   return differ === 0;
 }
 
-/** Lets in who has a key, or everybody when there are none. */
+/** Lets in who has a key. */
 export const requireKey: MiddlewareHandler<App> = async (c, next) => {
   const tenant = await tenantOf(c.env, c.req.header('authorization'));
   if (tenant === null) throw unauthorized();

@@ -15,8 +15,10 @@ export interface Env extends Replicas {
   /** The accelerator's service and its secret; unset: there is none to ask about. */
   NPU?: Fetcher;
   NPU_SECRET?: string;
-  /** Comma-separated `key` or `name:key`. Unset or empty: everybody may. */
+  /** Comma-separated `key` or `name:key`. Unset: nobody may, unless PUBLIC or LOCAL_ONLY is `1`. */
   API_KEYS?: string;
+  /** `1`: without API_KEYS everybody may. */
+  PUBLIC?: string;
   /** Replicas of the model; 1 when unset. */
   REPLICAS?: string;
   /** Opens `/admin`. Unset: there is none. */
@@ -25,7 +27,7 @@ export interface Env extends Replicas {
   MODEL_ID?: string;
   /** `1`: `/packs/*` needs no key. */
   PUBLIC_PACKS?: string;
-  /** `1`: requests must name a loopback host. */
+  /** `1`: requests must name a loopback host, and need no key where there is none. */
   LOCAL_ONLY?: string;
   /** Largest request body; 4 MiB when unset. */
   MAX_BODY_BYTES?: string;

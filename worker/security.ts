@@ -34,7 +34,7 @@ const LOOPBACK = /^(localhost|127\.0\.0\.1|\[::1\])$/;
  */
 export const loopbackOnly: MiddlewareHandler<App> = async (c, next) => {
   if (c.env.LOCAL_ONLY === '1' && !LOOPBACK.test(new URL(c.req.url).hostname)) {
-    throw new ApiError(403, 'This server has no API keys and answers on localhost only; set API_KEYS to use another name.', {
+    throw new ApiError(403, 'This server has no API keys and answers on localhost only; set API_KEYS (or PUBLIC=1) to use another name.', {
       type: 'permission_error',
       code: 'host_not_allowed',
     });

@@ -7,7 +7,20 @@ export async function startCommand(): Promise<void> {
   const began = performance.now();
   const port = env.PORT === undefined ? 8787 : Number(env.PORT);
   if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
-  const { API_KEYS, KV, MEMORY_MB, CONTEXT, SPECULATE, MAX_BATCH, CORS_ORIGINS, PUBLIC_PACKS, MAX_BODY_BYTES, NPU_DEVICE, REPLICAS } = env;
+  const {
+    API_KEYS,
+    PUBLIC,
+    KV,
+    MEMORY_MB,
+    CONTEXT,
+    SPECULATE,
+    MAX_BATCH,
+    CORS_ORIGINS,
+    PUBLIC_PACKS,
+    MAX_BODY_BYTES,
+    NPU_DEVICE,
+    REPLICAS,
+  } = env;
   let chatIsReady = () => {};
   const chatReady = new Promise<void>((resolve) => {
     chatIsReady = resolve;
@@ -25,6 +38,7 @@ export async function startCommand(): Promise<void> {
     vars: {
       ...accelerator(env),
       API_KEYS,
+      PUBLIC,
       KV,
       MEMORY_MB,
       CONTEXT,

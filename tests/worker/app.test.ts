@@ -34,7 +34,7 @@ function env(extra: Partial<Env> = {}): Env {
     },
   };
   const namespace = { idFromName: (name: string) => name, get: () => stub };
-  return { REPLICA: namespace as unknown as DurableObjectNamespace, ...extra };
+  return { REPLICA: namespace as unknown as DurableObjectNamespace, PUBLIC: '1', ...extra };
 }
 
 const chat = { model: 'pebble', messages: [{ role: 'user', content: 'hi' }] };
@@ -144,6 +144,20 @@ describe('keys', () => {
     expect(response.status).not.toBe(401);
   });
 
+  it('that nobody has set close the server, unless it is public on purpose or answers to its own machine only', async () => {
+    const closed = { PUBLIC: undefined };
+    for (const path of ['/v1/models', '/metrics', '/packs/x']) {
+      const response = await app.request(path, { headers: bearer(KEY) }, env(closed));
+      expect(response.status).toBe(503);
+      expect(await envelope(response)).toMatchObject({ code: 'server_closed', message: expect.stringContaining('API_KEYS') });
+    }
+    expect((await app.request('/health', {}, env(closed))).status).toBe(200);
+    expect((await app.request('/v1/models', {}, env({ PUBLIC: '0' }))).status).toBe(503);
+    expect((await app.request('/v1/models', {}, env({ PUBLIC: '1' }))).status).toBe(200);
+    expect((await app.request('http://127.0.0.1/v1/models', {}, env({ ...closed, LOCAL_ONLY: '1' }))).status).toBe(200);
+    expect((await app.request('http://evil.example/v1/models', {}, env({ ...closed, LOCAL_ONLY: '1' }))).status).toBe(403);
+  });
+
   it('do not guard health and readiness, nor public packs', async () => {
     expect((await app.request('/health', {}, env({ API_KEYS: KEY }))).status).toBe(200);
     expect((await app.request('/ready', {}, env({ API_KEYS: KEY }))).status).toBe(200);
@@ -159,7 +173,7 @@ describe('keys', () => {
     expect(again).toBe(a);
   });
 
-  it.each([',', 'ann:', 'short'])(
+  it.each(['', ' ', ',', 'ann:', 'short'])(
     'that are none (%j) close the server rather than open it, and say nothing of the secret',
     async (API_KEYS) => {
       const log = vi.spyOn(console, 'error').mockImplementation(() => {});

@@ -17,7 +17,7 @@ beforeAll(async () => {
     compatibilityFlags: ['enable_request_signal'],
     durableObjects: { REPLICA: 'Replica' },
     r2Buckets: ['PACKS'],
-    bindings: { MAX_BODY_BYTES: String(MAX_BODY) },
+    bindings: { MAX_BODY_BYTES: String(MAX_BODY), PUBLIC: '1' },
     cf: false,
   });
   url = await server.ready;
