@@ -12,7 +12,7 @@ import { Net } from './net.ts';
 import { compileNet } from './program.ts';
 import { parseRegex } from './regex.ts';
 import { TAGS, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
-import { buildTrie, type GrammarVocab, missingBytes } from './trie.ts';
+import { buildTrie, type GrammarVocab, spellable } from './trie.ts';
 
 export type { Grammar, GrammarConstraint } from './constraint.ts';
 export { GrammarError } from './limits.ts';
@@ -48,18 +48,12 @@ export interface CompilerLimits extends MaskLimits {
 const KEPT_BYTES = 4 << 20;
 
 /**
- * Built once for a model: about 12 bytes of trie for each distinct token prefix (50k tokens: 1.5 MB). Throws when the vocabulary has no
- * single token for some byte that JSON needs, because a mask could then become empty.
+ * Built once for a model: about 12 bytes of trie for each distinct token prefix (50k tokens: 1.5 MB). Characters of which the vocabulary
+ * has no token for some byte are never offered as themselves, because a mask could then become empty.
  */
 export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimits = {}): GrammarCompiler {
   const trie = buildTrie(vocab, TAGS);
-  const missing = missingBytes(trie);
-  if (missing.length > 0) {
-    const list = missing.slice(0, 8).map((b) => `0x${b.toString(16)}`);
-    throw new Error(
-      `grammar: the vocabulary has no token for ${missing.length} bytes (${list.join(', ')}${missing.length > 8 ? ', …' : ''}); masks need all`,
-    );
-  }
+  const alone = spellable(trie);
   const kept = new Map<string, Grammar>(); // least recently used first
   const cached = (key: string, make: () => Grammar): Grammar => {
     const grammar = kept.get(key) ?? make();
@@ -74,7 +68,7 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
     return grammar;
   };
   const build = (rule: (net: Net) => number, ignored: readonly string[] = []): Grammar => {
-    const net = new Net();
+    const net = new Net(alone);
     const root = rule(net);
     return makeGrammar(compileNet(net, root), vocab, trie, limits, ignored);
   };

@@ -34,7 +34,8 @@ export type Fragment = (from: number, to: number) => void;
 
 /**
  * A grammar as a recursive transition network: states with arcs over the alphabet, silent arcs, and calls of rules. A rule has one start
- * and one end. Everything is appended; `Program` trims and freezes it.
+ * and one end. Everything is appended; `Program` trims and freezes it. Symbols that no token spells get no arc: what would need one is
+ * trimmed with it, and never offered.
  */
 export class Net {
   /** Flat per state: lo, hi, to, tag. */
@@ -47,6 +48,17 @@ export class Net {
   private count = 0;
   private readonly tails = new Map<string, number>();
   private readonly heads = new Map<string, Head[]>();
+  private readonly alone: Uint8Array; // [ALPHABET]
+  /** Symbols that an arc wanted and that no token spells. */
+  readonly lacking = new Set<number>();
+
+  /** `alone`: 1 for each symbol that has a token of its own (trie.ts). */
+  constructor(alone: Uint8Array = new Uint8Array(ALPHABET).fill(1)) {
+    this.alone = alone;
+  }
+
+  /** Whether a token spells this symbol. */
+  readonly spells = (symbol: number): boolean => this.alone[symbol] === 1;
 
   state(): number {
     if (this.arcs.length >= LIMITS.states)
@@ -71,7 +83,21 @@ export class Net {
     return id;
   }
 
+  /** An arc over those symbols of lo..hi that can be spelt. */
   arc(from: number, lo: number, hi: number, to: number, tag: number = NO_TAG): void {
+    for (let c = lo; c <= hi; c++) {
+      if (!this.spells(c)) {
+        this.lacking.add(c);
+        continue;
+      }
+      const first = c;
+      while (c < hi && this.spells(c + 1)) c++;
+      this.any(from, first, c, to, tag);
+    }
+  }
+
+  /** An arc over lo..hi, for text that may end or go on anyhow. */
+  any(from: number, lo: number, hi: number, to: number, tag: number = NO_TAG): void {
     if (++this.count > LIMITS.arcs) throw new GrammarError('', '', `the grammar needs more than ${LIMITS.arcs} arcs; make it smaller`);
     this.arcs[from].push(lo, hi, to, tag);
   }
@@ -122,7 +148,7 @@ export class Net {
 
   /** One character of the set as a JSON string writes it; the tag sits on its first byte. */
   char(set: CharSet, tag: number = NO_TAG): Fragment {
-    return this.spelled(`json ${set.join()}`, () => spellings(set), tag);
+    return this.spelled(`json ${set.join()}`, () => spellings(set, this.spells), tag);
   }
 
   /** One character of the set in UTF-8. */
@@ -182,7 +208,7 @@ export class Net {
   /** A JSON string of exactly these characters, quotes included. */
   quoted(s: string): Fragment {
     const chars = codePoints(s).map((cp) => {
-      const plain = cp >= 0x20 && cp < 0x7f && cp !== 0x22 && cp !== 0x5c;
+      const plain = cp >= 0x20 && cp < 0x7f && cp !== 0x22 && cp !== 0x5c && this.spells(cp);
       return plain ? this.text(String.fromCharCode(cp)) : this.char([cp, cp]);
     });
     return this.seq(this.text('"'), ...chars, this.text('"'));

@@ -26,7 +26,11 @@ export interface Program {
 /** Freezes a net. Throws when nothing matches `root`, or when a rule calls itself before any symbol (left recursion). */
 export function compileNet(net: Net, root: number): Program {
   const live = productive(net);
-  if (!live[net.rules[root].start]) throw new GrammarError('', '', 'no value satisfies this schema');
+  if (!live[net.rules[root].start]) {
+    const lacking = [...net.lacking].filter((c) => c < 0x80).map((c) => `0x${c.toString(16).padStart(2, '0')}`);
+    const spelt = lacking.length > 0 ? ` that the model can spell: its vocabulary has no token for ${lacking.slice(0, 8).join(', ')}` : '';
+    throw new GrammarError('', '', spelt === '' ? 'no value satisfies this schema' : `no value satisfies this schema${spelt}`);
+  }
   const nullable = nullableRules(net, live);
   refuseLeftRecursion(net, live, nullable);
 

@@ -72,26 +72,35 @@ const hex4 = (lo: number, hi: number): Spelling[] => splitDigits(lo, hi, 16, 4).
 /**
  * How a JSON string writes the characters of a set, as Python's json.dumps does with or without ensure_ascii: printable ASCII as
  * itself, controls, quote and backslash by their one short escape (or \u00xx), everything else in UTF-8 or as \uxxxx in lower case.
- * Beyond U+FFFF the escaped pair is offered only where the whole range is in the set. `\/` is never written.
+ * Beyond U+FFFF the escaped pair is offered only where the whole range is in the set. `\/` is never written. `spells`: whether a byte can
+ * be written; where one cannot, the long escape stands in its place.
  */
-export function spellings(set: CharSet): Spelling[] {
+export function spellings(set: CharSet, spells: (byte: number) => boolean): Spelling[] {
   const out: Spelling[] = [];
-  for (const [cp, short] of SHORT)
-    if (has(set, cp))
+  for (const [cp, letter] of SHORT) {
+    const short = letter.charCodeAt(0);
+    if (!has(set, cp)) continue;
+    if (!spells(short)) out.push(...hex4(cp, cp));
+    else
       out.push([
         [0x5c, 0x5c],
-        [short.charCodeAt(0), short.charCodeAt(0)],
+        [short, short],
       ]);
+  }
   const ranges = (within: CharSet, write: (lo: number, hi: number) => Spelling[]) => {
     const part = intersect(set, within);
     for (let i = 0; i < part.length; i += 2) out.push(...write(part[i], part[i + 1]));
   };
   ranges(CONTROLS, hex4);
   ranges(PLAIN, (lo, hi) => [[[lo, hi]]]);
+  for (let c = 0x20; c < 0x80; c++) if (!spells(c)) ranges(intersect(PLAIN, [c, c]), hex4);
   ranges(WIDE, (lo, hi) => utf8Spellings([lo, hi]));
   ranges([0x80, 0xffff], hex4);
   if (has(set, 0x10000) && intersect(set, [0x10000, 0x10ffff]).length === 2 && has(set, 0x10ffff)) {
     for (const high of hex4(0xd800, 0xdbff)) for (const low of hex4(0xdc00, 0xdfff)) out.push([...high, ...low]);
+  } else if (set.length === 2 && set[0] === set[1] && set[0] >= 0x10000 && !utf8Spellings(set)[0].every(([byte]) => spells(byte))) {
+    const text = String.fromCodePoint(set[0]);
+    out.push([0, 1].flatMap((i) => hex4(text.charCodeAt(i), text.charCodeAt(i))[0]));
   }
   return out;
 }

@@ -88,13 +88,13 @@ function freeText(net: Net, then: Fragment): Fragment {
       const special = [...new Set(CALL_OPEN)].map((c) => c.charCodeAt(0)).sort((a, b) => a - b);
       let lo = 0;
       for (const c of special) {
-        if (c > lo) net.arc(states[i], lo, c - 1, from);
-        net.arc(states[i], c, c, states[next(matched, String.fromCharCode(c))]);
+        if (c > lo) net.any(states[i], lo, c - 1, from);
+        net.any(states[i], c, c, states[next(matched, String.fromCharCode(c))]);
         lo = c + 1;
       }
-      net.arc(states[i], lo, FIRST_TAG - 1, from);
-      net.arc(states[i], FIRST_TAG, FIRST_TAG, to);
-      net.arc(states[i], FIRST_TAG + 1, ALPHABET - 1, from);
+      net.any(states[i], lo, FIRST_TAG - 1, from);
+      net.any(states[i], FIRST_TAG, FIRST_TAG, to);
+      net.any(states[i], FIRST_TAG + 1, ALPHABET - 1, from);
     }
   };
 }

@@ -118,12 +118,12 @@ export function buildTrie(vocab: GrammarVocab, tags: readonly string[]): TokenTr
   };
 }
 
-/** Bytes that JSON text may need: without a token of its own for each, a mask could become empty. */
-export function missingBytes(trie: TokenTrie): number[] {
-  const alone = new Set<number>();
-  for (let n = 1; n < trie.symbol.length; n = trie.after[n]) if (trie.token[n] >= 0) alone.add(trie.symbol[n]);
-  const needed = [0x0a];
-  for (let b = 0x20; b < 0x7f; b++) needed.push(b);
-  for (let b = 0x80; b <= 0xf4; b++) if (b !== 0xc0 && b !== 0xc1) needed.push(b);
-  return needed.filter((b) => !alone.has(b));
+/**
+ * Symbols that have a token of their own. A text of these alone can go on from wherever a token has left it: a grammar made of them has
+ * no state in which a mask is empty.
+ */
+export function spellable(trie: TokenTrie): Uint8Array {
+  const alone = new Uint8Array(ALPHABET);
+  for (let n = 1; n < trie.symbol.length; n = trie.after[n]) if (trie.token[n] >= 0) alone[trie.symbol[n]] = 1;
+  return alone;
 }
