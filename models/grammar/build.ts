@@ -1,11 +1,12 @@
 import { arrayRule } from './array.ts';
 import { ANY } from './charset.ts';
 import { fits } from './check.ts';
-import { anyNumber, decimalRange } from './decimal.ts';
+import { anyNumber, decimalRange, lcm } from './decimal.ts';
 import { both, type Dfa, words } from './dfa.ts';
-import { type Flat, isDict, type Node, typesOf } from './flat.ts';
+import { type Flat, isDict, type Node, nodeKey, typesOf } from './flat.ts';
 import { located, type Schema, stringDfas } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
+import { pieces } from './negate.ts';
 import { EXIT, type Fragment, INC, INF, type Net } from './net.ts';
 import { objectFragment } from './object.ts';
 
@@ -25,7 +26,7 @@ export class SchemaBuilder {
 
   /** The rule of a value that satisfies all of these. */
   rule(nodes: readonly Node[]): number {
-    const key = nodes.length === 0 ? '#any' : [...new Set(nodes.map((n) => `at ${n.at}`))].sort().join(' ');
+    const key = nodes.length === 0 ? '#any' : [...new Set(nodes.map((n) => `at ${nodeKey(n)}`))].sort().join(' ');
     const known = this.rules.get(key);
     if (known !== undefined) return known;
     const id = this.net.rule();
@@ -48,10 +49,10 @@ export class SchemaBuilder {
     const types = typesOf(f, this.schema.open);
     const parts: Fragment[] = [];
     for (const t of types) {
-      if (t === 'null') parts.push(net.text('null'));
-      else if (t === 'boolean') parts.push(net.text('true'), net.text('false'));
+      if (t === 'null') parts.push(...(f.excluded.includes(null) ? [] : [net.text('null')]));
+      else if (t === 'boolean') parts.push(...[true, false].filter((v) => !f.excluded.includes(v)).map((v) => net.text(String(v))));
       else if (t === 'string') parts.push(net.ruleCall(this.string(f)));
-      else if (t === 'number' || (t === 'integer' && !types.has('number'))) parts.push(net.ruleCall(this.number(f, t === 'integer')));
+      else if (t === 'number' || (t === 'integer' && !types.has('number'))) parts.push(...this.numbers(f, t === 'integer'));
       else if (t === 'array') parts.push(net.ruleCall(arrayRule(this, f)));
       else if (t === 'object') parts.push(objectFragment(this, f));
     }
@@ -59,7 +60,7 @@ export class SchemaBuilder {
   }
 
   /** A value written out. */
-  private literal(v: unknown, at: string, depth: number): Fragment {
+  literal(v: unknown, at: string, depth: number): Fragment {
     const { net } = this;
     if (depth > LIMITS.depth) throw new GrammarError(at, 'enum', 'a value nested too deep');
     if (typeof v === 'string') return net.quoted(v);
@@ -89,27 +90,39 @@ export class SchemaBuilder {
     return id;
   }
 
+  private numbers(f: Flat, integer: boolean): Fragment[] {
+    const cuts = f.excluded.filter((v) => typeof v === 'number');
+    return pieces(f.number, cuts).map((number) => this.net.ruleCall(this.number({ ...f, number }, integer)));
+  }
+
   private number(f: Flat, integer: boolean): number {
-    const { lo, hi, loOpen, hiOpen, steps } = f.number;
+    const { lo, hi, loOpen, hiOpen, steps, notSteps } = f.number;
     const { net } = this;
-    return this.memo(`#number ${integer} ${lo} ${hi} ${loOpen} ${hiOpen} ${steps.join()}`, () => {
-      const { places, step } = this.steps(f, integer);
-      if (!integer && lo === undefined && hi === undefined && steps.length === 0) return net.define(anyNumber(net));
-      return net.define(decimalRange(net, { lo, hi, loOpen, hiOpen, places, step }));
+    return this.memo(`#number ${integer} ${lo} ${hi} ${loOpen} ${hiOpen} ${steps.join()} ${notSteps.join()}`, () => {
+      const { places, step, unless } = this.steps(f, integer);
+      if (!integer && lo === undefined && hi === undefined && steps.length + notSteps.length === 0) return net.define(anyNumber(net));
+      return net.define(decimalRange(net, { lo, hi, loOpen, hiOpen, places, step, unless }));
     });
   }
 
-  /** multipleOf as digits after the point and a step in units of the last one: 0.25 is 25 hundredths. */
-  private steps(f: Flat, integer: boolean): { places: number; step: number } {
+  /**
+   * multipleOf as digits after the point and a step in units of the last one: 0.25 is 25 hundredths. What must be no multiple has a digit
+   * or two more than the step, so that there is something between its multiples.
+   */
+  private steps(f: Flat, integer: boolean): { places: number; step: number; unless: number[] } {
+    const { notSteps } = f.number;
     const all = integer ? [1, ...f.number.steps] : f.number.steps;
-    if (all.length === 0) return { places: 10, step: 1 };
-    const places = Math.max(...all.map((s) => decimals(s)));
-    const step = all.map((s) => Math.round(s * 10 ** places)).reduce((a, b) => (a * b) / gcd(a, b));
-    if (places > 10 || step > MAX_STEP) {
-      this.schema.unsupported(f.at, 'multipleOf', `at most ${MAX_STEP} units of its last digit and 10 digits after the point`);
-      return { places: integer ? 0 : 10, step: 1 };
+    if (all.length + notSteps.length === 0) return { places: 10, step: 1, unless: [] };
+    const own = Math.max(0, ...[...all, ...notSteps].map((s) => decimals(s)));
+    for (const extra of notSteps.length > 0 && !integer ? [2, 1, 0] : [0]) {
+      const places = own + extra;
+      const units = (s: number) => Math.round(s * 10 ** places);
+      const step = all.map(units).reduce(lcm, 1);
+      const unless = notSteps.map(units);
+      if (places <= 10 && unless.reduce(lcm, step) <= MAX_STEP) return { places, step, unless };
     }
-    return { places, step };
+    this.schema.unsupported(f.at, 'multipleOf', `at most ${MAX_STEP} units of its last digit and 10 digits after the point`);
+    return { places: integer ? 0 : 10, step: 1, unless: [] };
   }
 
   private string(f: Flat): number {
@@ -158,5 +171,3 @@ function decimals(x: number): number {
   const m = /^\d+(?:\.(\d+))?(?:e([+-]\d+))?$/.exec(String(x));
   return Math.max(0, (m?.[1]?.length ?? 0) - Number(m?.[2] ?? 0));
 }
-
-const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));

@@ -10,6 +10,8 @@ export interface NumberRange {
   places: number;
   /** A multiple of this many units of the last place. */
   step?: number;
+  /** No multiple of any of these many units of the last place. */
+  unless?: readonly number[];
 }
 
 /** ⌊x · 10^places⌋ and whether that is exact, from the shortest decimal that reads back as x. */
@@ -50,6 +52,7 @@ function magnitudes(net: Net, range: NumberRange, negative: boolean, from: numbe
   const whole = range.places === 0 ? 16 : DIGITS;
   for (let n = 1; n <= whole; n++) {
     const places = Math.min(range.places, range.places === 0 ? 0 : DIGITS - n);
+    if (range.unless?.length && places < range.places) continue; // what lies between the multiples has no room
     const unit = 10n ** BigInt(places);
     let a = (n === 1 ? 0n : 10n ** BigInt(n - 1)) * unit;
     let b = 10n ** BigInt(n) * unit - 1n;
@@ -65,9 +68,13 @@ function magnitudes(net: Net, range: NumberRange, negative: boolean, from: numbe
       const most = hi.exact && range.hiOpen ? hi.floor - 1n : hi.floor;
       if (most < b) b = most;
     }
-    if (a <= b) digits(net, String(a).padStart(n + places, '0'), String(b).padStart(n + places, '0'), n, range.step ?? 1, from, to, free);
+    if (a <= b) digits(net, String(a).padStart(n + places, '0'), String(b).padStart(n + places, '0'), n, range, from, to, free);
   }
 }
+
+const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
+/** Least common multiple. */
+export const lcm = (a: number, b: number): number => (a * b) / gcd(a, b);
 
 interface DigitState {
   at: number;
@@ -82,7 +89,10 @@ interface DigitState {
  * Texts of `n` whole digits whose digits, with zeros appended, lie between a and b (of equal length). States that have left both bounds
  * are shared in `free` by what is still to come.
  */
-function digits(net: Net, a: string, b: string, n: number, step: number, from: number, to: number, free: Map<string, number>): void {
+function digits(net: Net, a: string, b: string, n: number, range: NumberRange, from: number, to: number, free: Map<string, number>): void {
+  const { step = 1, unless = [] } = range;
+  const modulus = unless.reduce(lcm, step);
+  const counts = (rest: number) => rest % step === 0 && unless.every((u) => rest % u !== 0);
   const bound = new Map<string, number>();
   const todo: DigitState[] = [];
   const reach = (at: number, low: boolean, high: boolean, rem: number): number => {
@@ -99,7 +109,7 @@ function digits(net: Net, a: string, b: string, n: number, step: number, from: n
   for (let t = todo.pop(); t; t = todo.pop()) {
     let source = t.state;
     const zeros = 10 ** (a.length - t.at);
-    if (t.at >= n && (t.rem * zeros) % step === 0 && (!t.low || /^0*$/.test(a.slice(t.at)))) net.skip(source, to);
+    if (t.at >= n && counts(t.rem * zeros) && (!t.low || /^0*$/.test(a.slice(t.at)))) net.skip(source, to);
     if (t.at === a.length) continue;
     if (t.at === n) {
       source = net.state();
@@ -110,7 +120,7 @@ function digits(net: Net, a: string, b: string, n: number, step: number, from: n
     const low = t.low && !/^0*$/.test(a.slice(t.at + 1)); // zeros bound nothing
     const high = t.high && !/^9*$/.test(b.slice(t.at + 1));
     for (let d = least; d <= most; d++) {
-      const target = (x: number) => reach(t.at + 1, low && x === least, high && x === most, (t.rem * 10 + x) % step);
+      const target = (x: number) => reach(t.at + 1, low && x === least, high && x === most, (t.rem * 10 + x) % modulus);
       const next = target(d);
       const first = d;
       while (d < most && target(d + 1) === next) d++;

@@ -4,32 +4,51 @@ import { type Flat, isClosed, type Node, typesOf } from './flat.ts';
 import { type Schema, stringDfas } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 
-/** Whether it is plain that no value satisfies two of these schemas. False where it cannot be told. */
-export function exclusive(schema: Schema, branches: readonly Node[], depth = 0): boolean {
-  const flats = branches.map((b) => schema.flatten([b]));
-  const total = flats.reduce((n, f) => n + f.length, 0);
+/** Alternatives of a schema, and the world they are read in. */
+interface Side {
+  flats: readonly Flat[];
+  open: boolean;
+}
+
+interface One {
+  flat: Flat;
+  open: boolean;
+}
+
+/**
+ * For each of these schemas, which others may hold of a value that is drawn from it: those of which it is not plain that they do not.
+ * What is drawn is read in the schema's world, what others say of it in the open one, as whoever checks the value reads it.
+ */
+export function overlaps(schema: Schema, branches: readonly Node[]): number[][] {
+  const read = (): Side[] => branches.map((b) => ({ flats: schema.flatten([b]), open: schema.open }));
+  const own = read();
+  const others = schema.open ? own : schema.openly(read);
+  const total = own.reduce((n, s) => n + s.flats.length, 0);
   if (total > LIMITS.alternatives)
     throw new GrammarError(branches[0].at, 'oneOf', `more than ${LIMITS.alternatives} alternatives once combined`);
-  return flats.every((a, i) => flats.slice(0, i).every((b) => disjoint(schema, a, b, depth)));
+  return own.map((a, i) => others.flatMap((b, j) => (i === j || disjoint(schema, a, b, 0) ? [] : [j])));
 }
 
-function disjoint(schema: Schema, as: readonly Flat[], bs: readonly Flat[], depth: number): boolean {
-  return as.every((a) => bs.every((b) => apart(schema, a, b, depth)));
+function disjoint(schema: Schema, a: Side, b: Side, depth: number): boolean {
+  return a.flats.every((x) => b.flats.every((y) => apart(schema, { flat: x, open: a.open }, { flat: y, open: b.open }, depth)));
 }
 
-function apart(schema: Schema, a: Flat, b: Flat, depth: number): boolean {
+/** Whether it is plain that no value satisfies both. False where it cannot be told. */
+function apart(schema: Schema, one: One, other: One, depth: number): boolean {
   schema.budget.spend(100);
+  const { flat: a } = one;
+  const { flat: b } = other;
   if (a.values) return !a.values.some((v) => fits(schema, a, v) && fits(schema, b, v));
-  if (b.values) return apart(schema, b, a, depth);
-  const others = typesOf(b, schema.open);
-  for (const t of typesOf(a, schema.open)) {
+  if (b.values) return apart(schema, other, one, depth);
+  const others = typesOf(b, other.open);
+  for (const t of typesOf(a, one.open)) {
     const numeric = t === 'number' || t === 'integer';
     if (!others.has(t) && !(numeric && (others.has('number') || others.has('integer')))) continue;
     if (t === 'null' || t === 'boolean') return false;
     if (numeric && !numbersApart(a, b)) return false;
     if (t === 'string' && !stringsApart(schema, a, b)) return false;
     if (t === 'array' && !countsApart(a.array, b.array)) return false;
-    if (t === 'object' && !objectsApart(schema, a, b, depth)) return false;
+    if (t === 'object' && !objectsApart(schema, one, other, depth)) return false;
   }
   return true;
 }
@@ -49,15 +68,21 @@ function stringsApart(schema: Schema, a: Flat, b: Flat): boolean {
 }
 
 /** A property that one requires and the other forbids, or that both require with values that cannot be equal. */
-function objectsApart(schema: Schema, a: Flat, b: Flat, depth: number): boolean {
+function objectsApart(schema: Schema, one: One, other: One, depth: number): boolean {
+  const { flat: a } = one;
+  const { flat: b } = other;
   if (depth > 4 || countsApart(a.object, b.object)) return depth <= 4;
-  const forbids = (f: Flat, key: string) => {
-    const nodes = propertyNodes(f, key);
-    return nodes.length === 0 ? isClosed(f, schema.open) : schema.flatten(nodes).length === 0;
+  const read = ({ flat, open }: One, key: string): Side => {
+    const flatten = () => schema.flatten(propertyNodes(flat, key));
+    return { flats: open && !schema.open ? schema.openly(flatten) : flatten(), open };
   };
-  const valuesApart = (key: string) =>
-    disjoint(schema, schema.flatten(propertyNodes(a, key)), schema.flatten(propertyNodes(b, key)), depth + 1);
-  for (const key of a.object.required) if (forbids(b, key) || (b.object.required.has(key) && valuesApart(key))) return true;
-  for (const key of b.object.required) if (forbids(a, key)) return true;
+  const forbids = (x: One, key: string) => {
+    if (propertyNodes(x.flat, key).length > 0) return read(x, key).flats.length === 0;
+    return isClosed(x.flat, x.open) && !x.flat.object.required.has(key); // a required name counts as declared
+  };
+  for (const key of a.object.required) {
+    if (forbids(other, key) || (b.object.required.has(key) && disjoint(schema, read(one, key), read(other, key), depth + 1))) return true;
+  }
+  for (const key of b.object.required) if (forbids(one, key)) return true;
   return false;
 }

@@ -7,16 +7,39 @@ export const isDict = (x: unknown): x is Dict => typeof x === 'object' && x !== 
 
 export type JsonType = 'null' | 'boolean' | 'object' | 'array' | 'number' | 'integer' | 'string';
 
-/** A subschema and where it stands. `via`: pointers of the references that led here without entering a value. */
+/** What a value is asked for without a schema of its own: written into a flat schema. */
+export type Narrowing = (flat: Flat) => void;
+
+/** Subschemas that hold together. */
+export class All {
+  readonly nodes: readonly Node[];
+
+  constructor(nodes: readonly Node[]) {
+    this.nodes = nodes;
+  }
+}
+
+/**
+ * A subschema and where it stands. `via`: pointers of the references that led here without entering a value. `not`: the value
+ * must not satisfy it, in JSON Schema's own, open reading.
+ */
 export interface Node {
-  schema: unknown;
+  schema: unknown | Narrowing | All;
   at: string;
   via: readonly string[];
+  not?: true;
+  /** Nothing else is asked of the value beside it, so that what its own subschemas evaluate is all that is evaluated. */
+  alone?: true;
 }
+
+/** Names a node among all of a document. */
+export const nodeKey = (n: Node): string => (n.not ? `!${n.at}` : n.at);
 
 export interface ObjectPart {
   /** Has `properties` or `patternProperties`, even empty ones. */
   declares: boolean;
+  /** From a negation: what it names counts as unevaluated. */
+  silent?: true;
   properties: ReadonlyMap<string, Node>;
   patterns: readonly { dfa: Dfa; node: Node }[];
   /** Absent: not said. */
@@ -24,9 +47,18 @@ export interface ObjectPart {
 }
 
 export interface ArrayPart {
+  /** From a negation: what it names counts as unevaluated. */
+  silent?: true;
   prefix: readonly Node[];
   /** Absent: anything. */
   items?: Node;
+}
+
+/** At least `min` and at most `max` items satisfy `node`. */
+export interface Contains {
+  node: Node;
+  min: number;
+  max: number;
 }
 
 /** One alternative of a schema, with $ref, allOf, anyOf and oneOf worked out: what the value must satisfy, all at once. */
@@ -38,20 +70,23 @@ export interface Flat {
   hints: Set<JsonType>;
   /** From enum and const. */
   values?: readonly unknown[];
+  /** Values that it must not be. */
+  excluded: unknown[];
   string: { dfas: Dfa[]; chars: CharSet; min: number; max: number };
-  number: { lo?: number; hi?: number; loOpen?: boolean; hiOpen?: boolean; steps: number[] };
-  object: { parts: ObjectPart[]; required: Set<string>; names: Node[]; min: number; max: number };
-  array: { parts: ArrayPart[]; min: number; max: number };
+  number: { lo?: number; hi?: number; loOpen?: boolean; hiOpen?: boolean; steps: number[]; notSteps: number[] };
+  object: { parts: ObjectPart[]; required: Set<string>; names: Node[]; min: number; max: number; unevaluated?: Node };
+  array: { parts: ArrayPart[]; min: number; max: number; contains: Contains[]; unique: boolean; unevaluated?: Node };
 }
 
 export function newFlat(at: string): Flat {
   return {
     at,
     hints: new Set(),
+    excluded: [],
     string: { dfas: [], chars: ANY, min: 0, max: Infinity },
-    number: { steps: [] },
+    number: { steps: [], notSteps: [] },
     object: { parts: [], required: new Set(), names: [], min: 0, max: Infinity },
-    array: { parts: [], min: 0, max: Infinity },
+    array: { parts: [], min: 0, max: Infinity, contains: [], unique: false },
   };
 }
 
@@ -59,10 +94,11 @@ export function copyFlat(f: Flat): Flat {
   return {
     ...f,
     hints: new Set(f.hints),
+    excluded: [...f.excluded],
     string: { ...f.string, dfas: [...f.string.dfas] },
-    number: { ...f.number, steps: [...f.number.steps] },
+    number: { ...f.number, steps: [...f.number.steps], notSteps: [...f.number.notSteps] },
     object: { ...f.object, parts: [...f.object.parts], required: new Set(f.object.required), names: [...f.object.names] },
-    array: { ...f.array, parts: [...f.array.parts] },
+    array: { ...f.array, parts: [...f.array.parts], contains: [...f.array.contains] },
   };
 }
 
@@ -127,6 +163,7 @@ export function typesOf(f: Flat, open: boolean): ReadonlySet<JsonType> {
 /** Whether undeclared properties are out. In a closed world they are where properties are declared and nothing is said. */
 export function isClosed(f: Flat, open: boolean): boolean {
   const said = f.object.parts.filter((p) => p.additional !== undefined);
+  if (f.object.unevaluated?.schema === false && !said.some((p) => !p.silent)) return true;
   const declares = f.object.parts.some((p) => p.declares);
   return said.some((p) => p.additional?.schema === false) || (!open && declares && said.length === 0);
 }

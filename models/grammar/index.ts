@@ -76,7 +76,11 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
   const noting = (on: SchemaOptions['onUnsupported']) => {
     const ignored: string[] = [];
     if (!on) return { ignored, onUnsupported: undefined };
-    return { ignored, onUnsupported: (pointer: string, keyword: string) => void ignored.push(`${pointer} ${keyword}`) };
+    const note = (pointer: string, keyword: string) => {
+      const line = `${pointer.replace(/~#.*$/s, '')} ${keyword}`;
+      if (!ignored.includes(line)) ignored.push(line);
+    };
+    return { ignored, onUnsupported: note };
   };
   const report = (grammar: Grammar, on: SchemaOptions['onUnsupported']): Grammar => {
     for (const line of grammar.ignored) on?.(line.slice(0, line.lastIndexOf(' ')), line.slice(line.lastIndexOf(' ') + 1));

@@ -119,7 +119,7 @@ export const HANDLERS: Readonly<Record<string, Handler>> = {
     else f.string.dfas.push(s.pattern(v, n.at));
   },
   format: (s, v, f, n) => {
-    const dfa = typeof v === 'string' ? s.format(v, n.at) : undefined;
+    const dfa = typeof v === 'string' && ofStrings(n.schema) ? s.format(v, n.at) : undefined;
     if (dfa) f.string.dfas.push(dfa);
     if (dfa) f.hints.add('string');
   },
@@ -150,7 +150,22 @@ export const HANDLERS: Readonly<Record<string, Handler>> = {
   prefixItems: arrayPart,
   minItems: atLeast('array', 'minItems'),
   maxItems: atMost('array', 'maxItems'),
-  uniqueItems: (s, v, _, n) => {
-    if (v === true) s.unsupported(n.at, 'uniqueItems', 'not supported');
+  uniqueItems: (_, v, f) => {
+    if (v !== true) return;
+    f.array.unique = true;
+    f.hints.add('array');
+  },
+  contains: (_, v, f, n) => {
+    const { minContains = 1, maxContains = Number.POSITIVE_INFINITY } = n.schema as Dict;
+    const min = count(minContains, n.at, 'minContains');
+    const max = maxContains === Number.POSITIVE_INFINITY ? maxContains : count(maxContains, n.at, 'maxContains');
+    f.array.contains.push({ node: child(n, v, 'contains'), min, max: max as number });
+    f.hints.add('array');
   },
 };
+
+/** Whether a schema may take strings: a format says nothing of other values (`{"type": "integer", "format": "int32"}`). */
+function ofStrings(schema: unknown): boolean {
+  const type = isDict(schema) ? schema.type : undefined;
+  return type === undefined || type === 'string' || (Array.isArray(type) && type.includes('string'));
+}

@@ -10,6 +10,10 @@ export const LIMITS = {
   enumValues: 1_000,
   /** Distinct subschemas (conjunctions of subschemas under allOf). */
   rules: 4_000,
+  /** Negations within each other. */
+  negations: 16,
+  /** States of an array whose items are told apart: by which of them were there, or how many. */
+  arrayStates: 256,
   /** States of the byte automaton. */
   states: 100_000,
   patternChars: 1_000,
@@ -43,7 +47,8 @@ export class GrammarError extends Error {
   readonly pointer: string;
   readonly keyword: string;
 
-  constructor(pointer: string, keyword: string, reason: string) {
+  constructor(place: string, keyword: string, reason: string) {
+    const pointer = place.replace(/~#.*$/s, ''); // what was worked out of a subschema stands where that does
     super(`${pointer === '' ? 'at the root' : `at ${pointer}`}${keyword === '' ? '' : `, "${keyword}"`}: ${reason}`);
     this.name = 'GrammarError';
     this.pointer = pointer;

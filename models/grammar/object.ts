@@ -1,5 +1,5 @@
 import type { SchemaBuilder } from './build.ts';
-import { propertyNodes, satisfies } from './check.ts';
+import { memberNodes, propertyNodes, satisfies } from './check.ts';
 import { both, complement, type Dfa, isEmpty, lengths, words } from './dfa.ts';
 import { type Flat, isClosed, type Node } from './flat.ts';
 import { stringDfas } from './flatten.ts';
@@ -62,31 +62,32 @@ export function objectFragment(b: SchemaBuilder, f: Flat): Fragment {
   };
 }
 
+/** Patterns of one object's names: each set of them that a name can match at once is a kind of name. */
+const MAX_PATTERNS = 6;
+
 function extraProperties(b: SchemaBuilder, f: Flat, names: readonly string[]): Extra[] {
-  const { parts } = f.object;
-  const patterns = parts.flatMap((p) => p.patterns);
-  const said = parts.filter((p) => p.additional !== undefined);
-  const others = [...(names.length > 0 ? [complement(words(names))] : []), ...nameDfas(b, f)];
-  const keyRule = (dfas: readonly Dfa[]) =>
-    dfas.length === 0 ? b.anyString() : b.quotedDfa(dfas.reduce((x, y) => both(x, y, b.schema.budget)));
-  const out: Extra[] = [];
-  if (patterns.length > 0) {
-    for (let i = 0; i < patterns.length; i++) {
-      for (let j = 0; j < i; j++) {
-        if (!isEmpty(both(patterns[i].dfa, patterns[j].dfa, b.schema.budget)))
-          b.schema.unsupported(f.at, 'patternProperties', 'two patterns that a name can match at once');
-      }
-    }
-    // Under another part's additionalProperties a matching name must satisfy that too.
-    if (parts.length > 1 && said.length > 0)
-      b.schema.unsupported(f.at, 'patternProperties', 'combined with additionalProperties of another subschema');
-    for (const { dfa, node } of patterns) out.push({ key: keyRule([dfa, ...others]), nodes: [node] });
+  const patterns = [...new Set(f.object.parts.flatMap((p) => p.patterns.map((x) => x.dfa)))];
+  if (patterns.length > MAX_PATTERNS) {
+    b.schema.unsupported(f.at, 'patternProperties', `more than ${MAX_PATTERNS} patterns`);
+    patterns.length = 0;
   }
-  if (isClosed(f, b.schema.open)) return out;
-  out.push({
-    key: keyRule([...patterns.map((p) => complement(p.dfa)), ...others]),
-    nodes: said.map((p) => p.additional as Node),
-  });
+  const closed = isClosed(f, b.schema.open);
+  const out: Extra[] = [];
+  /** Names that match these patterns and, of those up to `i`, no others. */
+  const visit = (i: number, matched: readonly Dfa[], key: Dfa | undefined) => {
+    if (key && isEmpty(key)) return;
+    if (i < patterns.length) {
+      const and = (dfa: Dfa) => (key ? both(key, dfa, b.schema.budget) : dfa);
+      visit(i + 1, [...matched, patterns[i]], and(patterns[i]));
+      visit(i + 1, matched, and(complement(patterns[i])));
+      return;
+    }
+    if (matched.length === 0 && closed) return;
+    const nodes = memberNodes(f, () => ({ own: undefined, matches: (dfa) => matched.includes(dfa) }));
+    out.push({ key: key ? b.quotedDfa(key) : b.anyString(), nodes });
+  };
+  const others = [...(names.length > 0 ? [complement(words(names))] : []), ...nameDfas(b, f)];
+  visit(0, [], others.length > 0 ? others.reduce((x, y) => both(x, y, b.schema.budget)) : undefined);
   return out;
 }
 
