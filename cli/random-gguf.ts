@@ -2,8 +2,11 @@
 import { open } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
+import { tensorList } from '../engine/anatomy.ts';
 import type { ModelConfig } from '../engine/config.ts';
+import { BLOCK } from '../engine/formats.ts';
 import { f32ToF16 } from '../engine/math.ts';
+import { familyNamed, familyNames } from '../models/families/index.ts';
 import { ggufHead, type MetadataValue, padding, type TensorHead, tensorBytes } from '../models/gguf/write.ts';
 import { byteToChar } from '../models/tokenizer/alphabet.ts';
 
@@ -66,27 +69,16 @@ export async function randomGguf(path: string, config: ModelConfig, type: Random
 }
 
 function tensorHeads(c: ModelConfig, type: RandomType): TensorHead[] {
-  const { hidden: D, headDim: d, heads: H, kvHeads: G, ffn: F, vocab: V } = c;
-  const matrix = (name: string, N: number, K: number): TensorHead => ({ name, type: K % 32 === 0 ? type : 'F32', dims: [K, N] });
-  const vector = (name: string, N: number): TensorHead => ({ name, type: 'F32', dims: [N] });
-  const out = [matrix('token_embd.weight', V, D), vector('output_norm.weight', D)];
-  if (!c.tied) out.push(matrix('output.weight', V, D));
-  for (let l = 0; l < c.layers; l++) {
-    const b = `blk.${l}.`;
-    out.push(vector(`${b}attn_norm.weight`, D));
-    for (const [x, rows] of [
-      ['q', H * d],
-      ['k', G * d],
-      ['v', G * d],
-    ] as const) {
-      out.push(matrix(`${b}attn_${x}.weight`, rows, D));
-      if (c.qkvBias) out.push(vector(`${b}attn_${x}.bias`, rows));
-      if (c.qkNorm && x !== 'v') out.push(vector(`${b}attn_${x}_norm.weight`, d));
-    }
-    out.push(matrix(`${b}attn_output.weight`, D, H * d), vector(`${b}ffn_norm.weight`, D));
-    out.push(matrix(`${b}ffn_gate.weight`, F, D), matrix(`${b}ffn_up.weight`, F, D), matrix(`${b}ffn_down.weight`, D, F));
-  }
-  return out;
+  const family = familyNamed(c.family);
+  if (!family) throw new Error(`${c.family}: GGUF files are known of ${familyNames()}`);
+  return tensorList(c).flatMap(({ kind, layer, shape: [, K], parts }) =>
+    family.gguf.names[kind].map(({ name }, i): TensorHead => {
+      const full = layer < 0 ? name : `blk.${layer}.${name}`;
+      return K === undefined
+        ? { name: full, type: 'F32', dims: [parts[i]] }
+        : { name: full, type: K % BLOCK === 0 ? type : 'F32', dims: [K, parts[i]] };
+    }),
+  );
 }
 
 /** Data of a tensor's rows: matrices uniform with variance 1/K, norms near 1, biases near 0. */

@@ -1,6 +1,6 @@
 /** `turnstone simulate`: what prefill of a model's shape takes on a device, and what routing makes of it on a trace. */
 import { existsSync, readFileSync } from 'node:fs';
-import { checkConfig, type ModelConfig } from '../engine/config.ts';
+import { type ModelConfig, readConfig } from '../engine/config.ts';
 import { checkDevice, type DeviceSpec, device, deviceNames } from '../kernels/npu/device/index.ts';
 import { modelShapes } from '../npu/shapes.ts';
 import { type Numbers, type Simulation, simulate } from '../npu/simulate.ts';
@@ -23,14 +23,7 @@ function read<X>(what: string, name: string, known: readonly string[], byName: (
   return check(JSON.parse(readFileSync(name, 'utf8')));
 }
 
-export const modelOf = (name: string): ModelConfig =>
-  read(
-    'model',
-    name,
-    Object.keys(modelShapes),
-    (n) => modelShapes[n],
-    (raw) => checkConfig(raw as ModelConfig),
-  );
+export const modelOf = (name: string): ModelConfig => read('model', name, Object.keys(modelShapes), (n) => modelShapes[n], readConfig);
 export const deviceOf = (name: string): DeviceSpec => read('device', name, deviceNames, device, checkDevice);
 
 /** One simulation a prompt length. */

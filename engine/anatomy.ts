@@ -19,7 +19,10 @@ const Q: Size = (c) => c.heads * c.headDim;
 const QKV: Size = (c) => (c.heads + 2 * c.kvHeads) * c.headDim;
 
 const vector = (n: Size) => ({ kind: 'vector', shape: (c: ModelConfig): Shape => [n(c)] }) as const;
+const KV: Size = (c) => c.kvHeads * c.headDim;
 const matrix = (n: Size, k: Size) => ({ kind: 'matrix', shape: (c: ModelConfig): Shape => [n(c), k(c)] }) as const;
+/** A tensor whose rows files keep as several, one after the other here. */
+const joined = <T extends object>(parts: Size[], tensor: T) => ({ ...tensor, parts });
 /** A tensor that only some models have. */
 const when = <T extends object>(has: (c: ModelConfig) => boolean, tensor: T) => ({ ...tensor, when: has });
 
@@ -33,17 +36,17 @@ const MODEL = {
 /** Tensors of each layer, in loading order. */
 const LAYER = {
   attnNorm: vector(D),
-  qkv: matrix(QKV, D), // rows of q, then k, then v; rotate-half order
-  qkvBias: when((c) => c.qkvBias, vector(QKV)),
+  qkv: joined([Q, KV, KV], matrix(QKV, D)), // rows of q, then k, then v; rotate-half order
+  qkvBias: when((c) => c.qkvBias, joined([Q, KV, KV], vector(QKV))),
   qNorm: when((c) => c.qkNorm, vector(d)),
   kNorm: when((c) => c.qkNorm, vector(d)),
   o: matrix(D, Q),
   ffnNorm: vector(D),
-  gateUp: matrix(F2, D), // rows of gate, then up
+  gateUp: joined([F, F], matrix(F2, D)), // rows of gate, then up
   down: matrix(D, F),
 } as const;
 
-type Row = { readonly kind: 'vector' | 'matrix'; shape(c: ModelConfig): Shape; when?(c: ModelConfig): boolean };
+type Row = { readonly kind: 'vector' | 'matrix'; shape(c: ModelConfig): Shape; parts?: readonly Size[]; when?(c: ModelConfig): boolean };
 type Held<R> = R extends { kind: 'matrix' } ? Weight : Buf;
 type Held1<T> = { readonly [K in keyof T as T[K] extends { when: unknown } ? never : K]: Held<T[K]> } & {
   readonly [K in keyof T as T[K] extends { when: unknown } ? K : never]?: Held<T[K]>;
@@ -69,6 +72,8 @@ export interface TensorShape {
   /** Layer it belongs to, −1 for the model's own. */
   layer: number;
   shape: Shape;
+  /** Rows of each of the tensors that files keep it as. */
+  parts: readonly number[];
 }
 
 /** 'layers.3.qkv'. */
@@ -79,7 +84,10 @@ export function tensorList(c: ModelConfig): TensorShape[] {
   const rows = (table: Readonly<Record<string, Row>>, layer: number, name: (kind: string) => string): TensorShape[] =>
     Object.entries(table)
       .filter(([, row]) => row.when?.(c) ?? true)
-      .map(([kind, row]) => ({ name: name(kind), kind: kind as TensorKind, layer, shape: row.shape(c) }));
+      .map(([kind, row]) => {
+        const shape = row.shape(c);
+        return { name: name(kind), kind: kind as TensorKind, layer, shape, parts: row.parts?.map((n) => n(c)) ?? [shape[0]] };
+      });
   const [embed, ...rest] = rows(MODEL, -1, (kind) => kind);
   const layers = Array.from({ length: c.layers }, (_, l) => rows(LAYER, l, (kind) => layerTensor(l, kind as LayerTensorName)));
   return [embed, ...layers.flat(), ...rest];

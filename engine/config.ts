@@ -1,7 +1,7 @@
 /** A decoder-only transformer, as read from GGUF metadata or Hugging Face's config.json. Sizes are counts, not bytes. */
 export interface ModelConfig {
-  /** One forward pass serves all three: qwen2 adds a QKV bias, qwen3 an RMSNorm on every query and key head. */
-  family: 'llama' | 'qwen2' | 'qwen3';
+  /** Whose files it came from (models/families); nothing here depends on it. */
+  family: string;
   vocab: number; // V
   hidden: number; // D
   layers: number; // L
@@ -16,6 +16,7 @@ export interface ModelConfig {
   /** The head reads the embedding's rows. */
   tied: boolean;
   qkvBias: boolean;
+  /** An RMSNorm on every query and key head. */
   qkNorm: boolean;
 }
 
@@ -25,38 +26,142 @@ export type RopeScaling =
   | { kind: 'factors'; factors: readonly number[] }
   | { kind: 'llama3'; factor: number; lowFreqFactor: number; highFreqFactor: number; originalContext: number };
 
-const LIMITS = {
-  vocab: [1, 1 << 20],
-  hidden: [8, 1 << 16],
-  layers: [1, 512],
-  heads: [1, 1024],
-  kvHeads: [1, 1024],
-  headDim: [8, 256],
-  ffn: [8, 1 << 18],
-  context: [16, 1 << 20],
-} as const;
+/** A configuration that the engine cannot run. Readers of files say instead which key of theirs gave the field. */
+export class ConfigError extends Error {
+  override name = 'ConfigError';
+  readonly field: string;
+  readonly problem: string;
 
-/** Throws, naming the field, when a configuration is outside what the engine can run. */
-export function checkConfig(c: ModelConfig): ModelConfig {
-  for (const [key, [lo, hi]] of Object.entries(LIMITS)) {
-    const v = c[key as keyof typeof LIMITS];
-    if (!Number.isInteger(v) || v < lo || v > hi) throw new Error(`model config: ${key} is ${v}, must be an integer in ${lo}..${hi}`);
+  constructor(field: string, problem: string) {
+    super(`model config: ${field} ${problem}`);
+    this.field = field;
+    this.problem = problem;
   }
-  if (c.heads % c.kvHeads !== 0) throw new Error(`model config: heads ${c.heads} is no multiple of kvHeads ${c.kvHeads}`);
-  if (c.headDim % 8 !== 0) throw new Error(`model config: headDim ${c.headDim} is no multiple of 8`);
-  if (c.hidden % 8 !== 0) throw new Error(`model config: hidden ${c.hidden} is no multiple of 8`);
-  if (c.ffn % 4 !== 0) throw new Error(`model config: ffn ${c.ffn} is no multiple of 4`);
-  if (!(c.normEps > 0 && c.normEps < 1)) throw new Error(`model config: normEps is ${c.normEps}, must be in (0, 1)`);
-  if (!(c.ropeTheta >= 1 && c.ropeTheta <= 1e12)) throw new Error(`model config: ropeTheta is ${c.ropeTheta}, must be in 1..1e12`);
+}
+
+/** The longest context there is, tokens: what a file promises beyond it is cut. */
+export const MAX_CONTEXT = 1 << 20;
+
+/** Typed, bounded access to the fields of something that may be anything. */
+class Reader {
+  private readonly raw: Readonly<Record<string, unknown>>;
+  private readonly prefix: string;
+  private readonly known = new Set<string>();
+
+  constructor(raw: unknown, prefix = '') {
+    if (typeof raw !== 'object' || raw === null) throw new ConfigError(prefix || 'it', 'must be an object');
+    this.raw = raw as Record<string, unknown>;
+    this.prefix = prefix;
+  }
+
+  get(field: string): unknown {
+    this.known.add(field);
+    return Object.hasOwn(this.raw, field) ? (this.raw[field] ?? undefined) : undefined;
+  }
+
+  int(field: string, lo: number, hi: number): number {
+    const v = this.get(field);
+    if (typeof v !== 'number' || !Number.isInteger(v) || v < lo || v > hi) throw this.wrong(field, v, `an integer in ${lo}..${hi}`);
+    return v;
+  }
+
+  /** A number above lo, or from lo on when `closed`. */
+  number(field: string, lo: number, hi: number, closed = true): number {
+    const v = this.get(field);
+    if (typeof v !== 'number' || !(closed ? v >= lo : v > lo) || !(v <= hi))
+      throw this.wrong(field, v, closed ? `a number in ${lo}..${hi}` : `a number above ${lo}, at most ${hi}`);
+    return v;
+  }
+
+  flag(field: string): boolean {
+    const v = this.get(field) ?? false;
+    if (typeof v !== 'boolean') throw this.wrong(field, v, 'true or false');
+    return v;
+  }
+
+  text(field: string, choices?: readonly string[]): string {
+    const v = this.get(field);
+    if (typeof v !== 'string' || (choices && !choices.includes(v))) throw this.wrong(field, v, choices ? choices.join(', ') : 'a text');
+    return v;
+  }
+
+  /** `{ [field]: read }` when the field is there, nothing otherwise: what is absent stays absent. */
+  maybe<K extends string, T>(field: K, read: (value: unknown) => T): { [key in K]?: T } {
+    const v = this.get(field);
+    return v === undefined ? {} : ({ [field]: read(v) } as { [key in K]: T });
+  }
+
+  /** Throws when there is a field that nobody has asked for: it would be ignored, and something else computed. */
+  done(): void {
+    const unknown = Object.keys(this.raw).find((k) => !this.known.has(k) && this.raw[k] !== undefined);
+    if (unknown !== undefined) throw new ConfigError(this.prefix + unknown, 'is not known to this version');
+  }
+
+  wrong(field: string, v: unknown, want: string): ConfigError {
+    const got = v === undefined ? 'is missing' : `is ${(JSON.stringify(v) ?? String(v)).slice(0, 80)}`;
+    return new ConfigError(this.prefix + field, `${got}, must be ${want}`);
+  }
+}
+
+/** The one check of a configuration, whoever read it. Throws ConfigError naming the field when it is outside what the engine can run. */
+export function readConfig(raw: unknown): ModelConfig {
+  const r = new Reader(raw);
+  const c: ModelConfig = {
+    family: r.text('family'),
+    vocab: r.int('vocab', 1, 1 << 20),
+    hidden: r.int('hidden', 8, 1 << 16),
+    layers: r.int('layers', 1, 512),
+    heads: r.int('heads', 1, 1024),
+    kvHeads: r.int('kvHeads', 1, 1024),
+    headDim: r.int('headDim', 8, 256),
+    ffn: r.int('ffn', 8, 1 << 18),
+    context: r.int('context', 16, MAX_CONTEXT),
+    normEps: r.number('normEps', 0, 1, false),
+    ropeTheta: r.number('ropeTheta', 1, 1e12),
+    ...r.maybe('ropeScaling', readScaling),
+    tied: r.flag('tied'),
+    qkvBias: r.flag('qkvBias'),
+    qkNorm: r.flag('qkNorm'),
+  };
+  r.done();
+  if (c.heads % c.kvHeads !== 0) throw new ConfigError('heads', `${c.heads} is no multiple of kvHeads ${c.kvHeads}`);
+  for (const [field, unit] of [
+    ['headDim', 8],
+    ['hidden', 8],
+    ['ffn', 4],
+  ] as const) {
+    if (c[field] % unit !== 0) throw new ConfigError(field, `${c[field]} is no multiple of ${unit}`);
+  }
   const s = c.ropeScaling;
-  if (s?.kind === 'factors' && !(s.factors.length === c.headDim / 2 && s.factors.every((f) => f > 0 && f <= 1e6))) {
-    throw new Error(`model config: ropeScaling.factors must be ${c.headDim / 2} numbers in (0, 1e6]`);
-  }
-  if (s && s.kind !== 'factors' && !(s.factor >= 1 && s.factor <= 1e4)) {
-    throw new Error(`model config: ropeScaling.factor is ${s.factor}, must be in 1..10000`);
-  }
-  if (s?.kind === 'llama3' && !(s.lowFreqFactor > 0 && s.highFreqFactor > s.lowFreqFactor && s.originalContext > 0)) {
-    throw new Error('model config: ropeScaling of kind llama3 needs 0 < lowFreqFactor < highFreqFactor and originalContext > 0');
-  }
+  if (s?.kind === 'factors' && s.factors.length !== c.headDim / 2)
+    throw new ConfigError('ropeScaling.factors', `has ${s.factors.length} numbers, must have ${c.headDim / 2}`);
   return c;
+}
+
+function readScaling(raw: unknown): RopeScaling {
+  const r = new Reader(raw, 'ropeScaling.');
+  const kind = r.text('kind', ['linear', 'factors', 'llama3']) as RopeScaling['kind'];
+  const scaling = { linear, factors, llama3 }[kind](r);
+  r.done();
+  return scaling;
+}
+
+const linear = (r: Reader): RopeScaling => ({ kind: 'linear', factor: r.number('factor', 1, 1e4) });
+
+function factors(r: Reader): RopeScaling {
+  const list = r.get('factors');
+  if (!Array.isArray(list) || !list.every((f) => typeof f === 'number' && f > 0 && f <= 1e6))
+    throw r.wrong('factors', list, 'numbers above 0, at most 1e6');
+  return { kind: 'factors', factors: list };
+}
+
+function llama3(r: Reader): RopeScaling {
+  const lowFreqFactor = r.number('lowFreqFactor', 0, 1e4, false);
+  return {
+    kind: 'llama3',
+    factor: r.number('factor', 1, 1e4),
+    lowFreqFactor,
+    highFreqFactor: r.number('highFreqFactor', lowFreqFactor, 1e4, false),
+    originalContext: r.int('originalContext', 1, 2 ** 31),
+  };
 }

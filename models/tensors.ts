@@ -37,12 +37,11 @@ export function modelTensors(config: ModelConfig, find: FindParts): ModelTensor[
 
 function checked(want: TensorShape, parts: readonly Part[]): ModelTensor {
   const [N, K = 1] = want.shape;
-  const rows = parts.reduce((n, p) => n + p.rows, 0);
-  const wrong = parts.find((p) => p.K !== K);
-  if (wrong) throw new ModelFileError(`tensor "${wrong.name}"`, `has rows of ${wrong.K} elements, the configuration asks for ${K}`);
-  if (rows !== N) {
-    const names = parts.map((p) => `"${p.name}" (${p.rows})`).join(' + ');
-    throw new ModelFileError(`tensor ${names}`, `has ${rows} rows, the configuration asks for ${N}`);
+  const wanted = parts.length === want.parts.length ? want.parts : [N]; // or joined already
+  for (const [i, rows] of wanted.entries()) {
+    const where = `tensor "${parts[i].name}"`;
+    if (parts[i].K !== K) throw new ModelFileError(where, `has rows of ${parts[i].K} elements, the configuration asks for ${K}`);
+    if (parts[i].rows !== rows) throw new ModelFileError(where, `has ${parts[i].rows} rows, the configuration asks for ${rows}`);
   }
   return { name: want.name, kind: want.kind, layer: want.layer, vector: isVector(want.shape), N, K, parts };
 }

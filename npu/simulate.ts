@@ -4,7 +4,7 @@
  */
 import { allocWeights, type ModelWeights, type TensorShape } from '../engine/anatomy.ts';
 import type { WeightFormat } from '../engine/backend.ts';
-import { checkConfig, type ModelConfig } from '../engine/config.ts';
+import { type ModelConfig, readConfig } from '../engine/config.ts';
 import { fits, PLAIN, WEIGHT_FORMATS, weightBytes } from '../engine/formats.ts';
 import { PAGE } from '../engine/layout.ts';
 import { Runner } from '../engine/runner.ts';
@@ -60,7 +60,7 @@ function weightsOf(b: Npu, c: ModelConfig, numbers: Numbers): { weights: ModelWe
 
 /** Throws RangeError when the request is out of bounds, and the device's own error when the model does not fit. */
 export function simulate(r: SimulateRequest): Simulation {
-  const c = checkConfig(r.model);
+  const c = readConfig(r.model);
   const batch = r.batch ?? 1;
   const cached = r.cached ?? 0;
   const whole = (name: string, v: number, lo: number, hi: number): void => {

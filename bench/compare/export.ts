@@ -1,5 +1,6 @@
 /** A llama-family model as a GGUF file of f32 tensors, for other engines to read. */
 import { open } from 'node:fs/promises';
+import { llama } from '../../models/families/llama.ts';
 import { ggufHead, type MetadataValue, padding, type TensorHead } from '../../models/gguf/write.ts';
 import type { ModelFiles } from '../../models/model.ts';
 import { openModel } from '../../models/node/files.ts';
@@ -7,19 +8,6 @@ import { decodeRows } from '../../models/quantize/convert.ts';
 import type { Part } from '../../models/tensors.ts';
 import { byteToChar } from '../../models/tokenizer/alphabet.ts';
 import { type TokenizerSpec, TokenType } from '../../models/tokenizer/spec.ts';
-
-/** GGUF's names of the parts of a tensor of engine/anatomy.ts. */
-const NAMES: Record<string, readonly string[]> = {
-  embed: ['token_embd'],
-  head: ['output'],
-  norm: ['output_norm'],
-  attnNorm: ['attn_norm'],
-  qkv: ['attn_q', 'attn_k', 'attn_v'],
-  o: ['attn_output'],
-  ffnNorm: ['ffn_norm'],
-  gateUp: ['ffn_gate', 'ffn_up'],
-  down: ['ffn_down'],
-};
 
 interface Out {
   head: TensorHead;
@@ -58,16 +46,16 @@ export async function exportGguf(source: string, path: string): Promise<void> {
 
 function outputs(model: ModelFiles): Out[] {
   return model.tensors.flatMap((t) => {
-    const names = NAMES[t.kind];
-    if (!names || names.length !== t.parts.length) throw new Error(`tensor "${t.name}" has no name in GGUF's llama`);
+    const names = llama.gguf.names[t.kind];
+    if (names.length !== t.parts.length) throw new Error(`tensor "${t.name}" has no name in GGUF's llama`);
     return t.parts.map((part, i) => ({
       head: {
-        name: `${t.layer < 0 ? '' : `blk.${t.layer}.`}${names[i]}.weight`,
+        name: `${t.layer < 0 ? '' : `blk.${t.layer}.`}${names[i].name}`,
         type: 'F32',
         dims: t.vector ? [part.rows] : [part.K, part.rows],
       },
       part,
-      rotated: names[i] === 'attn_q' || names[i] === 'attn_k',
+      rotated: names[i].as !== undefined,
     }));
   });
 }

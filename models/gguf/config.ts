@@ -1,52 +1,76 @@
-import { checkConfig, type ModelConfig, type RopeScaling } from '../../engine/config.ts';
+import { ConfigError, MAX_CONTEXT, type ModelConfig, readConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
+import type { Family, RawConfig } from '../families/family.ts';
+import { familyNamed, familyNames } from '../families/index.ts';
 import { decoders } from './blocks.ts';
+import type { Metadata } from './metadata.ts';
 import type { GgufFile, GgufTensor } from './reader.ts';
 
-/** Configuration from GGUF metadata (keys: ggml/docs/gguf.md) of the architectures llama, qwen2 and qwen3. Reads the rope_freqs tensor when there is one. Throws ModelFileError. */
+/** Keys behind `<architecture>.` that every family has (ggml/docs/gguf.md), by the field they give. */
+const KEYS = {
+  hidden: 'embedding_length',
+  layers: 'block_count',
+  heads: 'attention.head_count',
+  kvHeads: 'attention.head_count_kv',
+  headDim: 'attention.key_length',
+  ffn: 'feed_forward_length',
+  context: 'context_length',
+  normEps: 'attention.layer_norm_rms_epsilon',
+  ropeTheta: 'rope.freq_base',
+} as const satisfies RawConfig;
+
+const ARCHITECTURE = 'general.architecture';
+
+/** The family of a file. Throws ModelFileError when it does not run here. */
+export function ggufFamily(m: Metadata): Family {
+  const name = m.string(ARCHITECTURE);
+  const family = familyNamed(name);
+  if (!family) throw new ModelFileError(`key "${ARCHITECTURE}"`, `is "${name}"; what runs here: ${familyNames()}`, m.offset(ARCHITECTURE));
+  return family;
+}
+
+/** Configuration from GGUF metadata. Reads the rope_freqs tensor when there is one. Throws ModelFileError naming the key. */
 export async function ggufConfig(file: GgufFile): Promise<ModelConfig> {
   const m = file.metadata;
-  const family = m.string('general.architecture');
-  if (family !== 'llama' && family !== 'qwen2' && family !== 'qwen3') {
-    throw new ModelFileError(
-      'key "general.architecture"',
-      `is "${family}"; llama, qwen2 and qwen3 run here`,
-      m.offset('general.architecture'),
-    );
-  }
-  const key = (name: string) => `${family}.${name}`;
+  const family = ggufFamily(m);
+  const key = (name: string) => `${family.name}.${name}`;
+  const get = (field: keyof typeof KEYS) => m.entries.get(key(KEYS[field]))?.value;
   if (m.int(key('expert_count'), 0, 1 << 16, 0) > 0) {
     throw new ModelFileError(`key "${key('expert_count')}"`, 'mixtures of experts do not run here', m.offset(key('expert_count')));
   }
-  const hidden = m.int(key('embedding_length'), 8, 1 << 16);
-  const heads = m.int(key('attention.head_count'), 1, 1024);
-  const headDim = m.int(key('attention.key_length'), 1, 256, hidden / heads);
-  for (const name of ['attention.value_length', 'rope.dimension_count']) m.int(key(name), headDim, headDim, headDim);
-  const context = m.int(key('context_length'), 16, 2 ** 31);
-  // Sliding-window attention equals full attention up to the window's length, so the context ends there.
-  const window = m.int(key('attention.sliding_window'), 0, 2 ** 31, 0) || context;
-  const config: ModelConfig = {
-    family,
+  const [hidden, heads] = [get('hidden'), get('heads')];
+  const window = family.gguf.window ? family.gguf.window(m) : m.int(key('attention.sliding_window'), 0, 2 ** 31, 0) || undefined;
+  const context = get('context');
+  const common: RawConfig = {
+    family: family.name,
     vocab: rowsOf(file.tensors.get('token_embd.weight')),
-    hidden,
-    layers: m.int(key('block_count'), 1, 512),
-    heads,
-    kvHeads: m.int(key('attention.head_count_kv'), 1, 1024, heads),
-    headDim,
-    ffn: m.int(key('feed_forward_length'), 8, 1 << 18),
-    context: Math.min(context, window, 1 << 20),
-    normEps: m.number(key('attention.layer_norm_rms_epsilon'), 0, 1),
-    ropeTheta: m.number(key('rope.freq_base'), 1, 1e12, 10000),
+    ...{ hidden, layers: get('layers'), heads, kvHeads: get('kvHeads') ?? heads },
+    headDim: get('headDim') ?? Number(hidden) / Number(heads),
+    ffn: get('ffn'),
+    context: typeof context === 'number' ? Math.min(context, window ?? MAX_CONTEXT, MAX_CONTEXT) : context,
+    normEps: get('normEps'),
+    ropeTheta: get('ropeTheta') ?? 10000,
     tied: !file.tensors.has('output.weight'),
     qkvBias: file.tensors.has('blk.0.attn_q.bias'),
     qkNorm: file.tensors.has('blk.0.attn_q_norm.weight'),
   };
-  const scaling = await ropeScaling(file, family, headDim);
-  if (scaling) config.ropeScaling = scaling;
+  const config = checked(file, key, { ...common, ...family.gguf.config?.(m, common) });
+  for (const name of ['attention.value_length', 'rope.dimension_count']) m.int(key(name), config.headDim, config.headDim, config.headDim);
+  const ropeScaling = await scalingOf(file, key, config.headDim);
+  return ropeScaling ? checked(file, key, { ...config, ropeScaling }) : config;
+}
+
+/** Says which key gave a field that is wrong. */
+function checked(file: GgufFile, key: (name: string) => string, raw: RawConfig): ModelConfig {
   try {
-    return checkConfig(config);
+    return readConfig(raw);
   } catch (e) {
-    throw new ModelFileError(file.source.name, (e as Error).message);
+    if (!(e instanceof ConfigError)) throw e;
+    const from = Object.hasOwn(KEYS, e.field) ? key(KEYS[e.field as keyof typeof KEYS]) : undefined;
+    const given = from !== undefined && (file.metadata.has(from) || raw[e.field as keyof RawConfig] === undefined);
+    throw given
+      ? new ModelFileError(`key "${from}"`, e.problem, file.metadata.offset(from))
+      : new ModelFileError(file.source.name, `${e.field} ${e.problem}`);
   }
 }
 
@@ -55,16 +79,16 @@ function rowsOf(t: GgufTensor | undefined): number {
   return t.dims[1] ?? 1;
 }
 
-async function ropeScaling(file: GgufFile, family: string, headDim: number): Promise<RopeScaling | undefined> {
+async function scalingOf(file: GgufFile, key: (name: string) => string, headDim: number): Promise<RawConfig['ropeScaling']> {
   const m = file.metadata;
-  const typeKey = `${family}.rope.scaling.type`;
+  const typeKey = key('rope.scaling.type');
   const type = m.string(typeKey, 'none');
   const freqs = file.tensors.get('rope_freqs.weight');
   if (type !== 'none' && type !== 'linear') {
     throw new ModelFileError(`key "${typeKey}"`, `is "${type}"; none, linear and a rope_freqs tensor are known`, m.offset(typeKey));
   }
-  const factor = m.number(`${family}.rope.scaling.factor`, 0, 1e4, m.number(`${family}.rope.scale_linear`, 0, 1e4, 1)) || 1;
-  const linear = (type === 'linear' || m.has(`${family}.rope.scale_linear`)) && factor !== 1;
+  const factor = m.number(key('rope.scaling.factor'), 0, 1e4, m.number(key('rope.scale_linear'), 0, 1e4, 1)) || 1;
+  const linear = (type === 'linear' || m.has(key('rope.scale_linear'))) && factor !== 1;
   if (!freqs) return linear ? { kind: 'linear', factor } : undefined;
 
   const where = 'tensor "rope_freqs.weight"';

@@ -1,39 +1,22 @@
-import { isVector, type TensorKind } from '../../engine/anatomy.ts';
+import { isVector } from '../../engine/anatomy.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
-import { checkUsed, type ModelTensor, modelTensors, type Part, rotateHalfRows } from '../tensors.ts';
+import type { StoredNames } from '../families/family.ts';
+import { checkUsed, type ModelTensor, modelTensors, type Part } from '../tensors.ts';
 import { decoders } from './blocks.ts';
 import type { GgufFile } from './reader.ts';
 
-/** GGUF's names of the tensors behind one of engine/anatomy.ts, `blk.N.` left out. */
-const NAMES: Record<TensorKind, readonly string[]> = {
-  embed: ['token_embd.weight'],
-  head: ['output.weight'],
-  norm: ['output_norm.weight'],
-  attnNorm: ['attn_norm.weight'],
-  qkv: ['attn_q.weight', 'attn_k.weight', 'attn_v.weight'],
-  qkvBias: ['attn_q.bias', 'attn_k.bias', 'attn_v.bias'],
-  qNorm: ['attn_q_norm.weight'],
-  kNorm: ['attn_k_norm.weight'],
-  o: ['attn_output.weight'],
-  ffnNorm: ['ffn_norm.weight'],
-  gateUp: ['ffn_gate.weight', 'ffn_up.weight'],
-  down: ['ffn_down.weight'],
-};
-
-/** The tensors of a GGUF model under the engine's names, in loading order; q and k of the llama family in rotate-half order. Throws ModelFileError. */
-export function ggufTensors(file: GgufFile, config: ModelConfig): ModelTensor[] {
+/** The tensors of a GGUF model under the engine's names, in loading order. Throws ModelFileError. */
+export function ggufTensors(file: GgufFile, config: ModelConfig, names: StoredNames): ModelTensor[] {
   const used = new Set(['rope_freqs.weight']); // read with the configuration
-  const tensors = modelTensors(config, ({ kind, layer, shape }) => {
-    const vector = isVector(shape);
-    return NAMES[kind].map((stored) => {
-      const full = layer < 0 ? stored : `blk.${layer}.${stored}`;
+  const tensors = modelTensors(config, ({ kind, layer, shape }) =>
+    names[kind].map(({ name, as }) => {
+      const full = layer < 0 ? name : `blk.${layer}.${name}`;
       used.add(full);
-      const part = ggufPart(file, full, vector);
-      const interleaved = config.family === 'llama' && /^attn_[qk]\.(weight|bias)$/.test(stored);
-      return interleaved ? rotateHalfRows(part, config.headDim) : part;
-    });
-  });
+      const part = ggufPart(file, full, isVector(shape));
+      return as ? as(part, config) : part;
+    }),
+  );
   checkUsed(file.tensors.keys(), used, (name) => name.endsWith('attn_rot_embd.weight'));
   return tensors;
 }

@@ -3,7 +3,7 @@ import type { Backend } from '../../engine/backend.ts';
 import { type ConvertOptions, loadModel, type ModelFiles } from '../model.ts';
 import type { Source } from '../source.ts';
 import { ggufTokenizer } from '../tokenizer/gguf.ts';
-import { ggufConfig } from './config.ts';
+import { ggufConfig, ggufFamily } from './config.ts';
 import { ggufTensors } from './model.ts';
 import { readGguf } from './reader.ts';
 
@@ -16,7 +16,7 @@ export async function openGguf(source: Source): Promise<ModelFiles> {
   return {
     name: base.replace(/\.gguf$/i, ''),
     config,
-    tensors: ggufTensors(file, config),
+    tensors: ggufTensors(file, config, ggufFamily(file.metadata).gguf.names),
     tokenizer,
     ...(file.metadata.has('tokenizer.chat_template') && { chatTemplate: file.metadata.string('tokenizer.chat_template') }),
     generation: { stopIds: tokenizer.rules.stopIds },

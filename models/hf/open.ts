@@ -1,13 +1,14 @@
-import { isVector, type TensorKind } from '../../engine/anatomy.ts';
+import { isVector } from '../../engine/anatomy.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
+import type { StoredNames } from '../families/family.ts';
 import { Fields, isObject, type JsonObject, parseJsonObject } from '../json.ts';
 import type { ModelFiles } from '../model.ts';
 import type { Generation } from '../pack/manifest.ts';
 import type { Source } from '../source.ts';
 import { checkUsed, type ModelTensor, modelTensors, type Part } from '../tensors.ts';
 import { jsonTokenizer } from '../tokenizer/json.ts';
-import { hfConfig } from './config.ts';
+import { hfConfig, hfFamily } from './config.ts';
 import { readSafetensors, type SafeTensor } from './safetensors.ts';
 
 /** A Hugging Face folder: files by name, undefined when there is none. */
@@ -19,8 +20,8 @@ export interface Folder {
 /** Opens a model saved by transformers: config.json, safetensors (sharded too), tokenizer.json and what lies beside. Rejects with ModelFileError. */
 export async function openHf(folder: Folder): Promise<ModelFiles> {
   const tensors = await allTensors(folder);
-  const config = hfConfig(await needJson(folder, 'config.json'), (name) => tensors.has(name));
-  const own = await maybeJson(folder, 'config.json');
+  const own = await needJson(folder, 'config.json');
+  const config = hfConfig(own, (name) => tensors.has(name));
   const generation = await maybeJson(folder, 'generation_config.json');
   const tokenizerConfig = await maybeJson(folder, 'tokenizer_config.json');
   const eosIds = [...eosOf(generation, config.vocab), ...eosOf(own, config.vocab)];
@@ -29,38 +30,23 @@ export async function openHf(folder: Folder): Promise<ModelFiles> {
   return {
     name: folder.name,
     config,
-    tensors: hfTensors(tensors, config),
+    tensors: hfTensors(tensors, config, hfFamily(new Fields(own, 'config.json')).hf.names),
     tokenizer,
     ...(template !== undefined && { chatTemplate: template }),
     generation: generationOf(generation, tokenizer.rules.stopIds),
   };
 }
 
-const NAMES: Record<TensorKind, readonly string[]> = {
-  embed: ['model.embed_tokens.weight'],
-  head: ['lm_head.weight'],
-  norm: ['model.norm.weight'],
-  attnNorm: ['input_layernorm.weight'],
-  qkv: ['self_attn.q_proj.weight', 'self_attn.k_proj.weight', 'self_attn.v_proj.weight'],
-  qkvBias: ['self_attn.q_proj.bias', 'self_attn.k_proj.bias', 'self_attn.v_proj.bias'],
-  qNorm: ['self_attn.q_norm.weight'],
-  kNorm: ['self_attn.k_norm.weight'],
-  o: ['self_attn.o_proj.weight'],
-  ffnNorm: ['post_attention_layernorm.weight'],
-  gateUp: ['mlp.gate_proj.weight', 'mlp.up_proj.weight'],
-  down: ['mlp.down_proj.weight'],
-};
-
-function hfTensors(all: Map<string, SafeTensor>, config: ModelConfig): ModelTensor[] {
+function hfTensors(all: Map<string, SafeTensor>, config: ModelConfig, names: StoredNames): ModelTensor[] {
   const used = new Set<string>();
-  const tensors = modelTensors(config, ({ kind, layer, shape }) => {
-    const vector = isVector(shape);
-    return NAMES[kind].map((stored) => {
-      const full = layer < 0 ? stored : `model.layers.${layer}.${stored}`;
+  const tensors = modelTensors(config, ({ kind, layer, shape }) =>
+    names[kind].map(({ name, as }) => {
+      const full = layer < 0 ? name : `model.layers.${layer}.${name}`;
       used.add(full);
-      return part(all.get(full), full, vector);
-    });
-  });
+      const stored = part(all.get(full), full, isVector(shape));
+      return as ? as(stored, config) : stored;
+    }),
+  );
   // Saved although they are computed, or the same as the embedding.
   checkUsed(all.keys(), used, (name) => name.endsWith('rotary_emb.inv_freq') || (config.tied && name === 'lm_head.weight'));
   return tensors;

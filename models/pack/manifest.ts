@@ -1,6 +1,6 @@
 import { tensorList } from '../../engine/anatomy.ts';
 import type { WeightFormat } from '../../engine/backend.ts';
-import { checkConfig, type ModelConfig, type RopeScaling } from '../../engine/config.ts';
+import { ConfigError, type ModelConfig, readConfig } from '../../engine/config.ts';
 import { FORMATS, fits, isWeightFormat, PLAIN, WEIGHT_FORMATS, WEIGHTS_VERSION, weightBytes } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
 import { Fields, parseJsonObject } from '../json.ts';
@@ -60,7 +60,7 @@ export function readManifest(bytes: Uint8Array): Manifest {
   const f = new Fields(parseJsonObject(bytes, MANIFEST), MANIFEST);
   f.int('version', PACK_VERSION, PACK_VERSION);
   if (f.get('layout') !== WEIGHTS_VERSION) throw f.wrong('layout', f.get('layout'), `${WEIGHTS_VERSION}; pack the model again`);
-  const config = readConfig(f.object('config'));
+  const config = configOf(f.object('config'));
   const shards = f.objects('shards').map(readFile);
   shards.forEach((s, i) => {
     const last = i === shards.length - 1;
@@ -115,47 +115,13 @@ function readFile(f: Fields): PackFile {
   return { name, bytes: f.int('bytes', 0, 64 << 20), sha256 };
 }
 
-function readConfig(f: Fields): ModelConfig {
-  const family = f.string('family');
-  if (family !== 'llama' && family !== 'qwen2' && family !== 'qwen3') throw f.wrong('family', family, 'llama, qwen2 or qwen3');
-  const count = (key: string) => f.int(key, 1, 1 << 30);
-  const scaling = f.maybe('ropeScaling');
-  const config: ModelConfig = {
-    family,
-    vocab: count('vocab'),
-    hidden: count('hidden'),
-    layers: count('layers'),
-    heads: count('heads'),
-    kvHeads: count('kvHeads'),
-    headDim: count('headDim'),
-    ffn: count('ffn'),
-    context: count('context'),
-    normEps: f.number('normEps', 0, 1),
-    ropeTheta: f.number('ropeTheta', 1, 1e12),
-    ...(scaling && { ropeScaling: readScaling(scaling) }),
-    tied: f.bool('tied', false),
-    qkvBias: f.bool('qkvBias', false),
-    qkNorm: f.bool('qkNorm', false),
-  };
+function configOf(f: Fields): ModelConfig {
   try {
-    return checkConfig(config);
+    return readConfig(f.raw);
   } catch (e) {
-    throw new ModelFileError(MANIFEST, (e as Error).message);
+    if (!(e instanceof ConfigError)) throw e;
+    throw new ModelFileError(f.where, `${e.field} ${e.problem}`);
   }
-}
-
-function readScaling(f: Fields): RopeScaling {
-  const kind = f.string('kind');
-  if (kind === 'linear') return { kind, factor: f.number('factor', 1, 1e4) };
-  if (kind === 'factors') return { kind, factors: f.array('factors').map((v) => (typeof v === 'number' ? v : Number.NaN)) };
-  if (kind !== 'llama3') throw f.wrong('kind', kind, 'linear, factors or llama3');
-  return {
-    kind,
-    factor: f.number('factor', 1, 1e4),
-    lowFreqFactor: f.number('lowFreqFactor', 0, 1e4),
-    highFreqFactor: f.number('highFreqFactor', 0, 1e4),
-    originalContext: f.int('originalContext', 1, 1 << 30),
-  };
 }
 
 function readGeneration(f: Fields, vocab: number): Generation {
