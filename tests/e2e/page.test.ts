@@ -3,6 +3,7 @@ import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playw
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Server } from '../../cli/start.ts';
 import { launchBrowser, noBrowser } from './browser.ts';
+import { answered, answers, ask, box, endless, openPage, proses, ready, region, settled, stones } from './page-parts.ts';
 import { missing, startTestServer } from './server.ts';
 
 const START = 180_000; // ms: builds included
@@ -39,39 +40,18 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     url = server.url,
     ...options
   }: BrowserContextOptions & { maxTokens?: number | null; url?: string } = {}): Promise<Page> {
-    context = await browser.newContext(options);
-    await context.addInitScript(`localStorage['turnstone.settings.1'] ??= '{"maxTokens":${maxTokens}}'`);
-    const page = await context.newPage();
-    page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-    page.on('pageerror', (error) => faults.push(error.message));
-    page.on('request', (request) => new URL(request.url()).origin === new URL(url).origin || faults.push(`request to ${request.url()}`));
-    await page.goto(url);
-    return page;
-  }
-
-  const box = (page: Page) => page.getByRole('textbox', { name: 'Message', exact: true });
-  const answers = (page: Page) => page.getByRole('article', { name: 'Answer' });
-  const settled = (page: Page, count: number) =>
-    page
-      .locator('.answer[data-live=false]')
-      .nth(count - 1)
-      .waitFor();
-  /** The answer goes on until `max_tokens`, whatever the model would do: something to watch and to stop. */
-  const endless = (page: Page) =>
-    page.route('**/v1/chat/completions', (route) =>
-      route.continue({ postData: JSON.stringify({ ...route.request().postDataJSON(), ignore_eos: true }) }),
-    );
-  async function ask(page: Page, text: string): Promise<void> {
-    await box(page).focus();
-    await page.keyboard.type(text);
-    await page.keyboard.press('Enter');
+    const opened = await openPage(browser, url, { maxTokens }, options);
+    ({ context, faults } = opened);
+    return opened.page;
   }
 
   it('streams an answer and says how fast', async () => {
     const page = await open({ maxTokens: 200 });
-    await page.locator('.server[data-state=ready]').waitFor();
+    const cancelled: string[] = [];
+    page.on('requestfailed', (request) => cancelled.push(`${request.url()} ${request.failure()?.errorText}`));
+    await ready(page);
     await page.evaluate(WATCH);
-    await endless(page);
+    await endless(context!);
     await ask(page, 'Write a short story with the words bird, stone and boat.');
     await settled(page, 1);
     expect(await page.evaluate('lengths.size'), 'lengths seen while the answer grew').toBeGreaterThan(3);
@@ -80,17 +60,22 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     expect(figures).toMatch(/tokens\/s/);
     expect(figures).toMatch(/to first/);
     expect(figures).toMatch(/\d+ tokens/);
+    await page.waitForTimeout(100);
+    expect(cancelled, 'an answer that was read to its end').toEqual([]);
+
+    await page.getByRole('button', { name: 'What these figures mean' }).click();
+    await page.getByRole('dialog', { name: 'Keys and figures' }).getByText('Decode').waitFor();
   });
 
   it('stops at Escape, and the server stops too', async () => {
     const page = await open({ maxTokens: null }); // to the end of the context
-    await page.locator('.server[data-state=ready]').waitFor();
-    await endless(page);
+    await ready(page);
+    await endless(context!);
     await ask(page, 'Write a short story with the words river, lamp and goat.');
     await page.locator('.answer[data-live=true] .prose').waitFor();
     await page.keyboard.press('Escape');
     await settled(page, 1);
-    expect(await page.locator('.note').textContent()).toBe('Stopped.');
+    expect(await page.locator('.note span').textContent()).toBe('Stopped.');
     const kept = await page.locator('.prose').textContent();
     await page.waitForTimeout(300);
     expect(await page.locator('.prose').textContent()).toBe(kept);
@@ -98,15 +83,14 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     await expect.poll(aborted, { timeout: 10_000 }).toBe('1');
   });
 
-  it('regenerates, edits, and takes both back', async () => {
+  it('keeps every version when it regenerates, edits a question and edits an answer', async () => {
     const page = await open();
-    await ask(page, 'What is 21 + 34?');
-    await settled(page, 1);
-    const first = await page.locator('.prose').textContent();
-
+    const first = await answered(page, 'What is 21 + 34?', 1);
     await page.getByRole('button', { name: 'Regenerate' }).click();
-    await page.getByRole('button', { name: 'Bring back the earlier answer' }).click();
-    expect(await page.locator('.prose').textContent()).toBe(first);
+    await settled(page, 1);
+    await page.getByText('2/2').waitFor();
+    await page.getByRole('button', { name: 'Earlier version' }).click();
+    expect(await proses(page)).toEqual([first]);
 
     await box(page).focus();
     await page.keyboard.press('ArrowUp');
@@ -115,27 +99,51 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     await editor.fill('What is 12 + 13?');
     await page.keyboard.press('Enter');
     await settled(page, 1);
-    expect(await page.locator('.stone').allTextContents()).toEqual(['What is 12 + 13?']);
-    await page.getByRole('button', { name: 'Undo the edit' }).click();
-    expect(await page.locator('.stone').allTextContents()).toEqual(['What is 21 + 34?']);
+    expect(await stones(page)).toEqual(['What is 12 + 13?']);
+
+    await page.getByRole('button', { name: 'Edit answer' }).click();
+    await page.getByRole('textbox', { name: 'Edit answer' }).fill('It is a secret.');
+    await page.keyboard.press('Enter');
+    expect(await proses(page)).toEqual(['It is a secret.']);
+    await page.getByText('Edited by you').waitFor();
+    const sent = page.waitForRequest('**/v1/responses');
+    await answered(page, 'Thank you.', 2);
+    // what the model is told is what stands here, not what it said
+    expect((await sent).postDataJSON().input).toEqual([
+      { role: 'user', content: 'What is 12 + 13?' },
+      { role: 'assistant', content: 'It is a secret.' },
+      { role: 'user', content: 'Thank you.' },
+    ]);
+
+    await page.reload();
+    await settled(page, 2);
+    await page.locator('.question').first().hover();
+    await page.getByRole('button', { name: 'Earlier version' }).first().click();
+    expect(await stones(page)).toEqual(['What is 21 + 34?']);
   });
 
   it('goes on with a conversation, from cache, and keeps it over a reload', async () => {
     const page = await open();
-    await ask(page, 'Nora has a small dog named Pip. She lives in Bergen and works as a teacher.');
-    await settled(page, 1);
-    await ask(page, 'What is the name of the dog?');
-    await settled(page, 2);
+    await answered(page, 'Nora has a small dog named Pip. She lives in Bergen and works as a teacher.', 1);
+    const sent = page.waitForRequest('**/v1/responses');
+    await answered(page, 'What is the name of the dog?', 2);
+    // only what is new goes to the server that holds the rest
+    expect((await sent).postDataJSON()).toMatchObject({
+      input: [{ role: 'user', content: 'What is the name of the dog?' }],
+      previous_response_id: expect.stringMatching(/^resp_/),
+    });
     expect(await page.getByRole('list', { name: 'Figures' }).nth(1).textContent()).toMatch(/\d+\/\d+ cached/);
-    const before = await page.getByRole('region', { name: 'Conversation' }).textContent();
+    const before = await region(page).textContent();
     await page.reload();
     await settled(page, 2);
-    expect(await page.getByRole('region', { name: 'Conversation' }).textContent()).toBe(before);
+    expect(await region(page).textContent()).toBe(before);
 
-    await page.getByRole('button', { name: 'New chat' }).click();
+    await page.getByRole('button', { name: 'New chat', exact: true }).click();
     expect(await answers(page).count()).toBe(0);
-    await page.getByRole('button', { name: 'Bring back the last chat' }).click();
+    await page.getByRole('link', { name: 'Nora has a small dog' }).click();
     expect(await answers(page).count()).toBe(2);
+    await page.goBack();
+    await expect.poll(() => answers(page).count()).toBe(0);
   });
 
   it('lets settings into the next request', async () => {
@@ -144,11 +152,84 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     await page.getByLabel('Max tokens').fill('3');
     await page.getByLabel('Temperature').fill('0');
     await page.keyboard.press('Escape');
-    const sent = page.waitForRequest('**/v1/chat/completions');
+    const sent = page.waitForRequest('**/v1/responses');
     await ask(page, 'Write a short story with the words bird, stone and boat.');
-    expect((await sent).postDataJSON()).toMatchObject({ max_tokens: 3, temperature: 0, stream: true });
+    expect((await sent).postDataJSON()).toMatchObject({
+      max_output_tokens: 3,
+      temperature: 0,
+      stream: true,
+      store: true,
+      background: true,
+    });
     await settled(page, 1);
-    expect(await page.locator('.note').textContent()).toContain('token limit');
+    const note = page.locator('.note.end');
+    expect(await note.textContent()).toContain('Cut off at the limit of tokens for an answer (3).');
+
+    // and goes on where it was cut off, each token once
+    const body = {
+      model: server.pack.id,
+      temperature: 0,
+      max_tokens: 6,
+      messages: [{ role: 'user', content: 'Write a short story with the words bird, stone and boat.' }],
+    };
+    const whole = await (
+      await fetch(`${server.url}/v1/chat/completions`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify(body),
+      })
+    ).json();
+    await note.getByRole('button', { name: 'Continue' }).click();
+    await expect.poll(() => proses(page)).toEqual([(whole as { choices: { message: { content: string } }[] }).choices[0].message.content]);
+  });
+
+  it('asks for JSON by a schema, and keeps prompt and sampling as a preset', async () => {
+    const page = await open({ maxTokens: 60 });
+    await page.getByRole('button', { name: 'Settings' }).click();
+    const dialog = page.getByRole('dialog', { name: 'Settings' });
+    await dialog.getByLabel('System prompt of this chat').fill('You are brief.');
+    expect(await dialog.getByLabel('Temperature').getAttribute('placeholder')).toBe('1 (default)');
+    await dialog.getByLabel('Top k').fill('20');
+    await dialog.getByLabel('Keep prompt and sampling as').fill('Brief');
+    await page.keyboard.press('Enter');
+    await dialog.getByRole('button', { name: 'Sampling as the model wants it' }).click();
+    expect(await dialog.getByLabel('Top k').inputValue()).toBe('');
+    await dialog.getByRole('button', { name: 'Brief', exact: true }).click();
+    expect(await dialog.getByLabel('Top k').inputValue()).toBe('20');
+    await dialog.getByText('JSON schema').click();
+    await dialog
+      .getByLabel('Answers of this chat are JSON')
+      .fill('{"type":"object","properties":{"ok":{"type":"boolean"}},"required":["ok"],"additionalProperties":false}');
+    await page.keyboard.press('Escape');
+    const sent = page.waitForRequest('**/v1/responses');
+    const answer = await answered(page, 'Is it well?', 1);
+    expect((await sent).postDataJSON()).toMatchObject({
+      instructions: 'You are brief.',
+      top_k: 20,
+      text: { format: { type: 'json_schema' } },
+    });
+    expect(Object.keys(JSON.parse(answer))).toEqual(['ok']);
+    await page.reload();
+    await settled(page, 1);
+    await page.getByRole('button', { name: 'Settings' }).click();
+    expect(await dialog.getByLabel('System prompt of this chat').inputValue()).toBe('You are brief.');
+  });
+
+  it('reads text files along, and refuses what is none', async () => {
+    const page = await open();
+    const file = (name: string, buffer: Buffer) => ({ name, mimeType: 'text/plain', buffer });
+    const picker = page.locator('.composer input[type=file]');
+    await picker.setInputFiles(file('photo.bin', Buffer.from([0xff, 0xfe, 0, 1])));
+    await page.getByText('photo.bin is no text.').waitFor();
+    await picker.setInputFiles(file('note.txt', Buffer.from('Tom found 14 shells on the beach.')));
+    await page.getByRole('list', { name: 'Attached files' }).getByText('note.txt').waitFor();
+    const sent = page.waitForRequest('**/v1/responses');
+    await answered(page, 'How many shells did Tom find?', 1);
+    expect((await sent).postDataJSON().input[0].content).toBe(
+      'note.txt:\n```\nTom found 14 shells on the beach.\n```\n\nHow many shells did Tom find?',
+    );
+    await page.reload();
+    await page.locator('.file summary', { hasText: 'note.txt' }).waitFor();
   });
 
   it('leaves Enter to an input method that composes', async () => {
@@ -192,11 +273,11 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
       let running: Server | undefined = locked;
       try {
         const page = await open({ url: locked.url });
-        const key = page.locator('.problem').getByLabel('API key');
+        const key = page.locator('.dock .problem').getByLabel('API key');
         await key.waitFor();
         await ask(page, 'Who are you?');
-        await page.locator('.answer .problem').waitFor();
-        await key.fill('stone-and-shore');
+        const again = page.locator('.answer .problem').getByLabel('API key');
+        await again.fill('stone-and-shore');
         await page.keyboard.press('Enter');
         await page.locator('.answer .prose').waitFor();
         await settled(page, 1);

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
 import { HERE, seenByServer } from '../../web/src/device/seen.ts';
-import type { Turn } from '../../web/src/state.ts';
+import type { Turn } from '../../web/src/turns.ts';
 
 let id = 0;
-const ask = (text: string): Turn => ({ id: ++id, role: 'user', text });
+const ask = (text: string): Turn => ({ id: String(++id), parent: null, role: 'user', text });
 const answer = (text: string, route?: string): Turn => ({
-  ...{ id: ++id, role: 'assistant', text, calls: [], status: 'done' },
+  ...{ id: String(++id), parent: null, role: 'assistant', text, calls: [], status: 'done' },
   stats: { pieces: 1, route },
 });
 const texts = (turns: Turn[]) => seenByServer(turns).map((turn) => turn.text);

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Delta, httpTransport, readModels } from '../../web/src/api.ts';
+import { chunk, deltasOf } from '../../web/src/chunks.ts';
 import { asProblem, Problem, problemOf } from '../../web/src/problem.ts';
-import { chunk, deltasOf, events } from '../../web/src/sse.ts';
+import { events } from '../../web/src/sse.ts';
 
 const encoder = new TextEncoder();
 
@@ -58,7 +59,7 @@ describe('an answer as a stream', () => {
   it('carries errors of the server', async () => {
     const error = 'data: {"error":{"message":"slow down","code":"rate_limit_exceeded"}}\n\n';
     await expect(all(deltasOf(events(body(encoder.encode(text('a') + error + done)))))).rejects.toMatchObject({
-      info: { title: 'The server is busy.', detail: 'slow down' },
+      info: { title: 'The server is busy with others.', detail: 'slow down' },
     });
   });
 
@@ -114,10 +115,11 @@ describe('problems', () => {
   it.each([
     [401, envelope('invalid_api_key'), 'key'],
     [403, '', 'key'],
-    [400, envelope('context_length_exceeded', 'messages'), 'new'],
+    [400, envelope('context_length_exceeded', 'messages'), 'full'],
     [400, envelope('invalid_value', 'temperature'), 'settings'],
     [404, envelope('model_not_found', 'model'), 'settings'],
-    [413, '', 'new'],
+    [413, '', 'edit'],
+    [404, envelope('not_found', 'response_id'), 'retry'],
     [429, envelope('rate_limit_exceeded'), 'retry'],
     [500, '<html>', 'retry'],
     [502, '{"error":7}', 'retry'],
@@ -126,7 +128,7 @@ describe('problems', () => {
     const { info } = problemOf(status, text, null);
     expect(info.next).toBe(next);
     expect(info.title).toMatch(/\.$/);
-    expect(info.advice).toMatch(/\.$/);
+    expect(info.advice).toMatch(/[.:]$/);
   });
 
   it('names the parameter, keeps the message, and bounds both', () => {
@@ -135,6 +137,12 @@ describe('problems', () => {
       detail: 'm',
     });
     expect(problemOf(500, JSON.stringify({ error: { message: 'x'.repeat(9999) } }), null).info.detail).toHaveLength(500);
+  });
+
+  it('tells a rate of one’s own from a server that is busy with others', () => {
+    const of429 = (message: string) => problemOf(429, JSON.stringify({ error: { message, code: 'rate_limit_exceeded' } }), '7').info.title;
+    expect(of429('Too many requests. Try again in 7 s.')).toBe('You have asked faster than this server allows.');
+    expect(of429('The queue is full. Try again in 7 s.')).toBe('The server is busy with others.');
   });
 
   it('reads Retry-After in seconds only', () => {

@@ -6,9 +6,6 @@ export interface Example {
   tools?: string;
 }
 
-const PASSAGE =
-  'Nora Blake works as a teacher in Bergen. It was a cold day. Her friend Tom found 14 shells on the beach. The boat of Tom is red. The wind blew through the trees, and the road was empty. Nora has a small dog named Pip.';
-
 const SCHEMA =
   '{"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}, "city": {"type": "string"}}, "required": ["name", "age", "city"]}';
 
@@ -25,9 +22,9 @@ const WEATHER = `[{
   }
 }]`;
 
-/** One for each thing the small shipped model does well. */
-export const EXAMPLES: Example[] = [
-  { skill: 'Read', shown: 'How many shells did Tom find? From a short passage.', prompt: `${PASSAGE}\n\nHow many shells did Tom find?` },
+/** What the small shipped model does well. A test asks each twenty times, at the model's own sampling, and wants twenty right answers. */
+export const PEBBLE: Example[] = [
+  { skill: 'Read', prompt: 'Tom found 14 shells on the beach. The boat of Tom is red.\n\nHow many shells did Tom find?' },
   {
     skill: 'Extract',
     shown: 'Turn a sentence about Nora into JSON, by a schema.',
@@ -35,6 +32,17 @@ export const EXAMPLES: Example[] = [
   },
   { skill: 'Call', shown: 'What is the weather in Bergen? With a tool to ask.', prompt: 'What is the weather in Bergen?', tools: WEATHER },
   { skill: 'Reckon', prompt: 'Mia has 46 shells. Tom gives Mia 27 more. How many shells does Mia have now?' },
-  { skill: 'Sort', prompt: 'Sort these words from A to Z: tide, gull, pebble, anchor, shore' },
-  { skill: 'Tell', prompt: 'Write a short story with the words bird, stone and boat.' },
+  { skill: 'Compare', prompt: 'Which number is the largest: 14, 52, 31?' },
+  { skill: 'Turn round', prompt: 'Reverse this list: apple, pear, fig' },
 ];
+
+/** For a model of which nothing is known. */
+export const GENERAL: Example[] = [
+  { skill: 'Explain', prompt: 'Explain in three sentences why the sky is blue.' },
+  { skill: 'Write', prompt: 'Write a short, friendly message that moves a meeting from Monday to Tuesday.' },
+  { skill: 'Code', prompt: 'Write a function in Python that says whether a word is a palindrome.' },
+  { skill: 'List', prompt: 'Name five things to pack for a weekend at the sea.' },
+  { skill: 'Call', shown: 'What is the weather in Bergen? With a tool to ask.', prompt: 'What is the weather in Bergen?', tools: WEATHER },
+];
+
+export const examplesFor = (model: string | undefined): Example[] => (model === undefined || model === 'pebble' ? PEBBLE : GENERAL);

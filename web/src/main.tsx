@@ -1,89 +1,110 @@
 import { render } from 'preact';
 import { httpTransport, type Transport } from './api.ts';
-import { createChat, modelOf } from './chat.ts';
+import { fetchCard } from './card.ts';
+import { createChatting, modelOf } from './chat.ts';
 import { App } from './components/App.tsx';
+import { createContext } from './context.ts';
+import { openDatabase } from './db.ts';
 import { createDevice } from './device/device.ts';
 import { seenByServer } from './device/seen.ts';
+import { createPage } from './page.ts';
 import { requestOf } from './request.ts';
 import { watchServer } from './server.ts';
-import { EMPTY, running } from './state.ts';
+import { EMPTY, newChat } from './state.ts';
 import { createStorage } from './storage.ts';
 import { createStore } from './store.ts';
+import { createSync } from './sync.ts';
+import { newId } from './turns.ts';
 import './style/base.css';
 import './style/chat.css';
+import './style/list.css';
 import './style/prose.css';
 import './style/empty.css';
 import './style/controls.css';
 import './style/settings.css';
 import './style/media.css';
 
-const SAVE_EVERY = 500; // ms, while an answer grows
-
 const storage = createStorage(localStorage, sessionStorage);
-const store = createStore({ ...EMPTY, settings: storage.settings() });
-store.dispatch({ type: 'load', chat: storage.chat() });
-
-const server = httpTransport('', storage.key);
-const device = createDevice(server, storage.key, () => {
-  const state = store.get();
-  const turns = seenByServer(state.turns);
-  return turns.length ? requestOf({ turns, tools: state.tools }, state.settings, modelOf(state)) : undefined;
-});
-const chosen = () => (store.get().settings.device ? device.transport : server);
-const transport: Transport = { models: (signal) => chosen().models(signal), chat: (request, signal) => chosen().chat(request, signal) };
-const chat = createChat(store, transport);
-let stopWatching = watchServer(store, transport);
-
-function watchAgain(): void {
-  stopWatching();
-  store.dispatch({ type: 'server', server: 'connecting' });
-  stopWatching = watchServer(store, transport);
-}
-
-function onKey(key: string): void {
-  storage.saveKey(key);
-  watchAgain();
-}
-
-function onDevice(on: boolean): void {
-  chat.stop();
-  store.dispatch({ type: 'settings', settings: { device: on } });
-  if (!on) device.stop();
-  watchAgain();
-}
+const settings = storage.settings();
+const store = createStore({ ...EMPTY, settings, chat: newChat(newId(), settings.system, Date.now()) });
 
 function showTheme(): void {
   const { theme } = store.get().settings;
   if (theme === 'auto') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme;
 }
-
-let saved = store.get();
-let timer: ReturnType<typeof setTimeout> | undefined;
-function save(): void {
-  clearTimeout(timer);
-  timer = undefined;
-  const state = store.get();
-  if (state.turns !== saved.turns || state.tools !== saved.tools) storage.saveChat(state);
-  if (state.settings !== saved.settings) storage.saveSettings(state.settings);
-  saved = state;
-}
-store.subscribe((state) => {
-  showTheme();
-  if (!running(state)) save();
-  else timer ??= setTimeout(save, SAVE_EVERY);
-});
-addEventListener('pagehide', save);
-
-// Another tab went on with the conversation: take it over, unless this one is in the middle of an answer.
-addEventListener('storage', (event) => {
-  if (!storage.isChat(event.key) || running(store.get())) return;
-  store.dispatch({ type: 'load', chat: storage.chat() });
-  saved = store.get();
-});
-
 showTheme();
-render(
-  <App store={store} chat={chat} apiKey={storage.key} onKey={onKey} device={device} onDevice={onDevice} />,
-  document.querySelector('#app') as HTMLElement,
-);
+
+let saved = settings;
+store.subscribe((state) => {
+  if (state.settings === saved) return;
+  saved = state.settings;
+  showTheme();
+  storage.saveSettings(saved);
+});
+// settings are one for all tabs; another one has changed them
+addEventListener('storage', (event) => {
+  if (!storage.isSettings(event.key)) return;
+  saved = storage.settings();
+  store.dispatch({ type: 'settings', settings: { ...saved, device: store.get().settings.device } });
+  saved = store.get().settings;
+  showTheme();
+});
+
+const server = httpTransport('', storage.key);
+const device = createDevice(server, storage.key, () => {
+  const { chat, path, ...state } = store.get();
+  const turns = seenByServer(path);
+  return turns.length ? requestOf({ chat, turns }, state.settings, modelOf(state)) : undefined;
+});
+const chosen = (): Transport => (store.get().settings.device ? device.transport : server);
+const transport: Transport = {
+  models: (signal) => chosen().models(signal),
+  chat: (request, signal) => chosen().chat(request, signal),
+  goOn: (request, text, signal) => chosen().goOn(request, text, signal),
+  count: (request, signal) => chosen().count(request, signal),
+  get kept() {
+    return chosen().kept;
+  },
+};
+
+async function main(): Promise<void> {
+  const db = await openDatabase().catch((error: unknown) => {
+    console.warn('This browser keeps nothing:', error);
+    return undefined;
+  });
+  const sync = createSync({
+    ...{ store, db },
+    channel: 'BroadcastChannel' in globalThis ? new BroadcastChannel('turnstone') : undefined,
+    // what the server keeps of a chat goes with it
+    onErased(turns) {
+      for (const turn of turns) if (turn.role === 'assistant' && turn.kept) server.kept.forget(turn.kept.id).catch(() => {});
+    },
+    onStop: (turn) => chatting.stopped(turn),
+    onMerged: () => chatting.take(),
+  });
+  const chatting = createChatting({ store, transport, stored: async (id) => db?.turn(id), stopElsewhere: sync.stop });
+  const context = createContext(store, transport);
+  const page = createPage({ store, storage, db, sync, chatting, context, transport });
+  addEventListener('pagehide', () => void sync.flush());
+
+  let stopWatching = watchServer(store, transport);
+  const watchAgain = () => {
+    stopWatching();
+    store.dispatch({ type: 'server', server: 'connecting' });
+    stopWatching = watchServer(store, transport);
+  };
+  const onKey = (key: string) => {
+    storage.saveKey(key);
+    watchAgain();
+  };
+  const onDevice = (on: boolean) => {
+    chatting.stop();
+    store.dispatch({ type: 'settings', settings: { device: on } });
+    if (!on) device.stop();
+    watchAgain();
+  };
+  const card = (id: string) => fetchCard(id, storage.key());
+  render(<App {...{ store, page, device, onDevice, onKey, card }} apiKey={storage.key} />, document.querySelector('#app') as HTMLElement);
+}
+void main();

@@ -2,14 +2,19 @@ import { isRecord } from './json.ts';
 
 /** What went wrong, in words for a reader, and what to do next. */
 export interface ProblemInfo {
-  /** `key`: a key is needed; `settings`: a setting must change first; `retry`: the same request may succeed; `new`: start a new chat. */
-  next: 'key' | 'settings' | 'retry' | 'new';
+  /** `key`: a key is needed; `settings`: a setting must change first; `retry`: the same request may succeed; `full`: the context is; `edit`: the message must be shorter. */
+  next: 'key' | 'settings' | 'retry' | 'full' | 'edit';
   title: string;
   advice: string;
   /** The server's own message, shown small. */
   detail?: string;
+  /** The server's code and parameter, for the page itself. */
+  code?: string;
+  param?: string;
   /** Seconds the server asks to wait. */
   after?: number;
+  /** The connection or the server was away: an answer that is kept can be listened to again. */
+  transient?: true;
 }
 
 export class Problem extends Error {
@@ -23,19 +28,25 @@ export class Problem extends Error {
 /** An HTTP error (or an error inside a stream) with OpenAI's envelope, or whatever a proxy wrote instead, as a `Problem`. */
 export function problemOf(status: number, body: string, retryAfter: string | null): Problem {
   const { message, code, param } = envelope(body);
-  const detail = message;
-  const make = (next: ProblemInfo['next'], title: string, advice: string, after?: number) =>
-    new Problem({ next, title, advice, detail, after });
+  const make = (next: ProblemInfo['next'], title: string, advice: string, more: Partial<ProblemInfo> = {}) =>
+    new Problem({ next, title, advice, detail: message, code, param, ...more });
+  const after = seconds(retryAfter);
+  const wait = after ? `It asks to wait ${after} s.` : 'Wait a moment, then try again.';
 
   if (status === 401) return make('key', 'This server asks for an API key.', 'Enter the key below; it stays in this tab.');
   if (status === 403) return make('key', 'This key may not do that.', 'Try another key, or ask whoever runs this server.');
   if (code === 'context_length_exceeded')
-    return make('new', 'The conversation no longer fits the model’s context.', 'Start a new chat, or shorten an earlier message.');
-  if (status === 404) return make('settings', 'The server does not have this model.', 'Choose another one in the settings.');
-  if (status === 413) return make('new', 'That message is too large for this server.', 'Send a shorter one.');
+    return make('full', 'The conversation no longer fits the model’s context.', 'Choose what happens to its beginning:');
+  if (status === 404 && code === 'model_not_found')
+    return make('settings', 'The server does not have this model.', 'Choose another one in the settings.');
+  if (status === 404) return make('retry', 'The server no longer has this answer.', 'Ask for it again.');
+  if (status === 413) return make('edit', 'That message is too large for this server.', 'Shorten it and send it again.');
   if (status === 429 || code === 'rate_limit_exceeded') {
-    const after = seconds(retryAfter);
-    return make('retry', 'The server is busy.', after ? `It asks to wait ${after} s.` : 'Wait a moment, then try again.', after);
+    if (/too many requests/i.test(message ?? ''))
+      return make('retry', 'You have asked faster than this server allows.', after ? `Your next request is taken in ${after} s.` : wait, {
+        after,
+      });
+    return make('retry', 'The server is busy with others.', wait, { after });
   }
   if (status === 400 || status === 422)
     return make(
@@ -43,16 +54,17 @@ export function problemOf(status: number, body: string, retryAfter: string | nul
       param ? `The server refused “${param}”.` : 'The server refused the request.',
       'Change it in the settings, or edit the message.',
     );
-  if (code === 'server_overloaded') {
-    return make('retry', 'The server is overloaded.', 'Wait a moment, then try again.', seconds(retryAfter));
-  }
+  if (code === 'server_overloaded') return make('retry', 'The server is overloaded.', wait, { after, transient: true });
   if (code === 'device_failed') {
     return make('retry', 'The GPU of this device failed.', 'Try again: the model is loaded anew from what is kept here.');
   }
   if (status === 503) {
-    return make('retry', 'The model is not ready yet.', 'It may still be loading. Try again in a few seconds.', seconds(retryAfter));
+    return make('retry', 'The model is being loaded.', 'This takes a few seconds after a start; then try again.', {
+      after,
+      transient: true,
+    });
   }
-  return make('retry', 'The server ran into a fault.', 'Nothing you did. Try again; its log says more.');
+  return make('retry', 'The server ran into a fault.', 'Nothing you did. Try again; its log says more.', { transient: true });
 }
 
 /** No answer at all. */
@@ -61,6 +73,7 @@ export function offline(): Problem {
     next: 'retry',
     title: 'The server cannot be reached.',
     advice: 'See that it is running and that you are online, then try again.',
+    transient: true,
   });
 }
 
@@ -69,7 +82,8 @@ export function brokenOff(): Problem {
   return new Problem({
     next: 'retry',
     title: 'The connection broke off.',
-    advice: 'What arrived is kept above. Try again for a whole answer.',
+    advice: 'What arrived is kept above. Continue it, or try again for a whole answer.',
+    transient: true,
   });
 }
 

@@ -1,58 +1,48 @@
-import type { Delta, Model, ToolCall, Usage } from './api.ts';
+import type { Delta, Model } from './api.ts';
 import type { ProblemInfo } from './problem.ts';
 import { DEFAULTS, type Settings } from './settings.ts';
+import { type AnswerTurn, isRunning, leafUnder, pathTo, type Status, type TextFile, type ToolTurn, type Turn } from './turns.ts';
 
-/** What was measured of one answer, in milliseconds after the request was sent. */
-export interface Stats {
-  first?: number; // first text or call
-  last?: number;
-  pieces: number; // deltas that carried text or calls
-  usage?: Usage;
-  route?: string; // where the prompt was computed, in the server's words
-}
-
-export interface UserTurn {
-  id: number;
-  role: 'user';
-  text: string;
-}
-export interface AnswerTurn {
-  id: number;
-  role: 'assistant';
-  text: string;
-  calls: ToolCall[];
-  status: 'waiting' | 'streaming' | 'done' | 'stopped' | 'failed';
-  finish?: string;
-  problem?: ProblemInfo;
-  stats: Stats;
-}
-export interface ToolTurn {
-  id: number;
-  role: 'tool';
-  callId: string;
+/** A conversation without its turns. */
+export interface Chat {
+  id: string;
+  /** Given by hand; empty: its first words. */
   name: string;
-  text: string;
-}
-export type Turn = UserTurn | AnswerTurn | ToolTurn;
-
-/** What is kept over a reload. */
-export interface Conversation {
-  turns: Turn[];
+  /** ms since 1970. */
+  created: number;
+  changed: number;
+  /** First words of the first question. */
+  words: string;
+  system: string;
   /** JSON array of the tools offered to the model, as text; empty: none. */
   tools: string;
+  /** JSON schema that answers must follow, as text; empty: none. */
+  schema: string;
+  /** The end of the branch that is shown. */
+  leaf: string | null;
+  /** The first turn that is sent; earlier ones were left out to make room. */
+  from?: string;
+  /** What was before `from`, in the model's words. */
+  summary?: string;
+  /** ms since 1970: taken from the list, to be brought back or removed for good. */
+  deleted?: number;
 }
 
-/** What a new chat, an edit or a regenerated answer took away, to be brought back. */
-export interface Undo extends Conversation {
-  what: 'chat' | 'edit' | 'answer';
-}
-
-export interface State extends Conversation {
-  undo?: Undo;
+export interface State {
+  chat: Chat;
+  /** All branches, oldest turn first. */
+  turns: Turn[];
+  /** What is shown: from the first turn to the chat's leaf. */
+  path: Turn[];
+  list: Chat[];
+  /** The chat that was just deleted. */
+  undo?: Chat;
   settings: Settings;
   models: Model[];
   /** A problem here is about the server as a whole; one of an answer stays with the answer. */
   server: 'connecting' | 'ready' | ProblemInfo;
+  /** Tokens of what would be sent now without a new question; undefined while not known. */
+  used?: number;
 }
 
 /** A delta and when it came, in milliseconds after the request was sent. */
@@ -62,72 +52,122 @@ export interface Timed {
 }
 
 export type Action =
-  | { type: 'ask'; text: string; tools?: string }
-  | { type: 'edit'; id: number; text: string }
-  | { type: 'again'; id: number }
-  | { type: 'results'; results: { callId: string; name: string; text: string }[] }
-  | { type: 'deltas'; id: number; deltas: Timed[] }
-  | { type: 'ended'; id: number; status: 'done' | 'stopped' | 'failed'; problem?: ProblemInfo }
-  | { type: 'clear' }
-  | { type: 'undo' }
-  | { type: 'load'; chat: Conversation }
-  | { type: 'tools'; tools: string }
+  | { type: 'ask'; text: string; files?: TextFile[]; tools?: string; ids: [question: string, answer: string]; at: number }
+  | { type: 'edit'; id: string; text: string; ids: [question: string, answer: string]; at: number }
+  | { type: 'rewrite'; id: string; text: string; as: string; at: number }
+  | { type: 'again'; id: string; as: string; at: number }
+  | { type: 'results'; results: { id: string; callId: string; name: string; text: string }[]; answer: string; at: number }
+  | { type: 'continue'; id: string }
+  | { type: 'resume'; id: string }
+  /** The answer as it is kept, to go on with. */
+  | { type: 'take'; answer: AnswerTurn }
+  | { type: 'deltas'; id: string; deltas: Timed[] }
+  | { type: 'away'; id: string; away: boolean }
+  | { type: 'ended'; id: string; status: Exclude<Status, 'waiting' | 'streaming'>; problem?: ProblemInfo }
+  | { type: 'pick'; id: string }
+  | { type: 'open'; chat: Chat; turns: Turn[] }
+  | { type: 'merge'; chat: Chat; turns: Turn[] }
+  | { type: 'chat'; change: Partial<Chat> }
+  | { type: 'list'; list: Chat[] }
+  | { type: 'undo'; chat?: Chat }
+  | { type: 'used'; used?: number }
   | { type: 'settings'; settings: Partial<Settings> }
   | { type: 'server'; server: State['server']; models?: Model[] };
 
-export const EMPTY: State = { turns: [], tools: '', settings: DEFAULTS, models: [], server: 'connecting' };
+export const newChat = (id: string, system = '', now = 0): Chat => ({
+  ...{ id, name: '', created: now, changed: now, words: '', system },
+  ...{ tools: '', schema: '', leaf: null },
+});
 
-/** Everything that can happen to the page's state. Pure. */
+export const EMPTY: State = {
+  ...{ chat: newChat('0'), turns: [], path: [], list: [] },
+  ...{ settings: DEFAULTS, models: [], server: 'connecting' },
+};
+
+/** Everything that can happen to the page's state. Pure: names of turns and times come with the action. */
 export function reduce(state: State, action: Action): State {
-  const { turns } = state;
+  const { turns, chat } = state;
   switch (action.type) {
-    case 'ask':
-      return {
-        ...state,
-        undo: undefined,
-        tools: action.tools ?? state.tools,
-        turns: withAnswer([...settled(turns), { id: nextId(turns), role: 'user', text: action.text }]),
-      };
+    case 'ask': {
+      const { text, files, ids, at } = action;
+      const kept = settled(state);
+      const question: Turn = { id: ids[0], parent: kept.leaf, role: 'user', text, ...(files?.length && { files }) };
+      const words = chat.words || firstWords(text || (files?.[0]?.name ?? ''));
+      return grown(state, [...kept.turns, question, emptyAnswer(ids[1], ids[0])], ids[1], {
+        changed: at,
+        words,
+        tools: action.tools ?? chat.tools,
+      });
+    }
     case 'edit': {
-      const at = turns.findIndex((turn) => turn.id === action.id && turn.role === 'user');
-      if (at < 0) return state;
-      return {
-        ...state,
-        undo: { what: 'edit', turns, tools: state.tools },
-        turns: withAnswer([...turns.slice(0, at), { id: nextId(turns), role: 'user', text: action.text }], nextId(turns) + 1),
-      };
+      const old = turns.find((turn) => turn.id === action.id);
+      if (old?.role !== 'user') return state;
+      const [question, answer] = action.ids;
+      const words = old.parent === null ? firstWords(action.text) : chat.words;
+      const edited: Turn = { ...old, id: question, text: action.text };
+      return grown(state, [...turns, edited, emptyAnswer(answer, question)], answer, { changed: action.at, words });
+    }
+    case 'rewrite': {
+      const old = turns.find((turn) => turn.id === action.id);
+      if (old?.role !== 'assistant' || isRunning(old)) return state;
+      const { kept: _, problem: __, finish: ___, ...rest } = old;
+      const edited: AnswerTurn = { ...rest, id: action.as, text: action.text, status: 'done', edited: true, stats: { pieces: 0 } };
+      return grown(state, [...turns, edited], action.as, { changed: action.at });
     }
     case 'again': {
-      const at = turns.findIndex((turn) => turn.id === action.id && turn.role === 'assistant');
-      if (at < 0) return state;
-      const lost = turns[at] as AnswerTurn;
-      const worthKeeping = at < turns.length - 1 || lost.text !== '' || lost.calls.length > 0;
-      return {
-        ...state,
-        undo: worthKeeping ? { what: 'answer', turns, tools: state.tools } : state.undo,
-        turns: withAnswer(turns.slice(0, at), nextId(turns)),
-      };
+      const old = turns.find((turn) => turn.id === action.id);
+      if (old?.role !== 'assistant') return state;
+      const rest = saidNothing(old) ? turns.filter((turn) => turn !== old) : turns;
+      return grown(state, [...rest, emptyAnswer(action.as, old.parent)], action.as, { changed: action.at });
     }
     case 'results': {
-      const id = nextId(turns);
-      return {
-        ...state,
-        undo: undefined,
-        turns: withAnswer([...turns, ...action.results.map((result, i): ToolTurn => ({ id: id + i, role: 'tool', ...result }))]),
-      };
+      let parent = chat.leaf;
+      const results = action.results.map((result): ToolTurn => {
+        const turn: ToolTurn = { ...result, parent, role: 'tool' };
+        parent = turn.id;
+        return turn;
+      });
+      return grown(state, [...turns, ...results, emptyAnswer(action.answer, parent)], action.answer, { changed: action.at });
     }
+    case 'continue':
+      return change(state, action.id, ({ kept: _, problem: __, finish: ___, ...answer }) => ({
+        ...answer,
+        status: 'streaming',
+        stats: { pieces: answer.stats.pieces, route: answer.stats.route, broken: true },
+      }));
+    case 'resume':
+      return change(state, action.id, ({ problem: _, ...answer }) => ({
+        ...answer,
+        status: answer.text || answer.calls.length ? 'streaming' : 'waiting',
+        stats: { ...answer.stats, broken: true },
+      }));
+    case 'take':
+      return change(state, action.answer.id, () => ({ ...action.answer, stats: { ...action.answer.stats, broken: true } }));
     case 'deltas':
-      return change(state, action.id, (answer) => action.deltas.reduce(grow, answer));
+      return live(state, action.id, (answer) => action.deltas.reduce(grow, answer));
+    case 'away':
+      return live(state, action.id, ({ away: _, ...answer }) => (action.away ? { ...answer, away: true } : answer));
     case 'ended':
-      return change(state, action.id, (answer) => ({ ...answer, status: action.status, problem: action.problem }));
-    case 'clear':
-      return turns.length ? { ...state, undo: { what: 'chat', turns, tools: state.tools }, turns: [], tools: '' } : { ...state, tools: '' };
+      return live(state, action.id, ({ away: _, ...answer }) => ({ ...answer, status: action.status, problem: action.problem }));
+    case 'pick':
+      return grown(state, turns, leafUnder(turns, action.id), {});
+    case 'open':
+      return shown({ ...state, turns: action.turns, chat: action.chat, used: undefined });
+    case 'merge': {
+      // another tab went on: follow it, unless the reader is on another branch here
+      const { turns: merged, chat: theirs } = action;
+      const follows = pathTo(merged, theirs.leaf).some((turn) => turn.id === chat.leaf);
+      const here = !follows && merged.some((turn) => turn.id === chat.leaf);
+      return shown({ ...state, turns: merged, chat: { ...theirs, leaf: here ? chat.leaf : theirs.leaf } });
+    }
+    case 'chat':
+      return { ...state, chat: { ...chat, ...action.change } };
+    case 'list':
+      return { ...state, list: action.list };
     case 'undo':
-      return state.undo ? { ...state, undo: undefined, turns: interrupted(state.undo.turns), tools: state.undo.tools } : state;
-    case 'load':
-      return { ...state, undo: undefined, turns: interrupted(action.chat.turns), tools: action.chat.tools };
-    case 'tools':
-      return { ...state, tools: action.tools };
+      return { ...state, undo: action.chat };
+    case 'used':
+      return { ...state, used: action.used };
     case 'settings':
       return { ...state, settings: { ...state.settings, ...action.settings } };
     case 'server':
@@ -137,18 +177,49 @@ export function reduce(state: State, action: Action): State {
 
 /** The answer being written, if one is. */
 export function running(state: State): AnswerTurn | undefined {
-  const last = state.turns.at(-1);
+  const last = state.path.at(-1);
   return last?.role === 'assistant' && isRunning(last) ? last : undefined;
 }
 
-export const isRunning = (answer: AnswerTurn) => answer.status === 'waiting' || answer.status === 'streaming';
+/** The name a chat has in the list. */
+export const nameOf = (chat: Chat): string => chat.name || chat.words || 'New chat';
 
-function change(state: State, id: number, edit: (answer: AnswerTurn) => AnswerTurn): State {
-  const at = state.turns.findIndex((turn) => turn.id === id);
+export function firstWords(text: string): string {
+  const line = text.trim().replace(/\s+/g, ' ');
+  return line.length <= 60 ? line : `${line.slice(0, 60).replace(/\s+\S*$/, '')}…`;
+}
+
+const shown = (state: State): State => ({ ...state, path: pathTo(state.turns, state.chat.leaf) });
+
+const grown = (state: State, turns: Turn[], leaf: string, chat: Partial<Chat>): State =>
+  shown({ ...state, turns, chat: { ...state.chat, ...chat, leaf } });
+
+const emptyAnswer = (id: string, parent: string | null): AnswerTurn => ({
+  ...{ id, parent, role: 'assistant', text: '', calls: [], status: 'waiting', stats: { pieces: 0 } },
+});
+
+const saidNothing = (answer: AnswerTurn) => !answer.text && !answer.calls.length && !isRunning(answer);
+
+/** Without an answer that said nothing at the end: the next question takes its place. */
+function settled({ turns, path, chat }: State): { turns: Turn[]; leaf: string | null } {
+  const last = path.at(-1);
+  if (last?.role !== 'assistant' || !saidNothing(last)) return { turns, leaf: chat.leaf };
+  return { turns: turns.filter((turn) => turn !== last), leaf: last.parent };
+}
+
+function change(state: State, id: string, edit: (answer: AnswerTurn) => AnswerTurn): State {
+  const at = state.turns.findLastIndex((turn) => turn.id === id);
   const turn = state.turns[at];
-  // An answer that was taken away, or has ended, no longer changes.
-  if (turn?.role !== 'assistant' || !isRunning(turn)) return state;
-  return { ...state, turns: state.turns.with(at, edit(turn)) };
+  if (turn?.role !== 'assistant') return state;
+  const edited = edit(turn);
+  if (edited === turn) return state;
+  const shownAt = state.path.findLastIndex((other) => other.id === id);
+  return { ...state, turns: state.turns.with(at, edited), path: shownAt < 0 ? state.path : state.path.with(shownAt, edited) };
+}
+
+/** An answer that has ended no longer changes. */
+function live(state: State, id: string, edit: (answer: AnswerTurn) => AnswerTurn): State {
+  return change(state, id, (answer) => (isRunning(answer) ? edit(answer) : answer));
 }
 
 /** One delta into the answer. */
@@ -157,42 +228,29 @@ function grow(answer: AnswerTurn, { delta, at }: Timed): AnswerTurn {
   const seen = { ...stats, first: stats.first ?? at, last: at, pieces: stats.pieces + 1 };
   switch (delta.type) {
     case 'open':
-      return { ...answer, stats: { ...stats, route: delta.route } };
+      return { ...answer, stats: { ...stats, route: delta.route ?? stats.route } };
+    case 'kept':
+      return { ...answer, kept: { ...answer.kept, ...delta.kept } };
+    case 'seq':
+      return answer.kept ? { ...answer, kept: { ...answer.kept, seq: delta.seq } } : answer;
     case 'text':
       return { ...answer, status: 'streaming', text: answer.text + delta.text, stats: seen };
     case 'tool': {
-      const calls = [...answer.calls];
-      while (calls.length <= delta.index) calls.push({ id: '', name: '', arguments: '' });
-      const old = calls[delta.index];
-      calls[delta.index] = {
+      const i = answer.calls.findIndex((call) => call.index === delta.index);
+      const old = answer.calls[i] ?? { index: delta.index, id: '', name: '', arguments: '' };
+      const call = {
+        ...old,
         id: delta.id ?? old.id,
         name: old.name + (delta.name ?? ''),
         arguments: old.arguments + (delta.arguments ?? ''),
       };
-      return { ...answer, status: 'streaming', calls, stats: seen };
+      return { ...answer, status: 'streaming', calls: i < 0 ? [...answer.calls, call] : answer.calls.with(i, call), stats: seen };
     }
     case 'finish':
       return { ...answer, finish: delta.reason };
     case 'usage':
       return { ...answer, stats: { ...stats, usage: delta.usage } };
+    case 'timing':
+      return { ...answer, stats: { ...stats, route: delta.route ?? stats.route, served: delta.first } };
   }
-}
-
-function nextId(turns: Turn[]): number {
-  return turns.reduce((most, turn) => Math.max(most, turn.id), 0) + 1;
-}
-
-function withAnswer(turns: Turn[], id = nextId(turns)): Turn[] {
-  return [...turns, { id, role: 'assistant', text: '', calls: [], status: 'waiting', stats: { pieces: 0 } }];
-}
-
-/** Without a failed answer that said nothing at the end: the next question takes its place. */
-function settled(turns: Turn[]): Turn[] {
-  const last = turns.at(-1);
-  return last?.role === 'assistant' && !last.text && !last.calls.length ? turns.slice(0, -1) : turns;
-}
-
-/** An answer that was being written when the page went away will not go on. */
-function interrupted(turns: Turn[]): Turn[] {
-  return turns.map((turn) => (turn.role === 'assistant' && isRunning(turn) ? { ...turn, status: 'stopped' } : turn));
 }

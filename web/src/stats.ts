@@ -1,9 +1,9 @@
-import type { Stats } from './state.ts';
+import type { Stats } from './turns.ts';
 
 /** Tokens per second after the first token; undefined where it cannot be told. `exact` is false without the server's count. */
-export function rate({ first, last, pieces, usage }: Stats): { perSecond: number; exact: boolean } | undefined {
+export function rate({ first, last, pieces, usage, broken }: Stats): { perSecond: number; exact: boolean } | undefined {
   const tokens = usage?.completion ?? pieces;
-  if (first === undefined || last === undefined || tokens < 2 || last - first < 1) return undefined;
+  if (broken || first === undefined || last === undefined || tokens < 2 || last - first < 1) return undefined;
   return { perSecond: ((tokens - 1) / (last - first)) * 1000, exact: usage !== undefined };
 }
 
@@ -22,20 +22,28 @@ export interface Figure {
   href?: string;
 }
 
+const perSecond = (n: number) => (n < 9.95 ? n.toFixed(1) : String(Math.round(n)));
+
 /** What is known of an answer, most telling first. */
 export function figures(stats: Stats): Figure[] {
   const out: Figure[] = [];
   const speed = rate(stats);
   if (speed) {
-    const value = speed.perSecond < 9.95 ? speed.perSecond.toFixed(1) : String(Math.round(speed.perSecond));
     out.push({
-      value: speed.exact ? value : `~${value}`,
+      value: speed.exact ? perSecond(speed.perSecond) : `~${perSecond(speed.perSecond)}`,
       unit: 'tokens/s',
-      title: speed.exact ? 'Tokens per second after the first' : 'Pieces received per second: the server gave no token count',
+      title: speed.exact
+        ? 'Decode: tokens a second after the first, by the server’s count and this page’s clock'
+        : 'Pieces received a second: the server gave no token count',
     });
   }
-  if (stats.first !== undefined)
-    out.push({ value: duration(stats.first), unit: 'to first', title: 'Time to the first token, seen from this page' });
+  const first = stats.served ?? (stats.broken ? undefined : stats.first);
+  if (first !== undefined) {
+    const computed = stats.usage && stats.usage.prompt - stats.usage.cached;
+    const pace = computed ? `: ${computed} prompt tokens computed, ${perSecond((computed / first) * 1000)} a second at least` : '';
+    const clock = stats.served === undefined ? 'seen from this page, queue and network included' : 'by the server’s clock';
+    out.push({ value: duration(first), unit: 'to first', title: `Prefill${pace}; time to the first token, ${clock}` });
+  }
   if (stats.usage) {
     const { prompt, completion, cached } = stats.usage;
     out.push({

@@ -1,37 +1,45 @@
-import type { State } from '../state.ts';
+import { nameOf, type State } from '../state.ts';
 import { Icon } from './Icon.tsx';
 import { Mark } from './Mark.tsx';
 
 interface Props {
+  state: Pick<State, 'server' | 'chat'>;
   model: string | undefined;
-  server: State['server'];
+  /** Answers come from this device. */
+  device: boolean;
+  list: boolean;
+  onList(): void;
   onNew(): void;
   onSettings(): void;
 }
 
-export function Header({ model, server, onNew, onSettings }: Props) {
+export function Header({ state: { server, chat }, model, device, list, onList, onNew, onSettings }: Props) {
   const state = server === 'ready' ? 'ready' : server === 'connecting' ? 'connecting' : 'away';
   const words = {
     ready: model ?? 'no model',
-    connecting: 'connecting…',
-    away: typeof server === 'object' && server.next === 'key' ? 'key needed' : 'server away',
+    connecting: device ? 'loading here…' : 'connecting…',
+    away: typeof server === 'object' ? (AWAY[server.next] ?? 'server away') : '',
   };
   return (
     <header class="top">
+      <button type="button" class="quiet" title="Chats (Ctrl+B)" aria-label="Chats" aria-expanded={list} onClick={onList}>
+        <Icon name="list" />
+      </button>
       <h1>
         <Mark />
-        <span>Turnstone</span>
+        <span class="wide-only">Turnstone</span>
       </h1>
-      <p class="server" data-state={state}>
+      <p class="server" data-state={state} title={typeof server === 'object' ? server.title : undefined}>
         <span class="dot" aria-hidden="true" />
         <span class="server-name">{words[state]}</span>
       </p>
+      {chat.leaf !== null && <p class="chat-name">{nameOf(chat)}</p>}
       <nav aria-label="Page">
-        <button type="button" class="quiet" title="New chat" onClick={onNew}>
+        <button type="button" class="quiet" title="New chat (Ctrl+Shift+O)" aria-label="New chat" onClick={onNew}>
           <Icon name="plus" />
           <span class="wide-only">New chat</span>
         </button>
-        <button type="button" class="quiet" title="Settings" aria-haspopup="dialog" onClick={onSettings}>
+        <button type="button" class="quiet" title="Settings (Ctrl+,)" aria-label="Settings" aria-haspopup="dialog" onClick={onSettings}>
           <Icon name="sliders" />
           <span class="wide-only">Settings</span>
         </button>
@@ -39,3 +47,5 @@ export function Header({ model, server, onNew, onSettings }: Props) {
     </header>
   );
 }
+
+const AWAY: Partial<Record<string, string>> = { key: 'key needed', retry: 'server away' };

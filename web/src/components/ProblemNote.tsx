@@ -1,21 +1,35 @@
 import { useEffect, useState } from 'preact/hooks';
 import type { ProblemInfo } from '../problem.ts';
+import { FullChoices, type FullProps } from './FullChoices.tsx';
 import { KeyField } from './KeyField.tsx';
 
 export interface ProblemActions {
   onKey(key: string): void;
   onSettings(): void;
-  onNew(): void;
+  full: FullProps;
+}
+
+interface Props extends ProblemActions {
+  problem: ProblemInfo;
+  retry?: () => void;
+  goOn?: () => void;
 }
 
 /** What went wrong and the one or two things that help. */
-export function ProblemNote({ problem, retry, onKey, onSettings, onNew }: ProblemActions & { problem: ProblemInfo; retry?: () => void }) {
+export function ProblemNote({ problem, retry, goOn, onKey, onSettings, full }: Props) {
   const wait = useCountdown(problem.after ?? 0);
+  const alone = problem.next === 'full' && !full.more();
   return (
     <section class="problem" aria-label="Problem">
-      <p>
-        <strong>{problem.title}</strong> {problem.advice}
-      </p>
+      {alone ? (
+        <p>
+          <strong>This message alone is longer than the model’s context.</strong> Shorten it, or choose a lower “Max tokens”.
+        </p>
+      ) : (
+        <p>
+          <strong>{problem.title}</strong> {problem.advice}
+        </p>
+      )}
       {problem.detail && <p class="detail">{problem.detail}</p>}
       {problem.next === 'key' && (
         <KeyField
@@ -25,18 +39,19 @@ export function ProblemNote({ problem, retry, onKey, onSettings, onNew }: Proble
           }}
         />
       )}
+      {problem.next === 'full' && !alone && <FullChoices {...full} then={retry} />}
       <p class="ways">
         {problem.next === 'settings' && (
           <button type="button" class="plain" onClick={onSettings}>
             Open settings
           </button>
         )}
-        {problem.next === 'new' && (
-          <button type="button" class="plain" onClick={onNew}>
-            New chat
+        {goOn && problem.next === 'retry' && (
+          <button type="button" class="plain" onClick={goOn}>
+            Continue
           </button>
         )}
-        {retry && problem.next !== 'key' && (
+        {retry && (problem.next === 'retry' || problem.next === 'settings' || alone) && (
           <button type="button" class="plain" onClick={retry}>
             {wait > 0 ? `Try again (${wait} s)` : 'Try again'}
           </button>

@@ -1,26 +1,34 @@
-import { useState } from 'preact/hooks';
-import type { UserTurn } from '../state.ts';
+import type { UserTurn } from '../turns.ts';
 import { CopyButton } from './CopyButton.tsx';
+import { Editor } from './Editor.tsx';
 import { Icon } from './Icon.tsx';
-import { TextBox } from './TextBox.tsx';
+import type { TurnProps } from './Thread.tsx';
 
-interface Props {
-  turn: UserTurn;
-  editing: boolean;
-  onEdit(id: number | null): void;
-  onSave(id: number, text: string): void;
-}
-
-/** What the reader asked, as it was typed; it can be changed, which asks again from there. */
-export function Question({ turn, editing, onEdit, onSave }: Props) {
+/** What the reader asked, as it was typed; it can be changed, which asks again from there and keeps both. */
+export function Question({ turn, editing, branches, onEdit, onSave }: TurnProps & { turn: UserTurn }) {
   return (
     <article class="question" aria-label="You">
       {editing ? (
-        <Editor text={turn.text} onCancel={() => onEdit(null)} onSave={(text) => onSave(turn.id, text)} />
+        <Editor
+          text={turn.text}
+          label="Edit message"
+          words="Ask again"
+          onCancel={() => onEdit(null)}
+          onSave={(text) => onSave(turn, text)}
+        />
       ) : (
         <>
-          <p class="stone">{turn.text}</p>
+          {turn.files?.map((file, i) => (
+            <details key={i} class="stone file">
+              <summary>
+                <Icon name="clip" /> {file.name}
+              </summary>
+              <pre>{file.text}</pre>
+            </details>
+          ))}
+          {turn.text && <p class="stone">{turn.text}</p>}
           <footer class="under">
+            {branches}
             <CopyButton short text={() => turn.text} label="Copy message" />
             <button type="button" class="quiet" title="Edit" aria-label="Edit message" onClick={() => onEdit(turn.id)}>
               <Icon name="pencil" />
@@ -29,31 +37,5 @@ export function Question({ turn, editing, onEdit, onSave }: Props) {
         </>
       )}
     </article>
-  );
-}
-
-function Editor({ text, onCancel, onSave }: { text: string; onCancel(): void; onSave(text: string): void }) {
-  const [draft, setDraft] = useState(text);
-  const save = () => {
-    if (draft.trim()) onSave(draft.trim());
-  };
-  return (
-    <form
-      class="editor"
-      onSubmit={(event) => {
-        event.preventDefault();
-        save();
-      }}
-    >
-      <TextBox value={draft} label="Edit message" autoFocus onInput={setDraft} onEnter={save} onEscape={onCancel} />
-      <p class="ways">
-        <button type="button" class="plain" onClick={onCancel}>
-          Cancel
-        </button>
-        <button type="submit" class="plain strong">
-          Ask again
-        </button>
-      </p>
-    </form>
   );
 }

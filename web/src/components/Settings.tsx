@@ -1,38 +1,44 @@
 import { useEffect, useRef } from 'preact/hooks';
+import type { ModelCard } from '../api.ts';
 import { modelOf } from '../chat.ts';
 import { DeviceField } from '../device/DeviceField.tsx';
 import type { Device } from '../device/device.ts';
+import type { Page } from '../page.ts';
 import { curlOf, requestOf } from '../request.ts';
 import { DEFAULTS, type Settings as Values } from '../settings.ts';
-import type { State } from '../state.ts';
+import type { Chat, State } from '../state.ts';
+import type { Turn } from '../turns.ts';
 import { CopyButton } from './CopyButton.tsx';
-import { NumberField, ThemeField, ToolsField } from './fields.tsx';
+import { CheckField, PresetField, SamplingFields, SchemaField, ThemeField, ToolsField } from './fields.tsx';
 import { Icon } from './Icon.tsx';
 import { KeyField } from './KeyField.tsx';
+import { ModelField } from './ModelField.tsx';
 
 interface Props {
   open: boolean;
   state: State;
+  page: Page;
+  card: ModelCard | undefined;
   apiKey: string;
   onChange(settings: Partial<Values>): void;
-  onTools(tools: string): void;
+  onChat(change: Partial<Chat>): void;
   onKey(key: string): void;
   device: Device;
   onDevice(on: boolean): void;
+  onHelp(): void;
   onClose(): void;
 }
 
 /** The panel at the side. Everything takes effect at the next message; an empty field is the server's default. */
-export function Settings({ open, state, apiKey, onChange, onTools, onKey, device, onDevice, onClose }: Props) {
+export function Settings({ open, state, page, card, apiKey, onChange, onChat, onKey, device, onDevice, onHelp, onClose }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     if (open) dialog.current?.showModal();
     else dialog.current?.close();
   }, [open]);
 
-  const { settings, models } = state;
-  const model = modelOf(state);
-  const context = models.find(({ id }) => id === model)?.context;
+  const { settings, chat } = state;
+  const { theme, model, device: here, presets } = settings;
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: Escape closes a dialog by itself
     <dialog
@@ -50,52 +56,76 @@ export function Settings({ open, state, apiKey, onChange, onTools, onKey, device
           </button>
         </header>
 
-        <label>
-          Model
-          <select value={model} disabled={models.length < 2} onChange={(event) => onChange({ model: event.currentTarget.value })}>
-            {models.length === 0 && <option>{model ?? 'not known yet'}</option>}
-            {models.map(({ id }) => (
-              <option key={id} value={id}>
-                {id}
-              </option>
-            ))}
-          </select>
-          {context && <small>{context.toLocaleString('en')} tokens of context</small>}
-        </label>
+        <ModelField state={state} card={card} onChange={onChange} />
 
         <label>
-          System prompt
+          System prompt of this chat
           <textarea
             rows={3}
-            value={settings.system}
+            value={chat.system}
             placeholder="You are…"
-            onInput={(event) => onChange({ system: event.currentTarget.value })}
+            onInput={(event) => onChat({ system: event.currentTarget.value })}
           />
         </label>
+        {chat.system !== settings.system && (
+          <p class="ways">
+            <button type="button" class="quiet" onClick={() => onChange({ system: chat.system })}>
+              {chat.system ? 'Begin new chats with it too' : 'Begin new chats without one too'}
+            </button>
+          </p>
+        )}
 
-        <fieldset class="grid">
-          <legend>Sampling</legend>
-          <NumberField name="temperature" label="Temperature" value={settings.temperature} onChange={onChange} />
-          <NumberField name="topP" label="Top p" value={settings.topP} onChange={onChange} />
-          <NumberField name="maxTokens" label="Max tokens" value={settings.maxTokens} onChange={onChange} />
-          <NumberField name="seed" label="Seed" value={settings.seed} onChange={onChange} />
-        </fieldset>
+        <SamplingFields {...{ settings, card, onChange }} />
+        <PresetField
+          {...{ settings, onChange }}
+          system={chat.system}
+          onUse={(preset) => {
+            onChat({ system: preset.system });
+            onChange(preset.sampling);
+          }}
+        />
+        <ToolsField value={chat.tools} onInput={(tools) => onChat({ tools })} />
+        <SchemaField value={chat.schema} onInput={(schema) => onChat({ schema })} />
 
         <DeviceField device={device} on={settings.device} onSwitch={onDevice} />
-        <ToolsField value={state.tools} onTools={onTools} />
-        <ThemeField value={settings.theme} onChange={onChange} />
+        <fieldset class="checks">
+          <legend>Answers</legend>
+          <CheckField
+            label="Go on without this page"
+            words="The server keeps the answer: it survives a reload, a lost connection and a restart. Deleting the chat deletes it there."
+            value={settings.keep}
+            onChange={(keep) => onChange({ keep })}
+          />
+          <CheckField
+            label="Stop when an answer repeats itself"
+            words="This page ends it and says so; it can be continued. The API never does this."
+            value={settings.stopLoops}
+            onChange={(stopLoops) => onChange({ stopLoops })}
+          />
+        </fieldset>
+        <ThemeField value={theme} onChange={onChange} />
         <KeyField key={apiKey} initial={apiKey} onKey={onKey} />
 
         <footer class="ways">
-          <a class="quiet" href="/npu">
-            Accelerator
-          </a>
-          <CopyButton text={() => curl(state)} label="Copy this conversation as a curl command" words="Copy as curl" />
+          <button type="button" class="quiet" aria-disabled={!state.path.length} onClick={() => state.path.length && page.exportChat('md')}>
+            Export as Markdown
+          </button>
           <button
             type="button"
             class="quiet"
-            onClick={() => onChange({ ...DEFAULTS, theme: settings.theme, model: settings.model, device: settings.device })}
+            aria-disabled={!state.path.length}
+            onClick={() => state.path.length && page.exportChat('json')}
           >
+            Export as JSON
+          </button>
+          <CopyButton text={() => curl(state)} label="Copy this conversation as a curl command" words="Copy as curl" />
+          <a class="quiet" href="/npu">
+            Accelerator
+          </a>
+          <button type="button" class="quiet" onClick={onHelp}>
+            Keys
+          </button>
+          <button type="button" class="quiet" onClick={() => onChange({ ...DEFAULTS, theme, model, device: here, presets })}>
             Reset
           </button>
         </footer>
@@ -105,13 +135,14 @@ export function Settings({ open, state, apiKey, onChange, onTools, onKey, device
 }
 
 /** The request that asked for the last answer, or a first one. */
-function curl(state: State): string {
-  const last = state.turns.findLastIndex((turn) => turn.role === 'assistant');
-  const turns = last > 0 ? state.turns.slice(0, last) : [{ id: 1, role: 'user' as const, text: 'Hello!' }];
-  const keyed = typeof state.server === 'object' && state.server.next === 'key';
+function curl({ chat, path, settings, models, server }: State): string {
+  const last = path.findLastIndex((turn) => turn.role === 'assistant');
+  const turns = last > 0 ? path.slice(0, last) : [{ id: '1', parent: null, role: 'user', text: 'Hello!' } satisfies Turn];
+  const keyed = typeof server === 'object' && server.next === 'key';
+  const model = modelOf({ settings, models });
   try {
-    return curlOf(requestOf({ turns, tools: state.tools }, state.settings, modelOf(state)), location.origin, keyed);
+    return curlOf(requestOf({ chat, turns }, settings, model), location.origin, keyed);
   } catch {
-    return curlOf(requestOf({ turns, tools: '' }, state.settings, modelOf(state)), location.origin, keyed);
+    return curlOf(requestOf({ chat: { ...chat, tools: '', schema: '' }, turns }, settings, model), location.origin, keyed);
   }
 }

@@ -1,12 +1,12 @@
 import { useEffect, useState } from 'preact/hooks';
-import { type AnswerTurn, isRunning } from '../state.ts';
+import { type AnswerTurn, isRunning } from '../turns.ts';
 
 const LONGEST = 2000; // characters read out
 
 /** What a screen reader hears, politely: that an answer begins, then the whole of it, not every token. */
 export function Status({ answer }: { answer: AnswerTurn | undefined }) {
   const [words, setWords] = useState('');
-  const [heard, setHeard] = useState<number>();
+  const [heard, setHeard] = useState<string>();
   const live = answer !== undefined && isRunning(answer);
   useEffect(() => {
     if (!answer) setWords('');

@@ -20,7 +20,7 @@ export function TextBox({ value, label, placeholder, autoFocus, box, onInput, on
 
   useLayoutEffect(() => {
     const area = own.current;
-    if (!area) return;
+    if (!area || CSS.supports('field-sizing', 'content')) return; // the browser does it, without a layout of the page at every key
     area.style.height = 'auto';
     area.style.height = `${area.scrollHeight}px`;
   }, [value]);

@@ -1,5 +1,5 @@
 /** The page's side of the engine in its worker: a Transport like the server's, and what the engine says of itself. */
-import { type ChatRequest, httpTransport, type Transport } from '../api.ts';
+import { type ChatRequest, type Delta, httpTransport, type Transport } from '../api.ts';
 import { Problem } from '../problem.ts';
 import type { DeviceState, FromWorker, ToWorker } from './messages.ts';
 import { forgetPage, keepPage, scriptUrl } from './offline.ts';
@@ -157,8 +157,12 @@ export function createDevice(server: Transport, key: () => string, conversation:
     transport: {
       models: (signal) => transport.models(signal),
       async *chat(request, signal) {
-        for await (const delta of transport.chat(request, signal)) yield delta.type === 'open' ? { ...delta, route: HERE } : delta;
+        yield* here(transport.chat(request, signal));
       },
+      async *goOn(request, text, signal) {
+        yield* here(transport.goOn(request, text, signal));
+      },
+      count: (request, signal) => transport.count(request, signal),
     },
     get: () => state,
     subscribe(listener) {
@@ -173,6 +177,10 @@ export function createDevice(server: Transport, key: () => string, conversation:
       await forgetPage();
     },
   };
+}
+
+async function* here(deltas: AsyncIterable<Delta>): AsyncGenerator<Delta> {
+  for await (const delta of deltas) yield delta.type === 'open' ? { ...delta, route: HERE } : delta;
 }
 
 const PATIENCE = 10_000; // ms; the device can compute it too

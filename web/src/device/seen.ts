@@ -1,4 +1,4 @@
-import type { Turn } from '../state.ts';
+import type { Turn } from '../turns.ts';
 
 /** Name of this place in figures, and the mark of answers that the server has not seen. */
 export const HERE = 'this device';

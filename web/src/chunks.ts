@@ -1,0 +1,68 @@
+import type { Delta } from './api.ts';
+import { isRecord } from './json.ts';
+import { brokenOff, problemOf } from './problem.ts';
+
+/**
+ * The deltas of one answer. A stream that ends before `[DONE]`, or carries something else than chunks, throws a `Problem`,
+ * so that half an answer never looks whole. After `[DONE]` the body is read to its end: a body that is left early is a
+ * cancelled request to the browser.
+ */
+export async function* deltasOf(source: AsyncIterable<string>): AsyncGenerator<Delta> {
+  let done = false;
+  for await (const data of source) {
+    if (data === '[DONE]') done = true;
+    else if (!done) yield* chunk(data);
+  }
+  if (!done) throw brokenOff();
+}
+
+/** One chunk of a chat completion or completion (or an error object) as deltas. */
+export function chunk(data: string): Delta[] {
+  let body: unknown;
+  try {
+    body = JSON.parse(data);
+  } catch {
+    throw brokenOff();
+  }
+  if (!isRecord(body)) return [];
+  if (body.error) throw problemOf(500, data, null);
+  const out: Delta[] = [];
+  const choice: unknown = Array.isArray(body.choices) ? body.choices[0] : undefined;
+  if (isRecord(choice)) {
+    if (isRecord(choice.delta)) out.push(...delta(choice.delta));
+    if (typeof choice.text === 'string' && choice.text) out.push({ type: 'text', text: choice.text });
+    if (typeof choice.finish_reason === 'string') out.push({ type: 'finish', reason: choice.finish_reason });
+  }
+  if (isRecord(body.usage)) {
+    const details = isRecord(body.usage.prompt_tokens_details) ? body.usage.prompt_tokens_details : {};
+    out.push({
+      type: 'usage',
+      usage: {
+        prompt: count(body.usage.prompt_tokens),
+        completion: count(body.usage.completion_tokens),
+        cached: count(details.cached_tokens),
+      },
+    });
+  }
+  return out;
+}
+
+function delta(body: Record<string, unknown>): Delta[] {
+  const out: Delta[] = [];
+  if (typeof body.content === 'string' && body.content) out.push({ type: 'text', text: body.content });
+  for (const call of Array.isArray(body.tool_calls) ? body.tool_calls : []) {
+    if (!isRecord(call)) continue;
+    const fn = isRecord(call.function) ? call.function : {};
+    out.push({
+      type: 'tool',
+      index: Math.min(count(call.index), 63),
+      id: text(call.id),
+      name: text(fn.name),
+      arguments: text(fn.arguments),
+    });
+  }
+  return out;
+}
+
+const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+export const count = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) && value > 0 ? Math.floor(value) : 0);
