@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { blocks, GrowingBlocks } from '../../web/src/markdown/blocks.ts';
 import { decode } from '../../web/src/markdown/entities.ts';
 import { safeUrl } from '../../web/src/markdown/Markdown.tsx';
 import { mend } from '../../web/src/markdown/mend.ts';
@@ -15,6 +16,15 @@ describe('markdown as elements', () => {
     ['> a', '<blockquote><p>a</p></blockquote>'],
     ['```ts\nlet a = "<b>";\n```', '<pre lang="ts">let a = "&lt;b>";</pre>'],
     ['[a](https://example.org/x?a=1)', '<p><a href="https://example.org/x?a=1">a</a></p>'],
+    ['14.', '<p>14.</p>'],
+    ['It is so.\n\n14.', '<p>It is so.</p><p>14.</p>'],
+    ['1. a\n2.', '<ol><li>a</li><li></li></ol>'],
+    ['so $e^{i\\pi} = -1$ is', '<p>so <math>e^{i\\pi} = -1</math> is</p>'],
+    ['\\(x\\) and $y$', '<p><math>x</math> and <math>y</math></p>'],
+    ['$$\nx^2\n$$', '<math display>x^2</math>'],
+    ['\\[ a \\]', '<math display>a</math>'],
+    ['from $5 to $10, or 5$ and 6$', '<p>from $5 to $10, or 5$ and 6$</p>'],
+    ['`$a^2$` and \\$b^2$', '<p><code>$a^2$</code> and $b^2$</p>'],
     ['AT&amp;T &lt;b&gt; &#233; &nope;', '<p>AT&amp;T &lt;b> é &amp;nope;</p>'],
   ])('%j', (text, expected) => {
     expect(shown(text)).toBe(expected);
@@ -50,6 +60,41 @@ describe('markdown as elements', () => {
     for (const bad of ['javascript:1', 'java\nscript:1', ' javascript:1', 'data:,x', 'blob:https://a/b', 'x', '//a.b', '']) {
       expect(safeUrl(bad), bad).toBeUndefined();
     }
+  });
+
+  it('draws what is nested deep at the deepest level, soon', () => {
+    const list = Array.from({ length: 600 }, (_, i) => `${' '.repeat(2 * i)}- a`).join('\n');
+    const start = performance.now();
+    expect(shown(list).match(/<li>/g)).toHaveLength(600);
+    expect(shown(`${'> '.repeat(3000)}x`).match(/<blockquote>/g)!.length).toBeLessThan(20);
+    expect(performance.now() - start).toBeLessThan(1000);
+    const code = `\`\`\`\n${' '.repeat(80)}deep\n\`\`\``;
+    expect(shown(code)).toContain(`${' '.repeat(80)}deep`);
+  });
+
+  it('reads a text that grows as it reads the whole', () => {
+    const parts = [
+      '# Top\n\n',
+      'A para\nwith *two* lines.\n\n',
+      '- a\n- b\n\n  more\n',
+      '\n1. x\n2. y\n\n',
+      '```ts\nlet a;\n\nlet b;\n```\n',
+      '\n| a | b |\n| - | - |\n| 1 | 2 |\n\n',
+      'Head\n---\n',
+      '> q\n> r\n\n',
+      'end $x^2$.\n',
+    ];
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom(...parts), { maxLength: 14 }), fc.integer({ min: 1, max: 9 }), (some, step) => {
+        const text = some.join('');
+        const growing = new GrowingBlocks();
+        let last = growing.next('');
+        for (let at = 0; at < text.length; at += step) last = growing.next(text.slice(0, at + step));
+        const types = (tokens: { type: string; raw: string }[]) => tokens.map((token) => `${token.type} ${token.raw.trim()}`);
+        expect(types(last)).toEqual(types(blocks(text)));
+      }),
+      { numRuns: 150 },
+    );
   });
 
   it('survives what no parser likes', () => {

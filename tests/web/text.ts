@@ -1,5 +1,6 @@
 import type { ComponentChildren, VNode } from 'preact';
-import { blocks, element } from '../../web/src/markdown/Markdown.tsx';
+import { blocks } from '../../web/src/markdown/blocks.ts';
+import { element } from '../../web/src/markdown/Markdown.tsx';
 import { mend } from '../../web/src/markdown/mend.ts';
 
 /** Markdown as the page shows it, written as tags: `<p>a <strong>b</strong></p>`. Only properties that matter are kept. */
@@ -19,7 +20,8 @@ function tags(node: ComponentChildren): string {
   const { type, props } = node as VNode<Record<string, unknown>>;
   const children = props.children as ComponentChildren;
   if (typeof type === 'function') {
-    // Fragment, or the code block, of which only the text is of interest here
+    // Fragment, or the code block or formula, of which only the text is of interest here
+    if ('tex' in props) return `<math${props.display ? ' display' : ''}>${quoted(String(props.tex))}</math>`;
     return 'text' in props ? `<pre lang="${props.lang ?? ''}">${quoted(String(props.text))}</pre>` : tags(children);
   }
   const kept = ['href', 'src', 'start', 'data-align'].flatMap((name) => (props[name] == null ? [] : ` ${name}="${props[name]}"`));

@@ -1,7 +1,19 @@
+import type { ComponentChildren } from 'preact';
+import { useEffect, useState } from 'preact/hooks';
 import { CopyButton } from './CopyButton.tsx';
 
-export function CodeBlock({ text, lang }: { text: string; lang?: string }) {
-  const name = lang?.split(/\s/)[0];
+/** Code as it was written; in colours once it is whole and the colours' code is here. */
+export function CodeBlock({ text, lang, live }: { text: string; lang?: string; live?: boolean }) {
+  const name = lang?.split(/\s/)[0]?.toLowerCase();
+  const [shown, setShown] = useState<{ text: string; code: ComponentChildren }>();
+  useEffect(() => {
+    if (!name || live) return;
+    let here = true;
+    import('../markdown/highlight.ts').then(({ highlighted }) => here && setShown({ text, code: highlighted(text, name) })).catch(() => {}); // without a network: uncoloured
+    return () => {
+      here = false;
+    };
+  }, [text, name, live]);
   return (
     <figure class="code">
       <figcaption>
@@ -10,7 +22,7 @@ export function CodeBlock({ text, lang }: { text: string; lang?: string }) {
       </figcaption>
       {/* biome-ignore lint/a11y/noNoninteractiveTabindex: code wider than the page is scrolled with the keyboard too */}
       <pre tabIndex={0}>
-        <code>{text}</code>
+        <code>{(shown?.text === text && shown.code) || text}</code>
       </pre>
     </figure>
   );

@@ -1,8 +1,11 @@
-import { lexer, type MarkedToken, type Token, type Tokens } from 'marked';
+import type { MarkedToken, Token, Tokens } from 'marked';
 import { Component, type ComponentChildren, Fragment, h } from 'preact';
+import { useRef } from 'preact/hooks';
 import { CodeBlock } from '../components/CodeBlock.tsx';
+import { Formula } from '../components/Formula.tsx';
+import { blocks, GrowingBlocks } from './blocks.ts';
 import { decode } from './entities.ts';
-import { mend } from './mend.ts';
+import type { MathToken } from './math.ts';
 
 /**
  * Markdown as elements. Tokens become elements one by one and text stays text: no HTML of the model's is ever parsed, nothing is loaded,
@@ -10,22 +13,16 @@ import { mend } from './mend.ts';
  * that nothing flickers and a selection stays.
  */
 export function Markdown({ text, live }: { text: string; live: boolean }) {
+  const growing = useRef<GrowingBlocks>();
+  if (live) growing.current ??= new GrowingBlocks();
+  const tokens = live && growing.current ? growing.current.next(text) : blocks(text);
   return (
     <div class="prose">
-      {blocks(live ? mend(text) : text).map((token, i) => (
-        <Block key={i} token={token} live={live} />
+      {tokens.map((token, i) => (
+        <Block key={i} token={token} live={live && i === tokens.length - 1} />
       ))}
     </div>
   );
-}
-
-/** The blocks of a text; one that the parser gives up on is a single paragraph. */
-export function blocks(text: string): Token[] {
-  try {
-    return lexer(text, { gfm: true, breaks: true }).filter((token) => token.type !== 'space' && token.type !== 'def');
-  } catch {
-    return [{ type: 'paragraph', raw: text, text, tokens: [{ type: 'text', raw: text, text }] }];
-  }
 }
 
 class Block extends Component<{ token: Token; live: boolean }> {
@@ -33,24 +30,26 @@ class Block extends Component<{ token: Token; live: boolean }> {
     return next.token.raw !== this.props.token.raw || next.token.type !== this.props.token.type || next.live !== this.props.live;
   }
   override render() {
-    return element(this.props.token, 0);
+    return element(this.props.token, 0, 0, this.props.live);
   }
 }
 
 const MAX_DEPTH = 40;
 
 /** One token, and what is in it, as elements. */
-export function element(generic: Token, key: number, depth = 0): ComponentChildren {
-  const token = generic as MarkedToken;
+export function element(generic: Token, key: number, depth = 0, live = false): ComponentChildren {
+  const token = generic as MarkedToken | (MathToken & { type: 'math' });
   if (depth > MAX_DEPTH) return token.raw;
-  const inside = (tokens: Token[] | undefined) => tokens?.map((child, i) => element(child, i, depth + 1));
+  const inside = (tokens: Token[] | undefined) => tokens?.map((child, i) => element(child, i, depth + 1, live));
   switch (token.type) {
     case 'paragraph':
       return <p key={key}>{inside(token.tokens)}</p>;
     case 'heading':
       return h(`h${Math.min(6, token.depth + 2)}`, { key }, inside(token.tokens)); // h1 and h2 are the page's
     case 'code':
-      return <CodeBlock key={key} text={token.text} lang={token.lang} />;
+      return <CodeBlock key={key} text={token.text} lang={token.lang} live={live} />;
+    case 'math':
+      return <Formula key={key} tex={token.tex} display={token.display} />;
     case 'blockquote':
       return <blockquote key={key}>{inside(token.tokens)}</blockquote>;
     case 'list':
@@ -85,6 +84,8 @@ export function element(generic: Token, key: number, depth = 0): ComponentChildr
 }
 
 function list(token: Tokens.List, key: number, inside: (tokens: Token[]) => ComponentChildren) {
+  // "14." alone is a number at a sentence's end, not a list without a word
+  if (token.ordered && token.items.every((item) => !item.text.trim())) return <p key={key}>{token.raw.trim()}</p>;
   const items = token.items.map((item, i) => <li key={i}>{inside(item.tokens)}</li>);
   if (!token.ordered) return <ul key={key}>{items}</ul>;
   return (
