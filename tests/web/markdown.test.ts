@@ -86,7 +86,7 @@ describe('markdown as elements', () => {
     ];
     fc.assert(
       fc.property(fc.array(fc.constantFrom(...parts), { maxLength: 14 }), fc.integer({ min: 1, max: 9 }), (some, step) => {
-        const text = some.join('');
+        const text = `${some.join('')}\n\nThe end.`;
         const growing = new GrowingBlocks();
         let last = growing.next('');
         for (let at = 0; at < text.length; at += step) last = growing.next(text.slice(0, at + step));

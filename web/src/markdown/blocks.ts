@@ -50,7 +50,9 @@ export class GrowingBlocks {
     const tokens = lexed(mend(rest));
     const all = [...this.#kept, ...tokens.filter((token) => token.type !== 'space' && token.type !== 'def')];
     // the last block and the one before it may still change: a paragraph becomes a heading, a list goes on
-    const stable = tokens.slice(0, Math.max(0, tokens.findLastIndex((token) => token.type !== 'space') - 1));
+    const last = tokens.findLastIndex((token) => token.type !== 'space');
+    const before = tokens.findLastIndex((token, i) => i < last && token.type !== 'space');
+    const stable = tokens.slice(0, Math.max(0, before));
     const raw = stable.map((token) => token.raw).join('');
     if (raw && rest.startsWith(raw)) {
       this.#kept.push(...stable.filter((token) => token.type !== 'space' && token.type !== 'def'));
