@@ -9,7 +9,7 @@ const CALL_MACS = 1 << 21;
 
 /** Throws unless every page number of the batch's tables and slots is in the pool, and every row in the block table. */
 function checkBatch(words: Uint32Array, kv: KvPool, batch: Batch): void {
-  const at = (buf: Buf) => ptr(buf) >> 2;
+  const at = (buf: Buf) => ptr(buf) >>> 2;
   const [pos, seqOf, blocks] = [at(batch.pos), at(batch.seqOf), at(batch.blocks)];
   for (let t = 0; t < batch.T; t++) {
     const row = words[seqOf + t];
@@ -41,7 +41,7 @@ export function attention(k: Kernels, words: Uint32Array, out: Act, q: Buf, kv: 
   const layerPool = ptr(kv.data) + layer * G * headBytes;
   const base = ptr(out.data);
   const row = i8 ? base + out.rows * stride : 0;
-  const positions = ptr(batch.pos) >> 2;
+  const positions = ptr(batch.pos) >>> 2;
   for (let from = 0; from < T; ) {
     let to = from;
     for (let macs = 0; to < T && (to === from || macs < CALL_MACS); to++) macs += 2 * (words[positions + to] + 1) * heads * d;

@@ -23,5 +23,5 @@ export function topk(k: Kernels, floats: Float32Array, out: TopkOut, logits: Buf
   need('topk', out.data, R * row);
   need('topk', logits, R * V * 4);
   need('topk', invTemp, R * 4);
-  for (let r = 0; r < R; r++) k.topk(ptr(out.data) + r * row, K, ptr(logits) + r * V * 4, V, floats[(ptr(invTemp) >> 2) + r]);
+  for (let r = 0; r < R; r++) k.topk(ptr(out.data) + r * row, K, ptr(logits) + r * V * 4, V, floats[(ptr(invTemp) >>> 2) + r]);
 }

@@ -10,7 +10,8 @@ export const SCRATCH_BYTES = 448 * 1024 - SCRATCH;
 export const STATIC_BYTES = SCRATCH + SCRATCH_BYTES;
 const ALIGN = 64;
 const WASM_PAGE = 65536;
-const MAX_BYTES = 65536 * WASM_PAGE;
+/** Addresses have 32 bits; the last page stays free, so that where a buffer ends is an address too. */
+const MAX_BYTES = 65535 * WASM_PAGE;
 
 /** Bytes of an i8 block: 32 × i8, f32 scale, two i16 corrections (wasm/src/act.ts). */
 export const ACT_BLOCK = 40;
@@ -54,7 +55,9 @@ class Bump implements Allocator {
     const ptr = this.used;
     const need = ptr + reserved(bytes);
     if (need > this.capacity) {
-      throw new Error(`wasm: ${label} needs ${bytes} bytes, ${ptr} of ${this.capacity} are taken; plan a memory of at least ${need} bytes`);
+      const most = `a wasm memory has at most ${MAX_BYTES} (4 GiB less a page): take a smaller model or format, or a shorter context`;
+      const way = need > MAX_BYTES ? most : `plan a memory of at least ${need} bytes`;
+      throw new Error(`wasm: ${label} needs ${bytes} bytes, ${ptr} of ${this.capacity} are taken; ${way}`);
     }
     this.used = need;
     return new WasmBuf(label, bytes, ptr);

@@ -24,7 +24,7 @@ export function ropeStore(
   if (layer >= layers) throw new Error(`ropeStore: layer ${layer} of ${layers}`);
   need('ropeStore', q, T * heads * d * 4);
   need('ropeStore', qkv, T * (heads + 2 * G) * d * 4);
-  const [slots, positions] = [ptr(batch.slot) >> 2, ptr(batch.pos) >> 2];
+  const [slots, positions] = [ptr(batch.slot) >>> 2, ptr(batch.pos) >>> 2];
   for (let t = 0; t < T; t++) {
     if (words[slots + t] >= kv.pages * PAGE)
       throw new Error(`ropeStore: slot ${words[slots + t]} is outside the pool of ${kv.pages} pages`);

@@ -18,7 +18,7 @@ export function embed(lookup: ReturnType<typeof lookups>, words: Uint32Array, x:
   const group = rowGroupBytes(w.format, w.K);
   const run = lookup[w.format];
   for (let t = 0; t < T; t++) {
-    const id = words[(ptr(ids) >> 2) + t];
+    const id = words[(ptr(ids) >>> 2) + t];
     if (id >= w.N) throw new Error(`embed: token id ${id} is not below the vocabulary's ${w.N}`);
     run(ptr(x) + t * w.K * 4, ptr(w.data) + Math.floor(id / ROWS) * group, id % ROWS, w.K);
   }
