@@ -219,6 +219,13 @@ describe('life of a request', () => {
     expect(await alone(request('s', prompt(6, 9), { stopIds: [stop] }))).toEqual(free.slice(0, at));
     const late = await alone(request('s', prompt(6, 9), { stopIds: [stop], sampling: { ...GREEDY, minTokens: at + 5 } }));
     expect(late.length).toBeGreaterThanOrEqual(at + 5);
+    // what comes before it is what comes freely, less the stop id, which is banned until then; after it, the first stop id ends
+    expect(late.slice(0, at)).toEqual(free.slice(0, at));
+    expect(late.slice(0, at + 5)).not.toContain(stop);
+    const later = late.findIndex((id, i) => i >= at + 5 && !late.slice(0, i).includes(id));
+    expect(later).toBeGreaterThan(0);
+    const options = { stopIds: [stop, late[later]], sampling: { ...GREEDY, minTokens: at + 5 } };
+    expect(await alone(request('s', prompt(6, 9), options))).toEqual(late.slice(0, later));
   });
 
   it('refuses what can never run, before any page is taken', () => {

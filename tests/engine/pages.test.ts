@@ -62,6 +62,19 @@ describe('page pool', () => {
     expect(pool.beginning('root', [0, 1, 9, 3], 0, 4)).toEqual({ page: a, tokens: 2 });
   });
 
+  it('never finds a page that was given out anew under what it held before', () => {
+    const pool = new PagePool(1);
+    const ids = Array.from({ length: 16 }, (_, i) => i);
+    const p = pool.alloc()!;
+    pool.publish(p, 'mine', { parent: 'my root', ids });
+    pool.release(p);
+    expect(pool.alloc()).toBe(p); // evicted for another tenant
+    pool.publish(p, 'yours', { parent: 'your root', ids });
+    expect(pool.beginning('my root', ids, 0, 15)).toBeUndefined();
+    expect(pool.take('mine')).toBeUndefined();
+    expect(pool.beginning('your root', ids, 0, 15)).toEqual({ page: p, tokens: 15 });
+  });
+
   it('keeps its counts under any sequence of operations', () => {
     const op = fc.oneof(
       fc.record({ do: fc.constant('alloc' as const) }),

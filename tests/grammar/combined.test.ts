@@ -164,7 +164,7 @@ describe('no text that a mask allows is invalid', () => {
   it.each([[false], [true]])('over random schemas, open world %s', { timeout: 120_000 }, (open) => {
     const next = random(open ? 11 : 5);
     const counts = { schemas: 0, refused: 0, texts: 0 };
-    for (let i = 0; i < 1_200; i++) {
+    for (let i = 0; i < 500; i++) {
       const schema = randomSchema(next, 2) as object;
       let grammar: ReturnType<typeof compiler.jsonSchema>;
       try {
@@ -199,7 +199,7 @@ describe('no text that a mask allows is invalid', () => {
         counts.texts++;
       }
     }
-    expect(counts.schemas).toBeGreaterThan(700);
-    expect(counts.texts).toBeGreaterThan(2_000);
+    expect(counts.schemas).toBeGreaterThan(300);
+    expect(counts.texts).toBeGreaterThan(800);
   });
 });

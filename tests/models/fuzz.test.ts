@@ -1,5 +1,5 @@
 /** Thousands of damaged files: every one is either read or refused with ModelFileError, soon. */
-import { beforeAll, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { philox } from '../../engine/random.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { ModelFileError } from '../../models/error.ts';
@@ -89,7 +89,7 @@ async function use(model: ModelFiles): Promise<void> {
 const tiny = { ...small, vocab: 264, hidden: 32, heads: 2, kvHeads: 1, ffn: 32, layers: 1 };
 
 describe('damaged files', () => {
-  beforeAll(() => {
+  beforeEach(() => {
     counts.read = 0;
     counts.refused = 0;
   });
@@ -118,6 +118,8 @@ describe('damaged files', () => {
       files.set(name, damage(bytes, name.endsWith('.safetensors') ? 1200 : bytes.length, draw));
       await survives(`folder ${i} (${name})`, async () => use(await openHf(memoryFolder(files))));
     }
+    expect(counts.refused).toBeGreaterThan(300);
+    expect(counts.read).toBeGreaterThan(100);
   });
 
   it('packs: 1,500 of them, hashes checked or not', { timeout: 300_000 }, async () => {
@@ -141,6 +143,8 @@ describe('damaged files', () => {
         await loadTokenizer(source, manifest);
       });
     }
+    expect(counts.refused).toBeGreaterThan(300);
+    expect(counts.read).toBeGreaterThan(100);
   });
 
   it('tokenizer files, past their hash: 3,000 of them', { timeout: 300_000 }, async () => {
@@ -156,5 +160,7 @@ describe('damaged files', () => {
         s.flush();
       });
     }
+    expect(counts.refused).toBeGreaterThan(500);
+    expect(counts.read).toBeGreaterThan(100);
   });
 });
