@@ -11,6 +11,7 @@ import { engine } from './suites/engine.ts';
 import { gate } from './suites/gate.ts';
 import { kernels } from './suites/kernels.ts';
 import { peers } from './suites/peers.ts';
+import { quality } from './suites/quality.ts';
 import { roofline } from './suites/roofline.ts';
 import { serving } from './suites/serving.ts';
 import { sessions } from './suites/sessions.ts';
@@ -36,6 +37,7 @@ const SUITES: Record<string, Suite> = {
   },
   embeddings: { about: 'POST /v1/embeddings: latency for 1, 8, 32 texts, resident memory', rounds: 1, run: (bench) => embeddings(bench) },
   peers: { about: 'native llama.cpp, wllama, ONNX Runtime Web on the same weights', rounds: 3, run: peers },
+  quality: { about: 'perplexity of real models beside llama.cpp, and what each part loses', rounds: 8, run: (bench) => quality(bench) },
   gate: { about: 'the targets, in under five minutes; exits 1 when one is missed', rounds: 3, run: gate },
 };
 
@@ -88,7 +90,7 @@ const bench: Bench = {
   },
   figure(f) {
     report.figures.push(f);
-    if (!tty) console.error(`${f.name}: ${withSpread(f.value)} ${f.unit} ${f.note ?? ''}`);
+    if (!tty) console.error(`${f.name}: ${withSpread(f.value, f.precision)} ${f.unit} ${f.note ?? ''}`);
   },
   target: (t) => void report.targets.push(t),
   note: (line) => void report.notes.push(line),

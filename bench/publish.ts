@@ -8,7 +8,7 @@ import { digits, withSpread } from './stats.ts';
 import { barChart } from './svg.ts';
 
 const FOLDER = join(ROOT, 'docs/performance');
-const ORDER = ['gate', 'peers', 'engine', 'speculation', 'serving', 'sessions', 'embeddings', 'roofline', 'kernels'];
+const ORDER = ['gate', 'peers', 'engine', 'speculation', 'serving', 'sessions', 'embeddings', 'quality', 'roofline', 'kernels'];
 const TITLES: Record<string, string> = {
   gate: 'The targets',
   peers: 'Beside llama.cpp, wllama and ONNX Runtime Web',
@@ -16,6 +16,7 @@ const TITLES: Record<string, string> = {
   speculation: 'Speculation on the shipped model',
   serving: 'Over HTTP',
   sessions: 'Sessions on a cold replica',
+  quality: 'Real models: what answers lose',
   roofline: 'What one core can do',
   kernels: 'Kernels',
 };
@@ -88,7 +89,7 @@ function targets(list: readonly Target[]): string {
 function figures(list: readonly Figure[]): string {
   const rows = list.map((f) => {
     const limit = f.limit ? `${((100 * f.value.median) / f.limit).toFixed(0)} % of ${digits(f.limit)}` : '';
-    return `| ${cell(f.name)} | ${withSpread(f.value)} | ${f.unit} | ${limit} | ${cell(f.note ?? '')} |`;
+    return `| ${cell(f.name)} | ${withSpread(f.value, f.precision)} | ${f.unit} | ${limit} | ${cell(f.note ?? '')} |`;
   });
   return ['| | median (quartiles) | | of the limit | |', '| --- | ---: | --- | ---: | --- |', ...rows, ''].join('\n');
 }
@@ -134,6 +135,23 @@ function pictures(r: Report): string[] {
         values: batches.filter((b) => b.contender === name).map((b) => b.value),
       })),
     };
+    writeFileSync(join(FOLDER, `${name}.svg`), barChart(chart));
+    out.push(name);
+  }
+  const losses = r.figures.flatMap((f) => {
+    const [model, what] = f.name.split(': ');
+    const m = /^([+−])([\d.]+) % .* against llama.cpp$/.exec(f.note ?? '');
+    return m ? [{ model, what, value: (m[1] === '−' ? -1 : 1) * Number(m[2]) }] : [];
+  });
+  if (losses.length > 0) {
+    const name = `${r.suite}-perplexity`;
+    const groups = [...new Set(losses.map((l) => l.model))];
+    const series = [...new Set(losses.map((l) => l.what))].map((name) => ({
+      name,
+      values: groups.map((g) => losses.find((l) => l.model === g && l.what === name)?.value ?? 0),
+    }));
+    const note = `lower is better; ${r.machine.cpu}, ${r.machine.date.slice(0, 10)}`;
+    const chart = { title: 'Perplexity of real models against llama.cpp', note, y: { label: 'above llama.cpp, %' }, groups, series };
     writeFileSync(join(FOLDER, `${name}.svg`), barChart(chart));
     out.push(name);
   }

@@ -10,6 +10,8 @@ export interface Figure {
   /** What the machine could do at most, in the same unit. */
   limit?: number;
   note?: string;
+  /** Significant digits, 3 unless given. */
+  precision?: number;
 }
 
 export interface Target {
@@ -47,7 +49,7 @@ export const reached = (t: Target): boolean => (t.most ? t.got <= t.want : t.got
 export function figureLines(figures: readonly Figure[]): string[] {
   const rows = figures.map((f) => [
     f.name,
-    withSpread(f.value),
+    withSpread(f.value, f.precision),
     f.unit,
     f.limit ? `${((100 * f.value.median) / f.limit).toFixed(0)}% of ${digits(f.limit)}` : '',
     f.note ?? '',

@@ -23,12 +23,12 @@ export function spread(values: readonly number[]): Spread {
   return { median: median(values), low: quantile(values, 0.25), high: quantile(values, 0.75), runs: values.length };
 }
 
-/** Three significant digits. */
-export const digits = (v: number): string => (Math.abs(v) >= 1000 ? v.toFixed(0) : Number(v.toPrecision(3)).toString());
+/** Three significant digits, or as many as given. */
+export const digits = (v: number, n = 3): string => (Math.abs(v) >= 1000 ? v.toFixed(0) : Number(v.toPrecision(n)).toString());
 
 /** `12.3 (11.9–12.8)`. */
-export const withSpread = (s: Spread): string =>
-  s.runs === 1 ? digits(s.median) : `${digits(s.median)} (${digits(s.low)}–${digits(s.high)})`;
+export const withSpread = (s: Spread, n?: number): string =>
+  s.runs === 1 ? digits(s.median, n) : `${digits(s.median, n)} (${digits(s.low, n)}–${digits(s.high, n)})`;
 
 /**
  * Runs each contender in turn, `rounds` times over (A B A B …), so that what the machine does meanwhile hits all alike.

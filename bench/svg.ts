@@ -195,14 +195,10 @@ export interface Bars {
   series: readonly { name: string; values: readonly number[] }[];
 }
 
-/** Bars side by side, one group a name, from zero up, each with its value above. */
+/** Bars side by side, one group a name, from zero up or down, each with its value above. */
 export function barChart(c: Bars): string {
-  const y = scale(
-    { ...c.y, min: c.y.min ?? 0 },
-    c.series.flatMap((s) => [...s.values]),
-    HEIGHT - BOTTOM,
-    TOP,
-  );
+  const all = c.series.flatMap((s) => [...s.values]);
+  const y = scale({ ...c.y, min: c.y.min ?? Math.min(0, ...all) }, all, HEIGHT - BOTTOM, TOP);
   const body = yAxis(y, c.y.label);
   const width = (WIDTH - LEFT - RIGHT) / c.groups.length;
   const bar = (width * 0.8) / c.series.length;
@@ -213,15 +209,17 @@ export function barChart(c: Bars): string {
       `<text x="${round(left + width * 0.4)}" y="${base + 20}" font-size="12" text-anchor="middle" fill="#333">${entities(group)}</text>`,
     );
     c.series.forEach((s, i) => {
-      const top = y.at(s.values[g]!);
+      const value = s.values[g]!;
+      const top = y.at(Math.max(0, value));
+      const bottom = y.at(Math.min(0, value));
       const x = left + i * bar;
       body.push(
-        `<rect x="${round(x)}" y="${round(top)}" width="${round(bar * 0.92)}" height="${round(base - top)}" fill="${COLORS[i % COLORS.length]}"/>`,
-        `<text x="${round(x + bar * 0.46)}" y="${round(top - 4)}" font-size="11" text-anchor="middle" fill="#333">${entities(y.format(s.values[g]!))}</text>`,
+        `<rect x="${round(x)}" y="${round(top)}" width="${round(bar * 0.92)}" height="${round(bottom - top)}" fill="${COLORS[i % COLORS.length]}"/>`,
+        `<text x="${round(x + bar * 0.46)}" y="${round(top - 4)}" font-size="11" text-anchor="middle" fill="#333">${entities(y.format(value))}</text>`,
       );
     });
   });
-  body.push(`<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${base}" y2="${base}" stroke="#333"/>`);
+  body.push(`<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${round(y.at(0))}" y2="${round(y.at(0))}" stroke="#333"/>`);
   body.push(
     ...legend(
       c.series.map((s) => s.name),

@@ -127,7 +127,21 @@ export class LlamaPeer {
 
   /** Logits after the last of `ids`, [V]. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
-    const index = await this.run(ids, Math.min(this.common(ids), ids.length - 1));
+    return this.logitsAt(await this.run(ids, Math.min(this.common(ids), ids.length - 1)));
+  }
+
+  /** Logits after every one of `ids`, at most as many as fit one batch, [V] each. */
+  async *everyLogits(ids: readonly number[]): AsyncGenerator<Float32Array> {
+    if (ids.length > BATCH) throw new Error(`${ids.length} tokens are more than a batch of ${BATCH}`);
+    if (this.held.length > 0) this.addon.removeTokenCellsFromSequence(0, 0, -1);
+    this.addon.initBatch(ids.length);
+    const out = this.addon.addToBatch(0, 0, Uint32Array.from(ids), Uint32Array.from(ids.keys()));
+    await this.addon.decodeBatch();
+    this.held = [...ids];
+    for (const index of out) yield await this.logitsAt(index);
+  }
+
+  private async logitsAt(index: number): Promise<Float32Array> {
     const [, , , pairs] = await this.addon.sampleToken(index, this.sampler, false, false, true);
     const out = new Float32Array(pairs.length / 2);
     for (let i = 0; i < pairs.length; i += 2) out[pairs[i]] = pairs[i + 1];
