@@ -46,6 +46,7 @@ const program = new Command('npm run bench --')
   .argument('[suite]', Object.keys(SUITES).join(', '), 'engine')
   .option('--json <file>', 'writes the report')
   .option('--rounds <n>', 'runs of each measurement')
+  .option('--only <models>', 'quality: measures these models alone, comma-separated')
   .option('--clock <wall|cpu>', "what is timed: cpu, the processes' own time, for machines that do other work too (Linux)", 'wall')
   .option('--publish', 'writes the report into docs/performance, and docs/performance.md anew')
   .addHelpText(
@@ -58,7 +59,7 @@ const program = new Command('npm run bench --')
 program.parse();
 
 const name = program.args[0] ?? 'engine';
-const options = program.opts<{ json?: string; rounds?: string; publish?: boolean; clock: string }>();
+const options = program.opts<{ json?: string; rounds?: string; publish?: boolean; clock: string; only?: string }>();
 const suite = SUITES[name];
 if (!suite) program.error(`there is no suite "${name}"; there are ${Object.keys(SUITES).join(', ')}`);
 const rounds = options.rounds === undefined ? suite.rounds : Number(options.rounds);
@@ -70,7 +71,7 @@ useClock(options.clock === 'cpu' ? 'cpu' : 'wall');
 const report: Report = {
   suite: name,
   machine: machine(),
-  command: `npm run bench -- ${name} --rounds ${rounds}${options.clock === 'cpu' ? ' --clock cpu' : ''}`,
+  command: `npm run bench -- ${name} --rounds ${rounds}${options.only ? ` --only ${options.only}` : ''}${options.clock === 'cpu' ? ' --clock cpu' : ''}`,
   seconds: 0,
   figures: [],
   targets: [],
@@ -80,6 +81,7 @@ const tty = process.stderr.isTTY;
 let told = 0;
 const bench: Bench = {
   rounds,
+  ...(options.only && { only: options.only.split(',') }),
   progress(line) {
     const now = performance.now();
     if (tty) process.stderr.write(`\r\x1b[K${line}`);

@@ -37,6 +37,8 @@ export interface Report {
 export interface Bench {
   /** Runs of each measurement, at most. */
   rounds: number;
+  /** Names of the only models to measure, in suites that measure several; all unless given. */
+  only?: readonly string[];
   /** A line of progress; the next one replaces it on a terminal. */
   progress(line: string): void;
   figure(f: Figure): void;

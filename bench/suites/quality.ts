@@ -17,7 +17,11 @@ export async function quality(bench: Bench): Promise<void> {
       '± is the standard error of the difference on these tokens.',
   );
   installPeers(bench.progress);
-  for (const name of Object.keys(REAL_MODELS) as RealName[]) {
+  const names = Object.keys(REAL_MODELS) as RealName[];
+  const unknown = bench.only?.find((n) => !names.includes(n as RealName));
+  if (unknown !== undefined) throw new Error(`--only ${unknown}: must be among ${names.join(', ')}`);
+  for (const name of names) {
+    if (bench.only && !bench.only.includes(name)) continue;
     const { path, missing } = realModel(name);
     try {
       if (missing) throw new Error(missing);
