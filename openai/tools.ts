@@ -14,7 +14,9 @@ export type Piece =
   | { kind: 'text'; text: string }
   /** `call` counts from 0. */
   | { kind: 'name'; call: number; name: string }
-  | { kind: 'arguments'; call: number; text: string };
+  | { kind: 'arguments'; call: number; text: string }
+  /** The call's arguments end here without being whole. */
+  | { kind: 'cut'; call: number };
 
 const OPEN = '<tool_call>';
 const CLOSE = '</tool_call>';
@@ -68,6 +70,7 @@ export class ToolParser {
   /** At the end of the text: what is left undecided is text, except the end of a call that lacks only its closing tag. */
   flush(): Piece[] {
     const s = this.#s;
+    if (s.mode === 'arguments') this.#cut();
     if (s.mode === 'block' && !this.#wholeCall(s.buffer)) this.#text(s.space + OPEN + s.buffer);
     else if (s.mode === 'text' && !(s.calls > 0 && s.buffer.trim() === '')) this.#text(s.buffer);
     s.buffer = '';
@@ -79,6 +82,10 @@ export class ToolParser {
     const out = this.#out;
     this.#out = [];
     return out;
+  }
+
+  #cut(): void {
+    this.#out.push({ kind: 'cut', call: this.#s.calls - 1 });
   }
 
   #text(text: string): void {
@@ -170,6 +177,7 @@ export class ToolParser {
     if (next === 'text') i--; // the character that broke it is text
     if (i > 0) this.#out.push({ kind: 'arguments', call: s.calls - 1, text: s.buffer.slice(0, i) });
     s.buffer = s.buffer.slice(i);
+    if (next === 'text') this.#cut();
     if (!next) return false;
     s.mode = next;
     s.depth = '';

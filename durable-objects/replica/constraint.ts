@@ -25,29 +25,36 @@ function compilerOf(served: Served): GrammarCompiler {
   return compiler;
 }
 
+type Form = Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'parallelToolCalls'> & { kind?: string };
+
 /**
- * What the answer's form demands of every token: a schema, any JSON object, or tool calls that name a given tool with valid
- * arguments. Undefined when the text is free. Throws 400 naming the schema's part that cannot be enforced.
+ * What the answer's form demands of every token: a schema, any JSON object, tool calls with valid arguments, or where tools are given
+ * and none may be called, text without the beginning of a call. A form that comes with tools is what is said instead of a call.
+ * Undefined when the text is free. Throws 400 naming the schema's part that cannot be enforced.
  */
-export function constraintOf(
-  served: Served,
-  body: Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'parallelToolCalls'>,
-): (() => Constraint) | undefined {
-  const { responseFormat: format, toolChoice, tools } = body;
+export function constraintOf(served: Served, body: Form): (() => Constraint) | undefined {
   try {
-    let grammar: Grammar | undefined;
-    if (format.type === 'json_schema') grammar = compilerOf(served).jsonSchema(format.schema, format.strict ? {} : lenient);
-    else if (format.type === 'json_object') grammar = compilerOf(served).jsonObject();
-    else if (tools.length > 0 && toolChoice.mode !== 'none') {
-      const chosen = toolChoice.names ? tools.filter((t) => toolChoice.names?.includes(t.name)) : tools;
-      grammar = compilerOf(served).tools(chosen, toolChoice.mode, {
-        parallel: body.parallelToolCalls,
-        ...(chosen.some((t) => t.strict) ? {} : lenient),
-      });
-    }
+    const grammar = grammarOf(served, body);
     return grammar && (() => grammar.start());
   } catch (error) {
     if (!(error instanceof GrammarError)) throw error;
-    throw badRequest(error.message, format.type === 'json_schema' ? 'response_format' : 'tools', 'unsupported_schema');
+    const format = body.kind === 'response' ? 'text.format' : 'response_format';
+    const ofTools = body.responseFormat.type === 'text' || error.pointer.startsWith('/tools');
+    throw badRequest(error.message, ofTools ? 'tools' : format, 'unsupported_schema');
   }
+}
+
+function grammarOf(served: Served, { responseFormat: format, toolChoice, tools, parallelToolCalls: parallel }: Form): Grammar | undefined {
+  if (tools.length > 0 && toolChoice.mode !== 'none') {
+    const chosen = toolChoice.names ? tools.filter((t) => toolChoice.names?.includes(t.name)) : tools;
+    const answer = format.type === 'json_schema' ? { schema: format.schema, ...(format.strict ? {} : lenient) } : undefined;
+    return compilerOf(served).tools(chosen, toolChoice.mode, {
+      parallel,
+      answer: format.type === 'json_object' ? 'object' : answer,
+      ...(chosen.some((t) => t.strict) ? {} : lenient),
+    });
+  }
+  if (format.type === 'json_schema') return compilerOf(served).jsonSchema(format.schema, format.strict ? {} : lenient);
+  if (format.type === 'json_object') return compilerOf(served).jsonObject();
+  return tools.length > 0 ? compilerOf(served).plainText() : undefined;
 }

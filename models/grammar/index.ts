@@ -11,7 +11,7 @@ import type { MaskLimits } from './masks.ts';
 import { Net } from './net.ts';
 import { compileNet } from './program.ts';
 import { parseRegex } from './regex.ts';
-import { TAGS, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
+import { plainText, TAGS, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
 import { buildTrie, type GrammarVocab, spellable } from './trie.ts';
 
 export type { Grammar, GrammarConstraint } from './constraint.ts';
@@ -35,6 +35,8 @@ export interface GrammarCompiler {
   /** Any JSON object. */
   jsonObject(): Grammar;
   tools(tools: readonly ToolSpec[], choice: ToolChoice, options?: ToolsOptions): Grammar;
+  /** Any text in which no tool call begins. */
+  plainText(): Grammar;
   /** The whole text matches an ECMAScript pattern (the subset in README.md). Text is UTF-8. */
   regex(pattern: string): Grammar;
 }
@@ -87,34 +89,42 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
     return grammar;
   };
 
+  const schemaRule = (net: Net, schema: unknown, open: boolean, note: SchemaOptions['onUnsupported']): number => {
+    const document = new Schema(schema, '', open, note);
+    return new SchemaBuilder(net, document).rule([document.top()]);
+  };
+  const objectRule = (net: Net): number =>
+    new SchemaBuilder(net, new Schema(true, '', true, undefined)).rule([{ schema: { type: 'object' }, at: '', via: [] }]);
+
   return {
     jsonSchema(schema, options = {}) {
       const { open = false, onUnsupported } = options;
       const make = () => {
         const { ignored, onUnsupported: note } = noting(onUnsupported);
-        const document = new Schema(schema, '', open, note);
-        return build((net) => new SchemaBuilder(net, document).rule([document.top()]), ignored);
+        return build((net) => schemaRule(net, schema, open, note), ignored);
       };
       return report(cached(`s${open}${!onUnsupported}${textOf(schema, '')}`, make), onUnsupported);
     },
-    jsonObject() {
-      const make = () =>
-        build((net) =>
-          new SchemaBuilder(net, new Schema(true, '', true, undefined)).rule([{ schema: { type: 'object' }, at: '', via: [] }]),
-        );
-      return cached('o', make);
-    },
+    jsonObject: () => cached('o', () => build(objectRule)),
+    plainText: () => cached('p', () => build(plainText)),
     tools(tools, choice, options = {}) {
-      const { parallel = true, open = false, onUnsupported } = options;
+      const { parallel = true, open = false, onUnsupported, answer } = options;
+      const lenient = answer !== undefined && answer !== 'object' ? answer.onUnsupported : undefined;
       const make = () => {
         const { ignored, onUnsupported: note } = noting(onUnsupported);
-        return build((net) => toolsRule(net, tools, choice, { parallel, open, onUnsupported: note }), ignored);
+        return build((net) => {
+          let said: number | undefined;
+          if (answer === 'object') said = objectRule(net);
+          else if (answer) said = schemaRule(net, answer.schema, open, lenient);
+          return toolsRule(net, tools, choice, { parallel, open, onUnsupported: note, answer: said });
+        }, ignored);
       };
-      const key = `t${parallel}${open}${!onUnsupported}${JSON.stringify(choice)}${textOf(
+      const said = answer === undefined || answer === 'object' ? String(answer) : `${!lenient}${textOf(answer.schema, '')}`;
+      const given = textOf(
         tools.map((t) => [t.name, t.parameters]),
         '/tools',
-      )}`;
-      return report(cached(key, make), onUnsupported);
+      );
+      return report(cached(`t${parallel}${open}${!onUnsupported}${JSON.stringify(choice)}${said}${given}`, make), onUnsupported);
     },
     regex(pattern) {
       const make = () => {

@@ -16,18 +16,26 @@ export const CALL_OPEN = '<tool_call>';
 export const CALL_CLOSE = '</tool_call>';
 export const TAGS: readonly string[] = [CALL_OPEN, CALL_CLOSE];
 
-export interface ToolsOptions {
+/** Options of tools as the compiler takes them. */
+export interface ToolsOptions extends Omit<RuleOptions, 'answer'> {
+  /** With `auto`: JSON that is said instead of a call, in place of any text: of a schema, or any object. */
+  answer?: { schema: unknown; onUnsupported?: RuleOptions['onUnsupported'] } | 'object';
+}
+
+interface RuleOptions {
   /** Several calls, a line break between them. Default true. */
   parallel?: boolean;
   open?: boolean;
   onUnsupported?: (pointer: string, keyword: string) => void;
+  /** With `auto`: the rule of what may be said instead of a call, in place of any text. */
+  answer?: number;
 }
 
 /**
- * auto: any text, until `<tool_call>` appears; required or named: a call at once. A call is
+ * auto: any text (or `answer`), until `<tool_call>` appears; required or named: a call at once. A call is
  * `<tool_call>\n{"name": "…", "arguments": {…}}\n</tool_call>`; after one only further calls or the end may come. Returns the root rule.
  */
-export function toolsRule(net: Net, tools: readonly ToolSpec[], choice: ToolChoice, options: ToolsOptions): number {
+export function toolsRule(net: Net, tools: readonly ToolSpec[], choice: ToolChoice, options: RuleOptions): number {
   if (tools.length === 0) throw new GrammarError('/tools', '', 'no tools are given');
   if (tools.length > LIMITS.tools) throw new GrammarError('/tools', '', `${tools.length} tools, at most ${LIMITS.tools}`);
   const chosen = typeof choice === 'object' ? tools.filter((t) => t.name === choice.name) : tools;
@@ -58,8 +66,13 @@ export function toolsRule(net: Net, tools: readonly ToolSpec[], choice: ToolChoi
       net.call(opened, call, done);
     }
   };
-  return net.define(choice === 'auto' ? net.alt(freeText(net, followed)) : net.seq(tag(net, 0), followed));
+  const atOnce = net.seq(tag(net, 0), followed);
+  if (choice !== 'auto') return net.define(atOnce);
+  return net.define(options.answer === undefined ? freeText(net, followed) : net.alt(net.ruleCall(options.answer), atOnce));
 }
+
+/** Any text in which no call begins. */
+export const plainText = (net: Net): number => net.define(freeText(net, () => {}));
 
 /** A tag as text or as its special token. */
 function tag(net: Net, index: number): Fragment {

@@ -5,14 +5,13 @@ import type { ApiError } from '../errors.ts';
 import type { ChatRequest } from '../requests/types.ts';
 import type { Piece } from '../tools.ts';
 import type { Answer, AnswerMeta, TokenLogprobs, UsageCounts } from './answer.ts';
-import { Choice, type PlacedLogprobs } from './choice.ts';
+import { type Choice, choiceOf, type PlacedLogprobs } from './choice.ts';
 import { chatLogprobs, DONE, errorFrame, finishReason, frame, usageObject } from './frames.ts';
 
-const choicesOf = (r: ChatRequest): Choice[] =>
-  Array.from(
-    { length: r.n },
-    () => new Choice({ stop: r.stop, tools: r.toolChoice.mode !== 'none', parallelToolCalls: r.parallelToolCalls }),
-  );
+const choicesOf = (r: ChatRequest): Choice[] => Array.from({ length: r.n }, () => choiceOf(r, r.stop));
+
+/** What a chunk can say. That a call was cut is said by the finish reason. */
+type Shown = Exclude<Piece, { kind: 'cut' }>;
 
 const headOf = (meta: AnswerMeta, object: string) => ({
   id: `chatcmpl-${meta.id}`,
@@ -52,7 +51,7 @@ export class ChatStream implements Answer {
 
   push(choice: number, text: string, logprobs?: readonly TokenLogprobs[]): string {
     const c = this.#choices[choice];
-    const pieces = c.push(text, logprobs);
+    const pieces = c.push(text, logprobs).filter((p) => p.kind !== 'cut');
     return pieces.length === 0 ? '' : this.#pieces(choice, pieces, c.takeLogprobs());
   }
 
@@ -62,7 +61,11 @@ export class ChatStream implements Answer {
 
   finish(choice: number, reason: FinishReason): string {
     const c = this.#choices[choice];
-    const frames = this.#pieces(choice, c.finish(), []);
+    const frames = this.#pieces(
+      choice,
+      c.finish().filter((p) => p.kind !== 'cut'),
+      [],
+    );
     return frames + this.#chunk(choice, '{}', c.takeLogprobs(true), finishReason(reason, c));
   }
 
@@ -81,13 +84,13 @@ export class ChatStream implements Answer {
     return errorFrame(error);
   }
 
-  #pieces(choice: number, pieces: readonly Piece[], logprobs: PlacedLogprobs[]): string {
+  #pieces(choice: number, pieces: readonly Shown[], logprobs: PlacedLogprobs[]): string {
     let frames = '';
     for (const [i, piece] of pieces.entries()) frames += this.#chunk(choice, this.#delta(choice, piece), i === 0 ? logprobs : []);
     return frames;
   }
 
-  #delta(choice: number, piece: Piece): string {
+  #delta(choice: number, piece: Shown): string {
     switch (piece.kind) {
       case 'text':
         return `{"content":${JSON.stringify(piece.text)}}`;
@@ -186,7 +189,7 @@ export class ChatWhole implements Answer {
     for (const p of pieces) {
       if (p.kind === 'text') w.content += p.text;
       else if (p.kind === 'name') w.calls.push({ name: p.name, arguments: '' });
-      else w.calls[p.call].arguments += p.text;
+      else if (p.kind === 'arguments') w.calls[p.call].arguments += p.text;
     }
   }
 }

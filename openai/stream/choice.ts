@@ -12,6 +12,8 @@ export interface PlacedLogprobs extends TokenLogprobs {
 export interface ChoiceOptions {
   stop: readonly string[];
   tools: boolean;
+  /** What is no call is JSON: nothing inside it is taken for one. */
+  json?: boolean;
   /** False: the choice is over after its first call. */
   parallelToolCalls: boolean;
 }
@@ -25,9 +27,26 @@ export interface ChoiceState {
   pending: PlacedLogprobs[];
 }
 
+/** What of a request decides how its text is read. */
+export interface TextOptions {
+  toolChoice: { mode: string };
+  parallelToolCalls: boolean;
+  responseFormat: { type: string };
+}
+
+export const choiceOf = (r: TextOptions, stop: readonly string[]): Choice =>
+  new Choice({
+    stop,
+    tools: r.toolChoice.mode !== 'none',
+    json: r.responseFormat.type !== 'text',
+    parallelToolCalls: r.parallelToolCalls,
+  });
+
 export class Choice {
   readonly #stop: StopMatcher;
-  readonly #tools: ToolParser | null;
+  #tools: ToolParser | null;
+  readonly #json: boolean;
+  #cut = false;
   readonly #single: boolean;
   /** Of the text given, and of the part that has left the stop matcher. */
   #length = 0;
@@ -37,6 +56,7 @@ export class Choice {
   constructor(options: ChoiceOptions, state?: ChoiceState) {
     this.#stop = new StopMatcher(options.stop, state?.stop);
     this.#tools = options.tools ? new ToolParser(state?.tools ?? undefined) : null;
+    this.#json = options.json ?? false;
     this.#single = !options.parallelToolCalls;
     if (state) {
       this.#length = state.length;
@@ -59,6 +79,11 @@ export class Choice {
     return this.#stop.stopped || (this.#single && this.#tools?.complete === true);
   }
 
+  /** Whether a call ended without its arguments being whole: by a stop string, the limit, or because they are no JSON. */
+  get cut(): boolean {
+    return this.#cut;
+  }
+
   /** Tool calls begun. */
   get calls(): number {
     return this.#tools?.calls ?? 0;
@@ -79,7 +104,7 @@ export class Choice {
 
   finish(): Piece[] {
     const rest = this.#pieces(this.#stop.flush());
-    return this.#tools ? [...rest, ...this.#tools.flush()] : rest;
+    return this.#tools ? [...rest, ...this.#noted(this.#tools.flush())] : rest;
   }
 
   /** Of the tokens whose text has left the stop matcher; `all` at the end, where a token may have no text, unless a stop string cut it off. */
@@ -93,7 +118,13 @@ export class Choice {
 
   #pieces(text: string): Piece[] {
     if (text === '') return [];
+    if (this.#json && this.#shown === 0 && text[0] !== '<') this.#tools = null;
     this.#shown += text.length;
-    return this.#tools ? this.#tools.push(text) : [{ kind: 'text', text }];
+    return this.#tools ? this.#noted(this.#tools.push(text)) : [{ kind: 'text', text }];
+  }
+
+  #noted(pieces: Piece[]): Piece[] {
+    this.#cut ||= pieces.some((p) => p.kind === 'cut');
+    return pieces;
   }
 }

@@ -22,10 +22,10 @@ export function usageObject(u: UsageCounts): Record<string, unknown> {
   };
 }
 
-/** A stop string, a stop id and an abort that the server wanted are all `stop`. */
+/** A stop string, a stop id and an abort that the server wanted are all `stop`; so is what cut a call short. */
 export function finishReason(reason: FinishReason, choice: Choice): 'stop' | 'length' | 'tool_calls' {
   if (reason === 'length' && !choice.stopped) return 'length';
-  return choice.calls > 0 ? 'tool_calls' : 'stop';
+  return choice.calls > 0 && !choice.cut ? 'tool_calls' : 'stop';
 }
 
 /** JSON has no -Infinity: a token of probability 0 gets OpenAI's own floor. */

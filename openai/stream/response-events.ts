@@ -7,7 +7,9 @@ import type { ErrorEnvelope } from '../errors.ts';
 import { type FunctionCallItem, type MessageItem, type OutputItem, outputText } from '../requests/items.ts';
 import type { Piece } from '../tools.ts';
 import type { UsageCounts } from './answer.ts';
-import { Choice } from './choice.ts';
+import { type Choice, choiceOf, type TextOptions } from './choice.ts';
+
+export type { TextOptions } from './choice.ts';
 
 export interface ResponseMeta {
   /** With its prefix, `resp_…`. */
@@ -70,15 +72,8 @@ const LAST = {
   failed: 'response.failed',
 } as const;
 
-/** What of a request decides how its text is read. */
-export interface TextOptions {
-  toolChoice: { mode: string };
-  parallelToolCalls: boolean;
-}
-
 /** Reads text that has left the stop strings already, as a session keeps it. */
-export const storedChoice = (r: TextOptions): Choice =>
-  new Choice({ stop: [], tools: r.toolChoice.mode !== 'none', parallelToolCalls: r.parallelToolCalls });
+export const storedChoice = (r: TextOptions): Choice => choiceOf(r, []);
 
 /** The output items of a text, the same as its events tell. */
 export function outputOf(meta: ResponseMeta, text: string, request: TextOptions, status: keyof typeof LAST): readonly OutputItem[] {
@@ -117,7 +112,8 @@ export class ResponseEvents {
     for (const p of pieces) {
       if (p.kind === 'text') out += this.#text(p.text);
       else if (p.kind === 'name') out += this.#call(p.call, p.name);
-      else out += this.#arguments(p.text);
+      else if (p.kind === 'arguments') out += this.#arguments(p.text);
+      else out += this.#endItem('incomplete');
     }
     return out;
   }

@@ -4,11 +4,8 @@ import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
 import type { ResponsesRequest } from '../requests/types.ts';
 import type { Answer, AnswerMeta, UsageCounts } from './answer.ts';
-import { Choice } from './choice.ts';
+import { type Choice, choiceOf } from './choice.ts';
 import { ResponseEvents, type ResponseMeta, responseObject } from './response-events.ts';
-
-const choiceOf = (r: ResponsesRequest): Choice =>
-  new Choice({ stop: r.stop, tools: r.toolChoice.mode !== 'none', parallelToolCalls: r.parallelToolCalls });
 
 const metaOf = (r: ResponsesRequest, meta: AnswerMeta): ResponseMeta => ({
   id: `resp_${meta.id}`,
@@ -28,7 +25,7 @@ abstract class ResponseAnswer implements Answer {
   constructor(request: ResponsesRequest, meta: AnswerMeta) {
     this.meta = metaOf(request, meta);
     this.events = new ResponseEvents(this.meta);
-    this.#choice = choiceOf(request);
+    this.#choice = choiceOf(request, request.stop);
   }
 
   open(): string {

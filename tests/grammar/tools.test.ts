@@ -66,6 +66,48 @@ describe('tools chosen freely', () => {
   });
 });
 
+describe('text without calls', () => {
+  const g = compiler.plainText();
+
+  it.each(['', 'Just text, {"a": 1}', '<tool_cal', '<<tool_call', '</tool_call>'])('takes %j', (text) =>
+    expect(g.matches(bytes(text))).toBe(true),
+  );
+
+  it('cannot begin one, by text or by the special token, and may end anywhere', () => {
+    const c = g.start();
+    expect(() => c.accept(special('<tool_call>'))).toThrow(/may not come here/);
+    feed(c, 'Hi <tool_call');
+    expect(c.mayEnd()).toBe(true);
+    expect(() => feed(c, '>')).toThrow(/may not come here/);
+    const d = feed(g.start(), 'x');
+    d.accept(special('<|im_start|>'));
+    expect(d.mayEnd()).toBe(true);
+  });
+});
+
+describe('tools with a form of the answer', () => {
+  const answer = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'], additionalProperties: false };
+  const g = compiler.tools(tools, 'auto', { answer: { schema: answer } });
+
+  it.each([weather, time, `${time}\n${weather}`, '{"ok": true}'])('take %j', (text) => expect(g.matches(bytes(text))).toBe(true));
+  it.each(['', 'text', `{"ok": true}${time}`, '{"ok": 1}', `Hm. ${time}`])('refuse %j', (text) =>
+    expect(g.matches(bytes(text))).toBe(false),
+  );
+
+  it('any object is such a form; a call that is required leaves it out', () => {
+    const any = compiler.tools(tools, 'auto', { answer: 'object' });
+    for (const text of ['{"x": [1]}', time]) expect(any.matches(bytes(text))).toBe(true);
+    const required = compiler.tools(tools, 'required', { answer: { schema: answer } });
+    expect([required.matches(bytes(time)), required.matches(bytes('{"ok": true}'))]).toEqual([true, false]);
+  });
+
+  it('names which of them is wrong', () => {
+    expect(() => compiler.tools(tools, 'auto', { answer: { schema: { not: {} } } })).toThrow(/^at the root, "not"/);
+    expect(compiler.tools(tools, 'auto', { answer: { schema: answer } })).toBe(g);
+    expect(compiler.tools(tools, 'auto')).not.toBe(g);
+  });
+});
+
 describe('a call', () => {
   it('must come at once when one is required', () => {
     const g = compiler.tools(tools, 'required');

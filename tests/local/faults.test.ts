@@ -183,6 +183,64 @@ describe('over the API', () => {
     });
   });
 
+  const tool = {
+    type: 'function',
+    function: { name: 'get_weather', parameters: { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] } },
+  };
+  interface Chat {
+    choices: {
+      finish_reason: string;
+      message: { content: string | null; tool_calls?: { function: { name: string; arguments: string } }[] };
+    }[];
+  }
+  const chat = async (body: object): Promise<Chat['choices'][number]> => {
+    const r = await ask('ours', '/v1/chat/completions', { messages, max_tokens: 60, seed: 4, ...body });
+    expect(r.status).toBe(200);
+    return ((await r.json()) as Chat).choices[0];
+  };
+
+  it('a call that a stop string or the limit cuts does not look finished', async () => {
+    const required = { tools: [tool], tool_choice: 'required' };
+    const whole = await chat(required);
+    expect(whole.finish_reason).toBe('tool_calls');
+    JSON.parse(whole.message.tool_calls![0].function.arguments);
+    expect((await chat({ ...required, stop: ['}'] })).finish_reason).toBe('stop');
+    expect((await chat({ ...required, max_tokens: 15 })).finish_reason).toBe('length');
+    for (const store of [true, false]) {
+      const { name, parameters } = tool.function;
+      const r = await ask('ours', '/v1/responses', {
+        ...{ input: messages[0].content, tools: [{ type: 'function', name, parameters }], tool_choice: 'required', seed: 4 },
+        ...{ stop: ['}'], max_output_tokens: 60, store },
+      });
+      expect(await r.json()).toMatchObject({ output: [{ type: 'function_call', status: 'incomplete' }] });
+    }
+  });
+
+  it('no call begins where none may: not even when the model wants nothing else', async () => {
+    const open = rt.served.tokenizer.encode('<tool_call>', { bos: false, special: true });
+    const wanted = { tools: [tool], logit_bias: Object.fromEntries(open.map((id) => [String(id), 100])), temperature: 0 };
+    expect((await chat({ ...wanted, tool_choice: 'auto' })).message.tool_calls).toHaveLength(1);
+    const { message, finish_reason } = await chat({ ...wanted, tool_choice: 'none' });
+    expect(message.tool_calls).toBeUndefined();
+    expect(message.content).not.toContain('<tool_call>');
+    expect(['stop', 'length']).toContain(finish_reason);
+  });
+
+  it('tools with a form: the answer is of the form, or a call', async () => {
+    const form = { ...forms[1], tools: [tool], max_tokens: 100 };
+    const said = await chat({
+      ...form,
+      logit_bias: Object.fromEntries(rt.served.tokenizer.encode('{', { bos: false }).map((id) => [String(id), 50])),
+    });
+    expect(said.finish_reason).toBe('stop');
+    expect(JSON.parse(said.message.content!)).toEqual({ ok: expect.any(Boolean) });
+    const called = await chat({ ...form, tool_choice: 'required' });
+    expect(called.finish_reason).toBe('tool_calls');
+    expect(called.message.content).toBeNull();
+    const none = await chat({ ...form, tool_choice: 'none' });
+    expect(JSON.parse(none.message.content!)).toEqual({ ok: expect.any(Boolean) });
+  });
+
   it('a fault of its own ends a stored turn at once', async () => {
     let opened = 0;
     const broken: Runtime = {

@@ -116,6 +116,18 @@ describe('events', () => {
     });
   });
 
+  it('name a call that was cut by a stop string incomplete, a whole one completed', () => {
+    const call = '<tool_call>{"name": "f", "arguments": {"a": 1';
+    for (const [rest, status] of [
+      ['STOP', 'incomplete'],
+      ['}}</tool_call>STOP', 'completed'],
+    ]) {
+      const cut = events(run({ ...parse({ stream: true, tools: [tool] }), stop: ['STOP'] }, [call, rest])).at(-1)!;
+      valid(SCHEMA[cut.type], cut);
+      expect(cut.response?.output).toEqual([expect.objectContaining({ type: 'function_call', status })]);
+    }
+  });
+
   const piece = fc.oneof(
     fc.string({ minLength: 1, maxLength: 4 }),
     fc.constantFrom('<tool_call>', '{"name": "f", "arguments": {', '"a": 1', '}}', '</tool_call>', '\n'),

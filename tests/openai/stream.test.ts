@@ -132,6 +132,35 @@ describe('chat', () => {
     expect(answer.finish(0, 'abort')).toContain('"finish_reason":"tool_calls"');
   });
 
+  it.each([
+    ['in the arguments', ['}'], '{"name": "f", "arguments": {"a": 1', '}}', 'stop'],
+    ['in a string', ['b'], '{"name": "f", "arguments": {"a": "', 'b"}}', 'stop'],
+    ['after the arguments', ['</tool_call>'], '{"name": "f", "arguments": {"a": 1}}\n', '</tool_call>', 'tool_calls'],
+    ['in the second call', ['2'], '{"name": "f", "arguments": {}}</tool_call><tool_call>{"name": "f", "arguments": {"a": ', '2}}', 'stop'],
+  ])('a stop string %s: a call that is cut is not finished', (_, stop, before, rest, finish) => {
+    for (const stream of [true, false]) {
+      const answer = chat({ tools, stop, stream });
+      const sent = answer.push(0, `<tool_call>${before}`) + answer.push(0, rest);
+      expect(answer.stopped(0)).toBe(true);
+      const end = answer.finish(0, 'stop') + answer.close({ prompt: 1, completion: 1, cached: 0 });
+      expect(sent + end).toContain(`"finish_reason":"${finish}"`);
+    }
+  });
+
+  it('arguments that are no JSON are not a finished call', () => {
+    const text = '<tool_call>{"name": "f", "arguments": {"a": 1]}</tool_call>';
+    expect(joined(frames(drive(chat({ stream: true, tools }), [[text]])), 0).finish).toBe('stop');
+  });
+
+  it('what is JSON by its form holds no calls', () => {
+    const format = { type: 'json_object' };
+    const text = '{"a": "<tool_call>{\\"name\\": 1}</tool_call>"}';
+    const given = chat({ stream: true, tools, response_format: format });
+    expect(joined(frames(drive(given, [[...text]])), 0)).toMatchObject({ text, calls: [], finish: 'stop' });
+    const call = '<tool_call>{"name": "f", "arguments": {}}</tool_call>';
+    expect(joined(frames(drive(chat({ stream: true, tools, response_format: format }), [[...call]])), 0).finish).toBe('tool_calls');
+  });
+
   it('leaves tool_call tags in the text when no tools are given', () => {
     const text = '<tool_call>{"name": "f", "arguments": {}}</tool_call>';
     expect(joined(frames(drive(chat({ stream: true }), [[text]])), 0)).toMatchObject({ text, calls: [], finish: 'stop' });

@@ -5,6 +5,8 @@ import { type Piece, ToolParser } from '../../openai/tools.ts';
 interface Read {
   text: string;
   calls: { name: string; arguments: string }[];
+  /** Of calls whose arguments are not whole. */
+  cut?: number[];
 }
 
 function collect(pieces: Piece[]): Read {
@@ -16,7 +18,8 @@ function collect(pieces: Piece[]): Read {
       read.calls.push({ name: p.name, arguments: '' });
     } else {
       expect(p.call).toBe(read.calls.length - 1);
-      read.calls[p.call].arguments += p.text;
+      if (p.kind === 'arguments') read.calls[p.call].arguments += p.text;
+      else read.cut = [...(read.cut ?? []), p.call];
     }
   }
   return read;
@@ -76,13 +79,13 @@ const cases: [title: string, text: string, expected: Read][] = [
   [
     'cut off in the arguments',
     '<tool_call>\n{"name": "f", "arguments": {"a": "b',
-    { text: '', calls: [{ name: 'f', arguments: '{"a": "b' }] },
+    { text: '', calls: [{ name: 'f', arguments: '{"a": "b' }], cut: [0] },
   ],
   ['closing tag missing', '<tool_call>\n{"name": "f", "arguments": {}}', { text: '', calls: [{ name: 'f', arguments: '{}' }] }],
   [
     'arguments that break',
     '<tool_call>\n{"name": "f", "arguments": {"a": 1]}\n</tool_call>',
-    { text: ']}\n</tool_call>', calls: [{ name: 'f', arguments: '{"a": 1' }] },
+    { text: ']}\n</tool_call>', calls: [{ name: 'f', arguments: '{"a": 1' }], cut: [0] },
   ],
 ];
 
