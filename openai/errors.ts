@@ -63,6 +63,15 @@ export const contextOverflow = (context: number, prompt: number, output: number,
     { param, code: 'context_length_exceeded' },
   );
 
+/** The prompt fits, what is asked for after it does not; `param` as the client spelt it. */
+export const outputOverflow = (context: number, prompt: number, output: number, param: string): ApiError =>
+  new ApiError(
+    400,
+    `'${param}' is ${output}, but after a prompt of ${prompt} tokens this model's context of ${context} has room for ${context - prompt}. ` +
+      'Lower it, or leave it out to go up to the end of the context.',
+    { param, code: 'context_length_exceeded' },
+  );
+
 export const unauthorized = (): ApiError =>
   new ApiError(401, 'Missing or incorrect API key. Send it as "Authorization: Bearer KEY".', {
     type: 'authentication_error',

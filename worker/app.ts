@@ -29,6 +29,9 @@ const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest |
   '/v1/detokenize': parseDetokenize,
 };
 
+/** Where the API is; elsewhere are the page's files. */
+const API = /^\/(v1|admin|packs|health|ready|metrics)(\/|$)/;
+
 /** What a replica holds of a conversation, for going on with it elsewhere; the body is the chat request. */
 const PAGES_PATH = '/v1/turnstone/pages';
 
@@ -37,7 +40,7 @@ export function createApp(): Hono<App> {
   app.onError((error) => errorResponse(error));
   app.notFound((c) => errorResponse(notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
 
-  app.use(requestId, answersAreData, loopbackOnly, crossOrigin);
+  app.use(requestId, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
   app.use(
     checkMethods({
       app,
@@ -91,6 +94,8 @@ export function createApp(): Hono<App> {
   app.all('*', async (c) => {
     if (!c.env.ASSETS || !/^(GET|HEAD)$/.test(c.req.method)) return c.notFound();
     const asset = await c.env.ASSETS.fetch(c.req.raw);
+    // a client that left out /v1 gets the envelope, a person a page
+    if (asset.status === 404 && !c.req.header('accept')?.includes('text/html')) return c.notFound();
     return new Response(asset.body, asset); // its own headers cannot be added to
   });
   return app;
@@ -109,6 +114,14 @@ const requestId: MiddlewareHandler<App> = async (c, next) => {
   c.set('requestId', id);
   await next();
   c.header('x-request-id', id);
+};
+
+/** Doubled slashes and one at the end, as base URLs put together by hand have them: the client is sent to the path as it is written. */
+const oneSpelling: MiddlewareHandler<App> = async (c, next) => {
+  const { pathname, search } = new URL(c.req.url);
+  const plain = pathname.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
+  if (plain !== pathname && c.req.method !== 'OPTIONS' && API.test(plain)) return c.redirect(plain + search, 308); // with its method and body
+  await next();
 };
 
 const crossOrigin: MiddlewareHandler<App> = async (c, next) => {

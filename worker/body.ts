@@ -1,11 +1,14 @@
 /** A request's body: read up to a limit, whatever its headers claim, and parsed up to a depth. */
 
-import { ApiError, badRequest, payloadTooLarge } from '../openai/errors.ts';
+import { ApiError, badRequest, clip, payloadTooLarge } from '../openai/errors.ts';
 
 /** Deep enough for any schema or conversation; what later walks the value recursively stays far from the stack's end. */
 const MAX_DEPTH = 100;
 
-/** Throws 415, 413 or 400. `limit` in bytes. */
+/** Encodings that a body may come in, besides none. */
+const ENCODINGS: Readonly<Record<string, 'gzip' | 'deflate'>> = { gzip: 'gzip', 'x-gzip': 'gzip', deflate: 'deflate' };
+
+/** Throws 415, 413 or 400. `limit` in bytes, of the body as it is sent and as it unpacks. */
 export async function readJson(request: Request, limit: number): Promise<unknown> {
   // A page of another origin can send any other type without asking first (no CORS preflight).
   const type = request.headers.get('content-type')?.split(';')[0].trim().toLowerCase();
@@ -26,9 +29,13 @@ async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
   if (Number(request.headers.get('content-length') ?? 0) > limit) throw payloadTooLarge(limit); // no need to read it
   const chunks: Uint8Array[] = [];
   let size = 0;
-  const reader = request.body?.getReader();
+  const { stream, encoding } = unpacked(request);
+  const reader = stream?.getReader();
   while (reader) {
-    const { done, value } = await reader.read();
+    const { done, value } = await reader.read().catch((error: unknown) => {
+      if (encoding === undefined) throw error;
+      throw badRequest(`The request's body is not valid ${encoding}, or it is cut.`, undefined, 'invalid_encoding');
+    });
     if (done) break;
     size += value.byteLength;
     if (size > limit) {
@@ -45,6 +52,20 @@ async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
     at += chunk.byteLength;
   }
   return bytes;
+}
+
+/** The body as it unpacks, piece by piece, so that a small one cannot fill the memory. Throws 415 for an encoding that is not read. */
+function unpacked(request: Request): { stream: ReadableStream<Uint8Array> | null; encoding?: string } {
+  const encoding = (request.headers.get('content-encoding') ?? '').trim().toLowerCase();
+  if (encoding === '' || encoding === 'identity' || !request.body) return { stream: request.body };
+  const format = Object.hasOwn(ENCODINGS, encoding) ? ENCODINGS[encoding] : undefined;
+  if (format === undefined) {
+    throw new ApiError(415, `Bodies of content-encoding '${clip(encoding)}' are not read here; send gzip, deflate or plain JSON.`, {
+      code: 'unsupported_content_encoding',
+      headers: { 'accept-encoding': 'gzip, deflate' },
+    });
+  }
+  return { stream: request.body.pipeThrough(new DecompressionStream(format)), encoding };
 }
 
 /** Brackets outside strings, before any object is made of them. UTF-8's further bytes are never quotes or brackets. */

@@ -10,7 +10,7 @@ import {
   retrieveResponse,
 } from '../durable-objects/session/api.ts';
 import { openSession } from '../durable-objects/session/port.ts';
-import { modelNotFound } from '../openai/errors.ts';
+import { clip, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
 import { readJson } from './body.ts';
 import { type App, maxBodyBytes } from './env.ts';
@@ -28,6 +28,12 @@ export function responses(): Hono<App> {
   });
   app.get('/:id', (c) => retrieveResponse(caller(c), c.req.param('id'), c.req.raw));
   app.delete('/:id', (c) => deleteResponse(caller(c), c.req.param('id')));
+  app.post('/:id', (c) => {
+    // a name that is no response's is a route of the API that is not served here
+    const { method, path } = c.req;
+    if (!c.req.param('id').startsWith('resp_')) throw notFound(`There is nothing at ${method} ${clip(path, 128)}.`);
+    throw methodNotAllowed(method, path, 'GET, DELETE');
+  });
   app.post('/:id/cancel', (c) => cancelResponse(caller(c), c.req.param('id')));
   app.get('/:id/input_items', (c) => listInput(caller(c), c.req.param('id'), c.req.raw));
   return app;

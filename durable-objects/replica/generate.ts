@@ -1,11 +1,11 @@
 import type { GenerateRequest } from '../../engine/index.ts';
-import { ApiError, asApiError, contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { ApiError, asApiError, modelNotFound } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
+import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
 import { early, takesLong } from './early.ts';
-import { checkIds, stopIdsOf } from './ids.ts';
 import type { Runtime } from './index.ts';
 import { Job } from './job.ts';
 import { type RouteReport, routeHeader } from './npu.ts';
@@ -38,11 +38,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const constraint = chat ? constraintOf(served, body) : undefined;
   const stopIds = stopIdsOf(served, body, constraint !== undefined);
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
-    const room = engine.maxPrompt + 1 - prompt.length;
-    const maxTokens = body.maxTokens ?? room;
-    if (room < 1 || maxTokens > room) {
-      throw contextOverflow(engine.maxPrompt + 1, prompt.length, Math.max(1, body.maxTokens ?? 1), chat ? 'messages' : 'prompt');
-    }
+    const maxTokens = outputLimit(engine, body, prompt.length, { chat: 'messages', response: 'input', completion: 'prompt' }[body.kind]);
     return Array.from({ length: body.n }, (_, i) => ({
       id: `${id}/${p * body.n + i}`,
       prompt,

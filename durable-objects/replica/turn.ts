@@ -1,14 +1,14 @@
 import type { GenerateRequest, StepEvent } from '../../engine/index.ts';
 import type { TokenStream } from '../../models/tokenizer/tokenizer.ts';
-import { type ApiError, asApiError, contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { type ApiError, asApiError, modelNotFound } from '../../openai/errors.ts';
 import { type Item, itemMessages } from '../../openai/requests/items.ts';
 import { resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ResponsesRequest } from '../../openai/requests/types.ts';
 import { StopMatcher } from '../../openai/stop.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import type { Json, RunLine, RunOrder } from '../session/types.ts';
+import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
-import { checkIds, stopIdsOf } from './ids.ts';
 import type { Runtime } from './index.ts';
 import type { Sink } from './loop.ts';
 import type { RouteReport } from './npu.ts';
@@ -34,17 +34,13 @@ export async function runTurn(
   if (order.model !== served.id) throw modelNotFound(order.model, served.id);
   const messages = itemMessages([...order.history, ...order.input] as unknown as Item[], request.instructions);
   const prompt = order.prompt.length > 0 ? order.prompt : chatPrompt(served, messages, request.tools, request.templateArgs);
-  const room = engine.maxPrompt + 1 - prompt.length;
-  if (room < 1 || (request.maxTokens ?? 1) > room) {
-    throw contextOverflow(engine.maxPrompt + 1, prompt.length, Math.max(1, request.maxTokens ?? 1), 'input');
-  }
   checkIds(served, request, []);
   const constraint = constraintOf(served, request)?.();
   const generate: GenerateRequest = {
     id: `${order.response}/0`,
     prompt,
     generated: order.generated,
-    maxTokens: request.maxTokens ?? room,
+    maxTokens: outputLimit(engine, request, prompt.length, 'input'),
     stopIds: stopIdsOf(served, request, constraint !== undefined),
     sampling: { ...resolveSampling(request.sampling, served.sampling, () => order.seed), seed: order.seed },
     salt: saltOf(order.tenant, request.cacheSalt),

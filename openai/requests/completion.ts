@@ -8,9 +8,6 @@ import type { CompletionRequest } from './types.ts';
 
 const MAX_PROMPTS = 64;
 const MAX_PROMPT_TOKENS = 1 << 20;
-/** OpenAI's default for this route; chat has none. */
-const DEFAULT_MAX_TOKENS = 16;
-
 /** Throws an `ApiError` (400) that names the first parameter at fault. */
 export function parseCompletion(value: unknown): CompletionRequest {
   const body = bodyObject(value);
@@ -27,7 +24,7 @@ export function parseCompletion(value: unknown): CompletionRequest {
   if (prompts.length * generation.n > MAX_PROMPTS) {
     throw badRequest(`Invalid 'n': ${prompts.length} prompts × ${generation.n} choices are more than ${MAX_PROMPTS}.`, 'n');
   }
-  return { kind: 'completion', ...generation, maxTokens: generation.maxTokens ?? DEFAULT_MAX_TOKENS, prompts, echo };
+  return { kind: 'completion', ...generation, prompts, echo };
 }
 
 /** A string, strings, token ids, or arrays of token ids. */

@@ -24,7 +24,7 @@ export function readGeneration(body: Fields): GenerationRequest {
     stream,
     includeUsage: readStreamOptions(body.stream_options, stream),
     n: optional(body.n, (v) => integer(v, 'n', 1, LIMITS.n)) ?? 1,
-    maxTokens: readMaxTokens(body),
+    ...readMaxTokens(body),
     stop: readStop(body.stop),
     stopTokenIds:
       optional(body.stop_token_ids, (v) =>
@@ -82,14 +82,14 @@ function readStop(v: unknown): string[] {
   return array(v, 'stop', 0, LIMITS.stop).map((s, i) => string(s, `stop[${i}]`, 1, LIMITS.stopLength));
 }
 
-function readMaxTokens(body: Fields): number | undefined {
+function readMaxTokens(body: Fields): Pick<GenerationRequest, 'maxTokens' | 'maxTokensParam'> {
   const read = (name: string) => optional(body[name], (v) => integer(v, name, 1, LIMITS.maxTokens));
   const old = read('max_tokens');
   const current = read('max_completion_tokens');
   if (old !== undefined && current !== undefined && old !== current) {
     throw badRequest("'max_tokens' and 'max_completion_tokens' differ; send one of them.", 'max_completion_tokens');
   }
-  return current ?? old;
+  return { maxTokens: current ?? old, maxTokensParam: old === undefined && current !== undefined ? 'max_completion_tokens' : 'max_tokens' };
 }
 
 function readStreamOptions(v: unknown, stream: boolean): boolean {

@@ -2,7 +2,7 @@
 
 import { badRequest, clip, unsupportedValue } from '../errors.ts';
 import { array, type Fields, identifier, object, oneOf, string } from './fields.ts';
-import { MAX_MESSAGES, readContent } from './messages.ts';
+import { MAX_MESSAGES, readArguments, readContent } from './messages.ts';
 import type { ChatMessage } from './types.ts';
 
 type Status = 'in_progress' | 'completed' | 'incomplete';
@@ -43,10 +43,10 @@ export function readInput(v: unknown): Item[] {
   if (typeof v === 'string') {
     return [{ type: 'message', id: '', role: 'user', status: 'completed', content: [{ type: 'input_text', text: string(v, 'input') }] }];
   }
-  return array(v, 'input', 0, MAX_MESSAGES).map((item, i) => readItem(object(item, `input[${i}]`), `input[${i}]`));
+  return array(v, 'input', 0, MAX_MESSAGES).flatMap((item, i) => readItem(object(item, `input[${i}]`), `input[${i}]`));
 }
 
-function readItem(item: Fields, path: string): Item {
+function readItem(item: Fields, path: string): Item | [] {
   const type = item.type === undefined ? 'message' : string(item.type, `${path}.type`, 1, 64);
   switch (type) {
     case 'message': {
@@ -61,7 +61,7 @@ function readItem(item: Fields, path: string): Item {
         id: '',
         call_id: string(item.call_id, `${path}.call_id`, 1, 256),
         name: identifier(item.name, `${path}.name`),
-        arguments: string(item.arguments, `${path}.arguments`),
+        arguments: readArguments(item.arguments, `${path}.arguments`),
         status: 'completed',
       };
     case 'function_call_output':
@@ -69,9 +69,11 @@ function readItem(item: Fields, path: string): Item {
         type,
         id: '',
         call_id: string(item.call_id, `${path}.call_id`, 1, 256),
-        output: readContent(item.output, `${path}.output`),
+        output: readContent(item.output, `${path}.output`, 0), // a tool may have nothing to say
         status: 'completed',
       };
+    case 'reasoning':
+      return []; // of another model: this one has none, and clients send back all that they were given
     default:
       throw unsupportedValue(
         `${path}.type`,

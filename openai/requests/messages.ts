@@ -18,7 +18,11 @@ function readMessage(m: Fields, path: string): ChatMessage {
   const role = oneOf(m.role, `${path}.role`, ROLES);
   const name = optional(m.name, (n) => string(n, `${path}.name`, 1, 256));
   if (role === 'tool') {
-    return { role, content: readContent(m.content, `${path}.content`), toolCallId: string(m.tool_call_id, `${path}.tool_call_id`, 1, 256) };
+    return {
+      role,
+      content: readContent(m.content, `${path}.content`, 0),
+      toolCallId: string(m.tool_call_id, `${path}.tool_call_id`, 1, 256),
+    };
   }
   if (role !== 'assistant') return { role, content: readContent(m.content, `${path}.content`), name };
   for (const field of ['audio', 'function_call']) {
@@ -34,15 +38,15 @@ function readMessage(m: Fields, path: string): ChatMessage {
   return { role, content: readContent(said, `${path}.content`), name, toolCalls: toolCalls?.length ? toolCalls : undefined };
 }
 
-/** A string, or text parts, which are joined without anything between them. */
-export function readContent(v: unknown, path: string): string {
+/** A string, or text parts, which are joined without anything between them; `least` parts. */
+export function readContent(v: unknown, path: string, least = 1): string {
   if (!Array.isArray(v)) {
     if (typeof v === 'object' && v !== null)
       throw badRequest(`Invalid type for '${path}': expected a string or an array of parts.`, path, 'invalid_type');
     return string(v, path);
   }
   let text = '';
-  for (const [i, item] of array(v, path, 1, MAX_PARTS).entries()) {
+  for (const [i, item] of array(v, path, least, MAX_PARTS).entries()) {
     const part = object(item, `${path}[${i}]`);
     const type = string(part.type, `${path}[${i}].type`, 1, 64);
     if (type === 'text' || type === 'input_text' || type === 'output_text') text += string(part.text, `${path}[${i}].text`);
@@ -62,9 +66,15 @@ function readToolCalls(v: unknown, path: string): ToolCall[] {
     return {
       id: string(call.id, `${path}[${i}].id`, 1, 256),
       name: identifier(f.name, `${path}[${i}].function.name`),
-      arguments: string(f.arguments, `${path}[${i}].function.arguments`),
+      arguments: readArguments(f.arguments, `${path}[${i}].function.arguments`),
     };
   });
+}
+
+/** Arguments of a past call, as JSON text: of a call without arguments some servers say nothing. */
+export function readArguments(v: unknown, path: string): string {
+  const text = string(v, path);
+  return text.trim() === '' ? '{}' : text;
 }
 
 /** As chat templates written for `transformers` expect them: snake case, arguments as objects where they parse as such. */

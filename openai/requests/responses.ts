@@ -15,6 +15,7 @@ export function parseResponses(value: unknown): ResponsesRequest {
   readStreamOptions(body);
   readInclude(body);
   const generation = readGeneration({ ...body, stream_options: undefined });
+  generation.maxTokensParam = 'max_output_tokens';
   generation.maxTokens = optional(body.max_output_tokens, (v) => integer(v, 'max_output_tokens', 1, LIMITS.maxTokens));
   const tools = readTools(body.tools);
   const flag = (name: string) => optional(body[name], (v) => boolean(v, name));

@@ -50,6 +50,8 @@ export interface GenerationRequest {
   n: number;
   /** undefined: up to the context's end. */
   maxTokens?: number;
+  /** What the client called it. */
+  maxTokensParam: 'max_tokens' | 'max_completion_tokens' | 'max_output_tokens';
   /** At most 4, none empty. */
   stop: string[];
   stopTokenIds: number[];

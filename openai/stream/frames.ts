@@ -7,8 +7,14 @@ import type { Choice, PlacedLogprobs } from './choice.ts';
 
 export const DONE = 'data: [DONE]\n\n';
 
-/** One server-sent event; JSON text has no line breaks. */
-export const frame = (json: string): string => `data: ${json}\n\n`;
+/** What some clients' line splitters take for line breaks besides those of the standard: next line, line and paragraph separators. */
+const BREAKS = /[\u0085\u2028\u2029]/g;
+
+/** JSON text without anything that a client could take for a line break: JSON escapes all the others. */
+export const oneLine = (json: string): string => json.replace(BREAKS, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+
+/** One server-sent event. */
+export const frame = (json: string): string => `data: ${oneLine(json)}\n\n`;
 
 /** In a stream already begun the status is sent, so the envelope is an event; clients throw on it. */
 export const errorFrame = (error: ApiError): string => frame(JSON.stringify(error.envelope())) + DONE;

@@ -8,6 +8,7 @@ import { type FunctionCallItem, type MessageItem, type OutputItem, outputText } 
 import type { Piece } from '../tools.ts';
 import type { UsageCounts } from './answer.ts';
 import { type Choice, choiceOf, type TextOptions } from './choice.ts';
+import { oneLine } from './frames.ts';
 
 export type { TextOptions } from './choice.ts';
 
@@ -196,6 +197,6 @@ export class ResponseEvents {
   /** `id:` is what a browser's EventSource sends back as Last-Event-ID. */
   #event(type: string, data: Record<string, unknown>): string {
     const n = this.#number++;
-    return n <= this.#after ? '' : `id: ${n}\nevent: ${type}\ndata: ${JSON.stringify({ type, sequence_number: n, ...data })}\n\n`;
+    return n <= this.#after ? '' : `id: ${n}\nevent: ${type}\ndata: ${oneLine(JSON.stringify({ type, sequence_number: n, ...data }))}\n\n`;
   }
 }

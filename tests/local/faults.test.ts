@@ -8,6 +8,7 @@ import { GREEDY } from '../../engine/index.ts';
 import { openModel, wasmMaker } from '../../local/open.ts';
 import { Responses } from '../../local/responses.ts';
 import { serve } from '../../local/serve.ts';
+import { asTenant } from '../../local/tenant.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { wasmModules } from '../kernels/modules.ts';
 
@@ -89,6 +90,30 @@ describe('a request whose sink throws ends alone', () => {
     await run(loop, after);
     expect(after[0].ids).toEqual(calm[0].ids);
   });
+});
+
+it('a client’s own x-turnstone headers are dropped, so that two may send the same', async () => {
+  const ask = () =>
+    serve(
+      rt,
+      asTenant(
+        new Request('http://localhost/v1/completions', {
+          method: 'POST',
+          headers: {
+            'x-turnstone-request': 'the same',
+            'x-turnstone-tenant': 'another',
+            'x-turnstone-replica': '0',
+            'x-turnstone-epoch': '1',
+          },
+          body: JSON.stringify({ model: 'pebble', prompt: 'Once', max_tokens: 30, ignore_eos: true }),
+        }),
+      ),
+    );
+  const answers = await Promise.all([ask(), ask()]);
+  expect(answers.map((r) => r.status)).toEqual([200, 200]);
+  const ids = (await Promise.all(answers.map((r) => r.json()))).map((a) => (a as { id: string }).id);
+  expect(new Set(ids).size).toBe(2);
+  expect(ids.join()).not.toContain('the same');
 });
 
 describe('over the API', () => {
@@ -198,6 +223,28 @@ describe('over the API', () => {
     expect(r.status).toBe(200);
     return ((await r.json()) as Chat).choices[0];
   };
+
+  it('a limit of tokens beyond what is left is named as the client spelt it; the default is what fits', async () => {
+    const context = rt.engine.plan.context;
+    const cases = [
+      ['/v1/chat/completions', { messages, max_tokens: context }, 'max_tokens'],
+      ['/v1/chat/completions', { messages, max_completion_tokens: context }, 'max_completion_tokens'],
+      ['/v1/completions', { prompt: 'x', max_tokens: context }, 'max_tokens'],
+      ['/v1/responses', { input: 'x', max_output_tokens: context }, 'max_output_tokens'],
+      ['/v1/responses', { input: 'x', max_output_tokens: context, store: false }, 'max_output_tokens'],
+      ['/v1/completions', { prompt: Array(context + 5).fill(30), max_tokens: 1 }, 'prompt'],
+      ['/v1/responses', { input: 'word '.repeat(context), store: false }, 'input'],
+    ] as const;
+    for (const [path, body, param] of cases) {
+      const r = await ask('ours', path, body);
+      expect([path, param, r.status]).toEqual([path, param, 400]);
+      expect(await r.json()).toMatchObject({ error: { param, code: 'context_length_exceeded' } });
+    }
+    const nearly = await ask('ours', '/v1/completions', { prompt: Array(context - 4).fill(30), ignore_eos: true });
+    expect(await nearly.json()).toMatchObject({ usage: { completion_tokens: 4 }, choices: [{ finish_reason: 'length' }] });
+    const plain = await ask('ours', '/v1/completions', { prompt: 'x', ignore_eos: true });
+    expect(await plain.json()).toMatchObject({ usage: { completion_tokens: 16 } });
+  });
 
   it('a call that a stop string or the limit cuts does not look finished', async () => {
     const required = { tools: [tool], tool_choice: 'required' };

@@ -32,6 +32,7 @@ describe('parseChat', () => {
       includeUsage: false,
       n: 1,
       maxTokens: undefined,
+      maxTokensParam: 'max_tokens',
       stop: [],
       stopTokenIds: [],
       ignoreEos: false,
@@ -46,6 +47,25 @@ describe('parseChat', () => {
       responseFormat: { type: 'text' },
       templateArgs: {},
     });
+  });
+
+  it('remembers what the limit of tokens was called', () => {
+    expect(chat({ max_tokens: 5 })).toMatchObject({ maxTokens: 5, maxTokensParam: 'max_tokens' });
+    expect(chat({ max_completion_tokens: 5 })).toMatchObject({ maxTokens: 5, maxTokensParam: 'max_completion_tokens' });
+  });
+
+  it('takes what other servers’ answers leave in a conversation', () => {
+    const past = (args: unknown, content: unknown = []) => [
+      { role: 'user', content: 'hi' },
+      { role: 'assistant', content: null, tool_calls: [{ id: 'c', type: 'function', function: { name: 'f', arguments: args } }] },
+      { role: 'tool', tool_call_id: 'c', content },
+    ];
+    for (const args of ['', ' \n', '{}']) {
+      const { messages } = chat({ messages: past(args) });
+      expect(messages[1]).toMatchObject({ toolCalls: [{ arguments: args === '' || args === ' \n' ? '{}' : args }] });
+      expect(templateMessages(messages)[1]).toMatchObject({ tool_calls: [{ function: { arguments: {} } }] });
+      expect(messages[2]).toMatchObject({ role: 'tool', content: '' });
+    }
   });
 
   it('survives a crossing as JSON', () => {
@@ -226,7 +246,6 @@ describe('parseCompletion', () => {
     expect(completion({ prompt: ['a', 'b'] }).prompts).toEqual(['a', 'b']);
     expect(completion({ prompt: [1, 2] }).prompts).toEqual([[1, 2]]);
     expect(completion({ prompt: [[1], [2, 3]] }).prompts).toEqual([[1], [2, 3]]);
-    expect(completion().maxTokens).toBe(16);
   });
 
   it.each([

@@ -116,6 +116,13 @@ describe('events', () => {
     });
   });
 
+  it('hold no character that a client could take for the end of a line', () => {
+    const text = 'a\u2028b\u2029c\u0085d';
+    const sse = run(parse({ stream: true }), [text, text]);
+    expect(sse).not.toMatch(/[\u0085\u2028\u2029]/);
+    expect(events(sse).at(-1)!.response).toMatchObject({ output_text: text + text });
+  });
+
   it('name a call that was cut by a stop string incomplete, a whole one completed', () => {
     const call = '<tool_call>{"name": "f", "arguments": {"a": 1';
     for (const [rest, status] of [
@@ -242,7 +249,7 @@ describe('parseResponses', () => {
 
   it.each([
     [{ input: undefined }, 'input', 'missing_required_parameter'],
-    [{ input: [{ type: 'reasoning' }] }, 'input[0].type', 'unsupported_value'],
+    [{ input: [{ type: 'item_reference', id: 'msg_1' }] }, 'input[0].type', 'unsupported_value'],
     [{ input: [{ role: 'user', content: [{ type: 'input_image' }] }] }, 'input[0].content[0].type', 'unsupported_value'],
     [{ input: [{ type: 'function_call_output', output: 'x' }] }, 'input[0].call_id', 'missing_required_parameter'],
     [{ tools: [{ type: 'web_search' }] }, 'tools[0].type', 'unsupported_value'],
@@ -262,6 +269,23 @@ describe('parseResponses', () => {
       return;
     }
     throw new Error('was not refused');
+  });
+
+  it('takes what other servers’ answers leave: reasoning is dropped, empty arguments and outputs stay as they are meant', () => {
+    const { input } = parse({
+      input: [
+        { role: 'user', content: 'hi' },
+        { type: 'reasoning', id: 'rs_1', summary: [], encrypted_content: 'x' },
+        { type: 'function_call', call_id: 'c', name: 'f', arguments: '' },
+        { type: 'function_call_output', call_id: 'c', output: [] },
+      ],
+    });
+    expect(input).toMatchObject([
+      { type: 'message' },
+      { type: 'function_call', arguments: '{}' },
+      { type: 'function_call_output', output: '' },
+    ]);
+    expect(() => itemMessages(parse({ input: [{ type: 'reasoning', id: 'rs_1', summary: [] }] }).input)).toThrow('nothing to answer');
   });
 
   it('has nothing to answer when there is neither input nor history', () => {

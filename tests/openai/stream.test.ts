@@ -105,6 +105,14 @@ describe('chat', () => {
     expect(result).toMatchObject({ text: 'a ', finish: 'stop', tokens: ['a', ' E'] });
   });
 
+  it('holds no character that a client could take for the end of a line, in text, calls and scores', () => {
+    const breaks = '\u2028\u2029\u0085\v\f\x1c';
+    const call = `<tool_call>{"name": "f", "arguments": {"a": "\u2028\u2029\u0085"}}</tool_call>`;
+    const sse = drive(chat({ stream: true, tools, logprobs: true }), [[`a${breaks}`, call]], 'stop', true);
+    for (const c of breaks) expect(sse).not.toContain(c);
+    expect(joined(frames(sse), 0)).toMatchObject({ text: `a${breaks}`, calls: [{ arguments: '{"a": "\u2028\u2029\u0085"}' }] });
+  });
+
   it('keeps choices apart by index', () => {
     const chunks = frames(drive(chat({ stream: true, n: 2 }), [['one'], ['two']], 'length'));
     expect([joined(chunks, 0).text, joined(chunks, 1).text, joined(chunks, 1).finish]).toEqual(['one', 'two', 'length']);

@@ -73,6 +73,65 @@ describe('routes', () => {
     expect(calls[0].headers.get('x-turnstone-request')).toBe(response.headers.get('x-request-id'));
   });
 
+  it('hears no header of the server’s own from a client', async () => {
+    const sent = { 'x-turnstone-request': 'mine', 'x-turnstone-tenant': 'another', 'x-turnstone-replica': '7', 'x-turnstone-epoch': '9' };
+    await post('/v1/chat/completions', chat, {}, sent);
+    for (const [name, value] of Object.entries(sent)) expect(calls[0].headers.get(name)).not.toBe(value);
+  });
+
+  it.each([
+    ['/v1/chat/completions/', '/v1/chat/completions'],
+    ['/v1//chat/completions', '/v1/chat/completions'],
+    ['//v1/models/?limit=1', '/v1/models?limit=1'],
+    ['/v1/responses//resp_1/', '/v1/responses/resp_1'],
+    ['/health/', '/health'],
+    ['//evil.example//v1/models/', null],
+  ])('sends %s to %s, with its method and body', async (from, to) => {
+    for (const method of ['GET', 'POST']) {
+      const response = await app.request(`http://localhost${from}`, { method }, env());
+      if (to === null) expect(response.status).toBe(404);
+      else expect([response.status, response.headers.get('location')]).toEqual([308, to]);
+    }
+  });
+
+  it('leaves a preflight and the page’s own paths as they are', async () => {
+    expect((await app.request('/v1/models/', { method: 'OPTIONS' }, env())).status).not.toBe(308);
+    expect((await app.request('/docs/', {}, env())).status).toBe(404);
+  });
+
+  it.each([
+    ['POST', '/v1/responses/input_tokens'],
+    ['POST', '/v1/responses/compact'],
+    ['POST', '/v1/nothing'],
+    ['POST', '/chat/completions'],
+    ['GET', '/chat/completions'],
+    ['GET', '/models'],
+  ])('%s %s is a 404 in the envelope', async (method, path) => {
+    const site = { fetch: async () => new Response('<h1>Not found</h1>', { status: 404, headers: { 'content-type': 'text/html' } }) };
+    for (const ASSETS of [undefined, site as unknown as Fetcher]) {
+      const response = await app.request(
+        path,
+        { method, headers: { 'content-type': 'application/json' }, body: method === 'POST' ? '{}' : undefined },
+        env({ ASSETS }),
+      );
+      expect(response.status).toBe(404);
+      expect(await envelope(response)).toMatchObject({ code: 'not_found', message: expect.stringContaining(path) });
+    }
+    if (method === 'GET') {
+      const page = await app.request(path, { headers: { accept: 'text/html,*/*' } }, env({ ASSETS: site as unknown as Fetcher }));
+      expect(await page.text()).toContain('<h1>');
+    }
+  });
+
+  it('a method that a response does not have is a 405 that names those it has', async () => {
+    const response = await app.request(
+      '/v1/responses/resp_1',
+      { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' },
+      env(),
+    );
+    expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET, DELETE']);
+  });
+
   it.each([
     ['/v1/completions', { model: 'm', prompt: '' }, 'completion'],
     ['/v1/tokenize', { prompt: 'x' }, 'tokenize'],
@@ -217,6 +276,40 @@ describe('bodies', () => {
     expect(response.status).toBe(status);
     expect(calls).toHaveLength(status === 200 ? 1 : 0);
     if (status !== 200) expect(await envelope(response)).toMatchObject({ code, param });
+  });
+
+  const packed = async (format: 'gzip' | 'deflate', text: string) =>
+    new Uint8Array(await new Response(new Blob([text]).stream().pipeThrough(new CompressionStream(format))).arrayBuffer());
+  const sendPacked = (body: BodyInit, encoding: string, extra = {}) =>
+    app.request(
+      '/v1/chat/completions',
+      { method: 'POST', headers: { 'content-type': 'application/json', 'content-encoding': encoding }, body },
+      env(extra),
+    );
+
+  it.each(['gzip', 'deflate', 'x-gzip', ' GZIP '] as const)('unpacks %s', async (encoding) => {
+    const format = encoding === 'deflate' ? 'deflate' : 'gzip';
+    expect((await sendPacked(await packed(format, JSON.stringify(chat)), encoding)).status).toBe(200);
+    expect(calls[0].body).toMatchObject({ kind: 'chat', model: 'pebble' });
+  });
+
+  it('a small body that unpacks to a large one is refused at the limit', async () => {
+    const bomb = await packed('gzip', JSON.stringify({ ...chat, user: 'x'.repeat(5_000_000) }));
+    expect(bomb.length).toBeLessThan(10_000);
+    const response = await sendPacked(bomb, 'gzip', { MAX_BODY_BYTES: '65536' });
+    expect([response.status, (await envelope(response)).code]).toEqual([413, 'payload_too_large']);
+  });
+
+  it.each(['br', 'zstd', 'gzip, gzip', 'nonsense'])('an encoding that is not read (%s) is named', async (encoding) => {
+    const response = await sendPacked(JSON.stringify(chat), encoding);
+    expect([response.status, response.headers.get('accept-encoding')]).toEqual([415, 'gzip, deflate']);
+    expect(await envelope(response)).toMatchObject({ code: 'unsupported_content_encoding', message: expect.stringContaining(encoding) });
+  });
+
+  it.each(['plain', 'cut'])('a body that is not what its encoding says (%s) is a 400', async (how) => {
+    const whole = await packed('gzip', JSON.stringify(chat));
+    const response = await sendPacked(how === 'cut' ? whole.slice(0, -9) : JSON.stringify(chat), 'gzip');
+    expect([response.status, (await envelope(response)).code]).toEqual([400, 'invalid_encoding']);
   });
 
   it('invalid UTF-8', async () => {

@@ -1,8 +1,9 @@
-import { badRequest } from '../../openai/errors.ts';
+/** What of a request only the replica can check: the Worker knows no model. */
+import { badRequest, contextOverflow, outputOverflow } from '../../openai/errors.ts';
 import type { GenerationRequest } from '../../openai/requests/types.ts';
 import type { Served } from './model.ts';
 
-/** Throws 400 naming the field when a request names a token that the model does not have: the Worker, which knows no model, cannot. */
+/** Throws 400 naming the field when a request names a token that the model does not have. */
 export function checkIds(
   { config }: Pick<Served, 'config'>,
   body: Pick<GenerationRequest, 'sampling' | 'stopTokenIds'>,
@@ -26,3 +27,20 @@ export const stopIdsOf = (
   body: Pick<GenerationRequest, 'ignoreEos' | 'stopTokenIds'>,
   constrained: boolean,
 ): readonly number[] => (body.ignoreEos && !constrained ? body.stopTokenIds : [...stopIds, ...body.stopTokenIds]);
+
+/** OpenAI's default for completions; chat has none. */
+const COMPLETION_TOKENS = 16;
+
+/** Most tokens that an answer may have. Throws 400: the prompt is too long, or what is asked for after it. `prompt` names its field. */
+export function outputLimit(
+  { maxPrompt }: { maxPrompt: number },
+  body: Pick<GenerationRequest, 'maxTokens' | 'maxTokensParam'> & { kind?: string },
+  promptTokens: number,
+  prompt: string,
+): number {
+  const context = maxPrompt + 1;
+  const room = context - promptTokens;
+  if (room < 1) throw contextOverflow(context, promptTokens, 1, prompt);
+  if ((body.maxTokens ?? 1) > room) throw outputOverflow(context, promptTokens, body.maxTokens as number, body.maxTokensParam);
+  return body.maxTokens ?? (body.kind === 'completion' ? Math.min(COMPLETION_TOKENS, room) : room);
+}
