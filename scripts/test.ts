@@ -17,6 +17,7 @@ const suites = [
   suite('node', '--project', 'node'),
   suite('workerd', '--config', 'vitest.workerd.config.ts'),
   suite('e2e', '--project', 'e2e'), // by itself: servers are timed
+  { name: 'python', command: [node, '--import', 'tsx', join(ROOT, 'scripts/python.ts')] },
 ].filter((s) => only.length === 0 || only.includes(s.name));
 
 await build((line) => console.log(line));

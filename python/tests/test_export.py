@@ -7,10 +7,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import modules
+import decoders
 import pytest
 import torch
-from modules import Compact, ComplexLlama, Experts, LearnedPositions, Lora, NanoGPT, randomized
+from decoders import Compact, ComplexLlama, Experts, LearnedPositions, Lora, NanoGPT, randomized
 from torch import nn
 
 import turnstone
@@ -21,9 +21,9 @@ transformers = pytest.importorskip("transformers")
 def hf(kind: str, **options: object) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
         sizes = dict(
-            vocab_size=modules.V,
-            hidden_size=modules.D,
-            intermediate_size=modules.FF,
+            vocab_size=decoders.V,
+            hidden_size=decoders.D,
+            intermediate_size=decoders.FF,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
