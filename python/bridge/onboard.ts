@@ -1,18 +1,15 @@
 /** A decoder that Python read out of a graph, as a model: its configuration, logits of the reference, a pack. */
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import type { Backend } from '../../engine/backend.ts';
-import { checkConfig, formatsOf, type ModelConfig, type RopeScaling } from '../../engine/index.ts';
-import { PAGE } from '../../engine/layout.ts';
-import { allocScratch, forward } from '../../engine/model.ts';
-import { ropeTable } from '../../engine/rope.ts';
+import { type ModelConfig, PAGE, type RopeScaling, Runner, readConfig } from '../../engine/index.ts';
 import { createReference } from '../../kernels/reference/index.ts';
+import { familyNames } from '../../models/families/index.ts';
 import type { JsonObject } from '../../models/json.ts';
 import { loadModel, type ModelFiles } from '../../models/model.ts';
 import { folderSink, nodeHasher } from '../../models/node/files.ts';
 import { writePack } from '../../models/pack/write.ts';
 import type { Format } from '../../models/quantize/convert.ts';
-import { modelTensors, type Part, splitName } from '../../models/tensors.ts';
+import { modelTensors, type Part } from '../../models/tensors.ts';
 import { jsonTokenizer } from '../../models/tokenizer/json.ts';
 import type { Arr } from './frames.ts';
 import type { Call } from './main.ts';
@@ -64,10 +61,10 @@ export function configOf(d: DecoderShape): ModelConfig {
   each('a rotation of its own', (l) => l.rotates && first.rotates && rope(l) !== rope(first));
   each('bias or QK-norm in some layers only', (l) => l.qkvBias !== first.qkvBias || l.qkNorm !== first.qkNorm);
   if (missing.length > 0) {
-    throw new Error(`no family of Turnstone's (llama, qwen2, qwen3) has: ${missing.join('; ')}`);
+    throw new Error(`no family of Turnstone's (${familyNames()}) has: ${missing.join('; ')}`);
   }
   const scaling: RopeScaling | undefined = first.ropeFactors ? { kind: 'factors', factors: first.ropeFactors } : undefined;
-  return checkConfig({
+  return readConfig({
     ...{ family: first.qkNorm ? 'qwen3' : first.qkvBias ? 'qwen2' : 'llama', vocab: d.vocab, hidden: d.hidden, layers: d.layers.length },
     ...{ heads: d.heads, kvHeads: d.kvHeads, headDim: d.headDim, ffn: d.ffn, context: d.context, normEps: d.normEps },
     ...{ ropeTheta: first.ropeTheta, ...(scaling && { ropeScaling: scaling }), tied: d.tied },
@@ -107,32 +104,19 @@ async function logits(files: ModelFiles, prompts: readonly (readonly number[])[]
   const bytes = weights * 4 + T * (c.vocab + 8 * c.hidden + 4 * c.ffn + 8 * c.heads * c.headDim * c.layers) * 4 + (32 << 20);
   const be = macs <= REFERENCE_MACS ? createReference() : await nodeWasm(bytes);
   const { weights: w } = await loadModel(files, be, { format: 'f32', hasher: nodeHasher });
-  const pages = Math.ceil(T / PAGE);
-  const words = (values: readonly number[], label: string) => filled(be, Uint32Array.from(values), label);
-  const count = Array.from({ length: T }, (_, i) => i);
-  const scratch = allocScratch(be, c, formatsOf(w), T, T);
-  const pool = be.kvPool({ format: 'f32', layers: c.layers, kvHeads: c.kvHeads, headDim: c.headDim }, pages);
-  const table = filled(be, ropeTable(c, T), 'rope');
-  const zeros = count.map(() => 0);
-  const batch = {
-    ...{ S: 1, maxBlocks: pages, ids: be.alloc(T * 4, 'ids'), pos: words(count, 'pos'), slot: words(count, 'slot') },
-    ...{ seqOf: words(zeros, 'seqOf'), blocks: words(count.slice(0, pages), 'blocks'), rows: words(count, 'rows') },
-  };
+  const maxBlocks = Math.ceil(T / PAGE);
+  const size = { maxTokens: T, maxSequences: 1, maxRows: T, maxBlocks, context: T };
+  const runner = new Runner({ backend: be, config: c, weights: w, size, kv: 'f32', pages: maxBlocks });
+  const pages = Array.from({ length: maxBlocks }, (_, i) => i);
   const out: Arr[] = [];
-  for (const p of prompts) {
-    be.write(batch.ids, new Uint8Array(Uint32Array.from(p).buffer));
-    forward(be, c, w, table, pool, scratch, { ...batch, T: p.length, R: p.length });
-    const raw = await be.read(scratch.logits, 0, p.length * c.vocab * 4);
-    out.push({ shape: [p.length, c.vocab], data: new Float32Array(raw.buffer, raw.byteOffset, p.length * c.vocab) });
+  for (const ids of prompts) {
+    const count = ids.length;
+    runner.run([{ seq: { ids, pages }, start: 0, count, logits: count, draft: [] }]);
+    const raw = await be.read(runner.logits, 0, count * c.vocab * 4);
+    out.push({ shape: [count, c.vocab], data: new Float32Array(raw.buffer, raw.byteOffset, count * c.vocab) });
   }
   be.dispose();
   return out;
-}
-
-function filled(be: Backend, data: Uint32Array | Float32Array, label: string) {
-  const b = be.alloc(data.byteLength, label);
-  be.write(b, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  return b;
 }
 
 export const onboarding: Record<string, Call> = {
@@ -153,10 +137,7 @@ export const onboarding: Record<string, Call> = {
   'onboard.model': ({ decoder, name, tokenizer, tokenizerConfig, chatTemplate, stopIds }) => {
     const config = configOf(decoder as unknown as DecoderShape);
     const spec = jsonTokenizer(tokenizer as JsonObject, (tokenizerConfig ?? {}) as JsonObject, (stopIds ?? []) as number[]);
-    const tensors = modelTensors(config, (n) => {
-      const [layer, rest] = splitName(n);
-      return [part(layer < 0 ? rest || n : n)];
-    });
+    const tensors = modelTensors(config, (t) => [part(t.name)]);
     model = {
       ...{ name: String(name), config, tensors, tokenizer: spec, generation: { stopIds: spec.rules.stopIds } },
       ...(typeof chatTemplate === 'string' && { chatTemplate }),
