@@ -15,7 +15,14 @@ import type { Slice } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
 import type { Constraint, StepEvent } from './types.ts';
 
+/** Best tokens that are read back of a row: the contract's most; a draw that wants more reads the whole row. */
 const K = 64;
+/**
+ * Edits that are applied at once: 300 biases (what a request may give) and 20 bans for each row, and room for penalties of some 2,000 ids;
+ * more go in several passes.
+ */
+const EDITS = 2048;
+const ROW_EDITS = 320;
 /** In place of a token's id: the constraint allows none, the generation ends. */
 export const END = -1;
 type Token = StepEvent['tokens'][number];
@@ -167,7 +174,7 @@ export interface LogitsBuffers {
 
 export function allocLogits(be: Allocator, R: number, vocab: number): LogitsBuffers {
   return {
-    edits: be.alloc((2048 + 320 * R) * EDIT_BYTES, 'edits'),
+    edits: be.alloc((EDITS + ROW_EDITS * R) * EDIT_BYTES, 'edits'),
     masks: be.alloc(R * Math.ceil(vocab / 32) * 4, 'masks'),
     invTemp: be.alloc(R * 4, 'invTemp'),
     out: be.alloc(R * (2 * K + 2) * 4, 'topk'),

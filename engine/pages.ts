@@ -132,11 +132,6 @@ export class PagePool {
     return p !== undefined && this.refs[p] === 0;
   }
 
-  /** The page of that name without a reference, for reading it at once. */
-  peek(name: string): number | undefined {
-    return this.byName.get(name);
-  }
-
   /** Gives a full page its name. The first page of a name keeps it; a later one stays private to its sequence. */
   publish(p: number, name: string, content?: Content): void {
     if (this.names[p] !== undefined || this.byName.has(name)) return;
@@ -176,15 +171,6 @@ export class PagePool {
   /** Releases a sequence's pages, the last first, so that a chain loses its leaves before its root. */
   releaseAll(pages: readonly number[]): void {
     for (let i = pages.length - 1; i >= 0; i--) this.release(pages[i]);
-  }
-
-  /** Drops every cached page (all unreferenced names). */
-  clear(): void {
-    for (const p of this.idle.keys()) {
-      this.forget(p);
-      this.free.push(p);
-    }
-    this.idle.clear();
   }
 
   private forget(p: number): void {

@@ -36,6 +36,21 @@ export class MemoryPlanError extends Error {
   override name = 'MemoryPlanError';
 }
 
+/** Sequences a step, unless asked for otherwise: as many as logits of LOGITS_BYTES allow, within these. */
+const SEQUENCES = 64;
+const LEAST_SEQUENCES = 4;
+/** What a step's logits may take, 2.3 % of an isolate of 128 MB. */
+const LOGITS_BYTES = 3 << 20;
+/** Rows of logits at least, so that one sequence alone can check drafted tokens (engine/speculate.ts). */
+const LEAST_ROWS = 8;
+/** Tokens a step, unless asked for otherwise: the size that docs/performance.md measures prefill at. */
+const STEP_TOKENS = 128;
+/** Pages that one sequence must be able to have: 256 tokens, less is of no use. */
+const USEFUL_PAGES = 16;
+/** Pages beyond which more would hardly be hit: eight whole contexts, or 8,192 tokens. */
+const CONTEXTS = 8;
+const ENOUGH_PAGES = 512;
+
 const MB = (n: number): string => `${(n / 1048576).toFixed(1)} MB`;
 
 /**
@@ -45,16 +60,14 @@ const MB = (n: number): string => `${(n / 1048576).toFixed(1)} MB`;
 export function planMemory(input: PlanInput): Plan {
   const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes, engines = 1 } = input;
   const page = pageBytes(kvShape(c, kv));
-  const logitsRow = c.vocab * 4;
-  const wish = input.maxSequences ?? 64;
-  const maxSequences = input.maxSequences ?? Math.max(4, Math.min(wish, Math.floor((3 << 20) / logitsRow)));
+  const maxSequences = input.maxSequences ?? Math.max(LEAST_SEQUENCES, Math.min(SEQUENCES, Math.floor(LOGITS_BYTES / (c.vocab * 4))));
   const wanted = Math.min(c.context, input.context ?? c.context);
   const planFor = (context: number) => {
     const p = {
       context,
-      maxTokens: Math.max(input.maxTokens ?? 128, maxSequences),
+      maxTokens: Math.max(input.maxTokens ?? STEP_TOKENS, maxSequences),
       maxSequences,
-      maxRows: Math.max(maxSequences, 8),
+      maxRows: Math.max(maxSequences, LEAST_ROWS),
       maxBlocks: Math.ceil(context / PAGE),
       kv,
     };
@@ -68,8 +81,8 @@ export function planMemory(input: PlanInput): Plan {
   };
   // tables grow with the context, and a context longer than all pages is of no use
   let { p: plan, scratch, fit } = planFor(wanted);
-  if (fit * PAGE < wanted) ({ p: plan, scratch, fit } = planFor(Math.min(wanted, Math.max(fit, 16) * PAGE)));
-  const useful = Math.min(plan.maxBlocks, 16); // 256 tokens
+  if (fit * PAGE < wanted) ({ p: plan, scratch, fit } = planFor(Math.min(wanted, Math.max(fit, USEFUL_PAGES) * PAGE)));
+  const useful = Math.min(plan.maxBlocks, USEFUL_PAGES);
   if (fit < useful) {
     throw new MemoryPlanError(
       `the model does not fit: weights ${MB(weightBytes)} + JavaScript ${MB(jsBytes)} + scratch ${MB(scratch)} + ` +
@@ -77,7 +90,7 @@ export function planMemory(input: PlanInput): Plan {
         `but the isolate has ${MB(memoryBytes)}. Use a smaller model or format, or set MEMORY_MB where the host allows more.`,
     );
   }
-  const pages = Math.min(fit, input.pages ?? Math.max(plan.maxBlocks * 8, 512));
+  const pages = Math.min(fit, input.pages ?? Math.max(plan.maxBlocks * CONTEXTS, ENOUGH_PAGES));
   return { ...plan, pages, bytes: { limit: memoryBytes, js: jsBytes, weights: weightBytes, scratch, kv: engines * pages * page } };
 }
 

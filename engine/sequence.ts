@@ -1,6 +1,9 @@
 import { PAGE } from './layout.ts';
 import type { GenerateRequest } from './types.ts';
 
+/** Share of drafted tokens that is expected to be accepted before any was: enough to draft at once, so that it is soon known. */
+const FIRST_ACCEPTANCE = 0.6;
+
 /** One request inside the engine: its tokens, how many of them have keys and values in pages, and which pages. */
 export class Sequence {
   readonly request: GenerateRequest;
@@ -24,7 +27,7 @@ export class Sequence {
   readonly counts?: Map<number, number>;
   readonly promptIds?: Set<number>;
   /** Moving share of drafted tokens that were accepted. */
-  acceptance = 0.6;
+  acceptance = FIRST_ACCEPTANCE;
   sinceDraft = 0;
 
   constructor(request: GenerateRequest, order: number) {

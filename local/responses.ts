@@ -135,9 +135,9 @@ export class Responses {
     const { store } = this;
     const turn = store.get(answer.id);
     if (!turn) return;
-    const { id, tenant, epoch, model, request, input, seed, stop } = turn;
+    const { id, tenant, epoch, model, request, input, seed } = turn;
     const order: RunOrder = {
-      ...{ response: id, session: '', replica: '', tenant, epoch, model, request, history, input, seed, stop },
+      ...{ response: id, session: '', replica: '', tenant, epoch, model, request, history, input, seed },
       prompt: store.prompt(id),
       generated: store.tokens(id).ids,
     };

@@ -125,7 +125,6 @@ export class ResponseStore implements Turns {
     if (c.from > committed) return { ok: false, why: 'gap', committed };
     turn.ids.push(...c.ids.slice(committed - c.from));
     turn.text.push(...c.text.slice(committed - c.from));
-    turn.response = { ...turn.response, stop: c.stop };
     return { ok: true, committed: turn.ids.length };
   }
 

@@ -22,30 +22,6 @@ export function memorySource(bytes: Uint8Array, name = 'memory'): Source {
   };
 }
 
-/** The part of R2Bucket that is used. */
-export interface R2Objects {
-  head(key: string): Promise<{ size: number } | null>;
-  get(key: string, options?: { range?: { offset?: number; length?: number } }): Promise<{ arrayBuffer(): Promise<ArrayBuffer> } | null>;
-}
-
-/** An object in R2 as a Source. Rejects when there is none. */
-export async function r2Source(bucket: R2Objects, key: string): Promise<Source> {
-  const object = await bucket.head(key);
-  if (!object) throw new ModelFileError(key, 'is not in the bucket');
-  const { size } = object;
-  return {
-    name: key,
-    size,
-    async read(offset, length) {
-      checkRange(key, size, offset, length);
-      if (length === 0) return new Uint8Array(0);
-      const part = await (await bucket.get(key, { range: { offset, length } }))?.arrayBuffer();
-      if (part?.byteLength !== length) throw new ModelFileError(key, `gave ${part?.byteLength ?? 0} of ${length} bytes`, offset);
-      return new Uint8Array(part);
-    },
-  };
-}
-
 /** Throws unless [offset, offset + length) lies within `size` bytes. */
 export function checkRange(name: string, size: number, offset: number, length: number): void {
   const sane = Number.isSafeInteger(offset) && Number.isSafeInteger(length) && offset >= 0 && length >= 0;

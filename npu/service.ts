@@ -2,7 +2,7 @@
  * The accelerator as a service: requests in, answers out, with no platform but fetch's own types. npu/index.ts gives it
  * its model and its secret.
  */
-import { PAGE_VERSION } from '../engine/layout.ts';
+import { PAGE, PAGE_VERSION } from '../engine/layout.ts';
 import { checkDevice, type DeviceSpec, device, deviceNames } from '../kernels/npu/device/index.ts';
 import {
   decodeHead,
@@ -131,7 +131,7 @@ export function createService(o: ServiceOptions): Service {
     request.signal.addEventListener('abort', () => leave.abort());
     let free: () => void;
     try {
-      free = await queue.take(Math.max(1, ids.length - head.have * 16), leave.signal);
+      free = await queue.take(Math.max(1, ids.length - head.have * PAGE), leave.signal);
     } catch (e) {
       clearTimeout(timer);
       ended();
@@ -171,7 +171,7 @@ export function createService(o: ServiceOptions): Service {
             idle = setTimeout(() => leave.abort(), IDLE_MS); // not every runtime tells when a caller is gone
             return;
           }
-          const tokens = (count.pages - count.cached) * 16;
+          const tokens = (count.pages - count.cached) * PAGE;
           const timing = {
             deviceMs: (deviceUs() - before) / 1000,
             hostMs: o.now() - started,

@@ -4,11 +4,6 @@
  * stop string is held back.
  */
 
-export interface StopState {
-  held: string;
-  stopped: boolean;
-}
-
 export class StopMatcher {
   readonly #stops: readonly string[];
   /** Knuth-Morris-Pratt tables: after j matched characters, where to go on after a mismatch. */
@@ -18,24 +13,15 @@ export class StopMatcher {
   #held = '';
   #stopped = false;
 
-  /** `stops` must not be empty strings. `state` from an earlier matcher's `state` over the same stops continues there. */
-  constructor(stops: readonly string[], state?: StopState) {
+  /** `stops` must not be empty strings. */
+  constructor(stops: readonly string[]) {
     this.#stops = stops;
     this.#fail = stops.map(failTable);
     this.#at = stops.map(() => 0);
-    if (state) {
-      // Held text is a prefix of some stop string, so it is held again, whole.
-      this.push(state.held);
-      this.#stopped = state.stopped;
-    }
   }
 
   get stopped(): boolean {
     return this.#stopped;
-  }
-
-  get state(): StopState {
-    return { held: this.#held, stopped: this.#stopped };
   }
 
   /** Text that is safe to show. Once stopped, nothing more. */

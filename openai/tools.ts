@@ -39,17 +39,8 @@ export interface ToolParserState {
 }
 
 export class ToolParser {
-  readonly #s: ToolParserState;
+  readonly #s: ToolParserState = { mode: 'text', buffer: '', space: '', calls: 0, depth: '', string: 'out' };
   #out: Piece[] = [];
-
-  /** `state` from an earlier parser's `state` continues there. */
-  constructor(state?: ToolParserState) {
-    this.#s = state ? { ...state } : { mode: 'text', buffer: '', space: '', calls: 0, depth: '', string: 'out' };
-  }
-
-  get state(): ToolParserState {
-    return { ...this.#s };
-  }
 
   /** Calls begun. */
   get calls(): number {

@@ -11,6 +11,9 @@ export interface Sink {
 
 const STEP_MS = 50; // a step's budget: nothing waits longer behind a prefill
 const YIELD_MS = 17; // decode steps between two yields may take this long together
+/** Where learning starts; the first steps put it right. */
+const FIRST_TOKENS_PER_MS = 0.3;
+const FIRST_STEP_MS = 4;
 const FLOOR = 16; // tokens: below this a step's fixed cost dominates
 const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
 
@@ -25,8 +28,8 @@ export class EngineLoop {
   private readonly sinks = new Map<string, Sink>();
   private readonly ended = new Set<Sink>(); // since the last yield
   private running = false;
-  private tokensPerMs = 0.3; // prefill, learned
-  private stepMs = 4; // a decode step, learned
+  private tokensPerMs = FIRST_TOKENS_PER_MS; // of prefill, learned
+  private stepMs = FIRST_STEP_MS; // a decode step, learned
 
   constructor(engine: Engine) {
     this.engine = engine;

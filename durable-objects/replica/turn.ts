@@ -135,7 +135,7 @@ class Turn implements Sink {
     }
     this.#generated.push(...ids);
     this.#text += text.join('');
-    if (ids.length > 0) this.#line({ type: 'tokens', from, ids, text, stop: this.#stop.state });
+    if (ids.length > 0) this.#line({ type: 'tokens', from, ids, text });
     if (this.#stop.stopped) {
       this.#rt.loop.abort(this.#generate.id);
       this.#finish('stop');

@@ -1,6 +1,6 @@
 import { Reader } from './reader.ts';
 import { isOpen, type Turns } from './turns.ts';
-import type { Commit, CommitAnswer, ResponseStatus, SessionEvent, StopState, StoredResponse } from './types.ts';
+import type { Commit, CommitAnswer, ResponseStatus, SessionEvent, StoredResponse } from './types.ts';
 
 /** Progress is stored after so many tokens or so long, never a token at a time. */
 const COMMIT_TOKENS = 32;
@@ -17,7 +17,6 @@ export class Answer {
   /** Tokens not stored yet, after `committed` stored ones. */
   #ids: number[] = [];
   #text: string[] = [];
-  #stop: StopState | null = null;
   #committed: number;
   #stored = 0; // ms, of the last commit
   #epoch: number;
@@ -96,7 +95,6 @@ export class Answer {
       const first = this.length;
       this.#ids.push(...c.ids.slice(skip));
       this.#text.push(...c.text.slice(skip));
-      this.#stop = c.stop;
       c.text.slice(skip).forEach((text, i) => {
         if (text === '') return;
         const event: SessionEvent = { seq: this.#seq++, index: first + i, text };
@@ -109,7 +107,7 @@ export class Answer {
 
   /** Stores what was only delivered. */
   flush(now: number): CommitAnswer {
-    const c: Commit = { response: this.id, epoch: this.#epoch, from: this.#committed, ids: this.#ids, text: this.#text, stop: this.#stop };
+    const c: Commit = { response: this.id, epoch: this.#epoch, from: this.#committed, ids: this.#ids, text: this.#text };
     const answer = this.#turns.commit(c);
     if (!answer.ok) return answer;
     this.#committed = answer.committed;

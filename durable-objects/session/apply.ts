@@ -25,7 +25,7 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
       return false;
     }
     case 'tokens':
-      answer.push({ response: id, epoch, from: line.from, ids: line.ids, text: line.text, stop: line.stop }, now);
+      answer.push({ response: id, epoch, from: line.from, ids: line.ids, text: line.text }, now);
       return false;
     case 'end':
       answer.end(line.finish === 'length' ? 'incomplete' : 'completed', { finish: line.finish, tail: line.tail, output: line.output });

@@ -6,7 +6,7 @@ import { type Frame, frameBytes, frameHead, readFrames } from './frames.ts';
 import { PageStore } from './pages.ts';
 import { Runs } from './runs.ts';
 import { isOpen, newTurn, TurnStore } from './turns.ts';
-import type { BeginAnswer, BeginRequest, Commit, CommitAnswer, Json, StoredResponse } from './types.ts';
+import type { BeginAnswer, BeginRequest, Json, StoredResponse } from './types.ts';
 
 /** While a turn runs, the alarm comes back so often: if the object has lost its memory meanwhile, it starts the rest. */
 const WATCH_MS = 3_000;
@@ -111,12 +111,6 @@ export class Session extends DurableObject<SessionEnv> {
     if (stores) await Promise.all(stores.turns.open().map((id) => stores.runs.stop(id)));
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
-  }
-
-  /** A lease's progress, for a replica that sends it by call instead of answering in lines. Stale epochs are refused. */
-  commit(c: Commit): CommitAnswer {
-    if (!this.#stores?.turns.get(c.response)) return { ok: false, why: 'unknown', committed: 0 };
-    return this.#answer(c.response).push(c, Date.now());
   }
 
   /** Of a chain of page names, root first, those the session lacks. To ask is to use it. */

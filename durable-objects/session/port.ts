@@ -1,4 +1,4 @@
-import type { BeginAnswer, BeginRequest, Commit, CommitAnswer, Json, StoredResponse } from './types.ts';
+import type { BeginAnswer, BeginRequest, Json, StoredResponse } from './types.ts';
 
 /** A session as its callers see it. Written out because the platform's own types unfold nested JSON without end. */
 export interface SessionPort {
@@ -8,7 +8,6 @@ export interface SessionPort {
   cancel(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
   remove(id: string): Promise<boolean>;
   erase(): Promise<void>;
-  commit(c: Commit): Promise<CommitAnswer>;
   missing(names: string[]): Promise<string[]>;
   stats(): Promise<{ turns: number; pages: number; pageBytes: number; running: number }>;
   fetch(url: string, init?: RequestInit): Promise<Response>;

@@ -179,7 +179,6 @@ export class Runs {
       seed: turn.seed,
       prompt: turns.prompt(id),
       generated: turns.tokens(id).ids,
-      stop: turns.get(id)?.stop ?? null,
     };
     try {
       const response = await replicaOf(env, replica).fetch('https://replica/session/run', {

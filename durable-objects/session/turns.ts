@@ -1,9 +1,9 @@
-import type { BeginRequest, Commit, CommitAnswer, ResponseStatus, StopState, StoredResponse, Usage } from './types.ts';
+import type { BeginRequest, Commit, CommitAnswer, ResponseStatus, StoredResponse, Usage } from './types.ts';
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS turns (
   id TEXT PRIMARY KEY, previous TEXT, created INTEGER NOT NULL, status TEXT NOT NULL, epoch INTEGER NOT NULL,
-  committed INTEGER NOT NULL, prompt BLOB, stop TEXT, starts TEXT NOT NULL DEFAULT '[]', data TEXT NOT NULL) WITHOUT ROWID;
+  committed INTEGER NOT NULL, prompt BLOB, starts TEXT NOT NULL DEFAULT '[]', data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log (
   turn TEXT NOT NULL, first INTEGER NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn, first)) WITHOUT ROWID;
 `;
@@ -14,14 +14,13 @@ type Row = {
   created: number;
   status: string;
   epoch: number;
-  stop: string | null;
   starts: string;
   data: string;
 };
 /** What lies in the row's JSON. */
-type Data = Omit<StoredResponse, 'id' | 'previous' | 'created' | 'status' | 'epoch' | 'stop' | 'starts'>;
+type Data = Omit<StoredResponse, 'id' | 'previous' | 'created' | 'status' | 'epoch' | 'starts'>;
 
-const COLUMNS = 'id, previous, created, status, epoch, stop, starts, data';
+const COLUMNS = 'id, previous, created, status, epoch, starts, data';
 
 const ids32 = (ids: readonly number[]): ArrayBuffer => Uint32Array.from(ids).buffer as ArrayBuffer;
 
@@ -35,7 +34,7 @@ export class TurnStore {
   }
 
   insert(r: StoredResponse): void {
-    const { id, previous, created, status, epoch, stop: _, starts: __, ...data } = r;
+    const { id, previous, created, status, epoch, starts: _, ...data } = r;
     this.#sql.exec(
       'INSERT INTO turns (id, previous, created, status, epoch, committed, data) VALUES (?, ?, ?, ?, ?, 0, ?)',
       id,
@@ -82,7 +81,7 @@ export class TurnStore {
   update(id: string, change: Partial<Data> & { status?: ResponseStatus }): void {
     const turn = this.get(id);
     if (!turn) return;
-    const { id: _i, previous: _p, created: _c, status, epoch: _e, stop: _s, starts: _t, ...data } = { ...turn, ...change };
+    const { id: _i, previous: _p, created: _c, status, epoch: _e, starts: _t, ...data } = { ...turn, ...change };
     this.#sql.exec('UPDATE turns SET status = ?, data = ? WHERE id = ?', status, JSON.stringify(data), id);
   }
 
@@ -130,7 +129,7 @@ export class TurnStore {
     if (ids.length === 0) return { ok: true, committed };
     const next = committed + ids.length;
     this.#sql.exec('INSERT INTO log (turn, first, ids, text) VALUES (?, ?, ?, ?)', c.response, committed, ids32(ids), JSON.stringify(text));
-    this.#sql.exec('UPDATE turns SET committed = ?, stop = ? WHERE id = ?', next, c.stop && JSON.stringify(c.stop), c.response);
+    this.#sql.exec('UPDATE turns SET committed = ? WHERE id = ?', next, c.response);
     return { ok: true, committed: next };
   }
 
@@ -182,14 +181,12 @@ export const isOpen = (status: ResponseStatus): boolean => status === 'queued' |
 
 function fromRow(row: Row): StoredResponse {
   const { id, previous, created, status, epoch } = row;
-  const stop = row.stop === null ? null : (JSON.parse(row.stop) as StopState);
   return {
     id,
     previous,
     created,
     epoch,
     status: status as ResponseStatus,
-    stop,
     starts: JSON.parse(row.starts) as number[],
     ...(JSON.parse(row.data) as Data),
   };
@@ -198,7 +195,6 @@ function fromRow(row: Row): StoredResponse {
 /** A turn as it begins. */
 export function newTurn({ seed: _, ...from }: BeginRequest, seed: readonly [number, number], now: number): StoredResponse {
   const usage: Usage = { prompt: 0, cached: 0, completion: 0 };
-  const stop: StopState | null = null;
   return {
     ...from,
     previous: from.previous ?? null,
@@ -209,7 +205,6 @@ export function newTurn({ seed: _, ...from }: BeginRequest, seed: readonly [numb
     seed,
     epoch: 0,
     starts: [],
-    stop,
     finish: null,
     tail: '',
     output: [],

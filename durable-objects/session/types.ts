@@ -43,13 +43,6 @@ export interface RunOrder {
   /** Empty until the first replica tokenized the prompt; then the same for every later one. */
   prompt: readonly number[];
   generated: readonly number[];
-  stop: StopState | null;
-}
-
-/** State of the stop-string matcher after the last committed token. */
-export interface StopState {
-  held: string;
-  stopped: boolean;
 }
 
 /**
@@ -58,7 +51,7 @@ export interface StopState {
  */
 export type RunLine =
   | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: Json }
-  | { type: 'tokens'; from: number; ids: number[]; text: string[]; stop: StopState | null }
+  | { type: 'tokens'; from: number; ids: number[]; text: string[] }
   | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[] }
   | { type: 'error'; status: number; error: Json };
 
@@ -70,7 +63,6 @@ export interface Commit {
   from: number;
   ids: readonly number[];
   text: readonly string[];
-  stop: StopState | null;
 }
 
 /** `stale`: another lease has taken over, stop. `gap`: tokens before `from` are missing, send from `committed`. */
@@ -103,7 +95,6 @@ export interface StoredResponse {
   epoch: number;
   /** Tokens that were stored when each lease began: more than one entry says how often the turn was taken over. */
   starts: readonly number[];
-  stop: StopState | null;
   finish: string | null;
   /** Text that was held back until the end, after the last token's. */
   tail: string;

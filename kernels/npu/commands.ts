@@ -1,6 +1,6 @@
 /** What the backend records: an op to be, with the buffers it reads and writes. */
 import type { Act, Batch, Buf, KvPool, TopkOut, Weight } from '../../engine/backend.ts';
-import { kvHeadBytes } from '../../engine/layout.ts';
+import { kvHeadBytes, PAGE } from '../../engine/layout.ts';
 import { type NpuBuf, npuBuf } from './buffers.ts';
 import type { Op } from './ops/index.ts';
 import { ACT_BLOCK, type TimedFormat } from './program/isa.ts';
@@ -106,7 +106,7 @@ export function ropeCommand(
   return {
     op: () => {
       const slots = lists(batch.slot, T);
-      const wrong = slots.find((s) => s >= kv.pages * 16);
+      const wrong = slots.find((s) => s >= kv.pages * PAGE);
       if (wrong !== undefined) throw new Error(`ropeStore: slot ${wrong} is outside the pool of ${kv.pages} pages`);
       return { kind: 'rope', heads, kv: kv.shape, pageBytes: kv.pageBytes, pos: lists(batch.pos, T), slot: slots, norm: qkNorm?.eps };
     },

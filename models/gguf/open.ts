@@ -1,6 +1,4 @@
-import type { ModelWeights } from '../../engine/anatomy.ts';
-import type { Backend } from '../../engine/backend.ts';
-import { type ConvertOptions, loadModel, type ModelFiles } from '../model.ts';
+import type { ModelFiles } from '../model.ts';
 import type { Source } from '../source.ts';
 import { ggufTokenizer } from '../tokenizer/gguf.ts';
 import { ggufConfig, ggufFamily } from './config.ts';
@@ -21,14 +19,4 @@ export async function openGguf(source: Source): Promise<ModelFiles> {
     ...(file.metadata.has('tokenizer.chat_template') && { chatTemplate: file.metadata.string('tokenizer.chat_template') }),
     generation: { stopIds: tokenizer.rules.stopIds },
   };
-}
-
-/** Loads a GGUF file straight into a backend. */
-export async function loadGguf(
-  source: Source,
-  backend: Backend,
-  options: ConvertOptions = {},
-): Promise<{ model: ModelFiles; weights: ModelWeights; digest: string }> {
-  const model = await openGguf(source);
-  return { model, ...(await loadModel(model, backend, options)) };
 }

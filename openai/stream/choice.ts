@@ -1,7 +1,7 @@
 /** One choice of an answer: its text through the stop strings and, for chats with tools, through the tool-call parser. */
 
-import { StopMatcher, type StopState } from '../stop.ts';
-import { type Piece, ToolParser, type ToolParserState } from '../tools.ts';
+import { StopMatcher } from '../stop.ts';
+import { type Piece, ToolParser } from '../tools.ts';
 import type { TokenLogprobs } from './answer.ts';
 
 /** A token's log-probabilities with where its text begins, in UTF-16 units of the choice's text. */
@@ -16,15 +16,6 @@ export interface ChoiceOptions {
   json?: boolean;
   /** False: the choice is over after its first call. */
   parallelToolCalls: boolean;
-}
-
-/** What another replica needs to go on with a choice in the middle. Log-probabilities not yet sent are part of it. */
-export interface ChoiceState {
-  stop: StopState;
-  tools: ToolParserState | null;
-  length: number;
-  shown: number;
-  pending: PlacedLogprobs[];
 }
 
 /** What of a request decides how its text is read. */
@@ -53,26 +44,11 @@ export class Choice {
   #shown = 0;
   #pending: PlacedLogprobs[] = [];
 
-  constructor(options: ChoiceOptions, state?: ChoiceState) {
-    this.#stop = new StopMatcher(options.stop, state?.stop);
-    this.#tools = options.tools ? new ToolParser(state?.tools ?? undefined) : null;
+  constructor(options: ChoiceOptions) {
+    this.#stop = new StopMatcher(options.stop);
+    this.#tools = options.tools ? new ToolParser() : null;
     this.#json = options.json ?? false;
     this.#single = !options.parallelToolCalls;
-    if (state) {
-      this.#length = state.length;
-      this.#shown = state.shown;
-      this.#pending = [...state.pending];
-    }
-  }
-
-  get state(): ChoiceState {
-    return {
-      stop: this.#stop.state,
-      tools: this.#tools?.state ?? null,
-      length: this.#length,
-      shown: this.#shown,
-      pending: [...this.#pending],
-    };
   }
 
   get stopped(): boolean {

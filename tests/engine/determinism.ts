@@ -131,10 +131,10 @@ export async function sabotaged(create: () => Backend): Promise<{ right: string;
       const [a, b] = e.names
         .chain(held()[1].prompt, 't')
         .slice(3, 5)
-        .map((n) => e.pool.peek(n) as number);
+        .map((n) => e.pool.take(n) as number);
       const spare = e.pool.alloc() as number;
       e.backend.copyPages(e.kv, Uint32Array.of(a, spare, b, a, spare, b));
-      e.pool.release(spare);
+      e.pool.releaseAll([a, b, spare]);
     }
     for (const r of held(20)) e.add(r);
     results.push(digest(await run(e, 512)));

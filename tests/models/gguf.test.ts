@@ -7,7 +7,7 @@ import { openGguf } from '../../models/gguf/open.ts';
 import { readGguf } from '../../models/gguf/reader.ts';
 import { typeNamed } from '../../models/gguf/types.ts';
 import { sha256Hex } from '../../models/pack/hash.ts';
-import { memorySource, r2Source } from '../../models/source.ts';
+import { memorySource } from '../../models/source.ts';
 import type { ModelTensor } from '../../models/tensors.ts';
 import { dataPath, missing, readBytes } from './data.ts';
 import { type Value, writeGguf } from './gguf-writer.ts';
@@ -191,21 +191,6 @@ describe('reader', () => {
     const at = bytes.findIndex((_, i) => name.every((c, j) => bytes[i + j] === c)) + name.length + 4 + 16 + 4;
     expect((await failure(patched(bytes, at, 0, 0, 0, 0, 0, 0, 0, 0))).message).toMatch(/tensor "\S+": overlaps tensor/);
   });
-});
-
-it('reads from an R2 object by ranges', async () => {
-  const bytes = smallGguf();
-  const bucket = {
-    head: async (key: string) => (key === 'small.gguf' ? { size: bytes.length } : null),
-    async get(key: string, options?: { range?: { offset?: number; length?: number } }) {
-      const { offset = 0, length = bytes.length } = options?.range ?? {};
-      return key === 'small.gguf' ? new Response(bytes.slice(offset, offset + length) as Uint8Array<ArrayBuffer>) : null;
-    },
-  };
-  const model = await openGguf(await r2Source(bucket, 'small.gguf'));
-  expect(model.config).toEqual(small);
-  expect((await valuesOf(model.tensors[0])).length).toBe(264 * 64);
-  await expect(r2Source(bucket, 'other.gguf')).rejects.toThrow(ModelFileError);
 });
 
 describe('configuration and tensors', () => {

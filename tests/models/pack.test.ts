@@ -2,7 +2,8 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import type { Buf } from '../../engine/backend.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { ModelFileError } from '../../models/error.ts';
-import { loadGguf, openGguf } from '../../models/gguf/open.ts';
+import { openGguf } from '../../models/gguf/open.ts';
+import { loadModel } from '../../models/model.ts';
 import { nodeHasher } from '../../models/node/files.ts';
 import { defaultHasher } from '../../models/pack/hash.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
@@ -75,7 +76,7 @@ describe('packs', () => {
       [wide, 'w8'],
     ] as const) {
       const { digest } = await pack(config, format);
-      const direct = await memoryOf((be) => loadGguf(memorySource(smallGguf(config), 'small.gguf'), be, { format }));
+      const direct = await memoryOf(async (be) => loadModel(await openGguf(memorySource(smallGguf(config), 'small.gguf')), be, { format }));
       const memory = memoryPack(files);
       const sources: PackSource[] = [
         memory,
@@ -149,7 +150,9 @@ describe('packs', () => {
     expect(manifest.shards.length).toBe(2);
     expect(manifest.shards.slice(0, -1).every((s) => s.bytes === SHARD_BYTES)).toBe(true);
     const loaded = await memoryOf((be) => loadWeights(memoryPack(many), manifest, be, { hasher: nodeHasher }));
-    const direct = await memoryOf((be) => loadGguf(memorySource(smallGguf(big), 'x'), be, { format: 'f32', hasher: nodeHasher }));
+    const direct = await memoryOf(async (be) =>
+      loadModel(await openGguf(memorySource(smallGguf(big), 'x')), be, { format: 'f32', hasher: nodeHasher }),
+    );
     for (const [name, bytes] of direct) expect(Buffer.compare(loaded.get(name) ?? new Uint8Array(), bytes), name).toBe(0);
   });
 

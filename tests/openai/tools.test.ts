@@ -123,17 +123,6 @@ describe('ToolParser', () => {
     );
   });
 
-  it('continues from its state as if nothing had happened', () => {
-    for (const [, text, expected] of cases) {
-      for (let cut = 0; cut <= text.length; cut++) {
-        const first = new ToolParser();
-        const begun = first.push(text.slice(0, cut));
-        const second = new ToolParser(JSON.parse(JSON.stringify(first.state)));
-        expect(collect([...begun, ...second.push(text.slice(cut)), ...second.flush()])).toEqual(expected);
-      }
-    }
-  });
-
   it('streams: the name before the arguments are there, the arguments before they end', () => {
     const parser = new ToolParser();
     expect(parser.push('<tool_call>{"name": "f", "arguments": {')).toEqual([

@@ -46,7 +46,7 @@ export class Replica extends DurableObject {
       await send({ type: 'start', prompt: [1, 2, 3], cachedTokens: order.history.length ? 16 : 0, fingerprint: 'fp' });
       for (let i = order.generated.length; i < words.length; i++) {
         if (words[i].startsWith('die') && attempt === 1) return writer.abort(new Error('killed'));
-        await send({ type: 'tokens', from: i, ids: [i], text: [words[i]], stop: null });
+        await send({ type: 'tokens', from: i, ids: [i], text: [words[i]] });
         await scheduler.wait(10);
       }
       const meta = { id: order.response, model: order.model, created: 0, echo: {} };

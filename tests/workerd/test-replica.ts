@@ -64,7 +64,7 @@ async function run(order: RunOrder, script: Script, attempt: number, writable: W
     }
     if (i === script.hangAt && order.generated.length < i) return;
     const id = tokenAt(order.seed, i);
-    await send({ type: 'tokens', from: i, ids: [id], text: [textOf(id, i)], stop: { held: String(i), stopped: false } });
+    await send({ type: 'tokens', from: i, ids: [id], text: [textOf(id, i)] });
     if (script.delayMs) await new Promise((resolve) => setTimeout(resolve, script.delayMs));
   }
   if (script.hang) return;
