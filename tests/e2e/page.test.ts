@@ -40,7 +40,7 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     url = server.url,
     ...options
   }: BrowserContextOptions & { maxTokens?: number | null; url?: string } = {}): Promise<Page> {
-    const opened = await openPage(browser, url, { maxTokens }, options);
+    const opened = await openPage(browser, url, { maxTokens, temperature: 0 }, options);
     ({ context, faults } = opened);
     return opened.page;
   }

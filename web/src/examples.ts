@@ -32,7 +32,7 @@ export const PEBBLE: Example[] = [
   },
   { skill: 'Call', shown: 'What is the weather in Bergen? With a tool to ask.', prompt: 'What is the weather in Bergen?', tools: WEATHER },
   { skill: 'Reckon', prompt: 'Mia has 46 shells. Tom gives Mia 27 more. How many shells does Mia have now?' },
-  { skill: 'Compare', prompt: 'Which number is the largest: 14, 52, 31?' },
+  { skill: 'Count', prompt: 'How many items are in this list: apple, pear, fig, plum?' },
   { skill: 'Turn round', prompt: 'Reverse this list: apple, pear, fig' },
 ];
 

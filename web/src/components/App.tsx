@@ -180,7 +180,7 @@ export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppP
             />
           )}
         </main>
-        <div class="dock">
+        <section class="dock" aria-label="Your message">
           {typeof server === 'object' && path.length === 0 && <ProblemNote problem={server} {...problemActions} />}
           <div class="above">
             {state.undo && !list && (
@@ -195,6 +195,7 @@ export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppP
             )}
           </div>
           <Composer
+            key={chat.id} // another chat: another draft
             box={box}
             chat={chat.id}
             busy={busy}
@@ -205,7 +206,7 @@ export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppP
             onStop={chatting.stop}
             onUp={() => setEditing(path.findLast((turn) => turn.role === 'user')?.id ?? null)}
           />
-        </div>
+        </section>
       </div>
       <Status answer={last?.role === 'assistant' ? last : undefined} />
       <Settings

@@ -35,14 +35,10 @@ export function Composer({ box, chat, busy, below, loadDraft, saveDraft, onSend,
   const typed = useRef(false);
   const picker = useRef<HTMLInputElement>(null);
 
-  // another chat: another draft
   const latest = useRef<Draft>({ text: '', files: [] });
   latest.current = { text, files };
   useEffect(() => {
-    typed.current = false;
     let here = true;
-    setText('');
-    setFiles([]);
     void loadDraft(chat).then((draft) => {
       if (!here || !draft || typed.current) return;
       setText(draft.text);
