@@ -4,7 +4,6 @@
  * of another as if they were its own (workerd/modules/remote.ts).
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import { replicaOf } from '../durable-objects/replica/port.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import type { LocalPack } from './packs.ts';
 import { replicasConfig, type ServerConfig, type Vars } from './workerd/config.ts';
@@ -130,8 +129,7 @@ class Process {
         `replica ${replica} does not answer`,
         async () => {
           gone?.throwIfAborted();
-          const REPLICA = this.#o.objects.namespace(`REPLICA_${replica}`) as never;
-          const answer = await replicaOf({ REPLICA }, replica).fetch('https://replica/ready');
+          const answer = await this.#o.objects.replica(replica).fetch('https://replica/ready');
           if (!answer.ok) throw new Error(await answer.text());
         },
         gone,

@@ -4,7 +4,9 @@ import { chmodSync, mkdirSync } from 'node:fs';
 import { createServer as createHttp, type Server as HttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { integerVar, kvOf } from '../durable-objects/env.ts';
+import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { keysIn } from '../openai/keys.ts';
 import { build, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
@@ -64,7 +66,13 @@ export interface Server {
   whole: Promise<void>;
   /** Resolves with the reason when the server cannot be kept running. */
   lost: Promise<Error>;
-  stop(): Promise<void>;
+  /**
+   * Nothing new is admitted (503 with Retry-After), what runs ends, for `ms` at the most; then its clients are told. Answers how
+   * many requests did not end. `waits` is called once, where there are any.
+   */
+  drain(ms: number, waits?: (requests: number) => void): Promise<number>;
+  /** Ends all processes. `graceMs`: what is on its way to clients may arrive. */
+  stop(graceMs?: number): Promise<void>;
 }
 
 const MAX_REPLICAS = 64; // of the queue
@@ -90,10 +98,10 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   await tryPort(port, host);
 
   const home = openHome();
-  const undo: (() => unknown)[] = [() => home.close()];
+  const undo: ((graceMs: number) => unknown)[] = [() => home.close()];
   /** The last begun is ended first. */
-  const stop = async () => {
-    for (const end of undo.splice(0).reverse()) await end();
+  const stop = async (graceMs = 0) => {
+    for (const end of undo.splice(0).reverse()) await end(graceMs);
   };
   try {
     return await start();
@@ -148,10 +156,11 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
       start: () => startWorkerd({ config: config(), guard: home.guard, debug, inspect: o.inspect }),
       gaveUp: lose,
     });
-    undo.push(() => kept.stop());
+    undo.push((graceMs) => kept.stop(graceMs));
     bound = (await kept.start().catch(portTaken(port))).ports.get('http') ?? port;
 
-    const objects = new Objects(home.sockets.path('control'), control.secret);
+    const elsewhereAre = others.elsewhere.flatMap((p) => p.replicas);
+    const objects = new Objects(home.sockets.path('control'), control.secret, elsewhereAre);
     const more = await startProcesses({ ...layout, home, objects, vars: replicaVars(all), pack, npu: npu?.address, after: o.after, say });
     if (npu) undo.push(() => npu.stop());
     if (embedder) undo.push(() => embedder.stop());
@@ -160,6 +169,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     return {
       url: `http://${shownHost(/^(0\.0\.0\.0|\*|::)$/.test(host) ? '127.0.0.1' : host)}:${bound}`,
       ...{ pack, objects, npu, embedder, lost, stop },
+      drain: (ms, waits) => drain(objects, layout.processes * layout.replicas, ms, waits),
       pid: () => kept.process?.pid,
       inspector: () => (o.inspect && kept.process ? `127.0.0.1:${kept.process.ports.get('inspector')}` : undefined),
       whole: more.ready,
@@ -172,6 +182,24 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const secret = randomBytes(24).toString('hex');
     return startNpu(home, pack, { NPU_SECRET: secret, KV, CONTEXT, ...(NPU_DEVICE && { NPU_DEVICE }) }, say);
   }
+}
+
+const POLL_MS = 100;
+const TELL_MS = 500;
+
+/** Rejects where the server does not answer any more. */
+async function drain(objects: Objects, replicas: number, ms: number, waits?: (requests: number) => void): Promise<number> {
+  const SCHEDULER = objects.namespace('SCHEDULER') as never;
+  const until = Date.now() + ms;
+  let left = await schedulerOf({ SCHEDULER }).close(false);
+  if (left > 0) waits?.(left);
+  for (; left > 0 && Date.now() < until; left = await schedulerOf({ SCHEDULER }).close(false)) await pause(POLL_MS);
+  if (left === 0) return 0;
+  await schedulerOf({ SCHEDULER }).close(true);
+  const close = (replica: string) => objects.replica(replica).fetch('https://replica/close', { method: 'POST' });
+  await Promise.allSettled(Array.from({ length: replicas }, (_, r) => close(String(r))));
+  await pause(TELL_MS);
+  return left;
 }
 
 /** Processes with replicas only check no key. */

@@ -20,6 +20,8 @@ export type Arrival = { kind: 'queued' } | { kind: 'running'; lease: Lease } | (
 export class Queue {
   readonly ledger: Ledger;
   readonly config: PolicyConfig;
+  /** The server is stopping: nothing new is admitted. Not remembered. */
+  closed = false;
 
   constructor(config: PolicyConfig, replicas: readonly string[]) {
     this.config = config;
@@ -262,7 +264,8 @@ export class Queue {
     const { ledger: L, config: c } = this;
     const tenant = L.tenants.get(r.tenant, now, fullBucket(c));
     tenant.seen = now;
-    if (L.replicas.size > 0 && [...L.replicas.values()].every((x) => x.draining)) return { reason: 'draining', retryAfter: 5 };
+    if (this.closed || (L.replicas.size > 0 && [...L.replicas.values()].every((x) => x.draining)))
+      return { reason: 'draining', retryAfter: 5 };
     const limited = withinLimits(tenant, c, L.service, now);
     if (limited || r.lane || L.waiting.size === 0) return limited;
     let all = 0;

@@ -8,7 +8,11 @@ const MAX_DEPTH = 100;
 /** Encodings that a body may come in, besides none. */
 const ENCODINGS: Readonly<Record<string, 'gzip' | 'deflate'>> = { gzip: 'gzip', 'x-gzip': 'gzip', deflate: 'deflate' };
 
-/** Throws 415, 413 or 400. `limit` in bytes, of the body as it is sent and as it unpacks. */
+/** A body is waited for so long: while nothing comes, and in all. */
+const SILENT_MS = 15_000;
+const WHOLE_MS = 300_000;
+
+/** Throws 415, 408, 413 or 400. `limit` in bytes, of the body as it is sent and as it unpacks. */
 export async function readJson(request: Request, limit: number): Promise<unknown> {
   // A page of another origin can send any other type without asking first (no CORS preflight).
   const type = request.headers.get('content-type')?.split(';')[0].trim().toLowerCase();
@@ -31,9 +35,10 @@ async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
   let size = 0;
   const { stream, encoding } = unpacked(request);
   const reader = stream?.getReader();
+  const late = Date.now() + WHOLE_MS;
   while (reader) {
-    const { done, value } = await reader.read().catch((error: unknown) => {
-      if (encoding === undefined) throw error;
+    const { done, value } = await within(Math.min(SILENT_MS, late - Date.now()), reader).catch((error: unknown) => {
+      if (encoding === undefined || error instanceof ApiError) throw error;
       throw badRequest(`The request's body is not valid ${encoding}, or it is cut.`, undefined, 'invalid_encoding');
     });
     if (done) break;
@@ -66,6 +71,26 @@ function unpacked(request: Request): { stream: ReadableStream<Uint8Array> | null
     });
   }
   return { stream: request.body.pipeThrough(new DecompressionStream(format)), encoding };
+}
+
+/** The next piece; throws 408 when none comes in time. */
+async function within(ms: number, reader: ReadableStreamDefaultReader<Uint8Array>): Promise<ReadableStreamReadResult<Uint8Array>> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const silence = new Promise<never>((_, reject) => {
+    const why = "The request's body did not come in time.";
+    timer = setTimeout(
+      () => reject(new ApiError(408, why, { code: 'request_timeout', headers: { connection: 'close' } })),
+      Math.max(0, ms),
+    );
+  });
+  try {
+    return await Promise.race([reader.read(), silence]);
+  } catch (error) {
+    void reader.cancel().catch(() => {});
+    throw error;
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 /** Brackets outside strings, before any object is made of them. UTF-8's further bytes are never quotes or brackets. */

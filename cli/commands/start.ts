@@ -1,9 +1,14 @@
 import { keysIn } from '../../openai/keys.ts';
 import { startServer } from '../start.ts';
 
+const DRAIN_MS = 30_000;
+const GRACE_MS = 2_000;
+const PARENT_MS = 500;
+
 /** Serves until Ctrl-C. */
 export async function startCommand(): Promise<void> {
-  const env = process.env;
+  process.umask(0o077); // conversations are the user's alone
+  const env = withoutSecrets();
   const began = performance.now();
   const port = env.PORT === undefined ? 8787 : Number(env.PORT);
   if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
@@ -55,13 +60,25 @@ export async function startCommand(): Promise<void> {
   }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
 
   let stopping = false;
-  const stop = () => {
-    if (stopping) process.exit(130); // asked twice: at once
+  const stop = async (signal: NodeJS.Signals) => {
+    if (stopping) process.exit(signal === 'SIGINT' ? 130 : 143); // asked twice: at once; what runs ends with this process
     stopping = true;
-    void server.stop().finally(() => process.exit(0));
+    const tell = (n: number) =>
+      console.log(`Stopping: ${n} unfinished request${n > 1 ? 's' : ''} may end, for ${DRAIN_MS / 1000} s at most.`);
+    const left = await server.drain(DRAIN_MS, tell).catch(() => 0);
+    if (left > 0) console.log(`${left} did not end; their clients were told.`);
+    await server.stop(GRACE_MS).finally(() => process.exit(0));
   };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(signal));
+  // npm and its shell end on a signal, and may do so without passing it on
+  const parent = process.ppid;
+  if (env.npm_lifecycle_event) setInterval(() => process.ppid !== parent && !stopping && void stop('SIGTERM'), PARENT_MS).unref();
+  void server.lost.then(async (error) => {
+    if (stopping) return;
+    stopping = true;
+    await server.stop().catch(() => {});
+    fail(error.message);
+  });
 
   const ready = await fetch(`${server.url}/ready`, { headers: API_KEYS ? { authorization: `Bearer ${keysIn(API_KEYS)[0]}` } : {} });
   if (!ready.ok) {
@@ -92,6 +109,13 @@ export async function startCommand(): Promise<void> {
     (name) => console.log(`\n  embeddings by ${name}: ${server.url}/v1/embeddings`),
     (error: Error) => stopping || console.error(`\nturnstone: no embeddings: ${error.message}`),
   );
+}
+
+/** This environment, whose secrets no process that is started from here inherits. */
+function withoutSecrets(): NodeJS.ProcessEnv {
+  const env = { ...process.env };
+  for (const name of ['API_KEYS', 'ADMIN_KEY', 'NPU_SECRET']) delete process.env[name];
+  return env;
 }
 
 /** Variables of an accelerator that runs elsewhere, such as `turnstone gpu-host`. */

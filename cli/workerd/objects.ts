@@ -12,9 +12,18 @@ export class Objects {
   readonly #socket: string;
   readonly #secret: string;
 
-  constructor(socket: string, secret: string) {
+  readonly #elsewhere: readonly number[];
+
+  /** `elsewhere`: replicas that have a binding of their own. */
+  constructor(socket: string, secret: string, elsewhere: readonly number[]) {
     this.#socket = socket;
     this.#secret = secret;
+    this.#elsewhere = elsewhere;
+  }
+
+  /** The replica of that number, wherever it is. */
+  replica(name: string): ReturnType<ObjectNamespace['get']> {
+    return this.namespace(this.#elsewhere.includes(Number(name)) ? `REPLICA_${name}` : 'REPLICA').get(`replica-${name}`);
   }
 
   /** A binding's objects: `fetch` as it is, methods with arguments and results that are JSON. */

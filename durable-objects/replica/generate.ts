@@ -1,5 +1,5 @@
 import type { GenerateRequest } from '../../engine/index.ts';
-import { ApiError, asApiError, modelNotFound } from '../../openai/errors.ts';
+import { asApiError, modelNotFound } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
@@ -100,7 +100,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     });
     job.start(gone);
     if (lease) {
-      rt.reporter?.begin(lease, () => job.fail(new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' })));
+      rt.reporter?.begin(lease, (why) => job.fail(why));
       rt.reporter?.prompt(lease.id, promptTokens);
       job.end.then(() => rt.reporter?.end(lease.id));
     }
@@ -118,7 +118,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   if (!routing || !(await takesLong(routing))) return answered(await routing);
   // only what is written lets the runtime learn that the client has left, and then the accelerator is free
   if (lease) {
-    rt.reporter?.begin(lease, () => leave.abort());
+    rt.reporter?.begin(lease, (why) => leave.abort(why));
     rt.reporter?.prompt(lease.id, promptTokens);
   }
   const rest = routing.then(answered);

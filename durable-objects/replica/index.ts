@@ -44,6 +44,10 @@ export class Replica extends DurableObject<ReplicaEnv> {
     try {
       const rt = await this.open();
       if (request.method === 'GET') return this.get(path, rt);
+      if (path === '/close') {
+        rt.reporter?.close();
+        return new Response(null, { status: 204 });
+      }
       if (path === '/session/run') return await this.turn(rt, (await request.json()) as RunOrder, request);
       if (path === PAGES_PATH) return conversationPages(rt, (await request.json()) as ChatRequest, request);
       return await post(rt, (await request.json()) as Body, request);

@@ -1,4 +1,5 @@
 import type { StepEvent } from '../../engine/index.ts';
+import { ApiError } from '../../openai/errors.ts';
 import type { Heartbeat, Progress } from '../../policy/ticket.ts';
 
 /** While anything runs, the scheduler hears from its replica so often; sooner when a prompt is done or a request ends. */
@@ -34,11 +35,23 @@ export function leaseOf(headers: Headers): LeaseTag | undefined {
   return { id, epoch, replica, slots: slots >= 1 ? slots : undefined };
 }
 
+interface Leased {
+  stop(why: ApiError): void;
+  owned: boolean;
+}
+
+const leaseOver = () => new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' });
+const stopping = () =>
+  new ApiError(503, 'The server stops before the answer has ended. Ask again.', {
+    code: 'server_stopping',
+    headers: { 'retry-after': '5' },
+  });
+
 /** Tells the scheduler what runs here. One small call a second, and one a prompt or end; never one a token. */
 export class Reporter {
   readonly #o: Reported;
   readonly #incarnation = crypto.randomUUID();
-  readonly #running = new Map<string, Progress & { stop: () => void }>();
+  readonly #running = new Map<string, Progress & Leased>();
   #done: Progress[] = [];
   #replica = '';
   #timer: ReturnType<typeof setTimeout> | null = null;
@@ -51,11 +64,16 @@ export class Reporter {
     this.#o = o;
   }
 
-  /** A leased request has arrived. `stop` ends it when the scheduler says so. */
-  begin(lease: LeaseTag, stop: () => void): void {
+  /** A leased request has arrived. `stop` ends it when the scheduler says so; `owned`: by a session, which starts it elsewhere. */
+  begin(lease: LeaseTag, stop: (why: ApiError) => void, owned = false): void {
     this.#replica = lease.replica;
-    this.#running.set(lease.id, { id: lease.id, epoch: lease.epoch, output: 0, stop });
+    this.#running.set(lease.id, { id: lease.id, epoch: lease.epoch, output: 0, stop, owned });
     this.#within(this.#running.size === 1 ? SOON_MS : EVERY_MS);
+  }
+
+  /** The server ends now: whoever waits for an answer is told. What sessions own goes on when there is a server again. */
+  close(): void {
+    for (const r of [...this.#running.values()]) if (!r.owned) r.stop(stopping());
   }
 
   /** Its prompt was tokenized. */
@@ -110,7 +128,7 @@ export class Reporter {
     this.#sending = true;
     try {
       const { abort } = await this.#o.send(this.#replica, { incarnation: this.#incarnation, slots, kvTokens, running, done });
-      for (const id of abort) this.#running.get(id)?.stop();
+      for (const id of abort) this.#running.get(id)?.stop(leaseOver());
     } catch (error) {
       console.warn('the scheduler did not hear the heartbeat', error instanceof Error ? error.message : error);
       this.#done.unshift(...done);

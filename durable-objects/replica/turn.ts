@@ -47,7 +47,7 @@ export async function runTurn(
     constraint,
   };
   const turn = new Turn(rt, order, request, generate);
-  rt.reporter?.begin({ id: order.response, epoch: order.epoch, replica: order.replica }, () => turn.revoke());
+  rt.reporter?.begin({ id: order.response, epoch: order.epoch, replica: order.replica }, () => turn.revoke(), true);
   rt.reporter?.prompt(order.response, prompt.length);
   turn.end.then(() => rt.reporter?.end(order.response));
   if (!turn.over)

@@ -37,6 +37,8 @@ const EXCUSE_MS = 1_500;
 /** Requests that come so soon after another event are settled in one transaction, a turn of the event loop later. */
 const TOGETHER_MS = 5;
 const MAX_BATCH = 4096;
+/** A client of a server that stops asks again after so many seconds. */
+const CLOSED_S = 5;
 
 /**
  * The queue of all replicas of one model. The policy decides (policy/), this object keeps the rows and the callers that
@@ -121,6 +123,24 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     this.#queue.drain(replica, draining);
     this.#settle(Date.now());
     return this.#queue.ledger.replicas.get(replica)?.running ?? 0;
+  }
+
+  /**
+   * For whoever stops the server: from now on nothing new is admitted, what waits and runs goes on. Answers how many requests there
+   * still are. `now`: none may wait any longer.
+   */
+  close(now: boolean): number {
+    const Q = this.#queue;
+    Q.closed = true;
+    if (now) {
+      for (const t of [...Q.ledger.waiting]) {
+        if (t.restart) continue; // its session asks again when there is a server
+        this.#answer(t.id, { kind: 'refused', reason: 'draining', retryAfter: CLOSED_S });
+        Q.cancel(t.id);
+      }
+      this.#settle(Date.now());
+    }
+    return Q.ledger.tickets.size;
   }
 
   /** For whoever runs the replicas' processes: one has ended or has not started (`absent`), or answers now. Neither is remembered over a restart of the queue. */

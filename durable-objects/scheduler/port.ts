@@ -10,6 +10,7 @@ export interface SchedulerPort {
   heartbeat(replica: string, beat: Heartbeat): Promise<{ abort: string[]; draining: boolean }>;
   died(replica: string): Promise<Ended>;
   drain(replica: string, draining: boolean): Promise<number>;
+  close(now: boolean): Promise<number>;
   absent(replica: string, absent: boolean): Promise<void>;
   lease(id: string): Promise<{ state: 'unknown' | 'waiting' | 'running'; epoch: number; replica: string }>;
   stats(): Promise<SchedulerStats>;
