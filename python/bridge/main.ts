@@ -1,5 +1,6 @@
 /** The process that the Python package starts: answers its calls, one after the other, until stdin ends. */
 import { type Arr, frames, send } from './frames.ts';
+import { kernels } from './kernels.ts';
 import { onboarding } from './onboard.ts';
 
 export interface Answer {
@@ -9,7 +10,7 @@ export interface Answer {
 
 export type Call = (args: Record<string, unknown>, arrays: readonly Arr[]) => Answer | Promise<Answer>;
 
-const calls: Record<string, Call> = { ...onboarding };
+const calls: Record<string, Call> = { ...onboarding, ...kernels };
 
 // what programs print goes to stderr: stdout is the wire
 console.log = console.error;

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
-import turnstone
 from test_export import MODULES
+
+import turnstone
 from turnstone.bridge import home
 
 #: All with TURNSTONE_SERVE_ALL=1: each starts a server.
