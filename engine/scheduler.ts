@@ -2,6 +2,7 @@ import type { BatchSlice } from './batch.ts';
 import { PAGE } from './layout.ts';
 import type { PageNames, PagePool } from './pages.ts';
 import { Sequence } from './sequence.ts';
+import { Shares } from './shares.ts';
 
 /** A sequence's share of a step: `count` tokens from `start` on, of which the last `logits` want logits. */
 export interface Slice extends BatchSlice {
@@ -21,10 +22,13 @@ export interface Limits {
 
 export type Draft = (seq: Sequence, room: number) => readonly number[];
 
+/** Tokens of prefill in a step, however many decodes ride in it: nobody's long answers keep another's from beginning. */
+const LEAST_PREFILL = PAGE;
+
 /**
- * Decides who rides in the next step: decodes first, then prefill chunks in order of arrival within the token budget,
- * then newcomers while pages last. When pages run out the youngest gives its own back and is computed again later;
- * the oldest always runs.
+ * Decides who rides in the next step: decodes first, then prefill chunks within the token budget, then newcomers while pages last; of
+ * these, those of the owner who got least so far, then in order of arrival. When pages run out, the youngest of the owner who got most
+ * gives its own back and is computed again later; the oldest always runs.
  */
 export class Scheduler {
   readonly waiting: Sequence[] = [];
@@ -35,6 +39,7 @@ export class Scheduler {
   /** Pages that must be copied, in order, before the slices just scheduled run: `seq` begins its page `to` with what `from` holds. */
   copies: { seq: Sequence; from: number; to: number }[] = [];
   preemptions = 0;
+  private readonly shares = new Shares();
 
   constructor(pool: PagePool, names: PageNames, limits: Limits) {
     this.pool = pool;
@@ -44,13 +49,16 @@ export class Scheduler {
 
   add(seq: Sequence): void {
     this.waiting.push(seq);
+    this.shares.enter(seq.owner);
   }
 
   /** Takes a sequence out and frees its pages. */
   remove(seq: Sequence): void {
     for (const list of [this.waiting, this.running]) {
       const i = list.indexOf(seq);
-      if (i >= 0) list.splice(i, 1);
+      if (i < 0) continue;
+      list.splice(i, 1);
+      this.shares.leave(seq.owner);
     }
     this.freePages(seq);
   }
@@ -62,9 +70,9 @@ export class Scheduler {
     let tokens = Math.min(budget, this.limits.maxTokens);
     let rows = this.limits.maxRows;
     const decodes = this.running.filter((s) => s.pending === 1);
-    const prefills = this.running.filter((s) => s.pending > 1);
+    const prefills = this.shares.sorted(this.running.filter((s) => s.pending > 1));
     // decodes are never cut by the budget: a step serves every running sequence
-    tokens = Math.max(tokens, Math.min(decodes.length, this.limits.maxTokens));
+    tokens = Math.max(tokens, Math.min(decodes.length + (prefills.length > 0 ? LEAST_PREFILL : 0), this.limits.maxTokens));
 
     let spare = Math.min(rows, tokens) - decodes.length; // for drafts
     for (const seq of decodes) {
@@ -90,7 +98,9 @@ export class Scheduler {
       tokens -= count;
       rows -= last ? 1 : 0;
     }
-    return slices.filter((s) => this.running.includes(s.seq));
+    const riding = slices.filter((s) => this.running.includes(s.seq));
+    for (const { seq, count } of riding) this.shares.charge(seq.owner, count);
+    return riding;
   }
 
   /** Moves waiting sequences in while there is room for their whole prompt, finding pages that are already here. */
@@ -98,34 +108,36 @@ export class Scheduler {
     const inFlight = new Set<string>(); // first page that each prefill is going to compute
     for (const s of this.running) if (s.pending > 1) for (const n of s.names.slice(s.published)) inFlight.add(n);
 
-    for (let i = 0; i < this.waiting.length && this.running.length < this.limits.maxSequences; ) {
-      const seq = this.waiting[i];
+    for (const seq of [...this.shares.sorted(this.waiting)]) {
+      if (this.running.length >= this.limits.maxSequences) return;
       try {
-        if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.request.salt));
+        if (!this.place(seq, inFlight)) return;
       } catch (error) {
         seq.fail(error);
-        this.waiting.splice(i, 1);
-        continue;
+        this.remove(seq);
       }
-      const usable = Math.floor((seq.ids.length - 1) / PAGE); // at least one token is computed, for its logits
-      let found = 0;
-      while (found < usable && this.pool.has(seq.names[found])) found++;
-      if (found < usable && inFlight.has(seq.names[found])) {
-        i++; // another sequence is computing the next page right now: wait and share it
-        continue;
-      }
-      const need = Sequence.pagesFor(seq.ids.length + 1) - found;
-      const idleFound = seq.names.slice(0, found).filter((n) => this.pool.isIdle(n)).length;
-      if (this.pool.available - idleFound < need && this.running.length > 0) return; // in order: nobody overtakes
-      for (let k = 0; k < found; k++) seq.pages.push(this.pool.take(seq.names[k]) as number);
-      seq.computed = found * PAGE;
-      seq.published = found;
-      if (!seq.reported) seq.cachedTokens = Math.min(seq.computed, seq.promptLength); // whole pages
-      this.begin(seq);
-      this.waiting.splice(i, 1);
-      this.insert(seq);
-      if (seq.pending > 1) for (const n of seq.names.slice(found)) inFlight.add(n);
     }
+  }
+
+  /** Moves a sequence in, or leaves it waiting; false when there is no room for it: nobody overtakes. */
+  private place(seq: Sequence, inFlight: Set<string>): boolean {
+    if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.request.salt));
+    const usable = Math.floor((seq.ids.length - 1) / PAGE); // at least one token is computed, for its logits
+    let found = 0;
+    while (found < usable && this.pool.has(seq.names[found])) found++;
+    if (found < usable && inFlight.has(seq.names[found])) return true; // another computes the next page right now: wait and share it
+    const need = Sequence.pagesFor(seq.ids.length + 1) - found;
+    const idleFound = seq.names.slice(0, found).filter((n) => this.pool.isIdle(n)).length;
+    if (this.pool.available - idleFound < need && this.running.length > 0) return false;
+    for (let k = 0; k < found; k++) seq.pages.push(this.pool.take(seq.names[k]) as number);
+    seq.computed = found * PAGE;
+    seq.published = found;
+    if (!seq.reported) seq.cachedTokens = Math.min(seq.computed, seq.promptLength); // whole pages
+    this.begin(seq);
+    this.waiting.splice(this.waiting.indexOf(seq), 1);
+    this.insert(seq);
+    if (seq.pending > 1) for (const n of seq.names.slice(found)) inFlight.add(n);
+    return true;
   }
 
   /** Starts a sequence's next page with the tokens that it shares with a page that is here, in a copy of its own. */
@@ -148,7 +160,7 @@ export class Scheduler {
     this.running.splice(i, 0, seq);
   }
 
-  /** Makes room for the first `tokens` tokens, preempting younger sequences; false when `seq` itself had to give way. */
+  /** Makes room for the first `tokens` tokens, preempting others; false when `seq` itself had to give way. */
   private grow(seq: Sequence, tokens: number): boolean {
     while (seq.pages.length < Sequence.pagesFor(tokens)) {
       const page = this.pool.alloc();
@@ -156,11 +168,17 @@ export class Scheduler {
         seq.pages.push(page);
         continue;
       }
-      const youngest = this.running[this.running.length - 1];
-      this.preempt(youngest);
-      if (youngest === seq) return false;
+      const victim = this.victim();
+      this.preempt(victim);
+      if (victim === seq) return false;
     }
     return true;
+  }
+
+  /** Never the oldest, unless it is alone. */
+  private victim(): Sequence {
+    const [oldest, ...others] = this.running;
+    return this.shares.sorted(others).at(-1) ?? oldest;
   }
 
   private preempt(seq: Sequence): void {

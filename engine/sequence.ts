@@ -7,6 +7,7 @@ const FIRST_ACCEPTANCE = 0.6;
 /** One request inside the engine: its tokens, how many of them have keys and values in pages, and which pages. */
 export class Sequence {
   readonly request: GenerateRequest;
+  readonly owner: string;
   /** Order of arrival. */
   readonly order: number;
   /** Prompt, then output. */
@@ -32,6 +33,7 @@ export class Sequence {
 
   constructor(request: GenerateRequest, order: number) {
     this.request = request;
+    this.owner = request.owner ?? request.salt;
     this.order = order;
     this.ids = [...request.prompt, ...(request.generated ?? [])];
     this.promptLength = request.prompt.length;

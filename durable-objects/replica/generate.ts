@@ -46,6 +46,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
       stopIds,
       sampling: { ...sampling, seed: choiceSeed(sampling.seed, p * body.n + i) },
       salt,
+      owner: tenant,
       constraint: constraint?.(),
     }));
   });

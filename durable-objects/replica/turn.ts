@@ -44,6 +44,7 @@ export async function runTurn(
     stopIds: stopIdsOf(served, request, constraint !== undefined),
     sampling: { ...resolveSampling(request.sampling, served.sampling, () => order.seed), seed: order.seed },
     salt: saltOf(order.tenant, request.cacheSalt),
+    owner: order.tenant,
     constraint,
   };
   const turn = new Turn(rt, order, request, generate);
