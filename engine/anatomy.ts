@@ -53,7 +53,10 @@ type Held1<T> = { readonly [K in keyof T as T[K] extends { when: unknown } ? nev
 };
 
 /** A layer's tensors on a backend. */
-export type LayerWeights = Held1<typeof LAYER>;
+export type LayerWeights = Held1<typeof LAYER> & {
+  /** f32 [2, G·d], where keys have a bias: what `balanceKeys` (balance.ts) makes of it once the weights are loaded. */
+  readonly keyBalance?: Buf;
+};
 /** A model's tensors on a backend. When the embedding is tied, `head` is `embed`. */
 export type ModelWeights = Omit<Held1<typeof MODEL>, 'head'> & { readonly head: Weight; readonly layers: readonly LayerWeights[] };
 
@@ -124,6 +127,7 @@ export function allocWeights(
     const data = memory.alloc(K === undefined ? N * 4 : bytes(format, N, K), t.name);
     buffers.set(t.name, data);
     (layers[t.layer] ?? model)[t.kind] = K === undefined ? data : { format, N, K, data };
+    if (t.kind === 'qkvBias') layers[t.layer].keyBalance = memory.alloc(2 * KV(config) * 4, `${t.name}.balance`);
   }
   return { weights: { ...model, head: model.head ?? model.embed, layers } as unknown as ModelWeights, buffers };
 }

@@ -98,7 +98,11 @@ export interface Backend extends Allocator {
   norm(out: Act, x: Buf, g: Buf, eps: number, n: number, D: number, rows?: Buf): void;
   /** y[T, N] = x · wᵀ, + bias[N] when given, and added to y instead of replacing it when `accumulate`. Act must be what the weight's format wants. */
   matmul(y: Buf, x: Act, w: Weight, T: number, opts?: { bias?: Buf; accumulate?: boolean }): void;
-  /** Norms (optional), rotates and stores: qkv[T, (H+2G)·d] → q[T, H·d] and the keys and values of `layer` into their pages. `table` is f32 [context, d]: d/2 cosines, then d/2 sines. */
+  /**
+   * Norms (optional), rotates and stores: qkv[T, (H+2G)·d] → q[T, H·d] and the keys and values of `layer` into their pages. `table` is f32
+   * [context, d]: d/2 cosines, then d/2 sines. With `balance`, f32 [2, G·d] offsets and scales of the rotated key heads (balance.ts), the page
+   * gets (key − offset) / scale, and queries are multiplied by the scale of their kv head.
+   */
   ropeStore(
     q: Buf,
     kv: KvPool,
@@ -108,6 +112,7 @@ export interface Backend extends Allocator {
     layer: number,
     heads: number,
     qkNorm?: { q: Buf; k: Buf; eps: number },
+    balance?: Buf,
   ): void;
   /** out[T, H·d]: causal attention of q over the pages of each token's sequence, positions 0..pos inclusive. */
   attention(out: Act, q: Buf, kv: KvPool, batch: Batch, layer: number, heads: number): void;

@@ -1,6 +1,7 @@
 /** The public door of the engine. */
 export * from './anatomy.ts';
 export * from './backend.ts';
+export { balanceKeys } from './balance.ts';
 export * from './config.ts';
 export { Engine, type EngineOptions, type EngineStats } from './engine.ts';
 export { FORMATS, isWeightFormat, WEIGHT_FORMATS } from './formats.ts';

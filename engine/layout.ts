@@ -1,8 +1,8 @@
 /** The byte layout of a KV page, the same on every backend. Little endian. */
 import type { KvShape } from './backend.ts';
 
-/** Version of a page's bytes, as they travel between processes. */
-export const PAGE_VERSION = 2;
+/** Version of what a page's bytes are: part of its name, and said where pages travel between processes. */
+export const PAGE_VERSION = 3;
 /** Tokens a KV page. */
 export const PAGE = 16;
 

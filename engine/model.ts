@@ -92,7 +92,8 @@ export function forward(be: Backend, m: Model, s: Scratch, batch: Batch, from = 
     be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
     tap?.('qkv', i, h, T);
     be.matmul(s.qkv, h, l.qkv, T, { bias: l.qkvBias }); // [T, (H + 2G)·d]
-    be.ropeStore(s.q, m.kv, s.qkv, m.tables[rope], batch, at, H, qkNorm); // q [T, H·d], keys and values into their pages
+    const balance = m.kv.shape.format === 'f32' ? undefined : l.keyBalance;
+    be.ropeStore(s.q, m.kv, s.qkv, m.tables[rope], batch, at, H, qkNorm, balance); // q [T, H·d], keys and values into their pages
     const a = s.attended(l.o);
     be.attention(a, s.q, m.kv, batch, at, H); // a [T, H·d]
     tap?.('o', i, a, T);

@@ -1,4 +1,4 @@
-import { PAGE } from './layout.ts';
+import { PAGE, PAGE_VERSION } from './layout.ts';
 
 /** A synchronous SHA-256, given by the host (engine has no I/O and no crypto of its own). */
 export type Hash = (bytes: Uint8Array) => Uint8Array;
@@ -14,7 +14,7 @@ const unhex = (text: string): Uint8Array =>
   Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(i * 2, i * 2 + 2), 16));
 
 /**
- * Names of KV pages: a chain of SHA-256 over (pack digest, KV format, numerics id, tenant salt), then for every page
+ * Names of KV pages: a chain of SHA-256 over (pack digest, KV format, numerics id, PAGE_VERSION, tenant salt), then for every page
  * (its parent's name, its 16 token ids). Equal names mean equal tokens, weights and arithmetic from position 0 on.
  */
 export class PageNames {
@@ -22,9 +22,10 @@ export class PageNames {
   private readonly identity: string;
   private readonly roots = new Map<string, string>();
 
-  constructor(hash: Hash, identity: { pack: string; kv: string; numerics: string }) {
+  /** A page of another version has another name: it is missing, never misread. */
+  constructor(hash: Hash, identity: { pack: string; kv: string; numerics: string }, version = PAGE_VERSION) {
     this.hash = hash;
-    this.identity = JSON.stringify([identity.pack, identity.kv, identity.numerics]);
+    this.identity = JSON.stringify([identity.pack, identity.kv, identity.numerics, version]);
   }
 
   /** The parent of a first page. */

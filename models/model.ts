@@ -1,5 +1,6 @@
 import { allocWeights, type ModelWeights } from '../engine/anatomy.ts';
 import type { Backend, Buf, WeightFormat } from '../engine/backend.ts';
+import { balanceKeys } from '../engine/balance.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { PLAIN } from '../engine/formats.ts';
 import { defaultHasher, type NewHasher } from './pack/hash.ts';
@@ -66,5 +67,6 @@ export async function loadModel(
       options.onProgress?.(loaded, total);
     }
   }
+  await balanceKeys(backend, model.config, weights);
   return { weights, digest: await hash.digest() };
 }

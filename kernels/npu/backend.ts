@@ -174,8 +174,8 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
           numbers,
         ),
       ),
-    ropeStore: (q, kv, qkv, table, batch, layer, heads, qkNorm) =>
-      record(ropeCommand(q, kv, qkv, table, snapshot(batch), layer, heads, lists, qkNorm)),
+    ropeStore: (q, kv, qkv, table, batch, layer, heads, qkNorm, balance) =>
+      record(ropeCommand(q, kv, qkv, table, snapshot(batch), layer, heads, lists, qkNorm, balance)),
     attention: (out, q, kv, batch, layer, heads) => record(attentionCommand(out, q, kv, snapshot(batch), layer, heads, lists, tables)),
     swiglu: (out, gateUp, T, F) => record(swigluCommand(out, gateUp, T, F)),
     editLogits: (logits, R, V, edits, E, mask) => record(editCommand(logits, R, V, edits, E, mask, lists)),

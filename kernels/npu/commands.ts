@@ -87,7 +87,7 @@ export function matmulCommand(
 }
 
 export function ropeCommand(
-  ...[q, kv, qkv, table, batch, layer, heads, lists, qkNorm]: [
+  ...[q, kv, qkv, table, batch, layer, heads, lists, qkNorm, balance]: [
     Buf,
     KvPool,
     Buf,
@@ -97,24 +97,36 @@ export function ropeCommand(
     number,
     Lists,
     { q: Buf; k: Buf; eps: number } | undefined,
+    Buf | undefined,
   ]
 ): Command {
   const [out, pages, x, angles, slot] = bufs(q, kv.data, qkv, table, batch.slot);
   const T = batch.T;
   const base = layer * kv.shape.kvHeads * kvHeadBytes(kv.shape);
   const gains = qkNorm && bufs(qkNorm.q, qkNorm.k);
+  const [balanced] = bufs(balance);
   return {
     op: () => {
       const slots = lists(batch.slot, T);
       const wrong = slots.find((s) => s >= kv.pages * PAGE);
       if (wrong !== undefined) throw new Error(`ropeStore: slot ${wrong} is outside the pool of ${kv.pages} pages`);
-      return { kind: 'rope', heads, kv: kv.shape, pageBytes: kv.pageBytes, pos: lists(batch.pos, T), slot: slots, norm: qkNorm?.eps };
+      return {
+        kind: 'rope',
+        heads,
+        kv: kv.shape,
+        pageBytes: kv.pageBytes,
+        pos: lists(batch.pos, T),
+        slot: slots,
+        norm: qkNorm?.eps,
+        balance: !!balanced,
+      };
     },
     bind: (c) => ({
       ...{ x: x.bind(c), table: angles.bind(c), slot: slot.bind(c), y: out.bindOwn(c), kv: pages.bindOwn(c, base) },
       ...(gains && { gq: gains[0].bind(c), gk: gains[1].bind(c) }),
+      ...(balanced && { balance: balanced.bind(c) }),
     }),
-    reads: [x, angles, slot, pages, ...(gains ?? [])],
+    reads: [x, angles, slot, pages, ...(gains ?? []), ...bufs(balance)],
     writes: [out, pages],
     gather: [],
   };

@@ -26,6 +26,7 @@ export function ropeStore(
   layer: number,
   heads: number,
   qkNorm?: { q: Buf; k: Buf; eps: number },
+  balance?: Buf,
 ): void {
   const { headDim: d, kvHeads: G } = kv.shape;
   const input = f32(qkv);
@@ -33,6 +34,8 @@ export function ropeStore(
   const angles = f32(table);
   const pos = u32(batch.pos);
   const slot = u32(batch.slot);
+  const offsets = balance && f32(balance).subarray(0, G * d);
+  const scales = balance && f32(balance).subarray(G * d, 2 * G * d);
   const normed = new Float32Array(d);
   const rotated = new Float32Array(d);
   for (let t = 0; t < batch.T; t++) {
@@ -43,10 +46,17 @@ export function ropeStore(
       rotate(rotated, gain ? normed : head(h), row);
       return rotated;
     };
-    for (let h = 0; h < heads; h++) out.set(turn(h, qkNorm?.q), (t * heads + h) * d);
+    for (let h = 0; h < heads; h++) {
+      const y = turn(h, qkNorm?.q);
+      const g = Math.floor(h / (heads / G));
+      if (scales) for (let k = 0; k < d; k++) y[k] = f(y[k] * scales[g * d + k]);
+      out.set(y, (t * heads + h) * d);
+    }
     for (let g = 0; g < G; g++) {
       const page = pageHead(kv, Math.floor(slot[t] / PAGE), layer, g);
-      page.store(slot[t] % PAGE, turn(heads + g, qkNorm?.k), head(heads + G + g));
+      const key = turn(heads + g, qkNorm?.k);
+      if (offsets && scales) for (let k = 0; k < d; k++) key[k] = f(f(key[k] - offsets[g * d + k]) / scales[g * d + k]);
+      page.store(slot[t] % PAGE, key, head(heads + G + g));
     }
   }
 }

@@ -18,11 +18,13 @@ export function ropeStore(
   layer: number,
   heads: number,
   qkNorm?: { q: Buf; k: Buf; eps: number },
+  balance?: Buf,
 ): void {
   const { headDim: d, kvHeads: G, format, layers } = kv.shape;
   const { T } = batch;
   if (layer >= layers) throw new Error(`ropeStore: layer ${layer} of ${layers}`);
   need('ropeStore', q, T * heads * d * 4);
+  if (balance) need('ropeStore', balance, 2 * G * d * 4);
   need('ropeStore', qkv, T * (heads + 2 * G) * d * 4);
   const [slots, positions] = [ptr(batch.slot) >>> 2, ptr(batch.pos) >>> 2];
   for (let t = 0; t < T; t++) {
@@ -53,6 +55,7 @@ export function ropeStore(
       qkNorm ? ptr(qkNorm.k) : 0,
       qkNorm ? qkNorm.eps : 0,
       SCRATCH,
+      balance ? ptr(balance) : 0,
     );
   }
 }

@@ -81,9 +81,10 @@ export function createOps(
       }
     },
 
-    ropeStore(q, kv: KvPool, qkv, table, batch: Batch, layer, heads, qkNorm) {
+    ropeStore(q, kv: KvPool, qkv, table, batch: Batch, layer, heads, qkNorm, balance) {
       const { headDim: d, kvHeads: G, format } = kv.shape;
       const { T } = batch;
+      if (qkNorm && balance) throw new Error('webgpu: ropeStore takes QK-norm or a balance, not both');
       const buffers = [
         need('ropeStore', q, T * heads * d * 4),
         need('ropeStore', kv.data),
@@ -92,9 +93,10 @@ export function createOps(
         need('ropeStore', batch.pos, T * 4),
         need('ropeStore', batch.slot, T * 4),
         qkNorm ? need('ropeStore', qkNorm.q, d * 4) : none,
-        qkNorm ? need('ropeStore', qkNorm.k, d * 4) : none,
+        qkNorm ? need('ropeStore', qkNorm.k, d * 4) : balance ? need('ropeStore', balance, 2 * G * d * 4) : none,
       ];
-      const params = [heads, G, d, layer, kv.pageBytes / 4, kvHeadBytes(kv.shape) / 4, qkNorm ? 1 : 0, bits(qkNorm?.eps ?? 0)];
+      const sizes = [heads, G, d, layer, kv.pageBytes / 4, kvHeadBytes(kv.shape) / 4];
+      const params = [...sizes, qkNorm ? 1 : 0, balance ? 1 : 0, bits(qkNorm?.eps ?? 0)];
       rec.dispatch(make.ropeStore(format), buffers, params, [heads + 2 * G, T]);
     },
 

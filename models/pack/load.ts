@@ -1,5 +1,6 @@
 import { allocWeights, type ModelWeights } from '../../engine/anatomy.ts';
 import type { Backend, Buf } from '../../engine/backend.ts';
+import { balanceKeys } from '../../engine/balance.ts';
 import { PLAIN } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
 import { readTokenizer } from '../tokenizer/file.ts';
@@ -72,6 +73,7 @@ export async function loadWeights(
     const got = await hash.digest();
     if (got !== shard.sha256) throw new ModelFileError(where, `has SHA-256 ${got}, must have ${shard.sha256}; it is damaged`);
   }
+  await balanceKeys(backend, manifest.config, weights);
   return weights;
 }
 

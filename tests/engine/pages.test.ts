@@ -1,6 +1,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { PAGE_VERSION } from '../../engine/layout.ts';
 import { PageNames, PagePool } from '../../engine/pages.ts';
 
 const identity = { pack: 'p', kv: 'i8', numerics: 'exact-1' };
@@ -25,6 +26,11 @@ describe('page names', () => {
     for (const other of [{ pack: 'q' }, { kv: 'f32' }, { numerics: 'webgpu-1' }]) {
       expect(new PageNames(sha256, { ...identity, ...other }).chain(ids(16), 't')[0]).not.toBe(base);
     }
+  });
+
+  it('differ by the version of pages: what an older one stored is missing, not misread', () => {
+    expect(new PageNames(sha256, identity, PAGE_VERSION).chain(ids(16), 't')).toEqual(names.chain(ids(16), 't'));
+    expect(new PageNames(sha256, identity, PAGE_VERSION - 1).chain(ids(16), 't')).not.toEqual(names.chain(ids(16), 't'));
   });
 
   it('salts that differ outside ASCII do not collide', () => {

@@ -1,4 +1,5 @@
 import { sha256 } from '@noble/hashes/sha2.js';
+import { keyBalance } from '../../engine/balance.ts';
 import { BLOCK, fits, PLAIN, packWeight } from '../../engine/formats.ts';
 import {
   allocWeights,
@@ -10,6 +11,7 @@ import {
   type ModelConfig,
   type ModelWeights,
   planMemory,
+  ropesOf,
   type TensorShape,
   tensorList,
   type WeightFormat,
@@ -67,7 +69,13 @@ export function randomWeights(be: Backend, c: ModelConfig, format: WeightFormat,
     const [N, K] = t.shape;
     const vector = () =>
       new Uint8Array(Float32Array.from({ length: N }, () => (t.kind === 'qkvBias' ? 0.1 * next() : 1 + 0.2 * next())).buffer);
-    be.write(buffers.get(t.name)!, K === undefined ? vector() : matrices[formatOf(t)](N, K, next));
+    const bytes = K === undefined ? vector() : matrices[formatOf(t)](N, K, next);
+    be.write(buffers.get(t.name)!, bytes);
+    const balance = t.kind === 'qkvBias' ? weights.layers[t.layer].keyBalance : undefined;
+    if (balance) {
+      const keys = new Float32Array(bytes.buffer).subarray(t.parts[0], t.parts[0] + t.parts[1]);
+      be.write(balance, new Uint8Array(keyBalance(keys, ropesOf(c)[0], c.headDim, c.context).buffer));
+    }
   }
   return weights;
 }

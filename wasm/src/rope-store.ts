@@ -1,4 +1,4 @@
-// QK-norm (optional), rotation, and keys and values into their pages.
+// QK-norm (optional), rotation, balance (optional), and keys and values into their pages.
 import { largest } from './act';
 export { largest } from './act';
 import { rmsNorm } from './norm';
@@ -15,6 +15,20 @@ function rotate(y: usize, x: usize, table: usize, d: i32): void {
     const s = v128.load(table + half);
     v128.store(y, f32x4.sub(f32x4.mul(a, c), f32x4.mul(b, s)));
     v128.store(y + half, f32x4.add(f32x4.mul(b, c), f32x4.mul(a, s)));
+  }
+}
+
+/** y = y · scale, d values. */
+@inline
+function widen(y: usize, scale: usize, d: i32): void {
+  for (const end = y + (<usize>d << 2); y < end; y += 16, scale += 16) v128.store(y, f32x4.mul(v128.load(y), v128.load(scale)));
+}
+
+/** y = (y − offset) / scale, d values. */
+@inline
+function center(y: usize, offset: usize, scale: usize, d: i32): void {
+  for (const end = y + (<usize>d << 2); y < end; y += 16, offset += 16, scale += 16) {
+    v128.store(y, f32x4.div(f32x4.sub(v128.load(y), v128.load(offset)), v128.load(scale)));
   }
 }
 
@@ -56,7 +70,7 @@ function storeF32(head: usize, j: usize, key: usize, value: usize, d: i32): void
   memory.copy(head + (<usize>d << 6) + j * (<usize>d << 2), value, <usize>d << 2);
 }
 
-/** Tokens [from, to). layerPool: the pool at `layer` of page 0. scratch: 8·d bytes. */
+/** Tokens [from, to). layerPool: the pool at `layer` of page 0. scratch: 8·d bytes. balance: f32 [2, G·d], or 0. */
 export function ropeStore(
   q: usize,
   layerPool: usize,
@@ -76,8 +90,11 @@ export function ropeStore(
   kGain: usize,
   eps: f32,
   scratch: usize,
+  balance: usize,
 ): void {
   const row = <usize>d << 2;
+  const scales = balance + <usize>G * row;
+  const M = H / G;
   const rotated = scratch + row;
   for (let t = from; t < to; t++) {
     const angles = table + <usize>load<u32>(pos + (<usize>t << 2)) * row;
@@ -88,11 +105,13 @@ export function ropeStore(
     for (let h = 0; h < H; h++, x += row, out += row) {
       if (qGain) rmsNorm(scratch, x, qGain, d, eps);
       rotate(out, qGain ? scratch : x, angles, d);
+      if (balance) widen(out, scales + <usize>(h / M) * row, d);
     }
     let head = layerPool + <usize>(at >>> 4) * pageBytes;
     for (let g = 0; g < G; g++, x += row, head += headBytes) {
       if (kGain) rmsNorm(scratch, x, kGain, d, eps);
       rotate(rotated, kGain ? scratch : x, angles, d);
+      if (balance) center(rotated, balance + <usize>g * row, scales + <usize>g * row, d);
       const value = x + <usize>G * row;
       if (quantized) {
         const values = head + (<usize>d << 4);

@@ -2,7 +2,7 @@
  * QK-norm, rotation and the store into pages. The tokens of one page are one piece of work for one tile, because it
  * rewrites that page's layer as a whole: a page that the batch does not fill is loaded first.
  *
- * Arguments: x (qkv), table, slot (u32), y (q), kv (the layer's part of the pages), gq, gk.
+ * Arguments: x (qkv), table, slot (u32), y (q), kv (the layer's part of the pages), gq, gk, balance.
  */
 
 import type { KvShape } from '../../../engine/backend.ts';
@@ -21,6 +21,8 @@ export interface RopeShape {
   readonly slot: readonly number[]; // [T]
   /** eps of the QK-norm. */
   readonly norm?: number;
+  /** Whether there is a balance, f32 [2, G·d]. */
+  readonly balance?: boolean;
 }
 
 interface Run {
@@ -57,7 +59,18 @@ export function compileRope(d: DeviceSpec, s: RopeShape, o: Options): Program {
   const small = new Ring(b, most * (dim * 4 + 4), depth, 'angles and slots');
   const page = new Ring(b, layer, depth, 'page');
   const q = new Ring(b, most * H * dim * 4, depth, 'q');
-  const gains = s.norm !== undefined ? new Ring(b, 2 * dim * 4, 1, 'gains') : undefined;
+  // what is the same for all tokens: both gains, then the balance
+  const parts = [
+    ...(s.norm !== undefined
+      ? ([
+          ['gq', dim * 4],
+          ['gk', dim * 4],
+        ] as const)
+      : []),
+    ...(s.balance ? ([['balance', 2 * G * dim * 4]] as const) : []),
+  ];
+  const constantBytes = parts.reduce((n, [, size]) => n + size, 0);
+  const constants = constantBytes > 0 ? new Ring(b, constantBytes, 1, 'gains and balance') : undefined;
   const loaded: number[] = []; // semaphores
   const partial = new Array<number>(b.tileCount).fill(0);
 
@@ -66,13 +79,17 @@ export function compileRope(d: DeviceSpec, s: RopeShape, o: Options): Program {
     const t = i % b.tileCount;
     const use = uses[t]++;
     const { from, n } = run;
-    if (gains && use === 0) {
-      gains.load(b, t, [load([t], span('gq', 0, dim * 4), gains.at(0)), load([t], span('gk', 0, dim * 4), gains.at(0) + dim * 4)], 0);
+    if (constants && use === 0) {
+      let at = constants.at(0);
+      const loads = parts.map(([name, size]) => load([t], span(name, 0, size), (at += size) - size));
+      constants.load(b, t, loads, 0);
     }
     x.load(b, t, [load([t], span('x', from * width * 4, n * width * 4), x.at(use))], use);
     const starts = s.pos.slice(from, from + n).map((p) => p * dim * 4);
     const slots = small.at(use) + n * dim * 4;
     small.load(b, t, [load([t], gather('table', starts, dim * 4), small.at(use)), load([t], span('slot', from * 4, n * 4), slots)], use);
+    const gains = s.norm !== undefined ? constants?.at(0) : undefined;
+    const balance = s.balance && constants ? constants.at(0) + (gains !== undefined ? 2 * dim * 4 : 0) : undefined;
     const whole = n === PAGE;
     if (!whole) {
       const part = page.fillWithin(load([t], span('kv', run.page * s.pageBytes, layer), page.at(use)), t, use);
@@ -83,14 +100,14 @@ export function compileRope(d: DeviceSpec, s: RopeShape, o: Options): Program {
     const params = {
       ...{ d: dim, heads: H, kvHeads: G, n, qkv: x.at(use), angles: small.at(use), slots, q: q.at(use), page: page.at(use) },
       ...{ headBytes: kvHeadBytes(kv), f32: kv.format === 'f32' ? 1 : 0, eps: s.norm ?? 0 },
-      ...{ gq: gains ? gains.at(0) : -1, gk: gains ? gains.at(0) + dim * 4 : -1 },
+      ...{ gq: gains ?? -1, gk: gains !== undefined ? gains + dim * 4 : -1, balance: balance ?? -1 },
     };
     const reads = [bytes(x.at(use), n * width * 4), bytes(small.at(use), n * (dim * 4 + 4))];
-    if (gains) reads.push(bytes(gains.at(0), 2 * dim * 4));
+    if (constants) reads.push(bytes(constants.at(0), constantBytes));
     if (!whole) reads.push(bytes(page.at(use), layer));
-    const ops = OPS.rope + (kv.format === 'i8' ? OPS.quantize : 0) + (gains ? OPS.norm : 0);
+    const ops = OPS.rope + (kv.format === 'i8' ? OPS.quantize : 0) + (gains !== undefined ? OPS.norm : 0) + (balance !== undefined ? 2 : 0);
     const instr = vec('rope', params, n * width, ops, reads, [bytes(q.at(use), n * H * dim * 4), bytes(page.at(use), layer)]);
-    if (gains && use === 0) gains.take(instr, t, 0, false);
+    if (constants && use === 0) constants.take(instr, t, 0, false);
     x.take(instr, t, use);
     small.take(instr, t, use);
     if (whole) page.fillWithin(instr, t, use);

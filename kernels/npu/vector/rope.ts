@@ -7,7 +7,7 @@ import type { Params } from './rows.ts';
 
 /**
  * Tokens of one page: qkv[n, (H + 2G)·d] → q[n, H·d], and keys and values into the page's layer [G heads].
- * slots u32[n], angles f32[n, d]; gq and gk are −1 without a norm.
+ * slots u32[n], angles f32[n, d]; gq and gk are −1 without a norm, balance (f32 [2, G·d]) is −1 without one.
  */
 export function rope(s: Sram, p: Params): void {
   const { d, heads: H, kvHeads: G } = p;
@@ -33,6 +33,7 @@ export function rope(s: Sram, p: Params): void {
       ...gains,
       p.eps,
       SCRATCH,
+      p.balance >= 0 ? b + p.balance : 0,
     );
     return;
   }
@@ -55,12 +56,22 @@ export function rope(s: Sram, p: Params): void {
       }
       return y;
     };
-    for (let h = 0; h < H; h++) s.f32.set(turn(h, p.gq), (p.q >> 2) + (t * H + h) * d);
+    const scales = (p.balance >> 2) + G * d;
+    for (let h = 0; h < H; h++) {
+      const q = turn(h, p.gq);
+      const g = Math.floor(h / (H / G));
+      if (p.balance >= 0) for (let k = 0; k < d; k++) q[k] = f(q[k] * s.f32[scales + g * d + k]);
+      s.f32.set(q, (p.q >> 2) + (t * H + h) * d);
+    }
     for (let g = 0; g < G; g++) {
       const page = p.page + g * p.headBytes;
       const value = s.f32.subarray(row + (H + G + g) * d, row + (H + G + g + 1) * d);
-      if (p.f32) storeF32(s, page, j, turn(H + g, p.gk), value);
-      else storeI8(s, page, j, turn(H + g, p.gk), value);
+      const key = turn(H + g, p.gk);
+      if (p.balance >= 0) {
+        for (let k = 0; k < d; k++) key[k] = f(f(key[k] - s.f32[(p.balance >> 2) + g * d + k]) / s.f32[scales + g * d + k]);
+      }
+      if (p.f32) storeF32(s, page, j, key, value);
+      else storeI8(s, page, j, key, value);
     }
   }
 }
