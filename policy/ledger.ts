@@ -1,4 +1,4 @@
-import { slotsWanted } from './admission.ts';
+import { fullBucket, slotsWanted } from './admission.ts';
 import { sent } from './breaker.ts';
 import type { Lane, PolicyConfig } from './config.ts';
 import { newReplica, type Replica } from './replicas.ts';
@@ -16,6 +16,8 @@ export interface Ended {
   dropped: string[];
 }
 
+const MAX_SUSPECTS = 4_096;
+
 export const nobody = (): Ended => ({ lost: [], orphaned: [], dropped: [] });
 
 /**
@@ -31,6 +33,8 @@ export class Ledger {
   service: Service = newService();
   /** The newest lease's. */
   epoch = 0;
+  /** Lost with a replica that was silent for too long, without an owner who starts them again. It may only have been slow, and run them still. */
+  readonly suspects = new Map<string, Ticket>();
   /** Ids changed since the caller last emptied them. */
   readonly dirtyTickets = new Set<string>();
   readonly dirtyReplicas = new Set<string>();
@@ -171,6 +175,28 @@ export class Ledger {
     t.detachedAt = now;
     this.joinQueue(t);
     ended.orphaned.push(t.id);
+  }
+
+  /** It was lost by its replica's silence alone. */
+  suspect(t: Ticket): void {
+    this.suspects.set(t.id, t);
+    const [oldest] = this.suspects.keys();
+    if (this.suspects.size > MAX_SUSPECTS) this.suspects.delete(oldest);
+  }
+
+  /** The replica runs it still: it is booked as it was, so that nobody's answer ends for a heartbeat that was late. */
+  revive(id: string, epoch: number, r: Replica, now: number): Ticket | undefined {
+    const t = this.suspects.get(id);
+    if (t?.epoch !== epoch || t.replica !== r.id || this.tickets.has(id)) return undefined;
+    this.suspects.delete(id);
+    this.tickets.set(id, t);
+    this.tenants.get(t.tenant, now, fullBucket(this.config)).running += t.slots;
+    this.tenants.dirty.add(t.tenant);
+    r.running += t.slots;
+    r.kvUsed += t.promptTokens + t.output;
+    this.dirtyTickets.add(id);
+    this.dirtyReplicas.add(r.id);
+    return t;
   }
 
   forget(t: Ticket): void {

@@ -10,6 +10,8 @@ import type { AdmitRequest, Heartbeat, Lease, Progress, Refusal, Ticket } from '
 
 /** Requests passed over in one dispatch, at most. */
 const MAX_HELD = 16;
+/** A replica that came late by so much may come later still. */
+const LATE_TIMES = 4;
 
 export type Arrival = { kind: 'queued' } | { kind: 'running'; lease: Lease } | ({ kind: 'refused' } & Refusal);
 
@@ -103,6 +105,7 @@ export class Queue {
   /** The caller gave up. False: nobody knows the request. A replica that runs it is told in the answer to its next heartbeat. */
   cancel(id: string): boolean {
     const L = this.ledger;
+    L.suspects.delete(id);
     const t = L.tickets.get(id);
     if (!t) return false;
     if (t.state === 'waiting') L.leaveQueue(t);
@@ -124,6 +127,7 @@ export class Queue {
   release(p: Progress, now: number): boolean {
     const L = this.ledger;
     const t = L.running(p.id, p.epoch);
+    L.suspects.delete(p.id);
     if (!t) return false;
     const replica = L.replicas.get(t.replica);
     L.progress(t, p, now);
@@ -144,6 +148,7 @@ export class Queue {
     L.dirtyReplicas.add(id);
     const ended = nobody();
     this.#loseUnnamed(r, h, now, ended);
+    if (r.incarnation !== h.incarnation) r.warm = false;
     r.incarnation = h.incarnation;
     r.slots = h.slots;
     r.kvTokens = h.kvTokens;
@@ -152,7 +157,7 @@ export class Queue {
     for (const p of h.done) this.release(p, now);
     const abort: string[] = [];
     for (const p of h.running) {
-      const t = L.running(p.id, p.epoch);
+      const t = L.running(p.id, p.epoch) ?? L.revive(p.id, p.epoch, r, now);
       if (t?.replica !== id) {
         abort.push(p.id);
         continue;
@@ -160,8 +165,15 @@ export class Queue {
       t.confirmed = true;
       L.progress(t, p, now);
     }
-    if (r.running > 0) r.deadline = now + this.config.leaseMs;
+    if (r.running > 0) r.deadline = now + this.#lease(r, h);
     return { abort, draining: r.draining, ended };
+  }
+
+  /** How long a replica that has spoken may be silent: longer until its first step is done (kernels are compiled), and where its steps are long. */
+  #lease(r: Replica, h: Heartbeat): number {
+    const { leaseMs, startMs } = this.config;
+    r.warm ||= h.running.some((p) => p.output > 0 || (p.computed ?? 0) > 0);
+    return Math.max(leaseMs, r.warm ? Math.min(LATE_TIMES * (h.lateMs ?? 0), startMs) : startMs);
   }
 
   /** Someone saw the replica gone, or its lease ran out: what it ran is lost or waits again, what it held is forgotten. */
@@ -170,7 +182,10 @@ export class Queue {
     const ended = nobody();
     const r = L.replicas.get(id);
     if (!r) return ended;
-    for (const t of L.on(id)) L.lose(t, now, ended);
+    for (const t of L.on(id)) {
+      L.lose(t, now, ended);
+      if (!t.restart) L.suspect(t);
+    }
     r.incarnation = '';
     r.chains.clear();
     r.breaker = failed({ ...r.breaker, failures: 1_000_000 }, now); // open at once

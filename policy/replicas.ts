@@ -7,6 +7,8 @@ export interface ReplicaRecord {
   id: string;
   /** Drawn by the replica when it starts; another value means that what ran before is gone. '' until its first heartbeat. */
   incarnation: string;
+  /** It has computed something since it started. */
+  warm: boolean;
   slots: number;
   kvTokens: number;
   running: number;
@@ -29,6 +31,7 @@ export function newReplica(id: string, c: PolicyConfig): Replica {
   return {
     id,
     incarnation: '',
+    warm: false,
     slots: c.slots,
     kvTokens: c.kvTokens,
     running: 0,

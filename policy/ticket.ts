@@ -74,6 +74,8 @@ export interface Heartbeat {
   kvTokens: number;
   running: readonly Progress[];
   done: readonly Progress[];
+  /** By how much its own clock was late of late, ms: its steps are as long. */
+  lateMs?: number;
 }
 
 export type RefusalReason = 'queue_full' | 'too_slow' | 'rate_limit' | 'concurrency_limit' | 'draining';

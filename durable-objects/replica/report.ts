@@ -5,6 +5,7 @@ import type { Heartbeat, Progress } from '../../policy/ticket.ts';
 /** While anything runs, the scheduler hears from its replica so often; sooner when a prompt is done or a request ends. */
 const EVERY_MS = 1_000;
 const SOON_MS = 15;
+const FADES = 0.9; // of it is left after a heartbeat
 
 /** What the scheduler gave out: the right to run a request. */
 export interface LeaseTag {
@@ -57,6 +58,8 @@ export class Reporter {
   #timer: ReturnType<typeof setTimeout> | null = null;
   #due = Number.POSITIVE_INFINITY;
   #sending = false;
+  /** How late the timer was: as long as a step, or a load, holds the thread. It fades. */
+  #late = 0;
   /** ms until the next, asked for while one is on its way. */
   #soon = Number.POSITIVE_INFINITY;
 
@@ -120,6 +123,7 @@ export class Reporter {
   }
 
   async #beat(): Promise<void> {
+    this.#late = Math.max(Date.now() - this.#due, this.#late * FADES);
     this.#due = Number.POSITIVE_INFINITY;
     const done = this.#done;
     this.#done = [];
@@ -127,7 +131,14 @@ export class Reporter {
     const running = [...this.#running.values()].map((p) => plain({ ...p, computed: this.#computed(p) }));
     this.#sending = true;
     try {
-      const { abort } = await this.#o.send(this.#replica, { incarnation: this.#incarnation, slots, kvTokens, running, done });
+      const { abort } = await this.#o.send(this.#replica, {
+        incarnation: this.#incarnation,
+        slots,
+        kvTokens,
+        running,
+        done,
+        lateMs: Math.round(this.#late),
+      });
       for (const id of abort) this.#running.get(id)?.stop(leaseOver());
     } catch (error) {
       console.warn('the scheduler did not hear the heartbeat', error instanceof Error ? error.message : error);

@@ -31,9 +31,10 @@ export interface SchedulerStats {
 
 /** An answer is held back for so long at most, so that no call hangs on a caller that is gone. */
 const HOLD_MS = 20_000;
-/** An alarm later than that is put off once, for longer than replicas take to say something. */
+/** An alarm later than that is put off, some times in a row, for longer than replicas take to say something. */
 const LATE_MS = 100;
 const EXCUSE_MS = 1_500;
+const EXCUSES = 5;
 /** Requests that come so soon after another event are settled in one transaction, a turn of the event loop later. */
 const TOGETHER_MS = 5;
 const MAX_BATCH = 4096;
@@ -53,8 +54,8 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   #settled = 0; // when, ms
   #together?: Promise<void>;
   #alarmAt = Number.POSITIVE_INFINITY;
-  /** The last alarm was late, and the next one counts. */
-  #excused = false;
+  /** How many alarms in a row were late. */
+  #excused = 0;
 
   constructor(ctx: DurableObjectState, env: SchedulerVars) {
     super(ctx, env);
@@ -182,8 +183,8 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     const late = now - this.#alarmAt;
     this.#alarmAt = Number.POSITIVE_INFINITY;
     // who was held up himself cannot say that others were silent: what they said may be waiting to be heard
-    this.#excused = late > LATE_MS && !this.#excused;
-    if (this.#excused) {
+    this.#excused = late > LATE_MS && this.#excused < EXCUSES ? this.#excused + 1 : 0;
+    if (this.#excused > 0) {
       this.#alarmAt = now + EXCUSE_MS;
       void this.ctx.storage.setAlarm(this.#alarmAt);
       return;
@@ -242,6 +243,7 @@ function boundedBeat(b: Heartbeat): Heartbeat {
   if (b.running.length > MAX_BATCH || b.done.length > MAX_BATCH) throw new Error(`heartbeat: more than ${MAX_BATCH} requests`);
   count('slots', b.slots, 4096);
   count('kvTokens', b.kvTokens, 1 << 30);
+  if (b.lateMs !== undefined) count('lateMs', b.lateMs, 1 << 30);
   b.running.forEach(bounded);
   b.done.forEach(bounded);
   return b;

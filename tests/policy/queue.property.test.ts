@@ -28,6 +28,8 @@ class World {
   readonly asking = new Set<string>();
   finishes = new Map<string, number>();
   lastEpoch = 0;
+  /** Given up, and booked again. */
+  revived = 0;
   next = 0;
   readonly config: PolicyConfig;
   readonly ids = ['a', 'b', 'c'];
@@ -181,6 +183,12 @@ class World {
       this.finishes.set(p.id, (this.finishes.get(p.id) ?? 0) + 1);
     }
     for (const gone of abort) runs.delete(gone);
+    // one that was given up for its replica's silence, and which that runs still, is back in the books
+    for (const p of runs.values()) {
+      if ((this.fates.get(p.id) ?? 'lost') !== 'lost' || !this.q.ledger.running(p.id, p.epoch)) continue;
+      this.fates.set(p.id, 'running');
+      this.revived++;
+    }
     // what is left runs under the lease the queue knows, so no request runs twice
     for (const p of runs.values()) same(this.q.ledger.running(p.id, p.epoch)?.replica, id);
   }
@@ -279,6 +287,7 @@ test('10,000 random operations: after each, no request is lost, none runs twice,
   }
   expect(world.next).toBeGreaterThan(2_000);
   expect(world.lastEpoch).toBeGreaterThan(1_000);
+  expect(world.revived).toBeGreaterThan(10);
   expect([...seen].sort()).toEqual(['cancelled', 'dropped', 'finished', 'lost', 'orphaned', 'refused', 'running', 'waiting']);
 });
 
