@@ -98,7 +98,7 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
       backend,
       weights,
       plan,
-      engines: new Map<string, Engine>(),
+      engines: new Map(),
     };
     const engine = new Engine({ backend, config, weights, plan, hash: sha256, pack: digest });
     return { served, engine, loop: new EngineLoop(engine), metrics: servingMetrics(o.id) };

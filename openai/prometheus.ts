@@ -106,7 +106,7 @@ export class Histogram extends Metric {
   }
 }
 
-/** The metrics of one server, each under its name once. */
+/** The metrics of one server, each under its name once; one that is asked for again goes on as it is. */
 export class Registry {
   readonly #metrics = new Map<string, Metric>();
   readonly #fixed: Labels;
@@ -133,9 +133,10 @@ export class Registry {
   }
 
   #add<M extends Metric>(metric: M): M {
-    if (this.#metrics.has(metric.name)) throw new Error(`metric ${metric.name} is registered twice`);
-    this.#metrics.set(metric.name, metric);
-    return metric;
+    const known = this.#metrics.get(metric.name);
+    if (known && known.constructor !== metric.constructor) throw new Error(`metric ${metric.name} is registered as another kind`);
+    if (!known) this.#metrics.set(metric.name, metric);
+    return (known as M | undefined) ?? metric;
   }
 }
 

@@ -2,7 +2,7 @@ import { DurableObject } from 'cloudflare:workers';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { ApiError, asApiError, modelUnavailable, notFound } from '../../openai/errors.ts';
-import { CONTENT_TYPE, type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
+import { CONTENT_TYPE, type ServingMetrics } from '../../openai/prometheus.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
 import type { ReplicaEnv } from '../env.ts';
@@ -62,11 +62,10 @@ export class Replica extends DurableObject<ReplicaEnv> {
   private open(): Promise<Runtime> {
     this.runtime ??= (async () => {
       const model = await served(this.env);
-      const engine = openEngine(model, this.env, this.ctx.id.toString());
+      const { engine, metrics } = openEngine(model, this.env, this.ctx.id.toString());
       const loop = new EngineLoop(engine);
       const reporter = this.reporter(engine);
       loop.watch = (event) => reporter?.event(event);
-      const metrics = servingMetrics(model.id);
       const npu = npuOf(this.env, { engine, loop, pack: model.digest, registry: metrics.registry });
       const { SESSION } = this.env;
       const keyed = SESSION && ((tenant: string, key: string) => fetcher(SESSION.get(SESSION.idFromName(cacheName(tenant, key)))));

@@ -182,7 +182,7 @@ export class Job implements Sink {
     let out = this.o.answer.finish(c.index, reason);
     if ([...this.choices.values()].every((x) => x.done)) {
       this.o.metrics.e2e.observe((Date.now() - this.o.arrived) / 1000);
-      out += this.o.answer.close(this.usage, this.o.extra?.());
+      out += this.o.answer.close(this.usage, this.o.extra?.(), Math.floor(Date.now() / 1000));
       queueMicrotask(() => this.close()); // after this event's text
     }
     return out;

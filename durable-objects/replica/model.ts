@@ -9,11 +9,18 @@ import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
 import { type ChatTemplate, compileTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { serverOverloaded } from '../../openai/errors.ts';
+import { type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
 import { integerVar, kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
 
 const MIB = 1 << 20;
+
+/** What of a replica outlives its object, which is evicted when it is idle: the engine with its pages, and what was counted. */
+export interface Kept {
+  engine: Engine;
+  metrics: ServingMetrics;
+}
 
 /** A model that is loaded in this isolate: what all its replicas share. */
 export interface Served {
@@ -33,7 +40,7 @@ export interface Served {
   weights: ModelWeights;
   plan: Plan;
   /** By the id of the replica's object. */
-  engines: Map<string, Engine>;
+  engines: Map<string, Kept>;
 }
 
 /** Weights belong to the isolate: objects of one class may share it, and 128 MB hold them once. */
@@ -108,12 +115,12 @@ async function load(env: ReplicaEnv): Promise<Served> {
 
 /**
  * The engine of one replica, on the isolate's weights. An object that was evicted while its isolate lives finds its engine
- * again, prefix cache and all. Throws when the isolate holds as many engines as were planned.
+ * again, prefix cache, counters and all. Throws when the isolate holds as many engines as were planned.
  */
-export function openEngine(s: Served, env: ReplicaEnv, replica: string): Engine {
+export function openEngine(s: Served, env: ReplicaEnv, replica: string): Kept {
   const known = s.engines.get(replica);
   if (known) {
-    known.reset();
+    known.engine.reset();
     return known;
   }
   const most = replicasHere(env);
@@ -129,6 +136,7 @@ export function openEngine(s: Served, env: ReplicaEnv, replica: string): Engine 
     pack: s.digest,
     rowCost: env.SPECULATE === '0' ? Number.POSITIVE_INFINITY : undefined,
   });
-  s.engines.set(replica, engine);
-  return engine;
+  const kept = { engine, metrics: servingMetrics(s.id) };
+  s.engines.set(replica, kept);
+  return kept;
 }

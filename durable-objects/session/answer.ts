@@ -123,7 +123,8 @@ export class Answer {
     this.flush(0);
     this.#open = false;
     const usage = { ...(change.usage ?? this.#turns.get(this.id)?.usage ?? { prompt: 0, cached: 0 }), completion: this.#committed };
-    this.#turns.update(this.id, { ...change, status, usage });
+    const completed = status === 'completed' ? Math.floor(Date.now() / 1000) : null;
+    this.#turns.update(this.id, { ...change, status, usage, completed });
     this.#turns.compact(this.id);
     const last = this.events();
     for (const reader of this.#readers) for (const event of last) reader.send(event);

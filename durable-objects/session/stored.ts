@@ -25,6 +25,7 @@ export const metaOf = (r: StoredResponse): ResponseMeta => ({
 /** Everything but the output. */
 export const stateOf = (r: StoredResponse) => ({
   status: r.status as ResponseStatus,
+  completed: r.completed ?? undefined,
   error: (r.error as ErrorEnvelope['error'] | null) ?? undefined,
   usage: r.status === 'queued' || r.status === 'in_progress' ? undefined : r.usage,
   extra: turnstone(r),

@@ -199,6 +199,7 @@ export function newTurn({ seed: _, ...from }: BeginRequest, seed: readonly [numb
     ...from,
     previous: from.previous ?? null,
     created: Math.floor(now / 1000),
+    completed: null,
     status: 'queued',
     fingerprint: null,
     recomputed: false,

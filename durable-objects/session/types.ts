@@ -79,6 +79,8 @@ export interface StoredResponse {
   id: string;
   previous: string | null;
   created: number; // s
+  /** When it was completed, s; null while it is not, or when it ended otherwise. */
+  completed: number | null;
   status: ResponseStatus;
   tenant: string;
   model: string;

@@ -58,8 +58,8 @@ export interface Answer {
   /** True once a stop string was found: abort the sequence, then `finish(choice, 'stop')`. Further text is dropped. */
   stopped(choice: number): boolean;
   finish(choice: number, reason: FinishReason): string;
-  /** Usage and `[DONE]`, or the whole JSON when not streaming. `extra` is added to the last object, under its keys. */
-  close(usage: UsageCounts, extra?: Record<string, unknown>): string;
+  /** Usage and `[DONE]`, or the whole JSON when not streaming. `extra` is added to the last object, under its keys. `now` in Unix seconds. */
+  close(usage: UsageCounts, extra?: Record<string, unknown>, now?: number): string;
   /** The last frames when generation fails midway. Not streaming: the envelope as JSON, to be sent with `error.status`. */
   fail(error: ApiError): string;
 }

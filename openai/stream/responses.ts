@@ -49,15 +49,15 @@ abstract class ResponseAnswer implements Answer {
     return this.events.push(this.#choice.finish());
   }
 
-  abstract close(usage: UsageCounts, extra?: Record<string, unknown>): string;
+  abstract close(usage: UsageCounts, extra?: Record<string, unknown>, now?: number): string;
   abstract fail(error: ApiError): string;
 }
 
 export class ResponseStream extends ResponseAnswer {
   readonly contentType = 'text/event-stream; charset=utf-8';
 
-  close(usage: UsageCounts, extra?: Record<string, unknown>): string {
-    return this.events.close({ status: this.status, usage, extra });
+  close(usage: UsageCounts, extra?: Record<string, unknown>, completed?: number): string {
+    return this.events.close({ status: this.status, usage, extra, completed });
   }
 
   fail(error: ApiError): string {
@@ -82,9 +82,9 @@ export class ResponseWhole extends ResponseAnswer {
     return '';
   }
 
-  close(usage: UsageCounts, extra?: Record<string, unknown>): string {
+  close(usage: UsageCounts, extra?: Record<string, unknown>, completed?: number): string {
     this.events.close({ status: this.status }); // ends the open item
-    return JSON.stringify(responseObject(this.meta, { status: this.status, output: this.events.output, usage, extra }));
+    return JSON.stringify(responseObject(this.meta, { status: this.status, output: this.events.output, usage, extra, completed }));
   }
 
   fail(error: ApiError): string {

@@ -35,7 +35,9 @@ it('renders counters, gauges and histograms as the text format wants them', () =
 it('refuses what would make the text invalid or a counter fall', () => {
   const r = new Registry();
   r.gauge('g', '');
-  expect(() => r.gauge('g', '')).toThrow('twice');
+  r.gauge('again', '').set(3);
+  expect(r.gauge('again', '')).toBe(r.gauge('again', ''));
+  expect(() => r.counter('again', '')).toThrow('another kind');
   expect(() => r.gauge('a b', '')).toThrow('a b');
   expect(() => r.counter('c', '').add(-1)).toThrow('lower');
   expect(() => r.histogram('h', '', [1, 1])).toThrow('ascend');
