@@ -7,7 +7,7 @@ import { WEIGHTS_VERSION } from '../engine/formats.ts';
 import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { MANIFEST } from '../models/pack/manifest.ts';
 import { writePack } from '../models/pack/write.ts';
-import { formatNamed } from '../models/quantize/convert.ts';
+import { CONVERSION, formatNamed } from '../models/quantize/convert.ts';
 import { ROOT } from './build.ts';
 
 export interface LocalPack {
@@ -26,7 +26,7 @@ export async function localPack(model: string | undefined, say: (line: string) =
   const id = basename(path).replace(/\.gguf$/i, '');
   if (existsSync(join(path, MANIFEST))) return { id, folder: path };
   const key = createHash('sha256')
-    .update([path, fingerprint(path), format ?? 'auto', WEIGHTS_VERSION].join('\0'))
+    .update([path, fingerprint(path), format ?? 'auto', WEIGHTS_VERSION, CONVERSION].join('\0'))
     .digest('hex')
     .slice(0, 16);
   const folder = join(ROOT, '.cache/packs', key);

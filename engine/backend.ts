@@ -7,6 +7,7 @@
  *
  * Adding an op touches: one line here, the reference, one file in each backend, one case in tests/kernels/cases.
  */
+import type { PlaneName } from './planes.ts';
 
 /** Memory of a backend. `bytes` is its size; what is inside is the op's business. */
 export interface Buf {
@@ -15,7 +16,7 @@ export interface Buf {
 }
 
 /** How a matrix's numbers are stored; engine/formats.ts has a row for each, and every backend a record over all of them. */
-export type WeightFormat = 'f32' | 'w8' | 'w4';
+export type WeightFormat = 'f32' | 'w8' | 'w4' | PlaneName;
 
 /** A matrix [N, K] in the kernel layout of its format (engine/formats.ts). */
 export interface Weight {

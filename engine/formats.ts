@@ -15,9 +15,10 @@
  * So a kernel reads one sequential stream with 16-byte alignment. 16 bytes of w4 hold 4 rows × 8 k: one AND, and one
  * shift and AND, give two vectors of 4 rows × 4 k for an i8 dot product whose eight results a block are summed in i16
  * before one widening. 8 bytes of w8 are 4 rows × 2 k for an i16 dot product that gives one i32 a row. The scales of
- * rows r and r + 4 share 32 bits, where two shifts turn them into f32.
+ * rows r and r + 4 share 32 bits, where two shifts turn them into f32. The formats of planes.ts are cut the same way.
  */
 import type { ActFormat, WeightFormat } from './backend.ts';
+import { PLANES, type PlaneName, type Planes, packPlanes, planeBytes, unpackPlanes } from './planes.ts';
 
 /** Version of every layout in FORMATS: the `layout` of a pack. */
 export const WEIGHTS_VERSION = 2;
@@ -32,8 +33,8 @@ export interface Blocks {
   d: Uint16Array;
 }
 
-/** A matrix [N, K] before packing, row-major: w4 q in 0..15 (value (q − 8) · d), w8 q in −127..127 (value q · d). */
-export interface WeightSource {
+/** A matrix [N, K] before packing, row-major: w4 q in 0..15 (value (q − 8) · d), w8 q in −128..127 (value q · d), planes as a file has them. */
+export interface WeightSource extends Record<PlaneName, Planes> {
   f32: Float32Array;
   w8: Blocks;
   w4: Blocks;
@@ -91,7 +92,7 @@ const w4: BlockLayout = {
 
 const w8: BlockLayout = {
   bytes: W8_BYTES,
-  range: [-127, 127],
+  range: [-128, 127],
   Values: Int8Array,
   put: (out, group, r, k, q) => out.setInt8(group + w8Offset(r, k), q),
   get: (packed, group, r, k) => packed.getInt8(group + w8Offset(r, k)),
@@ -129,6 +130,17 @@ function blocks(name: WeightFormat, layout: BlockLayout): Pick<FormatRow<Blocks>
   };
 }
 
+/** A format of planes.ts. */
+function planes(name: PlaneName, numbers: string): FormatRow<Planes> {
+  const f = PLANES[name];
+  const bytes = (view: DataView) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+  return {
+    ...{ numbers, block: f.block, bytes: planeBytes(f), act: 'i8', minima: f.minimum !== 0 },
+    pack: (out, N, K, source) => packPlanes(f, N, K, source, bytes(out)),
+    unpack: (packed, N, K) => unpackPlanes(f, N, K, bytes(packed)),
+  };
+}
+
 /** Every format. Backends hold complete records over the same keys, so that one that lacks a format does not compile. */
 export const FORMATS: { readonly [F in WeightFormat]: FormatRow<WeightSource[F]> } = {
   f32: {
@@ -150,9 +162,26 @@ export const FORMATS: { readonly [F in WeightFormat]: FormatRow<WeightSource[F]>
       return values;
     },
   },
-  w8: { numbers: 'q · d, q in −127..127, an f16 d for each block of 32', minima: false, ...blocks('w8', w8) },
+  w8: { numbers: 'q · d, q in −128..127, an f16 d for each block of 32', minima: false, ...blocks('w8', w8) },
   w4: { numbers: '(q − 8) · d, q in 0..15, an f16 d for each block of 32', minima: false, ...blocks('w4', w4) },
+  q4_1: planes('q4_1', 'q · d + m, 4 bits, f16 d and m for each block of 32'),
+  q5_0: planes('q5_0', '(q − 16) · d, 5 bits, an f16 d for each block of 32'),
+  q5_1: planes('q5_1', 'q · d + m, 5 bits, f16 d and m for each block of 32'),
+  iq4_nl: planes('iq4_nl', 'one of 16 values · d, an f16 d for each block of 32'),
+  mxfp4: planes('mxfp4', 'E2M1 · 2^e for each block of 32'),
+  q2_k: planes('q2_k', 'd · s · q − e · m, 2 bits, s and m of 4 bits for each 16, f16 d and e for each 256'),
+  q3_k: planes('q3_k', 'd · s · (q − 4), 3 bits, s of 6 bits for each 16, an f16 d for each 256'),
+  q4_k: planes('q4_k', 'd · s · q − e · m, 4 bits, s and m of 6 bits for each 32, f16 d and e for each 256'),
+  q5_k: planes('q5_k', 'd · s · q − e · m, 5 bits, s and m of 6 bits for each 32, f16 d and e for each 256'),
+  q6_k: planes('q6_k', 'd · s · (q − 32), 6 bits, s of 8 bits for each 16, an f16 d for each 256'),
+  iq4_xs: planes('iq4_xs', 'd · s · one of 16 values, s of 6 bits for each 32, an f16 d for each 256'),
 };
+
+/** Columns that share a scale in a format of integers. */
+export const scaleColumns = (format: WeightFormat): number => (isPlanes(format) ? PLANES[format].sub : BLOCK);
+
+/** Whether a format is one of planes.ts. */
+export const isPlanes = (format: string): format is PlaneName => Object.hasOwn(PLANES, format);
 
 /** The format of vectors, and of matrices whose K is not made of another format's blocks. */
 export const PLAIN = 'f32' as const satisfies WeightFormat;

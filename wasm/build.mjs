@@ -5,13 +5,14 @@
  *
  *   node wasm/build.mjs           builds what is not fresh
  *   node wasm/build.mjs --check   exits 1 when the modules do not belong to the sources
- *   node wasm/build.mjs --text    writes the .wat files too
+ *   node wasm/build.mjs --text    writes the .wat files and the generated source too
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
+import { generate, readGenerated } from './generate.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, '.build/wasm');
@@ -27,7 +28,7 @@ const passes =
 function fingerprint() {
   const hash = createHash('sha256');
   const files = readdirSync(source).sort();
-  for (const file of ['build.mjs', ...files.map((f) => `src/${f}`)])
+  for (const file of ['build.mjs', 'generate.mjs', ...files.map((f) => `src/${f}`)])
     hash.update(`${file}\0`).update(readFileSync(join(root, 'wasm', file)));
   return hash.update(asc.version).digest('hex');
 }
@@ -52,8 +53,11 @@ if (!fresh || text) {
   for (const [variant, features] of Object.entries(variants)) {
     const name = join(out, `turnstone-${variant}`);
     const args = [join(source, 'index.ts'), ...options, '--runPasses', passes, '--enable', features.join(','), '-o', `${name}.wasm`];
-    if (text) args.push('-t', `${name}.wat`);
-    const { error, stderr } = await asc.main(args);
+    if (text) {
+      args.push('-t', `${name}.wat`);
+      writeFileSync(`${name}.generated.ts`, generate(variant === 'relaxed'));
+    }
+    const { error, stderr } = await asc.main(args, { readFile: readGenerated(variant === 'relaxed') });
     if (error) {
       console.error(stderr.toString());
       process.exit(1);

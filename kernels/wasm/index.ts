@@ -5,7 +5,7 @@
 import type { Backend } from '../../engine/backend.ts';
 import { attention } from './attention.ts';
 import { editLogits, topk } from './logits.ts';
-import { matmul, products } from './matmul.ts';
+import { matmul, products, type Way, wayOf } from './matmul.ts';
 import { createMemory } from './memory.ts';
 import { instantiate, type WasmModules } from './module.ts';
 import { need, ptr } from './pointers.ts';
@@ -21,10 +21,13 @@ export interface WasmOptions {
   modules: WasmModules;
   /** What all allocations take: `countWasm().used` after the same allocations. */
   memoryBytes: number;
+  /** How bytes are multiplied; default: the fastest way that this machine has. For tests: every way gives the same bits, but 'u8' only where the machine has it. */
+  way?: Way;
 }
 
 export interface WasmBackend extends Backend {
   readonly variant: 'relaxed' | 'simd';
+  readonly way: Way;
   /** Bytes handed out, and the limit. */
   memory(): { used: number; capacity: number };
   /** Runs every kernel a little, so that the first request finds optimized code; about 20 ms. Call it before, or beside, loading weights. */
@@ -32,10 +35,11 @@ export interface WasmBackend extends Backend {
 }
 
 /** Throws when `memoryBytes` cannot be had, or when the engine has no SIMD. */
-export function createWasm({ modules, memoryBytes }: WasmOptions): WasmBackend {
+export function createWasm({ modules, memoryBytes, way: asked }: WasmOptions): WasmBackend {
   const { memory, bump } = createMemory(memoryBytes);
   const { kernels, variant } = instantiate(modules, memory);
-  const [lookup, product] = [lookups(kernels), products(kernels)];
+  const way = asked ?? wayOf(kernels);
+  const [lookup, product] = [lookups(kernels), products(kernels, way)];
   const bytes = new Uint8Array(memory.buffer);
   const words = new Uint32Array(memory.buffer);
   const floats = new Float32Array(memory.buffer);
@@ -44,6 +48,7 @@ export function createWasm({ modules, memoryBytes }: WasmOptions): WasmBackend {
     name: `wasm-${variant}`,
     numerics: 'exact-1',
     variant,
+    way,
     memory: () => ({ used: bump.used, capacity: bump.capacity }),
 
     warmup: () => warmup(kernels),

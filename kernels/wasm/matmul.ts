@@ -1,32 +1,23 @@
 import type { Act, Buf, Weight, WeightFormat } from '../../engine/backend.ts';
 import { BLOCK, FORMATS, ROWS, weightBytes } from '../../engine/formats.ts';
 import { actStride, SCRATCH, SCRATCH_BYTES } from './memory.ts';
-import type { Kernels } from './module.ts';
+import type { BlockFormat, Fn, Kernels } from './module.ts';
 import { need, ptr } from './pointers.ts';
 
 /** Multiply-adds a call: long enough that the call costs nothing, short enough that the first, unoptimized code is soon replaced. */
 const CALL_MACS = 1 << 21;
-/** Sums of a tile: 4 tokens × 8 rows. */
+/** Sums of 8 rows of up to 64 tokens. */
 const ACC = SCRATCH;
-const OPERANDS = SCRATCH + 128;
-const OPERAND_BYTES = SCRATCH_BYTES - 128;
-/** Spread tokens should stay in the second-level cache while all weights pass. */
+const ACC_BYTES = 64 * 32;
+const OPERANDS = SCRATCH + ACC_BYTES;
+const OPERAND_BYTES = SCRATCH_BYTES - ACC_BYTES;
+/** Prepared tokens should stay in the second-level cache while all weights pass. */
 const WIDE_BYTES = 256 * 1024;
 
 /** Calls `run(from, to)` for ranges of whole row groups of [0, N), `macs` multiply-adds a row. */
 function rowRanges(N: number, macs: number, run: (from: number, to: number) => void): void {
   const step = Math.max(1, Math.floor(CALL_MACS / macs / ROWS)) * ROWS;
   for (let from = 0; from < N; from += step) run(from, Math.min(N, from + step));
-}
-
-/** The functions of a format whose weights are integers in blocks of 32. */
-interface Blocks {
-  /** Bytes of a block of 32 of a spread token, and of 8 unpacked rows. */
-  wide: number;
-  rows: number;
-  spread: Kernels['spreadW4'];
-  one: Kernels['matmulW4One'];
-  many: Kernels['matmulW4'];
 }
 
 /** y[T, N] = x · wᵀ for T rows of activations of `stride` bytes; all pointers. */
@@ -43,31 +34,90 @@ interface Operands {
   accumulate: number;
 }
 
-/** The product of each format; made once a backend. */
-export const products = (k: Kernels): Record<WeightFormat, Product> => ({
-  f32: ({ out, act, weights, T, N, K, bias, accumulate }) =>
-    rowRanges(N, K * T, (from, to) => k.matmulF32(out, act, weights, T, N, K, from, to, bias, accumulate)),
-  w4: ofBlocks({ wide: k.wideW4.value, rows: k.rowsW4.value, spread: k.spreadW4, one: k.matmulW4One, many: k.matmulW4 }),
-  w8: ofBlocks({ wide: k.wideW8.value, rows: k.rowsW8.value, spread: k.spreadW8, one: k.matmulW8One, many: k.matmulW8 }),
-});
+/** How bytes are multiplied: by dot-add with bytes up to 127 ('i7') or any ('u8'), or in pairs of i16. */
+export type Way = 'u8' | 'i7' | 'pair';
 
-/** Tokens are spread into scratch, as many as fit there, and multiplied one alone or several together. */
+/** The fastest way that this machine has. */
+export function wayOf(k: Kernels): Way {
+  const sum = k.dotAdd();
+  return sum === 129540 ? 'u8' : sum === -508 ? 'i7' : 'pair';
+}
+
+/** The product of each format; made once a backend. */
+export function products(k: Kernels, way: Way): Record<WeightFormat, Product> {
+  const q = (format: BlockFormat) => ofBlocks(kernelsOf(k, format, way));
+  return {
+    f32: ({ out, act, weights, T, N, K, bias, accumulate }) =>
+      rowRanges(N, K * T, (from, to) => k.matmulF32(out, act, weights, T, N, K, from, to, bias, accumulate)),
+    w8: q('w8'),
+    w4: q('w4'),
+    q4_1: q('q4_1'),
+    q5_0: q('q5_0'),
+    q5_1: q('q5_1'),
+    iq4_nl: q('iq4_nl'),
+    mxfp4: q('mxfp4'),
+    q2_k: q('q2_k'),
+    q3_k: q('q3_k'),
+    q4_k: q('q4_k'),
+    q5_k: q('q5_k'),
+    q6_k: q('q6_k'),
+    iq4_xs: q('iq4_xs'),
+  };
+}
+
+/** The functions of a format for one way of multiplying. */
+interface Blocks {
+  /** Bytes of a block of 32 of a prepared token; of 8 unpacked rows in all; of a token's sums. */
+  token: number;
+  rows: (blocks: number) => number;
+  sums: number;
+  prepare: Fn;
+  one: Fn;
+  many: Fn;
+}
+
+/** Formats whose kernels multiply bytes above 127. */
+const WHOLE_BYTES: ReadonlySet<BlockFormat> = new Set(['w8', 'iq4_nl', 'iq4_xs']);
+/** Blocks of 32 that generated kernels unpack at a time, and bytes of the largest. */
+const CHUNK = 32;
+const UNPACKED = 384;
+
+function kernelsOf(k: Kernels, format: BlockFormat, way: Way): Blocks {
+  const rows = (blocks: number) => Math.min(blocks, CHUNK) * UNPACKED;
+  if (way === 'u8' || (way === 'i7' && !WHOLE_BYTES.has(format)))
+    return { token: 48, rows, sums: 32, prepare: k[`dot_tokens_${format}`], one: k[`one_${format}`], many: k[`dot_${format}`] };
+  // hand-written kernels sum four tokens at a time
+  if (format === 'w4') {
+    const [token, unpacked] = [k.wideW4.value, k.rowsW4.value];
+    return { token, rows: (blocks) => blocks * unpacked, sums: 0, prepare: k.spreadW4, one: k.matmulW4One, many: k.matmulW4 };
+  }
+  if (format === 'w8') {
+    const [token, unpacked] = [k.wideW8.value, k.rowsW8.value];
+    return { token, rows: (blocks) => blocks * unpacked, sums: 0, prepare: k.spreadW8, one: k.matmulW8One, many: k.matmulW8 };
+  }
+  const many = k[`pair_${format}`];
+  const one: Fn = (y, a, w, N, K, from, to, bias, accumulate, scratch) => many(y, a, w, 1, N, K, from, to, bias, accumulate, scratch, ACC);
+  return { token: 80, rows, sums: 32, prepare: k[`pair_tokens_${format}`], one, many };
+}
+
+/** Tokens are prepared in scratch, as many as fit there, and multiplied one alone or several together. */
 function ofBlocks(q: Blocks): Product {
   return ({ out, act, stride, weights, T, N, K, bias, accumulate }) => {
     const blocks = K / BLOCK;
-    const token = blocks * q.wide;
-    const fit = Math.floor(Math.min(WIDE_BYTES, OPERAND_BYTES - blocks * q.rows) / token);
-    if (token > OPERAND_BYTES) throw new Error(`matmul: K ${K} needs ${token} bytes of scratch a token, there are ${OPERAND_BYTES}`);
-    const tile = fit < 2 ? 1 : fit < 4 ? fit : fit - (fit % 4);
+    const token = blocks * q.token;
+    const unpacked = q.rows(blocks);
+    const fit = Math.floor(Math.min(WIDE_BYTES, OPERAND_BYTES - unpacked) / token);
+    if (token + unpacked > OPERAND_BYTES)
+      throw new Error(`matmul: K ${K} needs ${token + unpacked} bytes of scratch, there are ${OPERAND_BYTES}`);
+    const most = q.sums === 0 ? fit : Math.min(fit, ACC_BYTES / q.sums);
+    const tile = most < 2 ? 1 : most < 4 ? most : most - (most % 4);
     for (let t = 0; t < T; t += tile) {
       const n = Math.min(tile, T - t);
       const row = out + t * N * 4;
-      q.spread(OPERANDS, act + t * stride, n, blocks);
-      if (n === 1) rowRanges(N, K, (from, to) => q.one(row, OPERANDS, weights, N, K, from, to, bias, accumulate));
-      else {
-        const rows = OPERANDS + n * token;
-        rowRanges(N, K * n, (from, to) => q.many(row, OPERANDS, weights, n, N, K, from, to, bias, accumulate, rows, ACC));
-      }
+      const scratch = OPERANDS + n * token;
+      q.prepare(OPERANDS, act + t * stride, n, blocks);
+      if (n === 1) rowRanges(N, K, (from, to) => q.one(row, OPERANDS, weights, N, K, from, to, bias, accumulate, scratch));
+      else rowRanges(N, K * n, (from, to) => q.many(row, OPERANDS, weights, n, N, K, from, to, bias, accumulate, scratch, ACC));
     }
   };
 }

@@ -1,11 +1,19 @@
-/** The functions of wasm/src/index.ts. Numbers are byte offsets, counts or 0/1 flags; rows and tokens come as [from, to). */
-type Fn = (...args: number[]) => void;
+import type { WeightFormat } from '../../engine/backend.ts';
 
-export interface Kernels {
+/** The functions of wasm/src/index.ts. Numbers are byte offsets, counts or 0/1 flags; rows and tokens come as [from, to). */
+export type Fn = (...args: number[]) => void;
+
+/** Formats of integers with i8 activations: those that wasm/generate.mjs writes kernels for. */
+export type BlockFormat = Exclude<WeightFormat, 'f32'>;
+
+/** Written by wasm/generate.mjs for every format; what is by dot-add is in the relaxed module only. */
+type Generated = { [F in BlockFormat as `embed_${F}` | `${'pair' | 'dot'}_${F}` | `${'pair' | 'dot'}_tokens_${F}` | `one_${F}`]: Fn };
+
+export interface Kernels extends Generated {
+  /** What tells how the machine makes dot-add; see wasm/src/dot-add.ts. */
+  dotAdd: () => number;
   clear: Fn;
   embedF32: Fn;
-  embedW4: Fn;
-  embedW8: Fn;
   norm: Fn;
   matmulF32: Fn;
   matmulW4: Fn;

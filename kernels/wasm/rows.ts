@@ -1,7 +1,7 @@
 /** Ops on rows of f32: embed, norm, swiglu. */
 import type { Act, Buf, Weight, WeightFormat } from '../../engine/backend.ts';
 import { ROWS, rowGroupBytes, weightBytes } from '../../engine/formats.ts';
-import { actStride } from './memory.ts';
+import { actStride, SCRATCH } from './memory.ts';
 import type { Kernels } from './module.ts';
 import { need, ptr } from './pointers.ts';
 
@@ -9,7 +9,22 @@ import { need, ptr } from './pointers.ts';
 const CALL_TOKENS = 64;
 
 /** Writes one row of a row group, of each format; made once a backend. */
-export const lookups = (k: Kernels): Record<WeightFormat, Kernels['embedF32']> => ({ f32: k.embedF32, w8: k.embedW8, w4: k.embedW4 });
+export const lookups = (k: Kernels): Record<WeightFormat, Kernels['embedF32']> => ({
+  f32: k.embedF32,
+  w8: k.embed_w8,
+  w4: k.embed_w4,
+  q4_1: k.embed_q4_1,
+  q5_0: k.embed_q5_0,
+  q5_1: k.embed_q5_1,
+  iq4_nl: k.embed_iq4_nl,
+  mxfp4: k.embed_mxfp4,
+  q2_k: k.embed_q2_k,
+  q3_k: k.embed_q3_k,
+  q4_k: k.embed_q4_k,
+  q5_k: k.embed_q5_k,
+  q6_k: k.embed_q6_k,
+  iq4_xs: k.embed_iq4_xs,
+});
 
 export function embed(lookup: ReturnType<typeof lookups>, words: Uint32Array, x: Buf, w: Weight, ids: Buf, T: number): void {
   need('embed', x, T * w.K * 4);
@@ -20,7 +35,7 @@ export function embed(lookup: ReturnType<typeof lookups>, words: Uint32Array, x:
   for (let t = 0; t < T; t++) {
     const id = words[(ptr(ids) >>> 2) + t];
     if (id >= w.N) throw new Error(`embed: token id ${id} is not below the vocabulary's ${w.N}`);
-    run(ptr(x) + t * w.K * 4, ptr(w.data) + Math.floor(id / ROWS) * group, id % ROWS, w.K);
+    run(ptr(x) + t * w.K * 4, ptr(w.data) + Math.floor(id / ROWS) * group, id % ROWS, w.K, SCRATCH);
   }
 }
 

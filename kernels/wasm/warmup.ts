@@ -40,8 +40,8 @@ export function warmup(k: Kernels): void {
   for (let i = 0; i < CALLS; i++) {
     k.norm(act, stride, 1, x, x, 0, 0, T, K, 1e-5, row);
     k.swiglu(act, stride, 1, x, 0, T, K, row);
-    k.embedW4(y, weights, 0, K);
-    k.embedW8(y, weights, 0, K);
+    k.embed_w4(y, weights, 0, K, rows);
+    k.embed_w8(y, weights, 0, K, rows);
     k.ropeStore(y, page, 3 * head, head, 1, x, x, zero, zero, 0, 1, 3, 3, 64, 0, 0, 0, state, 0);
     k.attentionI8(act, stride, 1, row, x, page, 3 * head, head, zero, 1, zero, zero, 0, 2, 9, 3, 64, state);
     k.spreadW4(wide, act, T, blocks);

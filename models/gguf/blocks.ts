@@ -1,4 +1,6 @@
 import { f16ToF32 } from '../../engine/math.ts';
+import { PLANES, type PlaneName, planeNumbers } from '../../engine/planes.ts';
+import { readPlanes } from './planes.ts';
 
 /**
  * Decoders of ggml's tensor types to f32, exactly as ggml-quants.c defines them. Every product below fits into 24 bits,
@@ -161,6 +163,12 @@ function q6_K(src: Uint8Array, out: Float32Array, n: number): void {
   }
 }
 
+/** Through the integers, for types that nothing else is needed of. */
+const byPlanes =
+  (format: PlaneName): Decode =>
+  (src, out, n) =>
+    out.set(planeNumbers(PLANES[format], readPlanes(format, src, n)));
+
 /** Decoders by type name; a type that is not here is not supported. */
 export const decoders: ReadonlyMap<string, Decode> = new Map(
   Object.entries({
@@ -175,5 +183,10 @@ export const decoders: ReadonlyMap<string, Decode> = new Map(
     Q4_K: q4_K,
     Q5_K: q5_K,
     Q6_K: q6_K,
+    Q2_K: byPlanes('q2_k'),
+    Q3_K: byPlanes('q3_k'),
+    IQ4_NL: byPlanes('iq4_nl'),
+    IQ4_XS: byPlanes('iq4_xs'),
+    MXFP4: byPlanes('mxfp4'),
   }),
 );

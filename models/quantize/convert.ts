@@ -1,32 +1,36 @@
 import type { WeightFormat } from '../../engine/backend.ts';
-import { BLOCK, fits, isWeightFormat, PLAIN, packWeight, ROWS, WEIGHT_FORMATS, weightBytes } from '../../engine/formats.ts';
+import { BLOCK, fits, PLAIN, packWeight, ROWS, weightBytes } from '../../engine/formats.ts';
+import { emptyPlanes, PLANES, type PlaneName } from '../../engine/planes.ts';
 import { ModelFileError } from '../error.ts';
 import { decoders } from '../gguf/blocks.ts';
 import type { ModelTensor, Part } from '../tensors.ts';
-import { dequantize, fromQ4_0, fromQ8_0, type Quantized, quantizeRtn, type Rounded } from './rtn.ts';
+import { keeping, keeps, keptBlocks, keptPlanes } from './kept.ts';
+import { dequantize, type Quantized, quantizeRtn, type Rounded } from './rtn.ts';
 
-/** A format, or `auto`: per tensor the nearest one that holds its stored type. */
-export type Format = WeightFormat | 'auto';
+/** What values can be converted to, or `auto`: the numbers that the file has. */
+export type Format = typeof PLAIN | Rounded | 'auto';
+
+/** Names of what can be asked for. */
+export const ASKED: readonly Format[] = ['auto', PLAIN, 'w8', 'w4'];
 
 /** A format by name. Throws naming the option that gave it. */
 export function formatNamed(option: string, name: string): Format {
-  if (name === 'auto' || isWeightFormat(name)) return name;
-  throw new Error(`${option} is "${name}", must be auto or one of ${WEIGHT_FORMATS.join(', ')}`);
+  const format = ASKED.find((f) => f === name);
+  if (format) return format;
+  throw new Error(`${option} is "${name}", must be one of ${ASKED.join(', ')} (auto keeps what the file has)`);
 }
 
-/** What `auto` makes of a stored type, w8 of the others; `keep` where that format holds the type's very numbers. */
-const STORED: Record<string, { format: WeightFormat; keep?: (raw: Uint8Array) => Quantized }> = {
-  F32: { format: 'f32' },
-  Q4_0: { format: 'w4', keep: fromQ4_0 },
-  Q4_1: { format: 'w4' },
-  Q4_K: { format: 'w4' },
-  Q8_0: { format: 'w8', keep: fromQ8_0 },
-};
+/** Changes when `auto` makes something else of a file: what was converted before is converted anew. */
+export const CONVERSION = 2;
 
-/** Format of a tensor: vectors and matrices whose K is not made of the format's blocks stay f32. The last part decides for `auto`. */
+const HALVES = ['F16', 'BF16'];
+
+/** Format of a tensor: vectors and matrices whose K is not made of the format's blocks stay f32. `auto` keeps a quantized type's numbers and rounds halves to w8. */
 export function formatOf(t: ModelTensor, wanted: Format): WeightFormat {
   if (t.vector) return PLAIN;
-  const format = wanted === 'auto' ? (STORED[t.parts[t.parts.length - 1].type]?.format ?? 'w8') : wanted;
+  const types = [...new Set(t.parts.map((p) => p.type))];
+  const kept = types.every((type) => HALVES.includes(type)) ? 'w8' : keeping(types);
+  const format = wanted === 'auto' ? kept : wanted;
   return fits(format, t.K) ? format : PLAIN;
 }
 
@@ -96,7 +100,30 @@ const converters: Record<WeightFormat, Converter> = {
   },
   w8: (...args) => rounded('w8', ...args),
   w4: (...args) => rounded('w4', ...args),
+  q4_1: (t, from, rows) => kept('q4_1', t, from, rows),
+  q5_0: (t, from, rows) => kept('q5_0', t, from, rows),
+  q5_1: (t, from, rows) => kept('q5_1', t, from, rows),
+  iq4_nl: (t, from, rows) => kept('iq4_nl', t, from, rows),
+  mxfp4: (t, from, rows) => kept('mxfp4', t, from, rows),
+  q2_k: (t, from, rows) => kept('q2_k', t, from, rows),
+  q3_k: (t, from, rows) => kept('q3_k', t, from, rows),
+  q4_k: (t, from, rows) => kept('q4_k', t, from, rows),
+  q5_k: (t, from, rows) => kept('q5_k', t, from, rows),
+  q6_k: (t, from, rows) => kept('q6_k', t, from, rows),
+  iq4_xs: (t, from, rows) => kept('iq4_xs', t, from, rows),
 };
+
+async function kept(format: PlaneName, t: ModelTensor, from: number, rows: number): Promise<Uint8Array> {
+  const all = emptyPlanes(PLANES[format], rows, t.K);
+  for await (const s of segments(t, from, rows)) {
+    const piece = guarded(s, () => keptPlanes(format, s.part.type, s.raw, s.rows * t.K));
+    for (const part of ['q', 'd', 'm', 'scales', 'minima'] as const) {
+      const each = all[part].length / rows; // elements a row
+      all[part].set(piece[part], (s.row - from) * each);
+    }
+  }
+  return packWeight(format, rows, t.K, all);
+}
 
 async function rounded(format: Rounded, t: ModelTensor, from: number, rows: number, o: ConvertOptions): Promise<Uint8Array> {
   const q = new Int8Array(rows * t.K);
@@ -140,8 +167,7 @@ function guarded<T>(s: Segment, convert: () => T): T {
 }
 
 function quantized(t: ModelTensor, s: Segment, format: Rounded, { loss, quantizer }: ConvertOptions): Quantized {
-  const stored = STORED[s.part.type];
-  if (stored?.keep && stored.format === format) return stored.keep(s.raw);
+  if (keeps(format, s.part.type)) return keptBlocks(format, s.part.type, s.raw, s.rows * t.K);
   const x = decodeRows(s.part, s.raw, s.rows);
   const out = quantizer(x, t, s.row, format);
   loss?.add(x, dequantize(format, out));

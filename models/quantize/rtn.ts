@@ -101,7 +101,7 @@ export function toQ4_0({ q, d }: Quantized): Uint8Array {
   return out;
 }
 
-/** Q8_0 blocks of GGUF as w8: the same numbers. Throws RangeError at −128, which w8 excludes. */
+/** Q8_0 blocks of GGUF as w8: the same numbers. */
 export function fromQ8_0(src: Uint8Array): Quantized {
   const blocks = src.length / 34;
   const q = new Int8Array(blocks * BLOCK);
@@ -109,11 +109,7 @@ export function fromQ8_0(src: Uint8Array): Quantized {
   for (let b = 0; b < blocks; b++) {
     const at = b * 34;
     d[b] = finiteScale(src[at] | (src[at + 1] << 8));
-    for (let i = 0; i < BLOCK; i++) {
-      const v = (src[at + 2 + i] << 24) >> 24;
-      if (v === -128) throw new RangeError('has the quantized value -128, which w8 excludes; requantize the file or choose another format');
-      q[b * BLOCK + i] = v;
-    }
+    for (let i = 0; i < BLOCK; i++) q[b * BLOCK + i] = src[at + 2 + i];
   }
   return { q, d };
 }

@@ -17,6 +17,7 @@ import {
   type WeightFormat,
 } from '../../engine/index.ts';
 import { f32ToF16 } from '../../engine/math.ts';
+import { emptyPlanes, PLANES, type PlaneFormat, type PlaneName } from '../../engine/planes.ts';
 import { philox } from '../../engine/random.ts';
 
 /** A llama small enough for the reference, big enough for GQA, several layers and pages. */
@@ -52,7 +53,44 @@ const matrices: Record<WeightFormat, (N: number, K: number, next: () => number) 
   },
   w8: (N, K, next) => packWeight('w8', N, K, blocks(N, K, 127, 127, next)),
   w4: (N, K, next) => packWeight('w4', N, K, blocks(N, K, 8, 0, next)),
+  q4_1: planes('q4_1'),
+  q5_0: planes('q5_0'),
+  q5_1: planes('q5_1'),
+  iq4_nl: planes('iq4_nl'),
+  mxfp4: planes('mxfp4'),
+  q2_k: planes('q2_k'),
+  q3_k: planes('q3_k'),
+  q4_k: planes('q4_k'),
+  q5_k: planes('q5_k'),
+  q6_k: planes('q6_k'),
+  iq4_xs: planes('iq4_xs'),
 };
+
+/** Uniform integers; integer scales and minima near 16; minima that centre the values. */
+function planes(name: PlaneName): (N: number, K: number, next: () => number) => Uint8Array {
+  const f: PlaneFormat = PLANES[name];
+  return (N, K, next) => {
+    const parts = emptyPlanes(f, N, K);
+    const levels = 2 ** f.q.reduce((a, b) => a + b, 0);
+    const between = (n: number) => Math.floor(((next() + 1) / 2) * n);
+    parts.q.forEach((_, i) => {
+      parts.q[i] = between(levels);
+    });
+    const deviation = f.table ? Math.sqrt(f.table.reduce((sum, v) => sum + v * v, 0) / 16) : levels / Math.sqrt(12);
+    const integer = f.scales.length ? 14 : 1;
+    parts.scales.forEach((_, i) => {
+      parts.scales[i] = f.scaleZero + 13 + between(3);
+    });
+    parts.minima.fill(14);
+    const step = () => ((1 + 0.3 * next()) / Math.sqrt(K) / deviation) * (1 / integer);
+    parts.d.forEach((_, i) => {
+      const d = step();
+      parts.d[i] = f.scale === 'f16' ? f32ToF16(d) : 128 + Math.round(Math.log2(d));
+      if (f.minimum) parts.m[i] = f32ToF16((-f.minimum * d * (levels - 1)) / 2);
+    });
+    return packWeight(name, N, K, parts);
+  };
+}
 
 function blocks(N: number, K: number, wide: number, from: number, next: () => number) {
   const q = Int8Array.from({ length: N * K }, () => Math.floor(((next() + 1) / 2) * 2 * wide) - from);

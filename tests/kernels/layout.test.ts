@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { packWeight, ROWS, rowGroupBytes, unpackWeight, weightBytes } from '../../engine/formats.ts';
+import { emptyPlanes, PLANES } from '../../engine/planes.ts';
 import { normals, w4, w8 } from './cases/data.ts';
 
 test.each([
@@ -38,6 +39,9 @@ test('wrong sizes and values are refused by name', () => {
   expect(() => weightBytes('w4', 8, 172)).toThrow('w4 needs K to be a multiple of 32, got 172');
   expect(() => packWeight('f32', 2, 4, new Float32Array(7))).toThrow('f32 source has 7 elements, must have 8');
   expect(() => packWeight('w4', 1, 32, { q: new Uint8Array(32).fill(16), d: new Uint16Array(1) })).toThrow('w4 q is 16 at row 0, column 0');
-  expect(() => packWeight('w8', 1, 32, { q: new Int8Array(32).fill(-128), d: new Uint16Array(1) })).toThrow('w8 q is -128');
+  expect(() => packWeight('q4_k', 1, 256, { ...emptyPlanes(PLANES.q4_k, 1, 256), minima: new Uint8Array(7) })).toThrow(
+    'minima has 7 elements, must have 8',
+  );
+  expect(() => weightBytes('q4_k', 8, 288)).toThrow('q4_k needs K to be a multiple of 256, got 288');
   expect(() => unpackWeight('w8', 1, 32, new Uint8Array(3))).toThrow('packed matrix has 3 elements, must have 272');
 });

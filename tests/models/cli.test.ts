@@ -66,7 +66,7 @@ describe('turnstone pack and inspect', () => {
     expect(await lines((say) => inspectCommand(join(hf, 'model.safetensors'), say))).toMatch(/model\.norm\.weight +F32 +64 +256 B/);
     await expect(packCommand({ source: hf, out: hf })).rejects.toThrow(/is a Hugging Face folder; give another/);
     await expect(packCommand({ source: hf, out: join(folder, 'x'), format: 'w3' })).rejects.toThrow(
-      '--format is "w3", must be auto or one of f32, w8, w4',
+      '--format is "w3", must be one of auto, f32, w8, w4',
     );
     await expect(inspectCommand(join(folder, 'nothing'))).rejects.toThrow('there is no such file');
   });

@@ -9,6 +9,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
+import { readGenerated } from '../generate.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const out = join(root, '.build/wasm');
@@ -17,7 +18,7 @@ const options = ['--runtime', 'stub', '--importMemory', '--noExportMemory', '-O3
 
 /** SHA-256 over everything that decides the modules' bytes. */
 function fingerprint() {
-  const hash = createHash('sha256').update(asc.version);
+  const hash = createHash('sha256').update(asc.version).update(readFileSync(join(root, 'wasm/generate.mjs')));
   for (const folder of ['wasm/npu', 'wasm/src']) {
     for (const file of readdirSync(join(root, folder)).sort())
       hash.update(`${folder}/${file}\0`).update(readFileSync(join(root, folder, file)));
@@ -44,7 +45,9 @@ if (!fresh) {
   mkdirSync(out, { recursive: true });
   for (const [variant, features] of Object.entries(variants)) {
     const file = join(out, `turnstone-npu-${variant}.wasm`);
-    const { error, stderr } = await asc.main([join(root, 'wasm/npu/index.ts'), ...options, '--enable', features.join(','), '-o', file]);
+    const { error, stderr } = await asc.main([join(root, 'wasm/npu/index.ts'), ...options, '--enable', features.join(','), '-o', file], {
+      readFile: readGenerated(variant === 'relaxed', true),
+    });
     if (error) {
       console.error(stderr.toString());
       process.exit(1);

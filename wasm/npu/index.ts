@@ -199,6 +199,7 @@ export function attendEnd(out: usize, ldo: usize, quantized: bool, tokens: i32, 
   }
 }
 
+export * from '../src/generated';
 export { norm } from '../src/norm';
 export { ropeStore } from '../src/rope-store';
 export { swiglu } from '../src/swiglu';

@@ -2,8 +2,10 @@
 // rows or tokens, so that the caller decides how long a call lasts.
 export { attentionF32 } from './attention-f32';
 export { attentionI8 } from './attention-i8';
-export { embedF32, embedW4, embedW8 } from './embed';
+export { dotAdd } from './dot-add';
+export { embedF32 } from './embed';
 export { editLogits, maskLogits, topk } from './logits';
+export * from './generated';
 export { matmulF32 } from './matmul-f32';
 export { matmulW4, matmulW4One, rowsW4, spreadW4, wideW4 } from './matmul-w4';
 export { matmulW8, matmulW8One, rowsW8, spreadW8, wideW8 } from './matmul-w8';

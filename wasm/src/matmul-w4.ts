@@ -16,9 +16,10 @@
 // What limits it: the core's vector units, not V8. At many tokens a block of 32 for 8 rows × 4 tokens is 168 vector
 // operations (64 products, 64 sums, 40 for exact-1's scaled sum of each block), 66 loads and 8 stores. The same
 // instructions written by hand in assembly (C, gcc) reach 59 to 67, products and sums alone 94, products alone 116: adding
-// to the sums, and scaling them block by block as exact-1 demands, take what is left. AVX-512's vpdpbusd does the product
-// and the sum of four times as many bytes in one instruction; V8 has no use of it here (its relaxed dot-and-add is
-// maddubs, madd, add without AVX-VNNI: slower). One token reads 12 to 21 GB/s of weights.
+// to the sums, and scaling them block by block as exact-1 demands, take what is left. One instruction for the product and its
+// sum, vpdpbusd, is what V8 makes of the relaxed dot-and-add where the core has AVX-VNNI: there the generated kernels
+// (../generate.mjs) are used instead. Elsewhere it is maddubs, madd and add, slower than what is here. One token reads 12 to 21
+// GB/s of weights.
 // Tried and dropped: weights of a block in 8 registers while tokens stream by (30: sums go through memory for 4 rows
 // only), 8 steps unrolled instead of 4 (11 % fewer instructions, no faster), 12 rows or 5 tokens a tile (no fewer
 // operations a product). By hand in assembly, beside 59 for the tile as it is: 4 rows × 4 tokens with their f32 sums in

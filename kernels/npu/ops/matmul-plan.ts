@@ -1,7 +1,7 @@
 /** How a matmul is cut for a device: tiles into a grid, regions into blocks, K into chunks. */
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { Ring, SramError } from '../program/builder.ts';
-import { ACT_BLOCK, actBytes, isQuant, type MmFormat, mmWeightBytes } from '../program/isa.ts';
+import { ACT_BLOCK, actBytes, columnUnit, isQuant, type MmFormat, mmWeightBytes } from '../program/isa.ts';
 import { drainCycles, hbmBytesPerCycle, hbmLatencyCycles, onVector, tensorCycles } from '../run/costs.ts';
 import { cut, DIV, type Options } from './common.ts';
 
@@ -53,7 +53,7 @@ export function blockSizes(d: DeviceSpec, s: MatmulShape, p: Pick<MatmulPlan, 'g
   return {
     M: Math.min(s.T, DIV(DIV(DIV(s.T, u.row), p.gm), p.mSteps) * u.row),
     N: DIV(DIV(DIV(s.to - s.from, u.col), p.gn), p.nSteps) * u.col,
-    K: isQuant(s.format) ? DIV(s.K / 32, p.kSteps) * 32 : DIV(s.K, p.kSteps),
+    K: DIV(s.K / columnUnit(s.format), p.kSteps) * columnUnit(s.format),
   };
 }
 
@@ -127,7 +127,7 @@ export function planMatmul(d: DeviceSpec, s: MatmulShape, o: Options): MatmulPla
   const u = units(d, s);
   const rowUnits = DIV(s.T, u.row);
   const colUnits = DIV(s.to - s.from, u.col);
-  const kUnits = isQuant(s.format) ? s.K / 32 : DIV(s.K, 64);
+  const kUnits = isQuant(s.format) ? s.K / columnUnit(s.format) : DIV(s.K, 64);
   const depth = o.doubleBuffer ? 2 : 1;
   let best: MatmulPlan | undefined;
   for (let gm = 1; gm <= Math.min(tiles, rowUnits); gm++) {

@@ -8,7 +8,7 @@
 import { ROWS } from '../../../engine/formats.ts';
 import type { DeviceSpec } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
-import { actBytes, type Dma, isQuant, type Mm, mmWeightBytes, type Program } from '../program/isa.ts';
+import { actBytes, columnUnit, type Dma, isQuant, type Mm, mmWeightBytes, type Program } from '../program/isa.ts';
 import { OPS } from '../vector/index.ts';
 import { block, bytes, cut, load, type Options, range, span, store, vec } from './common.ts';
 import { actPiece, blockSizes, deal, type MatmulPlan, type MatmulShape, outBytes, pieces, planMatmul, units } from './matmul-plan.ts';
@@ -107,7 +107,7 @@ class Matmul {
   }
 
   private chunk(kb: number): [number, number] {
-    const unit = this.quant ? 32 : 1;
+    const unit = columnUnit(this.s.format);
     const n = this.s.K / unit;
     return [cut(n, this.p.kSteps, kb) * unit, cut(n, this.p.kSteps, kb + 1) * unit];
   }

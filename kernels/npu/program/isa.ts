@@ -134,6 +134,9 @@ const dmaSram = (i: Dma): SramRange => ({ at: i.at, rows: i.hbm.starts.length * 
 /** Formats whose activations are i8 with a scale a block of 32. */
 export const isQuant = (f: MmFormat): boolean => !isTimed(f) && FORMATS[f].act === 'i8';
 
+/** Columns that stay together when K is cut: a format's block. */
+export const columnUnit = (f: MmFormat): number => (isTimed(f) ? 1 : FORMATS[f].block);
+
 /** Bytes of a block of 32 i8 activations: the values, their f32 scale, and 4 that the wasm kernels use (two i16 corrections). */
 export const ACT_BLOCK = 40;
 

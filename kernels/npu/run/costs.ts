@@ -1,13 +1,25 @@
 /** Cycles each unit needs for an instruction, from the device's figures alone. */
 import type { WeightFormat } from '../../../engine/backend.ts';
+import { FORMATS, scaleColumns } from '../../../engine/formats.ts';
 import type { DeviceSpec, TensorType } from '../device/spec.ts';
 import { type Attend, type Instr, isQuant, isTimed, type Mm, type MmFormat } from '../program/isa.ts';
 
-/** Vector operations a 16-bit lane that take a weight to the integer of a product, and to BF16 where the device has none. */
+/** Vector operations a 16-bit lane that take a weight to the integer of a product, and to BF16 where the device has none: two a plane of bits, one a table. */
 const UNPACK: Record<WeightFormat, { int: number; bf16: number }> = {
   f32: { int: 0, bf16: 0 },
   w8: { int: 0, bf16: 1 },
   w4: { int: 1, bf16: 2 },
+  q4_1: { int: 1, bf16: 2 },
+  q5_0: { int: 3, bf16: 4 },
+  q5_1: { int: 3, bf16: 4 },
+  iq4_nl: { int: 2, bf16: 3 },
+  mxfp4: { int: 2, bf16: 3 },
+  q2_k: { int: 1, bf16: 2 },
+  q3_k: { int: 3, bf16: 4 },
+  q4_k: { int: 1, bf16: 2 },
+  q5_k: { int: 3, bf16: 4 },
+  q6_k: { int: 3, bf16: 4 },
+  iq4_xs: { int: 2, bf16: 3 },
 };
 
 /** Formats that the vector unit multiplies, for want of a tensor type. */
@@ -42,15 +54,17 @@ export const vectorCycles = (d: DeviceSpec, elems: number, ops: number): number 
 /**
  * What the vector unit does while the tensor unit multiplies: for blocks of 32 with scales of their own, a multiply of
  * the scales, one with the sum and an add an output and block, unless the accumulators take a scale; and unpacking
- * weights to BF16 where there are no integers. f32 is done here alone.
+ * weights to BF16 where there are no integers; a minimum is a multiply and an add more. f32 is done here alone.
  */
 export function drainCycles(d: DeviceSpec, f: MmFormat, M: number, N: number, K: number): number {
   if (onVector(f)) return vectorCycles(d, M * N, 2 * K);
   if (isTimed(f)) return 0;
   const unpack = UNPACK[f][tensorType(d, f) === 'bf16' ? 'bf16' : 'int'];
   const unpacked = Math.ceil((N * K) / d.tile.vector.lanes16) * unpack;
-  if (d.tile.tensor.groupScale === 'fp32') return unpacked;
-  return unpacked + vectorCycles(d, M * N * (K / 32), 3);
+  const { minima } = FORMATS[f];
+  const sums = M * N * (K / scaleColumns(f));
+  if (d.tile.tensor.groupScale === 'fp32') return unpacked + (minima ? vectorCycles(d, sums, 2) : 0);
+  return unpacked + vectorCycles(d, sums, minima ? 5 : 3);
 }
 
 /** Tensor and vector cycles of an instruction of the tensor queue; it lasts as long as the longer. */

@@ -1,10 +1,12 @@
 /** The tensor and vector units' functions in WebAssembly (wasm/npu/index.ts); without them the tiles compute in JavaScript, the same bits. */
+import type { PlaneName } from '../../../engine/planes.ts';
+
 type Fn = (...args: number[]) => void;
 
-export interface TileKernels {
-  multiplyW4: Fn;
-  multiplyW8: Fn;
-  multiplyF32: Fn;
+/** Products by format: acc, ldc, a, lda, w, M, K, rows from and to, scratch. */
+export type Multiplies = { [F in PlaneName as `multiply_${F}`]: Fn } & { multiplyF32: Fn; multiplyW8: Fn; multiplyW4: Fn };
+
+export interface TileKernels extends Multiplies {
   attendI8: Fn;
   attendStart: Fn;
   attendEnd: Fn;

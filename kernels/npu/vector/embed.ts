@@ -1,6 +1,18 @@
 import type { WeightFormat } from '../../../engine/backend.ts';
-import { BLOCK, FORMATS, f32Offset, ROWS, scaleOffset, WEIGHT_FORMATS, w4Offset, w4Shift, w8Offset } from '../../../engine/formats.ts';
+import {
+  BLOCK,
+  FORMATS,
+  f32Offset,
+  ROWS,
+  rowGroupBytes,
+  scaleOffset,
+  WEIGHT_FORMATS,
+  w4Offset,
+  w4Shift,
+  w8Offset,
+} from '../../../engine/formats.ts';
 import { f16ToF32 } from '../../../engine/math.ts';
+import { PLANES, type PlaneName, planeNumbers, unpackPlanes } from '../../../engine/planes.ts';
 import type { Sram } from '../run/memory.ts';
 import type { Params } from './rows.ts';
 
@@ -16,7 +28,26 @@ const lookups: Record<WeightFormat, Lookup> = {
   },
   w8: blockLookup(FORMATS.w8.bytes, (s, group, r, k) => s.i8[group + w8Offset(r, k)]),
   w4: blockLookup(FORMATS.w4.bytes, (s, group, r, k) => ((s.u8[group + w4Offset(r, k)] >> w4Shift(k)) & 15) - 8),
+  q4_1: planeLookup('q4_1'),
+  q5_0: planeLookup('q5_0'),
+  q5_1: planeLookup('q5_1'),
+  iq4_nl: planeLookup('iq4_nl'),
+  mxfp4: planeLookup('mxfp4'),
+  q2_k: planeLookup('q2_k'),
+  q3_k: planeLookup('q3_k'),
+  q4_k: planeLookup('q4_k'),
+  q5_k: planeLookup('q5_k'),
+  q6_k: planeLookup('q6_k'),
+  iq4_xs: planeLookup('iq4_xs'),
 };
+
+function planeLookup(name: PlaneName): Lookup {
+  const format = PLANES[name];
+  return (s, group, r, K, out) => {
+    const bytes = s.u8.subarray(group, group + rowGroupBytes(name, K));
+    s.f32.set(planeNumbers(format, unpackPlanes(format, ROWS, K, bytes)).subarray(r * K, (r + 1) * K), out);
+  };
+}
 
 function blockLookup(bytes: number, q: (s: Sram, group: number, r: number, k: number) => number): Lookup {
   return (s, group, r, K, out) => {

@@ -1,4 +1,4 @@
-// y[T, N] = x · wᵀ of i8 activations and w4 or w8 weights, for few tokens: the time is the reading of w.
+// y[T, N] = x · wᵀ of i8 activations and weights of integers, for few tokens: the time is the reading of w.
 // Ladder: 1. a thread an output row: neighbours read 16 bytes apart and one row is one thread's chain. 2. (here) a thread
 // takes 4 rows of every SLICES-th block with 16-byte loads, unpacks them once for TOKENS tokens, and the slices are added
 // in a tree at the end: K is split, so that a small N still fills the GPU. 3. dot4I8Packed where there is one.
@@ -23,25 +23,46 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
   var acc: array<vec4<f32>, TOKENS>;
   if (group * 8u < p.N) {
     for (var b = slice; b < blocks; b += SLICES) {
-      let at = (group * blocks + b) * BLOCK_STEP;
-      let d = scales(at, h);
+      let at = blockAt(group, b, blocks);
       var q: array<vec4<u32>, 8>;
       for (var i = 0u; i < 8u; i++) {
         q[i] = weights(at, h, i);
       }
-      for (var t = 0u; t < TOKENS; t++) {
-        let block = min(t0 + t, p.T - 1u) * blocks + b;
-        let x0 = a[2u * block];
-        let x1 = a[2u * block + 1u];
-        let info = about[block];
-        var idot = vec4<i32>(-OFFSET * bitcast<i32>(info.y));
-        for (var i = 0u; i < 4u; i++) {
-          let u = q[i];
-          let v = q[i + 4u];
-          idot += vec4<i32>(dot4(u.x, x0[i]), dot4(u.y, x0[i]), dot4(u.z, x0[i]), dot4(u.w, x0[i]));
-          idot += vec4<i32>(dot4(v.x, x1[i]), dot4(v.y, x1[i]), dot4(v.z, x1[i]), dot4(v.w, x1[i]));
+      for (var part = 0u; part < PARTS; part++) {
+        let d = scales(at, h, part);
+        var m = vec4<f32>();
+        if (MINIMA) {
+          m = minima(at, h, part);
         }
-        acc[t] += vec4<f32>(idot) * (d * bitcast<f32>(info.x));
+        for (var t = 0u; t < TOKENS; t++) {
+          let block = min(t0 + t, p.T - 1u) * blocks + b;
+          let info = about[block];
+          var sum = bitcast<i32>(info.y); // of the activations that share the scale
+          var idot = vec4<i32>();
+          if (PARTS == 1u) {
+            let x0 = a[2u * block];
+            let x1 = a[2u * block + 1u];
+            for (var i = 0u; i < 4u; i++) {
+              let u = q[i];
+              let v = q[i + 4u];
+              idot += vec4<i32>(dot4(u.x, x0[i]), dot4(u.y, x0[i]), dot4(u.z, x0[i]), dot4(u.w, x0[i]));
+              idot += vec4<i32>(dot4(v.x, x1[i]), dot4(v.y, x1[i]), dot4(v.z, x1[i]), dot4(v.w, x1[i]));
+            }
+          } else {
+            let x = a[2u * block + part];
+            sum = 0;
+            for (var i = 0u; i < 4u; i++) {
+              let u = q[4u * part + i];
+              idot += vec4<i32>(dot4(u.x, x[i]), dot4(u.y, x[i]), dot4(u.z, x[i]), dot4(u.w, x[i]));
+              sum += dot4(0x01010101u, x[i]);
+            }
+          }
+          let da = bitcast<f32>(info.x);
+          acc[t] += vec4<f32>(idot - vec4<i32>(OFFSET * sum)) * (d * da);
+          if (MINIMA) {
+            acc[t] += m * (f32(sum) * da);
+          }
+        }
       }
     }
   }

@@ -1,7 +1,7 @@
 /** What a case is: an op on seeded data, on any backend. The same cases are compared and timed. No platform here. */
 import type { Act, Backend, Batch, Buf, Weight, WeightFormat } from '../../../engine/backend.ts';
 import { packWeight, type WeightSource } from '../../../engine/formats.ts';
-import { normals, w4, w8 } from './data.ts';
+import { normals, planes, w4, w8 } from './data.ts';
 
 /** One output: its bytes for backends that keep exact-1, its meaning for those that have a tolerance. */
 export interface Output {
@@ -51,7 +51,8 @@ export function uploadWeight<F extends WeightFormat>(
 export function randomWeight(b: Backend, format: WeightFormat, N: number, K: number, seed: number): Weight {
   if (format === 'f32') return uploadWeight(b, 'f32', N, K, normals(N * K, seed, 0.1), 'weight');
   if (format === 'w8') return uploadWeight(b, 'w8', N, K, w8(N, K, seed), 'weight');
-  return uploadWeight(b, 'w4', N, K, w4(N, K, seed), 'weight');
+  if (format === 'w4') return uploadWeight(b, 'w4', N, K, w4(N, K, seed), 'weight');
+  return uploadWeight(b, format, N, K, planes(format, N, K, seed), 'weight');
 }
 
 export async function readF32(b: Backend, name: string, buf: Buf, offset: number, count: number): Promise<Output> {

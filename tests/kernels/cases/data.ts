@@ -1,5 +1,6 @@
 /** Seeded data: the same numbers on every machine. */
 import { f32ToF16 } from '../../../engine/math.ts';
+import { emptyPlanes, PLANES, type PlaneName, type Planes } from '../../../engine/planes.ts';
 
 /** mulberry32: uniform in [0, 1). */
 export function random(seed: number): () => number {
@@ -35,10 +36,29 @@ export function w4(N: number, K: number, seed: number): { q: Uint8Array; d: Uint
   return { q: Uint8Array.from({ length: N * K }, () => Math.floor(next() * 16)), d: scales((N * K) / 32, next, 0.02) };
 }
 
-/** w8 parts: q uniform in −127..127. */
+/** w8 parts: q uniform in −128..127. */
 export function w8(N: number, K: number, seed: number): { q: Int8Array; d: Uint16Array } {
   const next = random(seed);
-  return { q: Int8Array.from({ length: N * K }, () => Math.floor(next() * 255) - 127), d: scales((N * K) / 32, next, 0.002) };
+  return { q: Int8Array.from({ length: N * K }, () => Math.floor(next() * 256) - 128), d: scales((N * K) / 32, next, 0.002) };
+}
+
+/** Parts of a format of planes: every integer uniform over all its bits, so that the largest sums occur. */
+export function planes(format: PlaneName, N: number, K: number, seed: number): Planes {
+  const f = PLANES[format];
+  const next = random(seed);
+  const parts = emptyPlanes(f, N, K);
+  const fill = (values: Uint8Array, bits: readonly number[]) => {
+    const n = 2 ** bits.reduce((a, b) => a + b, 0);
+    for (let i = 0; i < values.length; i++) values[i] = Math.floor(next() * n);
+  };
+  fill(parts.q, f.q);
+  fill(parts.scales, f.scales);
+  fill(parts.minima, f.minima);
+  const size = f.block === 256 ? 0.001 : 0.01;
+  if (f.scale === 'e8m0') parts.d.set(Array.from(parts.d, (_, i) => (i % 31 === 11 ? i % 3 : 118 + Math.floor(next() * 6))));
+  else parts.d.set(scales(parts.d.length, next, size));
+  parts.m.set(scales(parts.m.length, next, f.block === 256 ? size : 8 * size));
+  return parts;
 }
 
 function scales(n: number, next: () => number, size: number): Uint16Array {

@@ -1,3 +1,4 @@
+import { PLANES, type PlaneName } from '../../../engine/planes.ts';
 import { type Case, randomWeight, readF32, upload } from './case.ts';
 
 const shapes = [
@@ -8,6 +9,7 @@ const shapes = [
   ['w4', 33, 32],
   ['w4', 35, 192],
   ['w4', 18, 576],
+  ...(Object.keys(PLANES) as PlaneName[]).map((format) => [format, 19, PLANES[format].block === 32 ? 576 : 768] as const),
 ] as const;
 
 export const embedCases: Case[] = shapes.map(([format, V, D], i) => ({

@@ -1,5 +1,6 @@
 import type { WeightFormat } from '../../../engine/backend.ts';
 import { weightBytes } from '../../../engine/formats.ts';
+import { PLANES, type PlaneName } from '../../../engine/planes.ts';
 import { type Case, f32Act, quantizedAct, randomWeight, readF32, upload } from './case.ts';
 import { activations, normals } from './data.ts';
 
@@ -45,6 +46,12 @@ for (const format of ['w4', 'w8'] as const) {
     shapes.push({ format, N: 13, K: 64, T, bias: true }, { format, N: 10, K: 64, T, accumulate: true });
     shapes.push({ format, N: 15, K: 96, T, bias: true, accumulate: true }, { format, N: 1, K: 32, T });
   }
+}
+for (const format of Object.keys(PLANES) as PlaneName[]) {
+  const { block } = PLANES[format];
+  for (const T of Ts) shapes.push({ format, N: 24, K: block === 32 ? 576 : 768, T });
+  shapes.push({ format, N: 9, K: block, T: 1, bias: true }, { format, N: 13, K: 1536, T: 5, accumulate: true });
+  shapes.push({ format, N: 3, K: 4864, T: 1 }, { format, N: 15, K: 4864, T: 6, bias: true, accumulate: true });
 }
 for (const T of Ts) shapes.push({ format: 'f32', N: 21, K: 172, T }, { format: 'f32', N: 64, K: 64, T });
 for (const T of [1, 6])

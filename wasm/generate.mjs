@@ -1,0 +1,481 @@
+// Writes the AssemblyScript of the kernels that differ only in a table's row: products with weights of every format, by every
+// way of multiplying, for tiles of several sizes. Loops over rows, tokens and columns of a block are written out here, so that
+// the engine finds nothing but loads, products and sums. wasm/build.mjs compiles what this returns as `./generated`.
+//
+// Weights. A block of 8 rows × 32 columns is unpacked into 16 vectors of 4 rows × 4 columns of bytes 0..255 (rows 0..3 and 4..7 in
+// turn, columns ascending), then f32 scales of 8 rows for every sub-block, then minima.
+// Activations. A token's block: its values as a way wants them, f32 scale at SCALE, then for every sub-block what its sum starts
+// from (i32, −zero · Σ a), or with minima what they multiply (f32: Σ a, of a single sub-block times the scale).
+
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** engine/planes.ts has the layouts; `zero` is what is taken from the bytes that a kernel multiplies (tables are lifted above 0). */
+const NL = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113].map((v) => v + 128);
+const FP4 = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12].map((v) => v + 12);
+const block32 = { super: false, sub: 32, min: false, scales: [], minima: [] };
+const block256 = { ...block32, super: true };
+export const formats = {
+  w8: { ...block32, q: [8], zero: 128 },
+  w4: { ...block32, q: [4], zero: 8 },
+  q4_1: { ...block32, q: [4], zero: 0, min: true },
+  q5_0: { ...block32, q: [4, 1], zero: 16 },
+  q5_1: { ...block32, q: [4, 1], zero: 0, min: true },
+  iq4_nl: { ...block32, q: [4], zero: 128, table: NL },
+  mxfp4: { ...block32, q: [4], zero: 12, table: FP4, e8m0: true },
+  q2_k: { ...block256, sub: 16, q: [2], zero: 0, scales: [4], min: true, minima: [4] },
+  q3_k: { ...block256, sub: 16, q: [2, 1], zero: 4, scales: [4, 2], scaleZero: 32 },
+  q4_k: { ...block256, q: [4], zero: 0, scales: [4, 2], min: true, minima: [4, 2] },
+  q5_k: { ...block256, q: [4, 1], zero: 0, scales: [4, 2], min: true, minima: [4, 2] },
+  q6_k: { ...block256, sub: 16, q: [4, 2], zero: 32, scales: [8] },
+  iq4_xs: { ...block256, q: [4], zero: 128, table: NL, scales: [4, 2], scaleZero: 32 },
+};
+
+const list = (n, f) => Array.from({ length: n }, (_, i) => f(i)).join('');
+const sum = (a) => a.reduce((x, y) => x + y, 0);
+
+/** Bytes of the planes of q of 8 rows × 32 columns, and of everything of 8 rows × one block. */
+const qBytes = (f) => 32 * sum(f.q);
+const subs = (f) => (f.super ? 256 : 32) / f.sub;
+export const blockBytes = (f) =>
+  (f.super ? 8 : 1) * qBytes(f) + (f.e8m0 ? 8 : 16) + (f.min ? 16 : 0) + (f.super ? subs(f) * (sum(f.scales) + sum(f.minima)) : 0);
+
+/** Sub-blocks of 32 columns; bytes of an unpacked block. */
+const parts = (f) => 32 / f.sub;
+const unpacked = (f) => 256 + 32 * parts(f) * (f.min ? 2 : 1);
+/** Names the tiles that a format shares with others. */
+const shapeOf = (f) => `${f.sub}${f.min ? 'm' : ''}`;
+const shapes = [...new Set(Object.values(formats).map(shapeOf))].map((name) => Object.values(formats).find((f) => shapeOf(f) === name));
+
+// ---- weights
+
+/** A vector shifted so that its bit `from` comes to `to`, in every byte; what crosses bytes is to be masked away. */
+const shifted = (v, from, to) => (from === to ? v : from < to ? `i16x8.shl(${v}, ${to - from})` : `i16x8.shr_u(${v}, ${from - to})`);
+const masked = (v, bits, at) => `v128.and(${v}, mask(${((1 << bits) - 1) << at}))`;
+
+/** Product vector of columns 4j.., rows 4h.. of the block at q. */
+function vector(f, j, h) {
+  if (f.q[0] === 8) {
+    const [low, half] = [`v128.load(q, ${32 * j})`, `v128.load(q, ${32 * j + 16})`];
+    const lanes = h === 0 ? '0, 8, 1, 9, 2, 10, 3, 11' : '4, 12, 5, 13, 6, 14, 7, 15';
+    return `v128.xor(v128.shuffle<i16>(${low}, ${half}, ${lanes}), mask(128))`;
+  }
+  let at = 0;
+  let low = 0;
+  const terms = f.q.map((bits) => {
+    const c = 8 / bits;
+    const load = `v128.load(q, ${at + Math.floor(j / c) * 32 + h * 16})`;
+    const term = masked(shifted(load, bits * (j % c), low), bits, low);
+    at += 32 * bits;
+    low += bits;
+    return term;
+  });
+  const q = terms.reduce((a, b) => `v128.or(${a}, ${b})`);
+  return f.table ? `lookup(${f.table === NL ? 'TABLE_NL' : 'TABLE_FP4'}, ${q})` : q;
+}
+
+/** Scales (and minima) of the block of 32 at q, as 2 or 4 vectors. */
+function blockScales(f) {
+  const at = qBytes(f);
+  if (f.e8m0) return [`powers(i32.load(q, ${at}))`, `powers(i32.load(q, ${at + 4}))`];
+  const pair = (o) => [`lowScales(v128.load(q, ${o}))`, `highScales(v128.load(q, ${o}))`];
+  return f.min ? [...pair(at), ...pair(at + 16)] : pair(at);
+}
+
+/** Vector v of a section of integers in planes at q + at: a byte for each of two sub-blocks × 8 rows. */
+function integers(planes, n, at, v) {
+  let low = 0;
+  return planes
+    .map((bits) => {
+      const c = 8 / bits;
+      const term =
+        bits === 8
+          ? `v128.load(q, ${at + v * 16})`
+          : masked(shifted(`v128.load(q, ${at + Math.floor(v / c) * 16})`, bits * (v % c), low), bits, low);
+      at += n * bits;
+      low += bits;
+      return term;
+    })
+    .reduce((a, b) => `v128.or(${a}, ${b})`);
+}
+
+/** Expands the scales of a block of 256 to f32 at out: for each 32 columns, `step` bytes apart, sub-blocks of 8 scales, then minima. */
+function superScales(name, f) {
+  const n = subs(f);
+  const place = (sub) => `${Math.floor(sub / parts(f))} * step + ${(sub % parts(f)) * 32}`;
+  const scalesAt = f.min ? 32 : 16;
+  const minimaAt = scalesAt + n * sum(f.scales);
+  const expand = (planes, at, zero, d, shift) =>
+    list(n / 2, (v) => {
+      const lines = [`x = ${integers(planes, n, at, v)};`];
+      if (zero) lines.push(`x = i8x16.sub(x, mask(${zero}));`);
+      const signed = zero || planes[0] === 8;
+      for (let i = 0; i < 4; i++) {
+        const spread = signed ? `i32x4.shr_s(spreadHigh(x, ${i}), 24)` : `spread(x, ${i})`;
+        lines.push(
+          `v128.store(out + ${place(2 * v + (i >> 1))}, f32x4.mul(f32x4.convert_i32x4_s(${spread}), ${d}${i & 1}), ${shift + 16 * (i & 1)});`,
+        );
+      }
+      return `\n  ${lines.join('\n  ')}`;
+    });
+  return `
+@inline
+function scales_${name}(out: usize, step: usize, q: usize): void {
+  let x = v128.load(q);
+  const d0 = lowScales(x);
+  const d1 = highScales(x);${expand(f.scales, scalesAt, f.scaleZero, 'd', 0)}${
+    f.min
+      ? `
+  x = v128.load(q, 16);
+  const m0 = f32x4.neg(lowScales(x));
+  const m1 = f32x4.neg(highScales(x));${expand(f.minima, minimaAt, 0, 'm', 32 * parts(f))}`
+      : ''
+  }
+}`;
+}
+
+const header = (f) => blockBytes(f) - 8 * qBytes(f);
+
+/** Unpacks \`blocks\` blocks of 32 of a row group. */
+function unpack(name, f) {
+  const size = unpacked(f);
+  const vectors = list(8, (j) => list(2, (h) => `\n    v128.store(out, ${vector(f, j, h)}, ${32 * j + 16 * h});`));
+  if (!f.super)
+    return `
+export function unpack_${name}(out: usize, q: usize, blocks: i32): void {
+  for (const end = q + <usize>blocks * ${blockBytes(f)}; q < end; q += ${blockBytes(f)}, out += ${size}) {${vectors}${blockScales(f)
+    .map((v, i) => `\n    v128.store(out, ${v}, ${256 + 16 * i});`)
+    .join('')}
+  }
+}`;
+  return `${superScales(name, f)}
+export function unpack_${name}(out: usize, q: usize, blocks: i32): void {
+  for (let b = 0; b < blocks; b += 8) {
+    scales_${name}(out + 256, ${size}, q);
+    q += ${header(f)};
+    for (const stop = q + ${8 * qBytes(f)}; q < stop; q += ${qBytes(f)}, out += ${size}) {${vectors.replaceAll('\n', '\n  ')}
+    }
+  }
+}`;
+}
+
+// ---- products
+
+/**
+ * Ways of multiplying: `quad` adds the products of weights v and w (rows 0..3, 4..7 × 4 columns) with token t's columns 4j.. to its
+ * sums s and u. \`dot\`: one instruction a vector (i32x4.relaxed_dot_i8x16_i7x16_add_s). \`pair\`: even and odd columns as i16.
+ */
+const ways = {
+  dot: {
+    values: 32,
+    weights: (j, load) => [`v = ${load(j, 0)};`, `w = ${load(j, 1)};`],
+    product: (j, t) => [
+      `x = v128.load32_splat(a${t}, ${4 * j});`,
+      `s${t} = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, v, s${t});`,
+      `u${t} = i32x4.relaxed_dot_i8x16_i7x16_add_s(x, w, u${t});`,
+    ],
+    locals: 'let v: v128, w: v128, x: v128;',
+  },
+  pair: {
+    values: 64,
+    weights: (j, load) => [
+      `v = ${load(j, 0)};`,
+      `w = ${load(j, 1)};`,
+      'v1 = i16x8.shr_u(v, 8);',
+      'w1 = i16x8.shr_u(w, 8);',
+      'v = v128.and(v, mask16());',
+      'w = v128.and(w, mask16());',
+    ],
+    product: (j, t) => [
+      `x = v128.load32_splat(a${t}, ${8 * j});`,
+      `s${t} = i32x4.add(s${t}, i32x4.dot_i16x8_s(x, v));`,
+      `u${t} = i32x4.add(u${t}, i32x4.dot_i16x8_s(x, w));`,
+      `x = v128.load32_splat(a${t}, ${8 * j + 4});`,
+      `s${t} = i32x4.add(s${t}, i32x4.dot_i16x8_s(x, v1));`,
+      `u${t} = i32x4.add(u${t}, i32x4.dot_i16x8_s(x, w1));`,
+    ],
+    locals: 'let v: v128, w: v128, v1: v128, w1: v128, x: v128;',
+  },
+};
+/** Bytes of a token's block. */
+const tokenBytes = (way) => way.values + 16;
+
+/**
+ * What a block adds to its f32 sum, from the sums s of its sub-blocks (NUMERICS.md): with one, f32(s) · (scale · da), plus minimum ·
+ * (Σ a · da); with two, (f32(s) · scale + f32(s') · scale') · da, the minima's products added before. x: da.
+ */
+const scaled = (s, scale) => `f32x4.mul(f32x4.convert_i32x4_s(${s}), ${scale})`;
+const alone = (f, s, scale, minimum, y) => {
+  const product = scaled(s, `f32x4.mul(${scale}, x)`);
+  return f.min ? `f32x4.add(${product}, f32x4.mul(${minimum}, ${y}))` : product;
+};
+
+/** What part p does with its sums: f32 sums are in memory at acc, of the first of two parts at HALVES. */
+function finish(f, way, p, T) {
+  const lines = [`c = v128.load(rows, ${256 + 32 * p});`, `d = v128.load(rows, ${272 + 32 * p});`];
+  const minimum = (part, h) => `v128.load(rows, ${256 + 32 * parts(f) + 32 * part + 16 * h})`;
+  const sum = (t, part) => `v128.load32_splat(a${t}, ${way.values + 4 + 4 * part})`;
+  for (let t = 0; t < T; t++) {
+    if (p === parts(f) - 1) lines.push(`x = v128.load32_splat(a${t}, ${way.values});`);
+    if (f.min && parts(f) === 1) lines.push(`y = ${sum(t, 0)};`);
+    ['s', 'u'].forEach((s, h) => {
+      const [at, scale] = [32 * t + 16 * h, h ? 'd' : 'c'];
+      if (parts(f) === 1) {
+        lines.push(`v128.store(acc, f32x4.add(v128.load(acc, ${at}), ${alone(f, s + t, scale, minimum(0, h), 'y')}), ${at});`);
+      } else if (p === 0) {
+        lines.push(`v128.store(HALVES, ${scaled(s + t, scale)}, ${at});`);
+      } else {
+        let both = `f32x4.add(v128.load(HALVES, ${at}), ${scaled(s + t, scale)})`;
+        if (f.min)
+          both = `f32x4.add(${both}, f32x4.add(f32x4.mul(${minimum(0, h)}, ${sum(t, 0)}), f32x4.mul(${minimum(1, h)}, ${sum(t, 1)})))`;
+        lines.push(`v128.store(acc, f32x4.add(v128.load(acc, ${at}), f32x4.mul(${both}, x)), ${at});`);
+      }
+    });
+  }
+  return lines;
+}
+
+/** A tile of 8 unpacked rows × T tokens: sums at acc [T][8] go on. */
+function tile(wayName, f, T) {
+  const way = ways[wayName];
+  const lines = [];
+  const quads = 8 / parts(f);
+  for (let p = 0; p < parts(f); p++) {
+    for (let t = 0; t < T; t++) {
+      lines.push(f.min ? `s${t} = i32x4.splat(0);` : `s${t} = v128.load32_splat(a${t}, ${way.values + 4 + 4 * p});`, `u${t} = s${t};`);
+    }
+    for (let j = p * quads; j < (p + 1) * quads; j++) {
+      lines.push(...way.weights(j, (i, h) => `v128.load(rows, ${32 * i + 16 * h})`));
+      for (let t = 0; t < T; t++) lines.push(...way.product(j, t));
+    }
+    lines.push(...finish(f, way, p, T));
+  }
+  return `
+function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
+  ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
+  ${way.locals} let c: v128, d: v128;${f.min ? ' let y: v128;' : ''}
+  for (const end = rows + <usize>blocks * ${unpacked(f)}; rows < end; rows += ${unpacked(f)}) {
+    ${lines.join('\n    ')}
+    ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}
+  }
+}`;
+}
+
+const TILES = [4, 3, 2, 1];
+
+/** All tokens of a call on unpacked rows. */
+function tiles(wayName, f) {
+  const name = `${wayName}_${shapeOf(f)}`;
+  return `${TILES.map((T) => tile(wayName, f, T)).join('\n')}
+function tiles_${name}(acc: usize, a: usize, stride: usize, rows: usize, tokens: i32, blocks: i32): void {
+  let t = tokens;
+  for (; t > 4; t -= 4, a += 4 * stride, acc += 128) tile_${name}_4(acc, a, stride, rows, blocks);
+  if (t == 4) tile_${name}_4(acc, a, stride, rows, blocks);
+  else if (t == 3) tile_${name}_3(acc, a, stride, rows, blocks);
+  else if (t == 2) tile_${name}_2(acc, a, stride, rows, blocks);
+  else tile_${name}_1(acc, a, stride, rows, blocks);
+}`;
+}
+
+/** Tokens as a format's products want them. */
+const prepare = (way, name, f) => `
+export function ${way}_tokens_${name}(out: usize, act: usize, tokens: i32, blocks: i32): void {
+  ${way === 'dot' ? 'prepareDot' : 'preparePair'}(out, act, tokens, blocks, ${f.zero}, ${parts(f)}, ${f.min});
+}`;
+
+/** Rows [from, to) for all tokens, columns in chunks whose unpacked rows stay in the first-level cache. */
+function many(wayName, name, f) {
+  const way = ways[wayName];
+  const step = f.super ? `(b >> 3) * ${blockBytes(f)}` : `b * ${blockBytes(f)}`;
+  return `
+export function ${wayName}_${name}(y: usize, a: usize, matrix: usize, tokens: i32, N: i32, K: i32, from: i32, to: i32, bias: usize, accumulate: bool, rows: usize, acc: usize): void {
+  const blocks = K >> 5;
+  const stride = <usize>blocks * ${tokenBytes(way)};
+  const group = <usize>(${f.super ? 'blocks >> 3' : 'blocks'}) * ${blockBytes(f)};
+  let q = matrix + <usize>(from >> 3) * group;
+  for (let n = from; n < to; n += 8, q += group) {
+    memory.fill(acc, 0, <usize>tokens << 5);
+    for (let b = 0; b < blocks; b += CHUNK) {
+      const count = min(CHUNK, blocks - b);
+      unpack_${name}(rows, q + <usize>(${step}), count);
+      tiles_${wayName}_${shapeOf(f)}(acc, a + <usize>b * ${tokenBytes(way)}, stride, rows, tokens, count);
+    }
+    finishTile(y, acc, tokens, n, N, bias, accumulate);
+  }
+}`;
+}
+
+/** acc[M, n .. n + 8) over whole blocks, for the tensor unit: the sums of \`many\` go on from acc and back to it. */
+function unit(way, name, f) {
+  const { values } = ways[way];
+  const token = values + 16;
+  return `
+function unit_${way}_${name}(acc: usize, ldc: usize, act: usize, lda: usize, matrix: usize, M: i32, K: i32, from: i32, to: i32, scratch: usize): void {
+  const blocks = K >> 5;
+  const stride = <usize>blocks * ${token};
+  const group = <usize>(${f.super ? 'blocks >> 3' : 'blocks'}) * ${blockBytes(f)};
+  const rows = scratch + UNIT_TOKENS * 32;
+  const a = rows + CHUNK * 384;
+  const most = max(1, min(UNIT_TOKENS, (UNIT_SCRATCH - CHUNK * 384) / <i32>stride & ~3));
+  for (let m = 0; m < M; m += most) {
+    const tokens = min(most, M - m);
+    for (let t = 0; t < tokens; t++) ${way}_tokens_${name}(a + <usize>t * stride, act + <usize>(m + t) * lda, 1, blocks);
+    for (let n = from; n < to; n += 8) {
+      const q = matrix + <usize>(n >> 3) * group;
+      const column = acc + <usize>m * ldc + (<usize>n << 2);
+      for (let t = 0, p = column; t < tokens; t++, p += ldc) {
+        v128.store(scratch + (<usize>t << 5), v128.load(p, 0), 0);
+        v128.store(scratch + (<usize>t << 5), v128.load(p, 16), 16);
+      }
+      for (let b = 0; b < blocks; b += CHUNK) {
+        const count = min(CHUNK, blocks - b);
+        unpack_${name}(rows, q + <usize>(${f.super ? `(b >> 3) * ${blockBytes(f)}` : `b * ${blockBytes(f)}`}), count);
+        tiles_${way}_${shapeOf(f)}(scratch, a + <usize>b * ${token}, stride, rows, tokens, count);
+      }
+      for (let t = 0, p = column; t < tokens; t++, p += ldc) {
+        v128.store(p, v128.load(scratch + (<usize>t << 5), 0), 0);
+        v128.store(p, v128.load(scratch + (<usize>t << 5), 16), 16);
+      }
+    }
+  }
+}`;
+}
+
+/** The way is chosen when the module starts. */
+function unitOf(name, f, relaxed) {
+  const args = 'acc, ldc, act, lda, matrix, M, K, from, to, scratch';
+  return `${relaxed ? unit('dot', name, f) : ''}${unit('pair', name, f)}
+export function multiply_${name}(acc: usize, ldc: usize, act: usize, lda: usize, matrix: usize, M: i32, K: i32, from: i32, to: i32, scratch: usize): void {
+  ${relaxed ? `if (DOT_ADD == 129540${f.zero < 128 ? ' || DOT_ADD == -508' : ''}) unit_dot_${name}(${args});\n  else ` : ''}unit_pair_${name}(${args});
+}`;
+}
+
+/** One token: weights are unpacked in registers. */
+function one(name, f) {
+  const way = ways.dot;
+  const quads = 8 / parts(f);
+  const lines = [];
+  for (let p = 0; p < parts(f); p++) {
+    lines.push(f.min ? 's0 = i32x4.splat(0);' : `s0 = v128.load32_splat(a0, ${way.values + 4 + 4 * p});`, 'u0 = s0;');
+    for (let j = p * quads; j < (p + 1) * quads; j++) {
+      lines.push(...way.weights(j, (i, h) => vector(f, i, h)), ...way.product(j, 0));
+    }
+    const c = f.super ? [0, 16].map((o) => `v128.load(e, ${32 * p + o})`) : blockScales(f);
+    const minimum = (part, h) => (f.super ? `v128.load(e, ${32 * parts(f) + 32 * part + 16 * h})` : blockScales(f)[2 + h]);
+    const sum = (part) => `v128.load32_splat(a0, ${way.values + 4 + 4 * part})`;
+    if (p === parts(f) - 1) lines.push(`x = v128.load32_splat(a0, ${way.values});`);
+    ['s0', 'u0'].forEach((s, h) => {
+      const acc = h ? 'high' : 'low';
+      if (parts(f) === 1) {
+        lines.push(`${acc} = f32x4.add(${acc}, ${alone(f, s, c[h], minimum(0, h), sum(0))});`);
+      } else if (p === 0) {
+        lines.push(`${acc}Half = ${scaled(s, c[h])};`);
+      } else {
+        let both = `f32x4.add(${acc}Half, ${scaled(s, c[h])})`;
+        if (f.min) both = `f32x4.add(${both}, f32x4.add(f32x4.mul(${minimum(0, h)}, ${sum(0)}), f32x4.mul(${minimum(1, h)}, ${sum(1)})))`;
+        lines.push(`${acc} = f32x4.add(${acc}, f32x4.mul(${both}, x));`);
+      }
+    });
+  }
+  const body = `${lines.join('\n        ')}
+        a0 += ${tokenBytes(way)};
+        q += ${f.super ? qBytes(f) : blockBytes(f)};`;
+  const step = 32 * parts(f) * (f.min ? 2 : 1);
+  return `
+export function one_${name}(y: usize, a: usize, matrix: usize, N: i32, K: i32, from: i32, to: i32, bias: usize, accumulate: bool, rows: usize): void {
+  const blocks = K >> 5;
+  let q = matrix + <usize>(from >> 3) * <usize>(${f.super ? 'blocks >> 3' : 'blocks'}) * ${blockBytes(f)};
+  let s0: v128, u0: v128;${parts(f) === 2 ? ' let lowHalf: v128, highHalf: v128;' : ''}
+  ${way.locals}
+  const end = a + <usize>blocks * ${tokenBytes(way)};
+  for (let n = from; n < to; n += 8) {
+    let low = f32x4.splat(0);
+    let high = f32x4.splat(0);
+    for (let a0 = a; a0 < end; ) {${
+      f.super
+        ? `
+      scales_${name}(rows, ${step}, q);
+      q += ${header(f)};
+      let e = rows;
+      for (const stop = e + ${8 * step}; e < stop; e += ${step}) {
+        ${body}
+      }`
+        : `
+        ${body}`
+    }
+    }
+    finish(y, low, high, n, N, bias, accumulate);
+  }
+}`;
+}
+
+/** The rows of tokens as i32 or f32 values: one row of unpacked ones. */
+function embed(name, f) {
+  return `
+export function embed_${name}(y: usize, group: usize, r: i32, K: i32, rows: usize): void {
+  for (let b = 0; b < K >> 5; b += 8) {
+    const count = min(8, (K >> 5) - b);
+    unpack_${name}(rows, group + <usize>(${f.super ? `(b >> 3) * ${blockBytes(f)}` : `b * ${blockBytes(f)}`}), count);
+    let p = rows + (<usize>r << 2);
+    for (const end = p + <usize>count * ${unpacked(f)}; p < end; p += ${unpacked(f)}) {
+      for (let i: usize = 0; i < 8; i++, y += 16) {
+        const q = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(p + (i << 5))));
+        const x = f32x4.convert_i32x4_s(i32x4.sub(q, i32x4.splat(${f.zero})));
+        const sub = p + ${parts(f) === 2 ? '((i >> 2) << 5)' : '0'};
+        v128.store(y, ${f.min ? `f32x4.add(f32x4.mul(x, v128.load32_splat(sub, 256)), v128.load32_splat(sub, ${256 + 32 * parts(f)}))` : 'f32x4.mul(x, v128.load32_splat(sub, 256))'});
+      }
+    }
+  }
+}`;
+}
+
+/** Columns of 32 unpacked at a time: 32 of at most 384 bytes. */
+const CHUNK = 32;
+
+/** Vectors of one byte, in memory: the compiler builds a constant with three instructions at every use. */
+const MASKS = [1, 2, 3, 4, 12, 15, 16, 32, 48, 128];
+const maskAt = (byte) => {
+  if (!MASKS.includes(byte)) throw new Error(`no mask ${byte}`);
+  return `v128.load(MASKS, ${16 * MASKS.indexOf(byte)})`;
+};
+
+/** The source of `generated.ts`. relaxed: with what needs relaxed SIMD. unit: for the tensor unit of the simulated accelerator. */
+export function generate(relaxed, unit = false) {
+  const entries = Object.entries(formats);
+  const all = (write) => entries.map(([name, f]) => write(name, f));
+  const used = Object.keys(ways).filter((way) => relaxed || way !== 'dot');
+  const source = [
+    ...all(unpack),
+    ...used.flatMap((way) => [...shapes.map((f) => tiles(way, f)), ...all((name, f) => prepare(way, name, f))]),
+    ...(unit
+      ? all((name, f) => unitOf(name, f, relaxed))
+      : [...all(embed), ...used.flatMap((way) => all((name, f) => many(way, name, f)))]),
+    ...(relaxed && !unit ? all(one) : []),
+  ].join('\n');
+  return `// Written by wasm/generate.mjs.
+import { dotAdd } from './dot-add';
+import { finish, finishTile } from './finish';
+import { lookup, mask16, powers, prepareDot, preparePair, spread, spreadHigh, TABLE_FP4, TABLE_NL } from './planes';
+import { highScales, lowScales } from './wide';
+
+const CHUNK = ${CHUNK};
+const UNIT_TOKENS = 64;
+const UNIT_SCRATCH = 900 * 1024;
+const DOT_ADD = dotAdd();
+const HALVES: usize = memory.data(128, 16);
+const MASKS: usize = memory.data<u8>([${MASKS.flatMap((m) => Array(16).fill(m)).join(', ')}], 16);
+${source.replaceAll(/\bmask\((\d+)\)/g, (_, byte) => maskAt(Number(byte)))}
+`;
+}
+
+/** Reads files for the compiler, src/generated.ts from here. */
+export function readGenerated(relaxed, unit = false) {
+  return (name, base) => {
+    if (/(^|[\\/])generated\.ts$/.test(name)) return generate(relaxed, unit);
+    try {
+      return readFileSync(join(base, name), 'utf8');
+    } catch {
+      return null;
+    }
+  };
+}
