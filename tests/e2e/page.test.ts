@@ -232,6 +232,21 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     await page.locator('.file summary', { hasText: 'note.txt' }).waitFor();
   });
 
+  it('says that the model is being loaded, and can be installed', async () => {
+    const page = await open();
+    await ready(page);
+    const devtools = await context!.newCDPSession(page);
+    const { installabilityErrors } = await devtools.send('Page.getInstallabilityErrors');
+    expect(installabilityErrors.map(({ errorId }) => errorId)).toEqual(['in-incognito']); // as every test is
+    for (const icon of ['icon-192.png', 'icon-512.png', 'mark.svg']) expect((await fetch(`${server.url}/${icon}`)).ok).toBe(true);
+    let go = () => {};
+    await page.route('**/v1/models', (route) => new Promise<void>((resolve) => (go = () => resolve(route.continue()))));
+    await page.reload();
+    await page.getByText(/^loading the model… \d+ s$/).waitFor();
+    go();
+    await ready(page);
+  });
+
   it('leaves Enter to an input method that composes', async () => {
     const page = await open();
     await box(page).fill('ka');

@@ -123,6 +123,11 @@ describe('an answer that the server keeps', () => {
     ).rejects.toMatchObject({
       info: { next: 'full' },
     });
+    await expect(
+      failed({ code: 'server_error', message: "after a prompt of 250 tokens this model's context of 256 has room for 6." }),
+    ).rejects.toMatchObject({ info: { next: 'full' } });
+    // it has ended: nobody listens to it again
+    await expect(failed({ code: 'server_error', message: 'x' })).rejects.not.toMatchObject({ info: { transient: true } });
     await expect(failed({ code: 'rate_limit_exceeded', message: 'The queue is full.' })).rejects.toMatchObject({
       info: { title: 'The server is busy with others.' },
     });

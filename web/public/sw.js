@@ -1,7 +1,7 @@
 // Answers for the page's own files when there is no network. Registered when the reader turns on "run on this device".
 const CACHE = 'turnstone-page';
-const own = (url) =>
-  url.origin === location.origin && (url.pathname === '/' || url.pathname === '/mark.svg' || url.pathname.startsWith('/assets/'));
+const FILES = new Set(['/', '/mark.svg', '/manifest.webmanifest', '/icon-192.png', '/icon-512.png']);
+const own = (url) => url.origin === location.origin && (FILES.has(url.pathname) || url.pathname.startsWith('/assets/'));
 
 self.addEventListener('install', () => self.skipWaiting());
 self.addEventListener('activate', (event) => event.waitUntil(self.clients.claim()));

@@ -91,13 +91,15 @@ export function createChatting({ store, transport, stored, stopElsewhere }: Chat
     yield* transport.chat(requestOf(asked, settings, model), signal);
   }
 
-  /** The settings with `max tokens` cut to what the context has left: the server refuses more. */
+  /** The settings with `max tokens` cut to what the context has left: the server refuses more. Too little to be of use is left to it. */
   async function fitting(asked: Asked, model: string | undefined, signal: AbortSignal) {
-    const { settings, ...state } = store.get();
-    const context = contextOf({ settings, ...state });
-    if (settings.maxTokens === null || context === undefined || settings.maxTokens < context / 8) return settings;
-    const used = await transport.count(requestOf(asked, settings, model), signal).catch(() => 0);
-    return used && used < context ? { ...settings, maxTokens: Math.min(settings.maxTokens, context - used) } : settings;
+    const { settings, models, used = 0 } = store.get();
+    const context = contextOf({ settings, models });
+    const { maxTokens } = settings;
+    if (maxTokens === null || context === undefined || used + maxTokens < context / 2) return settings;
+    const now = await transport.count(requestOf(asked, settings, model), signal).catch(() => 0);
+    const left = context - now;
+    return now && left >= 32 && left < maxTokens ? { ...settings, maxTokens: left } : settings;
   }
 
   function resume(answer: AnswerTurn, signal: AbortSignal): AsyncIterable<Delta> {

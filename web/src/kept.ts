@@ -180,10 +180,14 @@ function* ending(response: Record<string, unknown>): Generator<Delta> {
   yield { type: 'finish', reason };
 }
 
-/** The error of a response that failed on its way: the API gives it few codes, its message says the rest. */
+/**
+ * The error of a response that failed on its way: the API gives it few codes, its message says the rest. It has ended: listening
+ * again would only hear the same.
+ */
 function failed(error: unknown): Problem {
   const { code, message } = isRecord(error) ? error : {};
-  const full = typeof message === 'string' && /context is \d+ tokens/.test(message);
+  const full = typeof message === 'string' && /context (is|of) \d+/.test(message);
   const body = JSON.stringify({ error: { message, code: full ? 'context_length_exceeded' : code } });
-  return problemOf(full ? 400 : code === 'rate_limit_exceeded' ? 429 : 500, body, null);
+  const { transient: _, ...info } = problemOf(full ? 400 : code === 'rate_limit_exceeded' ? 429 : 500, body, null).info;
+  return new Problem(info);
 }

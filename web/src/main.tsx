@@ -88,11 +88,16 @@ async function main(): Promise<void> {
   const page = createPage({ store, storage, db, sync, chatting, context, transport });
   addEventListener('pagehide', () => void sync.flush());
 
-  let stopWatching = watchServer(store, transport);
+  const alive = () =>
+    fetch('/health').then(
+      (r) => r.ok && !store.get().settings.device,
+      () => false,
+    );
+  let stopWatching = watchServer(store, transport, alive);
   const watchAgain = () => {
     stopWatching();
     store.dispatch({ type: 'server', server: 'connecting' });
-    stopWatching = watchServer(store, transport);
+    stopWatching = watchServer(store, transport, alive);
   };
   const onKey = (key: string) => {
     storage.saveKey(key);

@@ -108,7 +108,15 @@ export function importChat(value: unknown): Whole | undefined {
   const names = new Map(turns.map((turn) => [turn.id, newId()]));
   const named = (id: string | null | undefined) => (id && names.get(id)) || null;
   return {
-    chat: { ...chat, id: newId(), leaf: named(chat.leaf), from: named(chat.from) ?? undefined, deleted: undefined },
+    chat: {
+      ...chat,
+      created: chat.created || Date.now(),
+      changed: chat.changed || Date.now(),
+      id: newId(),
+      leaf: named(chat.leaf),
+      from: named(chat.from) ?? undefined,
+      deleted: undefined,
+    },
     turns: turns.map((turn) => {
       const copy = { ...turn, id: named(turn.id) as string, parent: named(turn.parent) };
       if (copy.role !== 'assistant') return copy;

@@ -40,7 +40,7 @@ export interface State {
   settings: Settings;
   models: Model[];
   /** A problem here is about the server as a whole; one of an answer stays with the answer. */
-  server: 'connecting' | 'ready' | ProblemInfo;
+  server: 'connecting' | 'loading' | 'ready' | ProblemInfo;
   /** Tokens of what would be sent now without a new question; undefined while not known. */
   used?: number;
 }

@@ -10,6 +10,7 @@ import { Editor } from './Editor.tsx';
 import { Icon } from './Icon.tsx';
 import { type ProblemActions, ProblemNote } from './ProblemNote.tsx';
 import type { TurnProps } from './Thread.tsx';
+import { useSeconds } from './useSeconds.ts';
 
 interface Props extends TurnProps, ProblemActions {
   turn: AnswerTurn;
@@ -40,12 +41,7 @@ export function Answer({ turn, last, editing, branches, chatting, context, onEdi
     );
   return (
     <article class="answer" data-live={live} aria-label="Answer" aria-busy={live}>
-      {turn.status === 'waiting' && !turn.away && (
-        <p class="waiting">
-          <span class="pebble" aria-hidden="true" />
-          <span class="waiting-words">Waiting for the first token</span>
-        </p>
-      )}
+      {turn.status === 'waiting' && !turn.away && <Waiting />}
       <Text text={turn.text} live={live} />
       {turn.calls.length > 0 && <Calls calls={turn.calls} open={last && !live} onResults={chatting.results} />}
       {turn.away && <p class="note">The connection is lost. The server goes on; this page is trying to reach it…</p>}
@@ -74,6 +70,23 @@ export function Answer({ turn, last, editing, branches, chatting, context, onEdi
         </Under>
       )}
     </article>
+  );
+}
+
+const LONG = 3; // s
+
+/** A stone being turned over; when that takes long, what may be the reason. */
+function Waiting() {
+  const seconds = useSeconds(true);
+  return (
+    <p class="waiting">
+      <span class="pebble" aria-hidden="true" />
+      <span class={seconds < LONG ? 'waiting-words' : undefined}>
+        {seconds < LONG
+          ? 'Waiting for the first token'
+          : `${seconds} s: the server reads a long prompt, answers others first, or loads its model`}
+      </span>
+    </p>
   );
 }
 

@@ -12,7 +12,11 @@ export function Gauge({ room }: { room: Room | undefined }) {
       <meter min={0} max={total} high={total * 0.8} optimum={0} value={used} aria-label="Context used" />
       <span>
         {words}
-        {!full && `, ${number(left)} left for the answer`}
+        {!full && (
+          <>
+            , {number(left)} left<span class="wide-only"> for the answer</span>
+          </>
+        )}
       </span>
     </p>
   );

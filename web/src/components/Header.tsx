@@ -1,6 +1,7 @@
 import { nameOf, type State } from '../state.ts';
 import { Icon } from './Icon.tsx';
 import { Mark } from './Mark.tsx';
+import { useSeconds } from './useSeconds.ts';
 
 interface Props {
   state: Pick<State, 'server' | 'chat'>;
@@ -14,10 +15,11 @@ interface Props {
 }
 
 export function Header({ state: { server, chat }, model, device, list, onList, onNew, onSettings }: Props) {
-  const state = server === 'ready' ? 'ready' : server === 'connecting' ? 'connecting' : 'away';
+  const state = typeof server === 'object' ? 'away' : server === 'loading' ? 'connecting' : server;
+  const seconds = useSeconds(server === 'loading');
   const words = {
     ready: model ?? 'no model',
-    connecting: device ? 'loading here…' : 'connecting…',
+    connecting: server === 'loading' ? `loading the model… ${seconds} s` : device ? 'loading here…' : 'connecting…',
     away: typeof server === 'object' ? (AWAY[server.next] ?? 'server away') : '',
   };
   return (
