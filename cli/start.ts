@@ -10,6 +10,7 @@ import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { keysIn } from '../openai/keys.ts';
 import { build, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
+import { healQueue } from './heal.ts';
 import { lockStorage } from './lock.ts';
 import { nodeHandler } from './node-http.ts';
 import { type Npu, startNpu } from './npu.ts';
@@ -161,6 +162,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
 
     const elsewhereAre = others.elsewhere.flatMap((p) => p.replicas);
     const objects = new Objects(home.sockets.path('control'), control.secret, elsewhereAre);
+    await healQueue(objects, storage, say);
     const more = await startProcesses({ ...layout, home, objects, vars: replicaVars(all), pack, npu: npu?.address, after: o.after, say });
     if (npu) undo.push(() => npu.stop());
     if (embedder) undo.push(() => embedder.stop());

@@ -33,6 +33,8 @@ export class Ledger {
   service: Service = newService();
   /** The newest lease's. */
   epoch = 0;
+  /** Leases up to this one were given out by a queue that is forgotten: what runs under them is left to end. */
+  base = 0;
   /** Lost with a replica that was silent for too long, without an owner who starts them again. It may only have been slow, and run them still. */
   readonly suspects = new Map<string, Ticket>();
   /** Ids changed since the caller last emptied them. */
@@ -222,6 +224,10 @@ export class Ledger {
     const all = [...this.tickets.values()];
     const sum = (list: Ticket[], f: (t: Ticket) => number) => list.reduce((n, t) => n + f(t), 0);
     const slots = (list: Ticket[]) => sum(list, (t) => t.slots);
+    for (const t of all) {
+      const known = this.tenants.all.has(t.tenant) && (t.state === 'waiting' || t.lane || this.replicas.has(t.replica));
+      if (!known) throw new Error(`ledger: ticket ${t.id} is of nobody or runs nowhere`);
+    }
     wrong('waiting', this.waiting.size, all.filter((t) => t.state === 'waiting').length);
     for (const r of this.replicas.values()) {
       const mine = this.on(r.id);

@@ -159,7 +159,7 @@ export class Queue {
     for (const p of h.running) {
       const t = L.running(p.id, p.epoch) ?? L.revive(p.id, p.epoch, r, now);
       if (t?.replica !== id) {
-        abort.push(p.id);
+        if (p.epoch > L.base) abort.push(p.id);
         continue;
       }
       t.confirmed = true;
@@ -255,6 +255,21 @@ export class Queue {
     for (const t of LANES.flatMap((lane) => L.inLane(lane))) at = Math.min(at, t.dispatched + this.config.laneMs);
     for (const t of L.waiting) if (!t.attached) at = Math.min(at, t.detachedAt + this.config.attachMs);
     return at === Number.POSITIVE_INFINITY ? undefined : at;
+  }
+
+  /** Whether the books agree with the tickets. */
+  sound(): boolean {
+    try {
+      this.ledger.audit();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** No caller is connected any more: what waits keeps its place for a while. */
+  detachAll(now: number): void {
+    for (const t of this.ledger.waiting) this.detach(t.id, now);
   }
 
   /** Puts tickets back after a restart. Their callers' connections are gone: what waits is detached. */

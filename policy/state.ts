@@ -3,11 +3,12 @@ import type { PolicyConfig } from './config.ts';
 import { Queue } from './queue.ts';
 import { newReplica, type ReplicaRecord, record } from './replicas.ts';
 import type { Service } from './service.ts';
-import type { Tenant } from './tenants.ts';
+import { type Tenant, Tenants } from './tenants.ts';
 import type { Ticket } from './ticket.ts';
 
 export interface Meta {
   epoch: number;
+  base: number;
   floor: number;
   service: Service;
 }
@@ -21,7 +22,12 @@ export interface Saved {
   chains: Record<string, [string, number][]>;
 }
 
-export const metaOf = (q: Queue): Meta => ({ epoch: q.ledger.epoch, floor: q.ledger.tenants.floor, service: q.ledger.service });
+export const metaOf = (q: Queue): Meta => ({
+  epoch: q.ledger.epoch,
+  base: q.ledger.base,
+  floor: q.ledger.tenants.floor,
+  service: q.ledger.service,
+});
 
 export function save(q: Queue): Saved {
   const L = q.ledger;
@@ -38,13 +44,16 @@ export function save(q: Queue): Saved {
 
 /**
  * A queue from plain data, which it takes over. Replicas named in neither the data nor `ids` do not exist; one that
- * is no longer in `ids` drains. Callers' connections are gone, so what waits is detached from `now` on.
+ * is no longer in `ids` drains. Callers' connections are gone, so what waits is detached from `now` on. Throws when the data is no
+ * queue's: a field is missing or of another type, or the counts are not those of the tickets.
  */
 export function load(config: PolicyConfig, ids: readonly string[], saved: Saved, now: number): Queue {
   const q = new Queue(config, ids);
   const L = q.ledger;
+  check(saved, config);
   if (saved.meta) {
     L.epoch = saved.meta.epoch;
+    L.base = saved.meta.base;
     L.tenants.floor = saved.meta.floor;
     L.service = saved.meta.service;
   }
@@ -55,5 +64,32 @@ export function load(config: PolicyConfig, ids: readonly string[], saved: Saved,
     L.replicas.set(r.id, { ...newReplica(r.id, config), ...r, draining: r.draining || !ids.includes(r.id), absent: false, chains });
   }
   q.restore(saved.tickets, now);
+  L.audit();
   return q;
+}
+
+const SAMPLE: Ticket = {
+  ...{ id: '', tenant: '', priority: 0, promptTokens: 0, chain: [], restart: false },
+  ...{ state: 'waiting', arrived: 0, attached: false, detachedAt: 0, replica: '', epoch: 0, dispatched: 0 },
+  ...{ confirmed: false, backlog: 0, slots: 1, output: 0, charged: 0 },
+};
+
+function check({ meta, tickets, tenants, replicas, chains }: Saved, config: PolicyConfig): void {
+  const fits = (what: string, values: readonly unknown[], sample: unknown) => {
+    for (const value of values) if (!like(value, sample)) throw new Error(`${what}: ${JSON.stringify(value)?.slice(0, 200)} is none`);
+  };
+  fits('state of the queue', meta ? [meta] : [], metaOf(new Queue(config, [])));
+  fits('ticket', tickets, SAMPLE);
+  fits('tenant', tenants, new Tenants().get('', 0, 0));
+  fits('replica', replicas, record(newReplica('', config)));
+  fits('chains', Object.values(chains), []);
+}
+
+/** Has at least the sample's fields, of its types, and finite numbers in them. */
+function like(value: unknown, sample: unknown): boolean {
+  if (Array.isArray(sample)) return Array.isArray(value);
+  if (typeof sample !== 'object' || sample === null)
+    return typeof value === typeof sample && (typeof value !== 'number' || Number.isFinite(value));
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.entries(sample).every(([key, s]) => like((value as Record<string, unknown>)[key], s));
 }

@@ -2,7 +2,7 @@
 
 import type { Context } from 'hono';
 import { BYTES_PER_TOKEN, chainTokens, messageChain } from '../durable-objects/scheduler/chain.ts';
-import { schedulerOf } from '../durable-objects/scheduler/port.ts';
+import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, refused } from '../openai/errors.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../openai/requests/types.ts';
 import { MAX_LINKS } from '../policy/chains.ts';
@@ -77,18 +77,7 @@ export async function giveBack(c: Context<App>, place: Place | undefined, failed
   const { SCHEDULER } = c.env;
   if (!SCHEDULER || !place) return;
   const ended = { id: c.get('requestId'), epoch: place.epoch, output: 0, failed };
-  await schedulerOf({ SCHEDULER })
-    .release([ended])
-    .catch(() => {});
-}
-
-/** A scheduler that was evicted under the call has forgotten nothing: the same id finds its place. */
-async function again<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch {
-    return call();
-  }
+  await again(() => schedulerOf({ SCHEDULER }).release([ended])).catch((error) => console.warn('a place was not given back:', error));
 }
 
 function chainOf(tenant: string, r: Generation) {

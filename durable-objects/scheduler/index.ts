@@ -3,7 +3,7 @@ import type { Ended } from '../../policy/ledger.ts';
 import type { Queue } from '../../policy/queue.ts';
 import { type AdmitRequest, checkRequest, type Heartbeat, type Lease, type Progress, type Refusal } from '../../policy/ticket.ts';
 import { policyConfig, replicaNames, type SchedulerVars } from './config.ts';
-import { QueueStore } from './store.ts';
+import { Keeper } from './keeper.ts';
 
 /**
  * `run`: call that replica with that epoch. `wait`: not yet; ask again at once with the same id, the place is kept.
@@ -13,6 +13,8 @@ export type AdmitAnswer = ({ kind: 'run' } & Lease) | { kind: 'wait' } | ({ kind
 
 export interface SchedulerStats {
   waiting: number;
+  /** False: storage has failed and rests; the queue is in memory only. */
+  stored: boolean;
   epoch: number;
   /** Weighted tokens a second, measured; 0 before anything was. */
   rate: number;
@@ -26,7 +28,7 @@ export interface SchedulerStats {
     draining: boolean;
     absent: boolean;
   }[];
-  tenants: { name: string; counter: number; waiting: number; running: number }[];
+  tenants: { name: string; counter: number; waiting: number; running: number; brief: number }[];
 }
 
 /** An answer is held back for so long at most, so that no call hangs on a caller that is gone. */
@@ -47,8 +49,7 @@ const CLOSED_S = 5;
  * of each event, before its answer leaves the object, so an evicted scheduler has forgotten nothing it said.
  */
 export class Scheduler extends DurableObject<SchedulerVars> {
-  readonly #queue: Queue;
-  readonly #store: QueueStore;
+  private readonly keeper: Keeper;
   /** Callers held, by request id. */
   readonly #held = new Map<string, { answer: (a: AdmitAnswer) => void; timer: ReturnType<typeof setTimeout> }>();
   #settled = 0; // when, ms
@@ -60,16 +61,19 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   constructor(ctx: DurableObjectState, env: SchedulerVars) {
     super(ctx, env);
     const now = Date.now();
-    this.#store = new QueueStore(ctx.storage.sql);
-    this.#queue = this.#store.load(policyConfig(env), replicaNames(env), now);
+    this.keeper = new Keeper(ctx, policyConfig(env), replicaNames(env), now);
     this.#settle(now);
+  }
+
+  get #queue(): Queue {
+    return this.keeper.queue;
   }
 
   /** Asks for a place; answers when there is one, or after some seconds with `wait`. The same id is the same request. */
   async admit(request: AdmitRequest): Promise<AdmitAnswer> {
     const now = Date.now();
     const r = checkRequest(request);
-    const arrival = this.#queue.arrive(r, now, (id, why) => this.#answer(id, { kind: 'refused', ...why }));
+    const arrival = this.#sound(now, () => this.#queue.arrive(r, now, (id, why) => this.#answer(id, { kind: 'refused', ...why })));
     if (arrival.kind === 'running') return { ...arrival.lease, kind: 'run' };
     if (arrival.kind === 'refused') {
       this.#settle(now);
@@ -87,9 +91,10 @@ export class Scheduler extends DurableObject<SchedulerVars> {
 
   /** The caller gave up: a waiting request leaves at once; a running one is aborted by its replica at its next heartbeat. */
   cancel(id: string): boolean {
-    const known = this.#queue.cancel(id);
+    const now = Date.now();
+    const known = this.#sound(now, () => this.#queue.cancel(id));
     this.#answer(id, { kind: 'wait' });
-    this.#settle(Date.now());
+    this.#settle(now);
     return known;
   }
 
@@ -97,7 +102,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   release(list: Progress[]): number {
     const now = Date.now();
     let counted = 0;
-    for (const p of list.slice(0, MAX_BATCH)) if (this.#queue.release(bounded(p), now)) counted++;
+    for (const p of list.slice(0, MAX_BATCH).map(bounded)) if (this.#sound(now, () => this.#queue.release(p, now))) counted++;
     this.#settle(now);
     return counted;
   }
@@ -106,7 +111,8 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   heartbeat(replica: string, beat: Heartbeat): { abort: string[]; draining: boolean } {
     const now = Date.now();
     if (!this.#queue.ledger.replicas.has(replica)) throw new Error(`heartbeat: there is no replica "${replica}"; check REPLICAS`);
-    const { abort, draining } = this.#queue.heartbeat(replica, boundedBeat(beat), now);
+    const checked = boundedBeat(beat);
+    const { abort, draining } = this.#sound(now, () => this.#queue.heartbeat(replica, checked, now));
     this.#settle(now);
     return { abort, draining };
   }
@@ -114,7 +120,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   /** Somebody saw the replica gone. What it ran is lost, or waits for its owner to ask again (`orphaned`). */
   died(replica: string): Ended {
     const now = Date.now();
-    const ended = this.#queue.die(replica, now);
+    const ended = this.#sound(now, () => this.#queue.die(replica, now));
     this.#settle(now);
     return ended;
   }
@@ -147,8 +153,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   /** For whoever runs the replicas' processes: one has ended or has not started (`absent`), or answers now. Neither is remembered over a restart of the queue. */
   absent(replica: string, absent: boolean): void {
     const now = Date.now();
-    if (absent) this.#queue.leave(replica, now);
-    else this.#queue.join(replica);
+    this.#sound(now, () => (absent ? void this.#queue.leave(replica, now) : this.#queue.join(replica)));
     this.#settle(now);
   }
 
@@ -162,6 +167,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     const L = this.#queue.ledger;
     return {
       waiting: L.waiting.size,
+      stored: this.keeper.stores,
       epoch: L.epoch,
       rate: L.service.rate.value * 1000,
       replicas: [...L.replicas.values()].map((r) => ({
@@ -174,8 +180,19 @@ export class Scheduler extends DurableObject<SchedulerVars> {
         draining: r.draining,
         absent: r.absent,
       })),
-      tenants: [...L.tenants.all.values()].map((t) => ({ name: t.name, counter: t.counter, waiting: t.waiting, running: t.running })),
+      tenants: [...L.tenants.all.values()].map((t) => ({
+        name: t.name,
+        counter: t.counter,
+        waiting: t.waiting,
+        running: t.running,
+        brief: t.brief,
+      })),
     };
+  }
+
+  /** Key of the seals in responses' ids: the same for all isolates, and for ever. */
+  secret(): string {
+    return this.keeper.secret;
   }
 
   override alarm(): void {
@@ -185,11 +202,10 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     // who was held up himself cannot say that others were silent: what they said may be waiting to be heard
     this.#excused = late > LATE_MS && this.#excused < EXCUSES ? this.#excused + 1 : 0;
     if (this.#excused > 0) {
-      this.#alarmAt = now + EXCUSE_MS;
-      void this.ctx.storage.setAlarm(this.#alarmAt);
+      this.#arm(now + EXCUSE_MS);
       return;
     }
-    this.#queue.expire(now);
+    this.#sound(now, () => this.#queue.expire(now));
     this.#settle(now);
   }
 
@@ -197,14 +213,33 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   #settle(now: number): void {
     this.#settled = now;
     this.#together = undefined;
-    const leases = this.#queue.dispatch(now, Math.random);
-    this.#store.write(this.#queue, now);
+    if (!this.keeper.stores) this.#sound(now, () => this.#queue.expire(now)); // there is no alarm; heartbeats and callers come often
+    const leases = this.#sound(now, () => this.#queue.dispatch(now, Math.random));
+    this.keeper.write(now);
     for (const lease of leases) this.#answer(lease.id, { kind: 'run', ...lease });
     const due = this.#queue.nextDeadline();
     // an alarm that comes too early finds nothing to do and arms the next: heartbeats need not move it
     if (due === undefined || due >= this.#alarmAt) return;
-    this.#alarmAt = Math.max(due, now);
-    void this.ctx.storage.setAlarm(this.#alarmAt);
+    this.#arm(Math.max(due, now));
+  }
+
+  #arm(at: number): void {
+    if (!this.keeper.stores) return; // an alarm is written too
+    this.#alarmAt = at;
+    void this.ctx.storage.setAlarm(at).catch(() => {});
+  }
+
+  /** An event of the queue. One that throws has found it unsound: it begins anew, and who waits asks again. */
+  #sound<T>(now: number, event: () => T): T {
+    try {
+      return event();
+    } catch (error) {
+      if (this.#queue.sound()) throw error; // it was the event's fault
+      console.error('the queue begins anew:', error);
+      this.keeper.renew(policyConfig(this.env), replicaNames(this.env), now);
+      for (const id of [...this.#held.keys()]) this.#answer(id, { kind: 'wait' });
+      return event();
+    }
   }
 
   #answer(id: string, a: AdmitAnswer): void {

@@ -14,9 +14,19 @@ export interface SchedulerPort {
   absent(replica: string, absent: boolean): Promise<void>;
   lease(id: string): Promise<{ state: 'unknown' | 'waiting' | 'running'; epoch: number; replica: string }>;
   stats(): Promise<SchedulerStats>;
+  secret(): Promise<string>;
 }
 
 /** All replicas of a deployment share one queue. Take a new port for every call: one that failed stays broken. */
 export function schedulerOf(env: { SCHEDULER: DurableObjectNamespace }): SchedulerPort {
   return env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler')) as unknown as SchedulerPort;
+}
+
+/** A queue that went away under the call, evicted or broken by its storage, has forgotten nothing: the same call finds its place. */
+export async function again<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch {
+    return call();
+  }
 }

@@ -1,6 +1,7 @@
 import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
+import type { Queue } from '../../policy/queue.ts';
 import type { Heartbeat, Progress } from '../../policy/ticket.ts';
 
 let next = 0;
@@ -155,4 +156,72 @@ test('rows follow the queue: none is left of requests that ended', async () => {
   }
   const rows = await runInDurableObject(stub, (_, state) => state.storage.sql.exec('SELECT count(*) AS n FROM tickets').one().n);
   expect(rows).toBe(0);
+});
+
+const damages: [string, string][] = [
+  ['a row that is no JSON', "UPDATE meta SET data = '{broken'"],
+  ['a row of another kind', `UPDATE tenants SET data = '{"name":"t"}'`],
+  ['a number that is none', "UPDATE replicas SET data = json_set(data, '$.kvUsed', 'much')"],
+  ['counts that are not those of the requests', "UPDATE replicas SET data = json_set(data, '$.running', 7)"],
+  ['a table that is gone', 'DROP TABLE tickets'],
+  ['tables of an older server', "UPDATE schema SET version = 1 WHERE part = 'queue'"],
+  ['tables of a newer server', "UPDATE schema SET version = 99 WHERE part = 'queue'"],
+];
+test.each(damages)('damaged in storage (%s): it begins anew, above all epochs before, and what runs is left to end', async (_, sql) => {
+  const { name, stub } = scheduler();
+  const secret = await stub.secret();
+  const a = await stub.admit(ask('a'));
+  if (a.kind !== 'run') throw new Error('not admitted');
+  await runInDurableObject(stub, (_, state) => state.storage.sql.exec(sql));
+  await abortAllDurableObjects();
+  const again = scheduler(name).stub;
+  const b = await again.admit(ask('b'));
+  if (b.kind !== 'run') throw new Error('not admitted');
+  expect(b.epoch).toBeGreaterThan(a.epoch);
+  expect(await again.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 5 }]))).toMatchObject({ abort: [] });
+  expect(await again.stats()).toMatchObject({ waiting: 0, stored: true });
+  expect(await again.secret()).toBe(secret); // ids given out before still hold
+  await abortAllDurableObjects();
+  expect(await scheduler(name).stub.lease('b')).toMatchObject({ state: 'running', epoch: b.epoch }); // and is stored again
+});
+
+test('an event that finds the books wrong begins them anew and is answered', async () => {
+  const { stub } = scheduler();
+  await oneSlotEach(stub);
+  for (const id of ['a', 'b']) await stub.admit(ask(id));
+  const held = stub.admit(ask('c'));
+  while ((await stub.stats()).waiting < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  await runInDurableObject(stub, (object) => {
+    const { ledger } = (object as unknown as { keeper: { queue: Queue } }).keeper.queue;
+    ledger.tenants.all.clear();
+  });
+  expect(await stub.cancel('a')).toBe(false); // forgotten
+  expect(await held).toEqual({ kind: 'wait' });
+  expect((await stub.admit(ask('c'))).kind).toBe('run');
+});
+
+test('a write that is never stored: the next object goes on in memory, and leaves storage alone', async () => {
+  const { name, stub } = scheduler();
+  await oneSlotEach(stub);
+  const a = await stub.admit(ask('a'));
+  await runInDurableObject(stub, (object, state) => {
+    const memory = (object as unknown as { keeper: { memory: { begun: number } } }).keeper.memory;
+    memory.begun++; // as when the disk is full: the object breaks before it learns of it
+    state.storage.sql.exec('DELETE FROM tickets');
+  });
+  await abortAllDurableObjects();
+  const again = scheduler(name).stub;
+  expect(await again.lease('a')).toMatchObject({ state: 'running', epoch: a.kind === 'run' && a.epoch });
+  expect((await again.stats()).stored).toBe(false);
+  expect((await again.admit(ask('b'))).kind).toBe('run');
+  const rows = await runInDurableObject(again, (_, state) => state.storage.sql.exec('SELECT count(*) AS n FROM tickets').one().n);
+  expect(rows).toBe(0); // nothing was written
+  await runInDurableObject(again, (object) => {
+    (object as unknown as { keeper: { memory: { restUntil: number } } }).keeper.memory.restUntil = 1; // it has rested
+  });
+  expect(await again.release([{ id: 'b', epoch: 0, output: 1 }])).toBe(0);
+  await again.cancel('b');
+  while (!(await again.stats()).stored) await new Promise((resolve) => setTimeout(resolve, 5));
+  await abortAllDurableObjects();
+  expect(await scheduler(name).stub.lease('a')).toMatchObject({ state: 'running' }); // all of it is stored again
 });

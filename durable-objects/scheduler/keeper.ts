@@ -1,0 +1,147 @@
+import type { PolicyConfig } from '../../policy/config.ts';
+import { Queue } from '../../policy/queue.ts';
+import { QueueStore, settled } from './store.ts';
+
+/** Storage that failed is left alone for so long, twice as long each time, up to the second figure. */
+const REST_MS = 30_000;
+const MAX_REST_MS = 300_000;
+
+/** A queue as this isolate knows it, for the object that comes after one that its storage broke. */
+interface Memory {
+  queue: Queue;
+  secret: string;
+  /** Writes begun, and those known to be stored. */
+  begun: number;
+  stored: number;
+  /** ms; until then nothing is written. */
+  restUntil: number;
+  restMs: number;
+}
+
+/**
+ * By the object's id. A write that fails, say on a full disk, throws nothing: the platform breaks the object, whose callers see an
+ * error, and makes another one. What it knew is here; it goes on with that, and spares its storage for a while.
+ */
+const memories = new Map<string, Memory>();
+
+const random = (): string => Array.from(crypto.getRandomValues(new Uint8Array(32)), (b) => b.toString(16).padStart(2, '0')).join('');
+
+/** A queue that begins: its epochs are above those of any queue before it, whose leases are nobody's now. */
+export function newQueue(config: PolicyConfig, ids: readonly string[], now: number): Queue {
+  const q = new Queue(config, ids);
+  q.ledger.epoch = now;
+  q.ledger.base = now;
+  return q;
+}
+
+/**
+ * Keeps the queue in the object's storage. What is damaged there is erased and begun anew; what cannot be stored is kept in memory,
+ * and tried again later: no request waits or fails for it.
+ */
+export class Keeper {
+  readonly #storage: DurableObjectStorage;
+  readonly #store: QueueStore;
+  private readonly memory: Memory;
+  #syncing = false;
+
+  constructor(ctx: DurableObjectState, config: PolicyConfig, ids: readonly string[], now: number) {
+    this.#storage = ctx.storage;
+    this.#store = new QueueStore(ctx.storage.sql);
+    const id = ctx.id.toString();
+    const before = memories.get(id);
+    if (before && (before.begun > before.stored || now < before.restUntil)) {
+      this.memory = before;
+      this.#store.behind();
+      if (before.begun > before.stored) this.#rest('its last write was not stored', now);
+      before.queue.detachAll(now); // their callers' connections went with the object
+      return;
+    }
+    const fresh = { queue: newQueue(config, ids, now), secret: random() };
+    const memory: Memory = { ...fresh, begun: 1, stored: 0, restUntil: 0, restMs: before?.restMs ?? 0 };
+    this.memory = memory;
+    memories.set(id, memory); // before storage is touched: it may break this object
+    try {
+      memory.secret = this.#store.kept('secret', () => memory.secret);
+      memory.queue = this.#load(config, ids, now) ?? memory.queue;
+      this.#sync();
+    } catch (error) {
+      this.#store.behind();
+      this.#rest(error, now);
+    }
+  }
+
+  get queue(): Queue {
+    return this.memory.queue;
+  }
+
+  /** Key of the seals in responses' ids. Made once, and kept when the queue is erased. */
+  get secret(): string {
+    return this.memory.secret;
+  }
+
+  /** False: what happens is not stored at the moment. */
+  get stores(): boolean {
+    return this.memory.restUntil === 0;
+  }
+
+  /** Stores what changed. Never throws. */
+  write(now: number): void {
+    const m = this.memory;
+    if (now < m.restUntil) {
+      settled(m.queue); // all of it is written later
+      return;
+    }
+    try {
+      m.begun++;
+      if (m.restUntil > 0) m.secret = this.#store.kept('secret', () => m.secret);
+      if (!this.#store.write(m.queue, now)) m.begun--;
+      else this.#sync();
+    } catch (error) {
+      this.#store.behind();
+      this.#rest(error, now);
+    }
+  }
+
+  /** The queue cannot go on as it is: begins anew. */
+  renew(config: PolicyConfig, ids: readonly string[], now: number): void {
+    this.memory.queue = newQueue(config, ids, now);
+    this.#store.behind();
+  }
+
+  /** The stored queue, or undefined when it was damaged and is erased. Throws when it cannot even be erased. */
+  #load(config: PolicyConfig, ids: readonly string[], now: number): Queue | undefined {
+    try {
+      const q = this.#store.load(config, ids, now);
+      return q.ledger.epoch > 0 ? q : undefined;
+    } catch (error) {
+      console.error('the stored queue is damaged and begins anew:', error instanceof Error ? error.message : error);
+      this.#store.clear();
+      return undefined;
+    }
+  }
+
+  #rest(why: unknown, now: number): void {
+    const m = this.memory;
+    m.restMs = Math.min(MAX_REST_MS, Math.max(REST_MS, 2 * m.restMs));
+    m.restUntil = now + m.restMs;
+    m.stored = m.begun;
+    const said = why instanceof Error ? why.message : String(why);
+    console.error(`the queue is not stored for ${m.restMs / 1000} s: ${said}. It goes on in memory; is the disk full?`);
+  }
+
+  /** Notes when all that was written so far is stored. Never happens when it is not: the object breaks. */
+  #sync(): void {
+    if (this.#syncing) return;
+    this.#syncing = true;
+    const m = this.memory;
+    const upTo = m.begun;
+    const synced = () => {
+      this.#syncing = false;
+      m.stored = Math.max(m.stored, upTo);
+      if (m.begun > m.stored) return this.#sync();
+      m.restUntil = 0;
+      m.restMs = 0;
+    };
+    this.#storage.sync().then(synced, () => {});
+  }
+}

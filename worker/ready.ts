@@ -1,0 +1,85 @@
+/** GET /ready: what each part says of itself. */
+
+import type { Context } from 'hono';
+import { replicaNames } from '../durable-objects/scheduler/config.ts';
+import { schedulerOf } from '../durable-objects/scheduler/port.ts';
+import { ApiError, asApiError } from '../openai/errors.ts';
+import { type App, maxBodyBytes } from './env.ts';
+import { callReplica } from './replica.ts';
+
+/** A part that says nothing for so long is not ready; the first replica has the time that its model needs. */
+const LATE_MS = 2_000;
+/** What serves without: it is told when it says so at once. */
+const SOON_MS = 50;
+
+/** `ready`, or what is wrong. `absent`: a replica whose process does not run now. */
+type Part = string;
+
+/**
+ * 200 when a chat would be answered: the queue and a replica are there. The first replica's own words (`model`, `memory`, `stats`), and
+ * `parts`. 503 with the parts otherwise, and the error of what is missing.
+ */
+export async function ready(c: Context<App>): Promise<Response> {
+  maxBodyBytes(c.env); // throws with its name
+  const { SCHEDULER, EMBEDDER, NPU, NPU_SECRET } = c.env;
+  const stats = SCHEDULER && within(LATE_MS, schedulerOf({ SCHEDULER }).stats());
+  const headers = { authorization: `Bearer ${NPU_SECRET}` };
+  const beside: [string, Promise<Part>][] = [];
+  if (EMBEDDER) beside.push(['embedder', said(within(SOON_MS, EMBEDDER.fetch('https://embedder/model')))]);
+  if (NPU) beside.push(['accelerator', said(within(SOON_MS, NPU.fetch('https://npu/v1/device', { headers })))]);
+
+  const parts: Record<string, Part> = {};
+  let first: Response | undefined;
+  let wrong: unknown;
+  const queue = await stats?.catch((error: unknown) => {
+    wrong = error;
+    parts.queue = why(error);
+  });
+  if (queue) {
+    parts.queue = queue.stored ? 'ready' : 'in memory only: its storage failed and is tried again later';
+    parts.sessions = queue.stored ? 'ready' : 'responses may not be stored now';
+  }
+  const absent = new Set(queue?.replicas.filter((r) => r.absent).map((r) => r.id));
+  await Promise.all(
+    replicaNames(c.env).map(async (replica, i) => {
+      if (absent.has(replica)) {
+        parts[`replica ${replica}`] = 'absent';
+        return;
+      }
+      try {
+        const asked = callReplica(c, '/ready', undefined, { replica, epoch: 0 });
+        const answer = await (i === 0 ? asked : within(LATE_MS, asked));
+        if (answer.ok) first ??= answer;
+        else wrong ??= answer;
+        parts[`replica ${replica}`] = answer.ok ? 'ready' : `answers ${answer.status}`;
+      } catch (error) {
+        wrong ??= error;
+        parts[`replica ${replica}`] = why(error);
+      }
+    }),
+  );
+  for (const [name, part] of beside) parts[name] = await part;
+  if (first && !(stats && !queue)) return Response.json({ ...(await first.json<object>()), parts });
+  if (wrong instanceof Response) return wrong; // a replica's own words: why its model does not load
+  const shown =
+    wrong instanceof ApiError
+      ? wrong
+      : new ApiError(
+          503,
+          `Not ready: ${Object.entries(parts)
+            .map((p) => p.join(': '))
+            .join('; ')}.`,
+        );
+  return Response.json({ status: 'not ready', parts, ...asApiError(shown).envelope() }, { status: 503, headers: { 'retry-after': '1' } });
+}
+
+const why = (error: unknown): Part => (error instanceof Error ? error.message : String(error));
+
+const said = (answer: Promise<Response>): Promise<Part> => answer.then((r) => (r.ok ? 'ready' : `answers ${r.status}`), why);
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  const late = scheduler.wait(ms).then(() => {
+    throw new Error(`no answer within ${ms} ms`);
+  });
+  return Promise.race([work, late]);
+}
