@@ -25,6 +25,8 @@ const NO_PAGES = { missing: async () => [], fetch: async () => new Response(null
  */
 export class Responses {
   readonly store: ResponseStore;
+  /** Seals ids (durable-objects/session/ids.ts): they live as long as this. */
+  readonly secret = crypto.randomUUID();
   readonly #runtime: () => Promise<Runtime>;
   /** Of turns that run. */
   readonly #answers = new Map<string, Answer>();
@@ -73,6 +75,7 @@ export class Responses {
 
   #begin(session: string, r: BeginRequest): BeginAnswer {
     const { store } = this;
+    if (store.get(r.id)) return { ok: false, why: 'exists' };
     let history: Json[] = [];
     if (r.previous !== undefined) {
       const path = store.of(session, r.previous) && store.path(r.previous);

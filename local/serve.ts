@@ -1,4 +1,5 @@
 /** OpenAI's API over one local engine, as `Request` in and `Response` out: the same answers, byte for byte in form, as the Worker's. */
+import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { conversationPages, PAGES_PATH } from '../durable-objects/replica/conversation.ts';
 import { generate } from '../durable-objects/replica/generate.ts';
 import type { Runtime } from '../durable-objects/replica/index.ts';
@@ -37,7 +38,12 @@ export async function serve(rt: Runtime, request: Request, responses?: Responses
 
 async function route(rt: Runtime, path: string, request: Request, responses: Responses | undefined): Promise<Response> {
   const { served, engine } = rt;
-  const caller: Caller = { tenant: tenantOf(request), session: responses && ((name) => responses.session(name)) };
+  const caller: Caller = {
+    tenant: tenantOf(request),
+    session: responses && ((name) => responses.session(name)),
+    secret: async () => responses?.secret ?? '',
+    key: idempotencyKey(request),
+  };
   const answer = ofResponses(caller, path, request);
   if (answer) return answer;
   if (request.method === 'GET') {
@@ -61,11 +67,13 @@ async function route(rt: Runtime, path: string, request: Request, responses: Res
   }
   switch (path) {
     case '/v1/chat/completions':
-      return generate(rt, parseChat(await body(request)), request);
+      return generate(rt, seeded(parseChat(await body(request)), caller.tenant, caller.key), request);
     case '/v1/completions':
-      return generate(rt, parseCompletion(await body(request)), request);
+      return generate(rt, seeded(parseCompletion(await body(request)), caller.tenant, caller.key), request);
     case '/v1/responses':
-      return createResponse(caller, ofModel(served.id, parseResponses(await body(request))), (r) => generate(rt, r, request));
+      return createResponse(caller, ofModel(served.id, parseResponses(await body(request))), (r) =>
+        generate(rt, seeded(r, caller.tenant, caller.key), request),
+      );
     case PAGES_PATH:
       return conversationPages(rt, parseChat(await body(request)), request);
     case '/v1/tokenize': {

@@ -3,6 +3,7 @@
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
+import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
@@ -17,6 +18,7 @@ import { type App, maxBodyBytes } from './env.ts';
 import { metrics } from './metrics.ts';
 import { accelerator } from './npu.ts';
 import { servePack } from './packs.ts';
+import { ready } from './ready.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { responses } from './responses.ts';
 import { answersAreData, apiCors, loopbackOnly } from './security.ts';
@@ -51,7 +53,7 @@ export function createApp(): Hono<App> {
   app.use('/metrics', requireKey);
 
   app.get('/health', (c) => c.json({ status: 'ok' }));
-  app.get('/ready', (c) => callReplica(c, '/ready'));
+  app.get('/ready', ready);
   app.get('/metrics', metrics);
 
   app.get('/v1/models', (c) => models(c, (data) => c.json({ object: 'list', data })));
@@ -69,7 +71,9 @@ export function createApp(): Hono<App> {
       const request = parse(await readJson(c.req.raw, maxBodyBytes(c.env)));
       const served = c.env.MODEL_ID;
       if (served && request.model !== undefined && request.model !== served) throw modelNotFound(request.model, served);
-      if (request.kind === 'chat' || request.kind === 'completion') return generateOn(c, path, request);
+      if (request.kind === 'chat' || request.kind === 'completion') {
+        return generateOn(c, path, seeded(request, c.get('tenant'), idempotencyKey(c.req.raw)));
+      }
       return errand(c, 'tokenize', JSON.stringify(request).length, () => callReplica(c, path, request));
     });
   }

@@ -15,6 +15,8 @@ export interface Env extends Replicas {
   /** The accelerator's service and its secret; unset: there is none to ask about. */
   NPU?: Fetcher;
   NPU_SECRET?: string;
+  /** Seals responses' ids. Unset: one that the queue's object draws once and keeps. */
+  ID_SECRET?: string;
   /** Comma-separated `key` or `name:key`. Unset: nobody may, unless PUBLIC or LOCAL_ONLY is `1`. */
   API_KEYS?: string;
   /** `1`: without API_KEYS everybody may. */

@@ -1,6 +1,8 @@
 /** The Responses API's routes (durable-objects/session/api.ts is what they do). */
 
 import { type Context, Hono } from 'hono';
+import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
+import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
 import {
   type Caller,
   cancelResponse,
@@ -13,7 +15,7 @@ import { openSession } from '../durable-objects/session/port.ts';
 import { clip, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
 import { readJson } from './body.ts';
-import { type App, maxBodyBytes } from './env.ts';
+import { type App, type Env, maxBodyBytes } from './env.ts';
 import { generateOn } from './replica.ts';
 
 type Ctx = Context<App>;
@@ -24,7 +26,7 @@ export function responses(): Hono<App> {
     const request = parseResponses(await readJson(c.req.raw, maxBodyBytes(c.env)));
     const served = c.env.MODEL_ID;
     if (served && request.model !== served) throw modelNotFound(request.model, served);
-    return createResponse(caller(c), request, (r) => generateOn(c, '/v1/responses', r));
+    return createResponse(caller(c), request, (r) => generateOn(c, '/v1/responses', seeded(r, c.get('tenant'), idempotencyKey(c.req.raw))));
   });
   app.get('/:id', (c) => retrieveResponse(caller(c), c.req.param('id'), c.req.raw));
   app.delete('/:id', (c) => deleteResponse(caller(c), c.req.param('id')));
@@ -41,5 +43,24 @@ export function responses(): Hono<App> {
 
 function caller(c: Ctx): Caller {
   const { SESSION } = c.env;
-  return { tenant: c.get('tenant'), session: SESSION && ((name) => openSession(SESSION, name)) };
+  return {
+    tenant: c.get('tenant'),
+    session: SESSION && ((name) => openSession(SESSION, name)),
+    secret: () => sealSecret(c.env),
+    key: idempotencyKey(c.req.raw),
+  };
+}
+
+/** The isolate's copy; it never changes. */
+let secret: Promise<string> | undefined;
+
+/** What seals responses' ids: `ID_SECRET`, or else what the queue's object has drawn and keeps. */
+function sealSecret({ ID_SECRET, SCHEDULER }: Env): Promise<string> {
+  if (ID_SECRET) return Promise.resolve(ID_SECRET);
+  if (!SCHEDULER) throw new Error('sessions without a queue: bind SCHEDULER, or set ID_SECRET');
+  secret ??= again(() => schedulerOf({ SCHEDULER }).secret());
+  secret.catch(() => {
+    secret = undefined;
+  });
+  return secret;
 }

@@ -6,12 +6,12 @@
 import { ApiError, badRequest, internalError, rateLimited, refused } from '../../openai/errors.ts';
 import { type Item, itemMessages, withIds } from '../../openai/requests/items.ts';
 import type { ResponsesRequest } from '../../openai/requests/types.ts';
-import { newResponseId, newSessionId, sessionName, sessionOf } from './ids.ts';
+import { keyedIds, newResponseId, newSessionId, ownSession, sealOf, sessionName } from './ids.ts';
 import { readLines } from './lines.ts';
 import type { ResponseKeeper } from './port.ts';
 import { responseStream } from './response-stream.ts';
 import { stored } from './stored.ts';
-import type { Json, SessionEvent, StoredResponse } from './types.ts';
+import type { BeginAnswer, BeginRequest, Json, SessionEvent, StoredResponse } from './types.ts';
 
 /** A turn is a row of SQLite's, of which the platform takes 2 MB; a character may be three bytes. */
 const MAX_STORED = 600_000;
@@ -21,6 +21,10 @@ export interface Caller {
   tenant: string;
   /** The session of that name (ids.ts). Absent where nothing is stored. */
   session?: (name: string) => ResponseKeeper;
+  /** Key of the seals in ids (ids.ts). */
+  secret: () => Promise<string>;
+  /** The client's own name of its request (`Idempotency-Key`): asked again with it, it is the same response. */
+  key?: string;
 }
 
 /** POST /v1/responses. `direct` answers a request that nobody keeps: its messages are filled in. */
@@ -33,10 +37,12 @@ export async function createResponse(
   if (!store && !request.background) return direct(await unstored(caller, request));
 
   const previous = request.previousResponseId;
-  const session = previous === undefined ? newSessionId() : sessionOf(previous);
-  if (session === undefined) throw previousNotFound(previous);
+  if (!caller.session) throw storesNothing();
+  const secret = await caller.secret();
+  const before = previous === undefined ? undefined : ownSession(secret, caller.tenant, previous);
+  if (previous !== undefined && before === undefined) throw previousNotFound(previous);
+  const { session, id } = newIds(secret, caller, before);
   const stub = open(caller, session);
-  const id = newResponseId(session);
   const { input, echo, ...rest } = request;
   const turn = {
     id,
@@ -52,7 +58,8 @@ export async function createResponse(
   if (JSON.stringify(turn).length > MAX_STORED) {
     throw badRequest("The input is too long to be stored; send less, or 'store': false.", 'input', 'string_above_max_length');
   }
-  const begun = await stub.begin(turn);
+  let begun = await begin(stub, turn);
+  if (!begun.ok && begun.why === 'exists' && caller.key !== undefined) begun = await beginAgain(stub, turn);
   if (!begun.ok) {
     if (begun.why === 'refused') throw refused(begun);
     if (begun.why === 'previous_not_found') throw previousNotFound(previous);
@@ -63,13 +70,49 @@ export async function createResponse(
   return Response.json(request.background ? await current(stub, id) : await ended(stub, id));
 }
 
+function newIds(secret: string, { tenant, key }: Caller, before: string | undefined): { session: string; id: string } {
+  if (key !== undefined) return keyedIds(secret, tenant, key, before);
+  const session = before ?? newSessionId();
+  return { session, id: newResponseId(session, sealOf(secret, tenant, session)) };
+}
+
+/** The object fails when it cannot store: on a full disk, say. */
+async function begin(stub: ResponseKeeper, turn: BeginRequest): Promise<BeginAnswer> {
+  try {
+    return await stub.begin(turn);
+  } catch (cause) {
+    if (cause instanceof ApiError) throw cause;
+    console.error('a response could not be stored:', cause);
+    const message = "The response could not be stored; with 'store': false it need not be. Try again later.";
+    throw new ApiError(503, message, { code: 'storage_failed', headers: { 'retry-after': '5' }, cause });
+  }
+}
+
+/** A client's key is known: its response goes on, or is given again. One that failed is begun once more; another request is refused. */
+async function beginAgain(stub: ResponseKeeper, turn: BeginRequest): Promise<BeginAnswer> {
+  const found = await stub.get(turn.id);
+  if (!found) return begin(stub, turn);
+  const asked = ({
+    previous = null,
+    model,
+    input,
+    request,
+  }: { previous?: string | null } & Pick<BeginRequest, 'model' | 'input' | 'request'>) => JSON.stringify([previous, model, input, request]);
+  if (asked(found.response) !== asked(turn)) {
+    throw badRequest("This 'Idempotency-Key' was sent before with another request; draw a new one.", undefined, 'idempotency_key_reused');
+  }
+  if (found.response.status !== 'failed') return { ok: true };
+  await stub.remove(turn.id);
+  return begin(stub, turn);
+}
+
 /** The request with its history, if any, read from its session. */
 async function unstored(caller: Caller, request: ResponsesRequest): Promise<ResponsesRequest> {
   const previous = request.previousResponseId;
   const history: Item[] = [];
   let previousFingerprint: string | undefined;
   if (previous !== undefined) {
-    const stub = sessionFor(caller, previous, previousNotFound);
+    const stub = await sessionFor(caller, previous, previousNotFound);
     const [items, found] = await Promise.all([stub.inputItems(previous), stub.get(previous)]);
     if (!items || !found) throw previousNotFound(previous);
     previousFingerprint = found.response.fingerprint ?? undefined;
@@ -84,7 +127,7 @@ async function unstored(caller: Caller, request: ResponsesRequest): Promise<Resp
 /** GET /v1/responses/{id}: as it stands, or with `stream=true` its events after `starting_after` or the Last-Event-ID. */
 export async function retrieveResponse(caller: Caller, id: string, http: Request): Promise<Response> {
   const query = new URL(http.url).searchParams;
-  const stub = sessionFor(caller, id);
+  const stub = await sessionFor(caller, id);
   const response = await known(stub, id);
   if (query.get('stream') !== 'true') return Response.json(await current(stub, id));
   const after = query.get('starting_after') ?? http.headers.get('last-event-id') ?? '-1';
@@ -94,13 +137,13 @@ export async function retrieveResponse(caller: Caller, id: string, http: Request
 
 /** DELETE /v1/responses/{id} */
 export async function deleteResponse(caller: Caller, id: string): Promise<Response> {
-  if (!(await sessionFor(caller, id).remove(id))) throw responseNotFound(id);
+  if (!(await (await sessionFor(caller, id)).remove(id))) throw responseNotFound(id);
   return Response.json({ id, object: 'response', deleted: true });
 }
 
 /** POST /v1/responses/{id}/cancel */
 export async function cancelResponse(caller: Caller, id: string): Promise<Response> {
-  const found = await sessionFor(caller, id).cancel(id);
+  const found = await (await sessionFor(caller, id)).cancel(id);
   if (!found) throw responseNotFound(id);
   return Response.json(stored(found.response, found.text));
 }
@@ -108,7 +151,7 @@ export async function cancelResponse(caller: Caller, id: string): Promise<Respon
 /** GET /v1/responses/{id}/input_items */
 export async function listInput(caller: Caller, id: string, http: Request): Promise<Response> {
   const query = new URL(http.url).searchParams;
-  const all = (await sessionFor(caller, id).inputItems(id)) as unknown as Item[] | undefined;
+  const all = (await (await sessionFor(caller, id)).inputItems(id)) as unknown as Item[] | undefined;
   if (!all) throw responseNotFound(id);
   const items = query.get('order') === 'asc' ? all : [...all].reverse();
   const limit = Number(query.get('limit') ?? 20);
@@ -154,18 +197,20 @@ async function ended(stub: ResponseKeeper, id: string): Promise<Record<string, u
 }
 
 function open(caller: Caller, session: string): ResponseKeeper {
-  if (!caller.session) {
-    throw badRequest("This server stores no responses; leave out 'store', 'background' and 'previous_response_id'.", 'store');
-  }
+  if (!caller.session) throw storesNothing();
   return caller.session(sessionName(caller.tenant, session));
 }
 
-/** The session that holds a response, if it is this tenant's; the name of another's leads to an empty one. */
-function sessionFor(caller: Caller, id: string, missing: (id: string) => ApiError = responseNotFound): ResponseKeeper {
-  const session = sessionOf(id);
+/** The session that holds a response, if its id was given to this tenant: a guess wakes none. */
+async function sessionFor(caller: Caller, id: string, missing: (id: string) => ApiError = responseNotFound): Promise<ResponseKeeper> {
+  if (!caller.session) throw storesNothing();
+  const session = ownSession(await caller.secret(), caller.tenant, id);
   if (session === undefined) throw missing(id);
   return open(caller, session);
 }
+
+const storesNothing = (): ApiError =>
+  badRequest("This server stores no responses; leave out 'store', 'background' and 'previous_response_id'.", 'store');
 
 const responseNotFound = (id: string | undefined): ApiError =>
   new ApiError(404, `Response with id '${(id ?? '').slice(0, 80)}' not found.`, { param: 'response_id', code: 'not_found' });

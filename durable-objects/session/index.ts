@@ -43,6 +43,7 @@ export class Session extends DurableObject<SessionEnv> {
 
   /** Takes a turn on: stored with its seed before anything runs. It then runs to its end, whoever listens. */
   async begin(r: BeginRequest): Promise<BeginAnswer> {
+    if (r.previous && !this.#stores) return { ok: false, why: 'previous_not_found' }; // to look makes nothing
     const { turns, runs } = this.#open();
     if (turns.get(r.id)) return { ok: false, why: 'exists' };
     if (r.previous) {
@@ -161,7 +162,8 @@ export class Session extends DurableObject<SessionEnv> {
 
   async #putPages(body: ReadableStream<Uint8Array>, turn: string | null): Promise<Response> {
     const gone = () => turn !== null && !this.#stores?.turns.get(turn);
-    const stores = gone() ? undefined : this.#open();
+    let stores = gone() ? undefined : this.#stores;
+    const begun = stores !== undefined || !gone();
     let stored = 0;
     let refused = 0;
     let held: Frame[] = [];
@@ -169,7 +171,9 @@ export class Session extends DurableObject<SessionEnv> {
     // many pages in one go: each go is a transaction
     const write = () => {
       // what was deleted while its pages were on their way does not come back
-      if (!stores || stores !== this.#stores || gone()) throw new Error('pages: their response was deleted');
+      if (!begun || stores !== this.#stores || gone()) throw new Error('pages: their response was deleted');
+      if (held.length === 0) return;
+      stores ??= this.#open();
       for (const f of held) stores.pages.put(f) ? stored++ : refused++;
       held = [];
       bytes = 0;
@@ -187,7 +191,7 @@ export class Session extends DurableObject<SessionEnv> {
     } catch (error) {
       return Response.json({ stored, refused, error: error instanceof Error ? error.message : String(error) }, { status: 400 });
     }
-    await this.#touch();
+    if (stores) await this.#touch();
     return Response.json({ stored, refused });
   }
 

@@ -1,6 +1,6 @@
 /** Routing, keys and validation, in Node with a replica that only records: what runs in workerd is in runtime.test.ts. */
 
-import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createApp } from '../../worker/app.ts';
 import type { Env } from '../../worker/env.ts';
 
@@ -28,6 +28,7 @@ function env(extra: Partial<Env> = {}): Env {
         body: init.body ? JSON.parse(init.body as string) : null,
       });
       if (failure) throw failure;
+      if (url.endsWith('/ready')) return Response.json({ status: 'ready', model: 'pebble' });
       if (url.endsWith('/v1/models'))
         return Response.json({ object: 'list', data: [{ id: 'org/pebble', object: 'model', created: 1, owned_by: 'x' }] });
       return new Response('data: [DONE]\n\n', { headers: { 'content-type': 'text/event-stream' } });
@@ -60,6 +61,61 @@ async function envelope(response: Response) {
 beforeEach(() => {
   calls = [];
   failures = [];
+});
+
+describe('/ready', () => {
+  const queue = (stats: () => unknown) =>
+    ({ idFromName: (name: string) => name, get: () => ({ stats: async () => stats() }) }) as unknown as DurableObjectNamespace;
+  const replicas = [
+    { id: '0', absent: false },
+    { id: '1', absent: true },
+  ];
+  beforeEach(() => vi.stubGlobal('scheduler', { wait: (ms: number) => new Promise((resolve) => setTimeout(resolve, ms)) }));
+  afterEach(() => vi.unstubAllGlobals());
+
+  it('asks each part, and tells what each says', async () => {
+    const embedder = { fetch: async () => new Response('no', { status: 503 }) } as unknown as Fetcher;
+    const response = await app.request(
+      '/ready',
+      {},
+      env({ REPLICAS: '2', EMBEDDER: embedder, SCHEDULER: queue(() => ({ stored: false, replicas })) }),
+    );
+    expect(response.status).toBe(200);
+    expect(await response.json()).toMatchObject({
+      ...{ status: 'ready', model: 'pebble' },
+      parts: { queue: expect.stringContaining('in memory'), 'replica 0': 'ready', 'replica 1': 'absent', embedder: 'answers 503' },
+    });
+  });
+
+  it('is 503 when the queue or every replica fails, and says which', async () => {
+    const broken = () => {
+      throw new Error('database disk image is malformed');
+    };
+    const response = await app.request('/ready', {}, env({ SCHEDULER: queue(broken) }));
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({ parts: { queue: 'database disk image is malformed', 'replica 0': 'ready' }, error: {} });
+    failures = [new Error('gone')];
+    const dead = await app.request('/ready', {}, env());
+    expect(dead.status).toBe(503);
+    expect(await dead.json()).toMatchObject({ status: 'not ready', parts: { 'replica 0': 'gone' } });
+  });
+});
+
+describe('Idempotency-Key', () => {
+  const seedOf = async (headers: Record<string, string>, body: object = chat) => {
+    calls = [];
+    const response = await post('/v1/chat/completions', body, {}, headers);
+    return response.status === 200 ? (calls[0].body!.sampling as { seed?: number[] }).seed : (await envelope(response)).code;
+  };
+  it('gives a request the seed that follows from it, unless the client gave one', async () => {
+    const seed = await seedOf({ 'idempotency-key': 'a' });
+    expect(seed).toEqual([expect.any(Number), expect.any(Number)]);
+    expect(await seedOf({ 'idempotency-key': 'a' })).toEqual(seed);
+    expect(await seedOf({ 'idempotency-key': 'b' })).not.toEqual(seed);
+    expect(await seedOf({ 'idempotency-key': 'a' }, { ...chat, seed: 7 })).toEqual([7, 0]);
+    expect(await seedOf({})).toBeUndefined();
+    expect(await seedOf({ 'idempotency-key': 'x'.repeat(256) })).toBe('invalid_idempotency_key');
+  });
 });
 
 describe('routes', () => {

@@ -1,5 +1,9 @@
 /** The Responses API over real sessions in workerd, mostly with OpenAI's own client. */
 
+import { createHash } from 'node:crypto';
+import { mkdtemp, readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Miniflare } from 'miniflare';
 import OpenAI from 'openai';
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
@@ -13,8 +17,12 @@ const WORDS = 'all the words that this answer has, one after another, until ther
 let server: Miniflare;
 let url: string;
 let client: OpenAI;
+let folder: string;
+const tenant = createHash('sha256').update(`turnstone tenant\0${KEY}`).digest('hex').slice(0, 32);
 
 beforeAll(async () => {
+  const persist = await mkdtemp(join(tmpdir(), 'turnstone-responses-'));
+  folder = join(persist, '-Session');
   server = new Miniflare({
     modules: [{ type: 'ESModule', path: 'stand-in.js', contents: await bundle(new URL('stand-in-session.ts', import.meta.url)) }],
     compatibilityDate: '2026-04-01',
@@ -24,6 +32,7 @@ beforeAll(async () => {
       SESSION: { className: 'Session', useSQLite: true },
       SCHEDULER: { className: 'Scheduler', useSQLite: true },
     },
+    durableObjectsPersist: persist,
     bindings: { API_KEYS: `${KEY},${OTHER}` },
     cf: false,
   });
@@ -162,4 +171,57 @@ it('errors name the parameter', async () => {
   await expect(ask('x', { previous_response_id: 'resp_1' })).rejects.toMatchObject({ status: 400, param: 'previous_response_id' });
   await expect(ask('x', { temperature: 3 })).rejects.toMatchObject({ status: 400, param: 'temperature' });
   await expect(again('resp_1', 0)).rejects.toMatchObject({ status: 404 });
+});
+
+describe('an id that was not given out', () => {
+  const objects = async () => (await readdir(folder).catch(() => [])).filter((f) => /^[0-9a-f]{64}\.sqlite$/.test(f)).length;
+  it('wakes no object and leaves none, whatever asks for it: it is not even looked for', async () => {
+    const { id } = await ask('x');
+    const before = await objects();
+    expect(before).toBeGreaterThan(0);
+    const other = new OpenAI({ baseURL: `${url}v1`, apiKey: OTHER, maxRetries: 0 });
+    const guesses = [`resp_${'0'.repeat(64)}`, `resp_${'0'.repeat(48)}`, id.slice(0, -1) + (id.endsWith('0') ? '1' : '0'), `${id}0`];
+    for (const guess of guesses) {
+      await expect(ask('x', { previous_response_id: guess })).rejects.toMatchObject({ status: 400, code: 'previous_response_not_found' });
+      await expect(ask('x', { previous_response_id: guess, store: false })).rejects.toMatchObject({ status: 400 });
+      await expect(again(guess, 0)).rejects.toMatchObject({ status: 404 });
+      await expect(client.responses.retrieve(guess)).rejects.toMatchObject({ status: 404 });
+      await expect(client.responses.delete(guess)).rejects.toMatchObject({ status: 404 });
+      await expect(client.responses.cancel(guess)).rejects.toMatchObject({ status: 404 });
+    }
+    await expect(other.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+    expect(await objects()).toBe(before);
+  });
+
+  it('of a session that is gone makes no new one', async () => {
+    const { id } = await ask('x');
+    await client.responses.delete(id);
+    await expect(ask('x', { previous_response_id: id })).rejects.toMatchObject({ status: 400, code: 'previous_response_not_found' });
+    const namespace = await server.getDurableObjectNamespace('SESSION');
+    const name = `${tenant}/${id.slice(5, 37)}`;
+    const stats = await (namespace.get(namespace.idFromName(name)) as unknown as { stats(): Promise<object> }).stats();
+    expect(stats).toEqual({ turns: 0, pages: 0, pageBytes: 0, running: 0 });
+  });
+});
+
+describe('Idempotency-Key', () => {
+  const post = async (key: string, body: object) => {
+    const headers = { 'content-type': 'application/json', authorization: `Bearer ${KEY}`, 'idempotency-key': key };
+    const answer = await fetch(`${url}v1/responses`, {
+      method: 'POST',
+      headers,
+      body: JSON.stringify({ model: 'm', input: 'hi', ...body }),
+    });
+    return { ...((await answer.json()) as { id: string; status: string; error: { code: string } | null }) };
+  };
+  it('asked again with it, a response is the same one, also while it runs; another request is refused', async () => {
+    const [a, b] = await Promise.all([post('one', { instructions: WORDS }), post('one', { instructions: WORDS })]);
+    expect(a).toMatchObject({ status: 'completed' });
+    expect(b.id).toBe(a.id);
+    expect((await post('one', { instructions: WORDS })).id).toBe(a.id);
+    expect(await post('one', { instructions: 'other' })).toMatchObject({ error: { code: 'idempotency_key_reused' } });
+    const next = await post('one', { instructions: WORDS, previous_response_id: a.id });
+    expect(next.id).not.toBe(a.id);
+    expect((await post('one', { instructions: WORDS, previous_response_id: a.id })).id).toBe(next.id);
+  });
 });

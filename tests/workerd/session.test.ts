@@ -9,6 +9,7 @@ import { TurnStore } from '../../durable-objects/session/turns.ts';
 import type { BeginRequest, Commit, Json, RunOrder, SessionEvent } from '../../durable-objects/session/types.ts';
 import { type Script, textOf, tokenAt } from './test-replica.ts';
 
+const SEAL = '0'.repeat(16);
 const open = (session = newSessionId(), tenant = 't') => ({
   session,
   stub: openSession(env.SESSION as DurableObjectNamespace, sessionName(tenant, session)),
@@ -16,7 +17,7 @@ const open = (session = newSessionId(), tenant = 't') => ({
 /** The stub as the test harness wants it. */
 const raw = (stub: Stub) => stub as unknown as DurableObjectStub<Session>;
 const turn = (session: string, script: Script, more: Partial<BeginRequest> = {}): BeginRequest => ({
-  id: newResponseId(session),
+  id: newResponseId(session, SEAL),
   tenant: 't',
   model: 'm',
   input: [{ role: 'user', content: 'hello' }],
@@ -53,7 +54,7 @@ const wanted = (seed: readonly [number, number], n: number) =>
 
 test('an id says its session, and nothing else passes for one', () => {
   const session = newSessionId();
-  expect(sessionOf(newResponseId(session))).toBe(session);
+  expect(sessionOf(newResponseId(session, SEAL))).toBe(session);
   expect(sessionOf('resp_1')).toBeUndefined();
 });
 
@@ -145,7 +146,7 @@ test('stale commits are refused, gaps are told, what is known already changes no
   expect(before.ok && before.committed >= 1).toBe(true);
   expect(await commit({ ...c, epoch: epoch - 1 })).toMatchObject({ ok: false, why: 'stale' });
   expect(await commit({ ...c, from: 9 })).toEqual({ ok: false, why: 'gap', committed: before.committed });
-  expect(await commit({ ...c, response: newResponseId(session) })).toMatchObject({ ok: false, why: 'unknown' });
+  expect(await commit({ ...c, response: newResponseId(session, SEAL) })).toMatchObject({ ok: false, why: 'unknown' });
   await stub.cancel(t.id);
   const { text } = (await stub.get(t.id))!;
   expect(text).not.toContain('#');
@@ -226,7 +227,7 @@ test('branches: turn 3 and another turn 3 share turns 1 and 2, and see only thei
   const answer = { role: 'assistant', content: '2' };
   const user = (content: string) => ({ role: 'user', content });
   expect(await stub.inputItems(other)).toEqual([user('one'), answer, user('two'), answer, user('other three')]);
-  expect(await stub.begin(turn(session, { tokens: 1 }, { previous: newResponseId(session) }))).toEqual({
+  expect(await stub.begin(turn(session, { tokens: 1 }, { previous: newResponseId(session, SEAL) }))).toEqual({
     ok: false,
     why: 'previous_not_found',
   });
@@ -303,9 +304,9 @@ test('pages that arrive after their response was deleted are refused: nothing co
 
 test('a session nobody began writes nothing', async () => {
   const { session, stub } = open();
-  expect(await stub.get(newResponseId(session))).toBeUndefined();
+  expect(await stub.get(newResponseId(session, SEAL))).toBeUndefined();
   expect(await stub.missing(['a'])).toEqual(['a']);
-  expect((await stub.fetch(`https://session/events?response=${newResponseId(session)}`)).status).toBe(404);
+  expect((await stub.fetch(`https://session/events?response=${newResponseId(session, SEAL)}`)).status).toBe(404);
   expect((await tables(stub)).tables).toEqual([]);
 });
 
