@@ -80,6 +80,17 @@ export interface TopkOut {
   readonly data: Buf;
 }
 
+/** How a layer attends, where it is not all positions with 1 / √d. */
+export interface AttentionOptions {
+  /** What scores are multiplied by; 1 / √d unless given. */
+  scale?: number;
+  /** Positions that a query sees, its own included; all before it unless given. */
+  window?: number;
+}
+
+/** What the gate of a feed-forward goes through: silu x · sigmoid(x), gelu its approximation with tanh. */
+export type Activation = 'silu' | 'gelu';
+
 /** What allocates: a backend, or a counter that only adds up (for the memory plan). */
 export interface Allocator {
   /** Zeroed memory, never moved. Throws with the arithmetic when it does not fit. */
@@ -115,10 +126,12 @@ export interface Backend extends Allocator {
     qkNorm?: { q: Buf; k: Buf; eps: number },
     balance?: Buf,
   ): void;
-  /** out[T, H·d]: causal attention of q over the pages of each token's sequence, positions 0..pos inclusive. */
-  attention(out: Act, q: Buf, kv: KvPool, batch: Batch, layer: number, heads: number): void;
-  /** out[T, F] = silu(gate) · up of gateUp[T, 2F]. */
-  swiglu(out: Act, gateUp: Buf, T: number, F: number): void;
+  /** out[T, H·d]: causal attention of q over the pages of each token's sequence, positions 0..pos inclusive or the last `window` of them. */
+  attention(out: Act, q: Buf, kv: KvPool, batch: Batch, layer: number, heads: number, opts?: AttentionOptions): void;
+  /** out[T, F] = activation(gate) · up of gateUp[T, 2F]. */
+  glu(out: Act, gateUp: Buf, T: number, F: number, activation: Activation): void;
+  /** x[T, D] += RMSNorm(y) · g. */
+  addNorm(x: Buf, y: Buf, g: Buf, eps: number, T: number, D: number): void;
   /** Edits in place (`edits` sorted by row, then id, each pair once), then bans: a 0 bit in mask[R, ceil(V/32)] makes -inf. */
   editLogits(logits: Buf, R: number, V: number, edits: Buf | null, E: number, mask: Buf | null): void;
   /** Top K of logits[R, V] · invTemp[R] with softmax statistics. */

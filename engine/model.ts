@@ -104,7 +104,7 @@ export function forward(be: Backend, m: Model, s: Scratch, batch: Batch, from = 
     tap?.('gateUp', i, f, T);
     be.matmul(s.gateUp, f, l.gateUp, T); // [T, 2F]
     const g = s.gated(l.down);
-    be.swiglu(g, s.gateUp, T, F); // g [T, F]
+    be.glu(g, s.gateUp, T, F, 'silu'); // g [T, F]
     tap?.('down', i, g, T);
     be.matmul(s.x, g, l.down, T, { accumulate: true }); // x += [T, D]
   }

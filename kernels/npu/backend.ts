@@ -2,15 +2,16 @@ import type { Act, Backend, Batch, Buf, KvPool } from '../../engine/backend.ts';
 import { pageBytes } from '../../engine/layout.ts';
 import { actBufBytes, NpuBuf as Buffer, type NpuBuf, npuBuf } from './buffers.ts';
 import {
+  addNormCommand,
   attentionCommand,
   type Command,
   copyCommand,
   editCommand,
   embedCommand,
+  gluCommand,
   matmulCommand,
   normCommand,
   ropeCommand,
-  swigluCommand,
   type TimedNumbers,
   topkCommand,
 } from './commands.ts';
@@ -176,8 +177,10 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
       ),
     ropeStore: (q, kv, qkv, table, batch, layer, heads, qkNorm, balance) =>
       record(ropeCommand(q, kv, qkv, table, snapshot(batch), layer, heads, lists, qkNorm, balance)),
-    attention: (out, q, kv, batch, layer, heads) => record(attentionCommand(out, q, kv, snapshot(batch), layer, heads, lists, tables)),
-    swiglu: (out, gateUp, T, F) => record(swigluCommand(out, gateUp, T, F)),
+    attention: (out, q, kv, batch, layer, heads, opts = {}) =>
+      record(attentionCommand(out, q, kv, snapshot(batch), layer, heads, lists, tables, opts)),
+    glu: (out, gateUp, T, F, activation) => record(gluCommand(out, gateUp, T, F, activation)),
+    addNorm: (x, y, g, eps, T, D) => record(addNormCommand(x, y, g, eps, T, D)),
     editLogits: (logits, R, V, edits, E, mask) => record(editCommand(logits, R, V, edits, E, mask, lists)),
     topk: (out, logits, invTemp, R, V) => record(topkCommand(out, logits, invTemp, R, V)),
     copyPages: (kv, pairs) => record(copyCommand(kv, pairs)),

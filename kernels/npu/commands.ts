@@ -1,5 +1,5 @@
 /** What the backend records: an op to be, with the buffers it reads and writes. */
-import type { Act, Batch, Buf, KvPool, TopkOut, Weight } from '../../engine/backend.ts';
+import type { Act, Activation, AttentionOptions, Batch, Buf, KvPool, TopkOut, Weight } from '../../engine/backend.ts';
 import { kvHeadBytes, PAGE } from '../../engine/layout.ts';
 import { type NpuBuf, npuBuf } from './buffers.ts';
 import type { Op } from './ops/index.ts';
@@ -18,6 +18,9 @@ export interface Command {
   readonly matmul?: { y: NpuBuf; x: Act; w: Weight; T: number; bias?: NpuBuf; accumulate: boolean };
   readonly swiglu?: { x: NpuBuf; out: Act; T: number; F: number };
 }
+
+/** A window that no position leaves. */
+const ALL = 0x7fffffff;
 
 /** Number formats that are timed and have no function here; they stand in for the weights' own. */
 export const TIMED_NUMBERS = ['bf16', 'fp8'] as const satisfies readonly TimedFormat[];
@@ -48,6 +51,17 @@ export function normCommand(out: Act, x: Buf, g: Buf, eps: number, n: number, D:
     writes: [y],
     gather: [],
     norm: rows ? undefined : { x: source, g: gain, out: y, n, eps },
+  };
+}
+
+export function addNormCommand(x: Buf, y: Buf, g: Buf, eps: number, T: number, D: number): Command {
+  const [stream, branch, gain] = bufs(x, y, g);
+  return {
+    op: () => ({ kind: 'addNorm', n: T, D, eps }),
+    bind: (c) => ({ y: branch.bind(c), g: gain.bind(c), x: stream.bindOwn(c) }),
+    reads: [stream, branch, gain],
+    writes: [stream],
+    gather: [],
   };
 }
 
@@ -136,7 +150,7 @@ export function ropeCommand(
 export type Tables = (batch: Batch, pages: number) => readonly (readonly number[])[];
 
 export function attentionCommand(
-  ...[out, q, kv, batch, layer, heads, lists, tables]: [Act, Buf, KvPool, Batch, number, number, Lists, Tables]
+  ...[out, q, kv, batch, layer, heads, lists, tables, opts]: [Act, Buf, KvPool, Batch, number, number, Lists, Tables, AttentionOptions]
 ): Command {
   const [y, x, pages, pos, seqOf, blocks] = bufs(out.data, q, kv.data, batch.pos, batch.seqOf, batch.blocks);
   const T = batch.T;
@@ -144,6 +158,7 @@ export function attentionCommand(
   return {
     op: () => ({
       ...{ kind: 'attention', heads, kv: kv.shape, pageBytes: kv.pageBytes, quant: out.format === 'i8' },
+      ...{ sigma: Math.fround(opts.scale ?? 1 / Math.fround(Math.sqrt(kv.shape.headDim))), window: opts.window ?? ALL },
       ...{ pos: lists(batch.pos, T), seqOf: lists(batch.seqOf, T), blocks: tables(batch, kv.pages) },
     }),
     bind: (c) => ({
@@ -156,15 +171,15 @@ export function attentionCommand(
   };
 }
 
-export function swigluCommand(out: Act, gateUp: Buf, T: number, F: number): Command {
+export function gluCommand(out: Act, gateUp: Buf, T: number, F: number, activation: Activation): Command {
   const [y, x] = bufs(out.data, gateUp);
   return {
-    op: () => ({ kind: 'swiglu', T, F, quant: out.format === 'i8' }),
+    op: () => ({ kind: 'glu', T, F, quant: out.format === 'i8', activation }),
     bind: (c) => ({ x: x.bind(c), y: y.bindOwn(c) }),
     reads: [x],
     writes: [y],
     gather: [],
-    swiglu: { x, out, T, F },
+    ...(activation === 'silu' && { swiglu: { x, out, T, F } }), // what a matmul can take along
   };
 }
 

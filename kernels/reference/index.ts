@@ -7,11 +7,11 @@ import { pageBytes } from '../../engine/layout.ts';
 import { attention } from './attention.ts';
 import { actBytes, RefBuf, u8 } from './buffers.ts';
 import { embed } from './embed.ts';
+import { glu } from './glu.ts';
 import { editLogits, topk } from './logits.ts';
 import { matmul } from './matmul.ts';
-import { norm } from './norm.ts';
+import { addNorm, norm } from './norm.ts';
 import { ropeStore } from './rope-store.ts';
-import { swiglu } from './swiglu.ts';
 
 export interface ReferenceOptions {
   /** Refuses allocations beyond this sum. Default: no limit. */
@@ -47,7 +47,8 @@ export function createReference(opts: ReferenceOptions = {}): Backend {
     matmul,
     ropeStore,
     attention,
-    swiglu,
+    glu,
+    addNorm,
     editLogits,
     topk,
     copyPages(kv, pairs) {

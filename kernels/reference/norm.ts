@@ -22,3 +22,13 @@ export function norm(out: Act, x: Buf, g: Buf, eps: number, n: number, D: number
     storeAct(out, i, y);
   }
 }
+
+/** x[T, D] += RMSNorm(y) · g. */
+export function addNorm(x: Buf, y: Buf, g: Buf, eps: number, T: number, D: number): void {
+  const [stream, branch] = [f32(x), f32(y)];
+  const normed = new Float32Array(D);
+  for (let t = 0; t < T; t++) {
+    rmsNorm(normed, branch.subarray(t * D, (t + 1) * D), f32(g).subarray(0, D), eps);
+    for (let k = 0; k < D; k++) stream[t * D + k] = f(stream[t * D + k] + normed[k]);
+  }
+}

@@ -1,4 +1,4 @@
-import type { Act, Batch, Buf, KvPool } from '../../engine/backend.ts';
+import type { Act, AttentionOptions, Batch, Buf, KvPool } from '../../engine/backend.ts';
 import { kvHeadBytes, PAGE } from '../../engine/layout.ts';
 import { actStride, SCRATCH, SCRATCH_BYTES } from './memory.ts';
 import type { Kernels } from './module.ts';
@@ -6,6 +6,8 @@ import { need, ptr } from './pointers.ts';
 
 /** Multiply-adds a call (see matmul.ts). */
 const CALL_MACS = 1 << 21;
+/** A window that no position leaves. */
+const ALL = 0x7fffffff;
 
 /** Throws unless every page number of the batch's tables and slots is in the pool, and every row in the block table. */
 function checkBatch(words: Uint32Array, kv: KvPool, batch: Batch): void {
@@ -24,7 +26,17 @@ function checkBatch(words: Uint32Array, kv: KvPool, batch: Batch): void {
   }
 }
 
-export function attention(k: Kernels, words: Uint32Array, out: Act, q: Buf, kv: KvPool, batch: Batch, layer: number, heads: number): void {
+export function attention(
+  k: Kernels,
+  words: Uint32Array,
+  out: Act,
+  q: Buf,
+  kv: KvPool,
+  batch: Batch,
+  layer: number,
+  heads: number,
+  { scale, window = ALL }: AttentionOptions = {},
+): void {
   const { headDim: d, kvHeads: G, format } = kv.shape;
   const { T } = batch;
   const i8 = out.format === 'i8';
@@ -44,7 +56,8 @@ export function attention(k: Kernels, words: Uint32Array, out: Act, q: Buf, kv: 
   const positions = ptr(batch.pos) >>> 2;
   for (let from = 0; from < T; ) {
     let to = from;
-    for (let macs = 0; to < T && (to === from || macs < CALL_MACS); to++) macs += 2 * (words[positions + to] + 1) * heads * d;
+    for (let macs = 0; to < T && (to === from || macs < CALL_MACS); to++)
+      macs += 2 * Math.min(window, words[positions + to] + 1) * heads * d;
     run(
       base,
       stride,
@@ -64,6 +77,8 @@ export function attention(k: Kernels, words: Uint32Array, out: Act, q: Buf, kv: 
       G,
       d,
       SCRATCH,
+      scale ?? 1 / Math.fround(Math.sqrt(d)),
+      window,
     );
     from = to;
   }

@@ -10,7 +10,7 @@ import { createMemory } from './memory.ts';
 import { instantiate, type WasmModules } from './module.ts';
 import { need, ptr } from './pointers.ts';
 import { ropeStore } from './rope-store.ts';
-import { embed, lookups, norm, swiglu } from './rows.ts';
+import { addNorm, embed, gates, glu, lookups, norm } from './rows.ts';
 import { warmup } from './warmup.ts';
 
 export { countWasm } from './memory.ts';
@@ -39,7 +39,7 @@ export function createWasm({ modules, memoryBytes, way: asked }: WasmOptions): W
   const { memory, bump } = createMemory(memoryBytes);
   const { kernels, variant } = instantiate(modules, memory);
   const way = asked ?? wayOf(kernels);
-  const [lookup, product] = [lookups(kernels), products(kernels, way)];
+  const [lookup, product, gate] = [lookups(kernels), products(kernels, way), gates(kernels)];
   const bytes = new Uint8Array(memory.buffer);
   const words = new Uint32Array(memory.buffer);
   const floats = new Float32Array(memory.buffer);
@@ -62,7 +62,8 @@ export function createWasm({ modules, memoryBytes, way: asked }: WasmOptions): W
     matmul: (y, x, w, T, opts) => matmul(product, y, x, w, T, opts),
     ropeStore: (...args) => ropeStore(kernels, words, ...args),
     attention: (...args) => attention(kernels, words, ...args),
-    swiglu: (out, gateUp, T, F) => swiglu(kernels, out, gateUp, T, F),
+    glu: (out, gateUp, T, F, activation) => glu(gate[activation], out, gateUp, T, F),
+    addNorm: (...args) => addNorm(kernels, ...args),
     editLogits: (...args) => editLogits(kernels, ...args),
     topk: (...args) => topk(kernels, floats, ...args),
     copyPages(kv, pairs) {

@@ -30,6 +30,8 @@ export interface Kernels extends Generated {
   attentionF32: Fn;
   attentionI8: Fn;
   swiglu: Fn;
+  geglu: Fn;
+  addNorm: Fn;
   editLogits: (...args: number[]) => number;
   maskLogits: Fn;
   topk: Fn;

@@ -1,5 +1,5 @@
-/** Ops on rows of f32: embed, norm, swiglu. */
-import type { Act, Buf, Weight, WeightFormat } from '../../engine/backend.ts';
+/** Ops on rows of f32: embed, norm, glu, addNorm. */
+import type { Act, Activation, Buf, Weight, WeightFormat } from '../../engine/backend.ts';
 import { ROWS, rowGroupBytes, weightBytes } from '../../engine/formats.ts';
 import { actStride, SCRATCH } from './memory.ts';
 import type { Kernels } from './module.ts';
@@ -57,10 +57,21 @@ export function norm(k: Kernels, out: Act, x: Buf, g: Buf, eps: number, n: numbe
   }
 }
 
-export function swiglu(k: Kernels, out: Act, gateUp: Buf, T: number, F: number): void {
-  const { stride, quantized, scratch } = target('swiglu', out, T);
-  need('swiglu', gateUp, T * F * 8);
+/** Of each activation; made once a backend. */
+export const gates = (k: Kernels): Record<Activation, Kernels['swiglu']> => ({ silu: k.swiglu, gelu: k.geglu });
+
+export function glu(run: Kernels['swiglu'], out: Act, gateUp: Buf, T: number, F: number): void {
+  const { stride, quantized, scratch } = target('glu', out, T);
+  need('glu', gateUp, T * F * 8);
   for (let t = 0; t < T; t += CALL_TOKENS) {
-    k.swiglu(ptr(out.data), stride, quantized, ptr(gateUp), t, Math.min(T, t + CALL_TOKENS), F, scratch);
+    run(ptr(out.data), stride, quantized, ptr(gateUp), t, Math.min(T, t + CALL_TOKENS), F, scratch);
   }
+}
+
+export function addNorm(k: Kernels, x: Buf, y: Buf, g: Buf, eps: number, T: number, D: number): void {
+  if (D % 4 !== 0) throw new Error(`addNorm: rows of ${D} values, must be a multiple of 4`);
+  need('addNorm', x, T * D * 4);
+  need('addNorm', y, T * D * 4);
+  need('addNorm', g, D * 4);
+  for (let t = 0; t < T; t += CALL_TOKENS) k.addNorm(ptr(x), ptr(y), ptr(g), t, Math.min(T, t + CALL_TOKENS), D, eps);
 }

@@ -43,7 +43,7 @@ export function warmup(k: Kernels): void {
     k.embed_w4(y, weights, 0, K, rows);
     k.embed_w8(y, weights, 0, K, rows);
     k.ropeStore(y, page, 3 * head, head, 1, x, x, zero, zero, 0, 1, 3, 3, 64, 0, 0, 0, state, 0);
-    k.attentionI8(act, stride, 1, row, x, page, 3 * head, head, zero, 1, zero, zero, 0, 2, 9, 3, 64, state);
+    k.attentionI8(act, stride, 1, row, x, page, 3 * head, head, zero, 1, zero, zero, 0, 2, 9, 3, 64, state, 1 / 8, 0x7fffffff);
     k.spreadW4(wide, act, T, blocks);
     k.matmulW4One(y, wide, weights, N, K, 0, N, 0, 0);
     k.matmulW4(y, wide, weights, T, N, K, 0, N, 0, 0, rows, acc);

@@ -7,9 +7,11 @@ import { actViews, type GpuBuf, need } from './buffers.ts';
 import { type programs, UNPACK } from './programs.ts';
 import { bits, type Recorder } from './recorder.ts';
 
-type Ops = Pick<Backend, 'embed' | 'norm' | 'matmul' | 'ropeStore' | 'attention' | 'swiglu' | 'editLogits' | 'topk' | 'copyPages'>;
+type Ops = Pick<Backend, 'embed' | 'norm' | 'matmul' | 'ropeStore' | 'attention' | 'glu' | 'addNorm' | 'editLogits' | 'topk' | 'copyPages'>;
 
 const THREADS = 64;
+/** A window that no position leaves. */
+const ALL = 0x7fffffff;
 const TILE = 32; // rows and tokens of matmul-tile
 /** From this many tokens on a tile of activations is worth loading. */
 const TILE_FROM = 9;
@@ -100,7 +102,7 @@ export function createOps(
       rec.dispatch(make.ropeStore(format), buffers, params, [heads + 2 * G, T]);
     },
 
-    attention(out, q, kv, batch, layer, heads) {
+    attention(out, q, kv, batch, layer, heads, { scale, window = ALL } = {}) {
       const { headDim: d, kvHeads: G, format } = kv.shape;
       const { T } = batch;
       const K = heads * d;
@@ -116,15 +118,20 @@ export function createOps(
         need('attention', batch.seqOf, T * 4),
         need('attention', batch.pos, T * 4),
       ];
-      const sigma = bits(1 / Math.sqrt(d));
-      const params = [heads, G, d, layer, kv.pageBytes / 4, kvHeadBytes(kv.shape) / 4, batch.maxBlocks, K, meta, sigma];
+      const sigma = bits(scale ?? 1 / Math.sqrt(d));
+      const params = [heads, G, d, layer, kv.pageBytes / 4, kvHeadBytes(kv.shape) / 4, batch.maxBlocks, K, meta, sigma, window];
       rec.dispatch(make.attention(format, fused ? out.format : 'f32'), buffers, params, [heads, T]);
       if (!fused) rec.dispatch(make.quantize(), [buf, target], [K, meta], [groups(K / 4), T]);
     },
 
-    swiglu(out, gateUp, T, F) {
-      const { buf, meta } = outOf('swiglu', out, T, F);
-      rec.dispatch(make.swiglu(out.format), [buf, need('swiglu', gateUp, T * 2 * F * 4)], [F, F, meta], [groups(F / 4), T]);
+    glu(out, gateUp, T, F, activation) {
+      const { buf, meta } = outOf('glu', out, T, F);
+      rec.dispatch(make.glu(out.format, activation), [buf, need('glu', gateUp, T * 2 * F * 4)], [F, F, meta], [groups(F / 4), T]);
+    },
+
+    addNorm(x, y, g, eps, T, D) {
+      const buffers = [need('addNorm', x, T * D * 4), need('addNorm', y, T * D * 4), need('addNorm', g, D * 4)];
+      rec.dispatch(make.addNorm(), buffers, [D, bits(eps)], [T]);
     },
 
     editLogits(logits: Buf, R, V, edits, E, mask) {

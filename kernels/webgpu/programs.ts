@@ -1,5 +1,5 @@
 /** Which files make which kernel: a shader is its op's file and the parts that the weight, the output or the GPU ask for. */
-import type { ActFormat, KvFormat, WeightFormat } from '../../engine/backend.ts';
+import type { ActFormat, Activation, KvFormat, WeightFormat } from '../../engine/backend.ts';
 import { PLANES, type PlaneFormat, type PlaneName } from '../../engine/planes.ts';
 
 /** What an adapter has beyond WebGPU's core; each can be turned off, so that every variant can be tested. */
@@ -18,6 +18,9 @@ export interface Program {
 }
 
 const [R, W] = ['read', 'write'] as const;
+
+/** The file of each activation. */
+export const ACTIVATIONS: Record<Activation, string> = { silu: 'activation-silu', gelu: 'activation-gelu' };
 
 /** What unpacks a format's blocks for i8 activations: a file, and the constants that make it this format's. */
 export interface Unpack {
@@ -69,7 +72,11 @@ export function programs(f: Features) {
       bindings: [W, R, null, R],
     }),
     norm: (out: ActFormat): Program => ({ files: ['numeric', reduce, store(out), 'norm'], bindings: [W, R, R, R] }),
-    swiglu: (out: ActFormat): Program => ({ files: ['numeric', store(out), 'swiglu'], bindings: [W, R] }),
+    glu: (out: ActFormat, activation: Activation): Program => ({
+      files: ['numeric', store(out), ACTIVATIONS[activation], 'glu'],
+      bindings: [W, R],
+    }),
+    addNorm: (): Program => ({ files: ['numeric', reduce, 'add-norm'], bindings: [W, R, R] }),
     quantize: (): Program => ({ files: ['numeric', store('i8'), 'quantize'], bindings: [W, R] }),
     matmulVec: (unpack: Unpack, SLICES: number, TOKENS: number): Program => ({
       files: [dot, half, unpack.file, 'finish', 'matmul-vec'],

@@ -81,7 +81,7 @@ function trap<T extends object>(of: T, key: keyof T, n: number): T {
   });
 }
 
-const OPS = ['embed', 'norm', 'matmul', 'ropeStore', 'attention', 'swiglu', 'editLogits', 'topk', 'write', 'read'] as const;
+const OPS = ['embed', 'norm', 'matmul', 'ropeStore', 'attention', 'glu', 'editLogits', 'topk', 'write', 'read'] as const;
 
 /** A backend whose `op` throws, from its `after`th call on, in every step that the culprit rides in. */
 function broken(op: (typeof OPS)[number] | 'submit', after: number, how: 'throws' | 'rejects' = 'throws'): Backend {

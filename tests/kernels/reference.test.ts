@@ -1,6 +1,7 @@
 /** The reference against formulas written again, plainly, in binary64 on unquantized numbers. */
+
 import { describe, expect, test } from 'vitest';
-import type { Backend, Buf } from '../../engine/backend.ts';
+import type { AttentionOptions, Backend, Buf } from '../../engine/backend.ts';
 import { f16ToF32, sincos } from '../../engine/math.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { exp } from '../../kernels/reference/numeric.ts';
@@ -71,7 +72,7 @@ describe('matmul', () => {
   });
 });
 
-test('norm and swiglu', async () => {
+test('norm and glu', async () => {
   const b = createReference();
   const D = 96;
   const x = normals(2 * D, 5);
@@ -83,8 +84,26 @@ test('norm and swiglu', async () => {
   expect(rms(await values(b, normed.data, 2 * D), want)).toBeLessThan(1e-6);
 
   const gated = b.act('f32', 1, D, 'y');
-  b.swiglu(gated, upload(b, x, 'gateUp'), 1, D);
+  b.glu(gated, upload(b, x, 'gateUp'), 1, D, 'silu');
   expect(rms(await values(b, gated.data, D), (i) => (x[i] / (1 + Math.exp(-x[i]))) * x[D + i])).toBeLessThan(1e-6);
+  b.glu(gated, upload(b, x, 'gateUp'), 1, D, 'gelu');
+  const gelu = (v: number) => 0.5 * v * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (v + 0.044715 * v ** 3)));
+  expect(rms(await values(b, gated.data, D), (i) => gelu(x[i]) * x[D + i])).toBeLessThan(1e-6);
+
+  const stream = upload(b, x, 'x');
+  b.addNorm(
+    stream,
+    upload(
+      b,
+      x.map((v) => 3 * v),
+      'branch',
+    ),
+    upload(b, g, 'g'),
+    9e-5,
+    2,
+    D,
+  );
+  expect(rms(await values(b, stream, 2 * D), (i) => x[i] + want(i))).toBeLessThan(1e-6);
 });
 
 describe('ropeStore, then attention: as if there were no pages', () => {
@@ -102,26 +121,32 @@ describe('ropeStore, then attention: as if there were no pages', () => {
     const [c, s] = [Math.cos(angle(pos, i)), Math.sin(angle(pos, i))];
     return k < d / 2 ? x(i) * c - x(i + d / 2) * s : x(i + d / 2) * c + x(i) * s;
   };
-  const want = new Float64Array(S * H * d);
-  for (let t = 0; t < S; t++) {
-    for (let h = 0; h < H; h++) {
-      const g = Math.floor(h / (H / G));
-      const weights = Array.from({ length: t + 1 }, (_, j) => {
-        let dot = 0;
-        for (let k = 0; k < d; k++) dot += rotated(t, h, k) * rotated(j, H + g, k);
-        return Math.exp(dot / Math.sqrt(d));
-      });
-      const total = weights.reduce((a, b) => a + b);
-      weights.forEach((p, j) => {
-        for (let k = 0; k < d; k++) want[(t * H + h) * d + k] += (p / total) * qkv[j * width + (H + G + g) * d + k];
-      });
+  function attended({ window = S, scale = 1 / Math.sqrt(d) }: AttentionOptions): Float64Array {
+    const want = new Float64Array(S * H * d);
+    for (let t = 0; t < S; t++) {
+      for (let h = 0; h < H; h++) {
+        const g = Math.floor(h / (H / G));
+        const weights = Array.from({ length: t + 1 }, (_, j) => {
+          let dot = 0;
+          for (let k = 0; k < d; k++) dot += rotated(t, h, k) * rotated(j, H + g, k);
+          return j > t - window ? Math.exp(dot * scale) : 0;
+        });
+        const total = weights.reduce((a, b) => a + b);
+        weights.forEach((p, j) => {
+          for (let k = 0; k < d; k++) want[(t * H + h) * d + k] += (p / total) * qkv[j * width + (H + G + g) * d + k];
+        });
+      }
     }
+    return want;
   }
 
   test.each([
-    ['f32', 1e-5],
-    ['i8', 0.02],
-  ] as const)('%s pages', async (format, tolerance) => {
+    ['f32', 1e-5, {}],
+    ['i8', 0.02, {}],
+    ['f32', 1e-5, { window: 11, scale: 0.3 }],
+    ['i8', 0.02, { window: 5, scale: 0.1 }],
+  ] as const)('%s pages, %d, %o', async (format, tolerance, opts) => {
+    const want = attended(opts);
     const b = createReference();
     const kv = b.kvPool({ format, layers: 2, kvHeads: G, headDim: d }, 5);
     const tokens = Array.from({ length: S }, (_, p) => [0, p] as const);
@@ -129,7 +154,7 @@ describe('ropeStore, then attention: as if there were no pages', () => {
     const q = b.alloc(S * H * d * 4, 'q');
     b.ropeStore(q, kv, upload(b, qkv, 'qkv'), upload(b, table, 'table'), batch, 1, H);
     const out = b.act('f32', S, H * d, 'out');
-    b.attention(out, q, kv, batch, 1, H);
+    b.attention(out, q, kv, batch, 1, H, opts);
     expect(rms(await values(b, out.data, S * H * d), (i) => want[i])).toBeLessThan(tolerance);
   });
 });

@@ -45,6 +45,7 @@ function kvPages(seed: number): Uint8Array {
 const T = 150;
 const pos = Array.from({ length: T }, (_, t) => t);
 const table = [5, 3, 8, 1, 0, 2, 9, 4, 7, 6];
+const seen = { sigma: 32 ** -0.5, window: 1 << 20 };
 const slots = pos.map((p) => table[p >> 4] * 16 + (p & 15));
 
 const ops: [string, Op, () => Record<string, Uint8Array>, string[]][] = [
@@ -73,7 +74,7 @@ const ops: [string, Op, () => Record<string, Uint8Array>, string[]][] = [
   ],
   [
     'swiglu',
-    { kind: 'swiglu', T: 90, F: 256, quant: true },
+    { kind: 'glu', T: 90, F: 256, quant: true, activation: 'silu' },
     () => ({ x: f32(90 * 512, 1), y: new Uint8Array((90 * 256 * 40) / 32) }),
     ['y'],
   ],
@@ -94,9 +95,32 @@ const ops: [string, Op, () => Record<string, Uint8Array>, string[]][] = [
   ],
   [
     'attention',
-    { kind: 'attention', heads: 4, kv, pageBytes: pageBytes(kv), quant: true, pos, seqOf: pos.map(() => 0), blocks: [table] },
+    { kind: 'attention', heads: 4, kv, pageBytes: pageBytes(kv), quant: true, ...seen, pos, seqOf: pos.map(() => 0), blocks: [table] },
     () => ({ x: f32(T * 4 * 32, 1), pos: u32(pos), kv: kvPages(3), y: new Uint8Array(T * 160) }),
     ['y'],
+  ],
+  [
+    'attention in a window',
+    {
+      kind: 'attention',
+      heads: 4,
+      kv,
+      pageBytes: pageBytes(kv),
+      quant: true,
+      ...seen,
+      window: 37,
+      pos,
+      seqOf: pos.map(() => 0),
+      blocks: [table],
+    },
+    () => ({ x: f32(T * 4 * 32, 1), pos: u32(pos), kv: kvPages(3), y: new Uint8Array(T * 160) }),
+    ['y'],
+  ],
+  [
+    'addNorm',
+    { kind: 'addNorm', n: 200, D: 160, eps: 1e-5 },
+    () => ({ x: f32(200 * 160, 1), y: f32(200 * 160, 3), g: f32(160, 2) }),
+    ['x'],
   ],
   [
     'editLogits',

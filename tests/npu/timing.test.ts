@@ -48,7 +48,18 @@ describe.each(deviceNames)('%s', (name) => {
     const kv = { format: 'i8', layers: 1, kvHeads: 2, headDim: 64 } as const;
     const pos = Array.from({ length: T }, (_, i) => i);
     const blocks = [Array.from({ length: Math.ceil(T / 16) }, (_, i) => i)];
-    const op: Op = { kind: 'attention', heads: 8, kv, pageBytes: 2 * (32 * 64 + 128), quant: true, pos, seqOf: pos.map(() => 0), blocks };
+    const seen = { sigma: 1 / 8, window: 1 << 20 };
+    const op: Op = {
+      kind: 'attention',
+      heads: 8,
+      kv,
+      pageBytes: 2 * (32 * 64 + 128),
+      quant: true,
+      ...seen,
+      pos,
+      seqOf: pos.map(() => 0),
+      blocks,
+    };
     const t = time(d, op);
     const macs = 2 * 8 * 64 * pos.reduce((n, p) => n + p + 1, 0);
     const moved = T * 8 * 64 * (4 + 1.25) + blocks[0].length * op.pageBytes;

@@ -17,10 +17,10 @@ it('every file is part of a kernel, with and without each feature', () => {
     const make = programs({ packed: on, f16: on, subgroups: on });
     const all = [
       ...Object.values(UNPACK).map((unpack) => make.embed(unpack)),
-      ...(['f32', 'i8'] as const).flatMap((a) => [make.norm(a), make.swiglu(a), make.ropeStore(a)]),
+      ...(['f32', 'i8'] as const).flatMap((a) => [make.norm(a), make.glu(a, 'silu'), make.glu(a, 'gelu'), make.ropeStore(a)]),
       ...(['f32', 'i8'] as const).flatMap((kv) => (['f32', 'i8'] as const).map((a) => make.attention(kv, a))),
       ...Object.values(UNPACK).flatMap((unpack) => (unpack === null ? [] : [make.matmulVec(unpack, 8, 1), make.matmulTile(unpack)])),
-      ...[make.matmulF32(8, 1), make.quantize(), make.editLogits(), make.maskLogits(), make.topk(), make.copyPage()],
+      ...[make.matmulF32(8, 1), make.quantize(), make.addNorm(), make.editLogits(), make.maskLogits(), make.topk(), make.copyPage()],
     ];
     for (const program of all) {
       const code = sourceOf(program, shaders);

@@ -121,9 +121,9 @@ function seen(pos: usize, t: i32, first: i32, pages: i32): i32 {
  * Pages first .. first + pages of a sequence, at `at`, each [groups] of headBytes, into the state of every row
  * (token, group, query head): qi i16 [d], qs f32, m f32, l f32, o f32 [d], arrays over rows. Tokens [from, to). Rows that
  * see the same pages go through them together, those of two tokens at a time, as in ../src/attention-i8.
- * scratch: 2 · perGroup · (224 + 8d) bytes.
+ * A row sees the last `window` positions. scratch: 2 · perGroup · (224 + 8d) bytes.
  */
-export function attendI8(at: usize, headBytes: usize, pages: i32, first: i32, pos: usize, from: i32, to: i32, groups: i32, perGroup: i32, d: i32, qi: usize, qs: usize, m: usize, l: usize, o: usize, scratch: usize): void {
+export function attendI8(at: usize, headBytes: usize, pages: i32, first: i32, pos: usize, from: i32, to: i32, groups: i32, perGroup: i32, d: i32, qi: usize, qs: usize, m: usize, l: usize, o: usize, scratch: usize, window: i32): void {
   const bytes = rowBytes(d);
   const head = <usize>d << 2;
   const own = groups * perGroup; // rows of a token
@@ -131,11 +131,22 @@ export function attendI8(at: usize, headBytes: usize, pages: i32, first: i32, po
   const pitch = <usize>groups * headBytes;
   for (let t = from; t < to; ) {
     const last = seen(pos, t, first, pages);
-    const count = t + 1 < to && seen(pos, t + 1, first, pages) == last ? 2 : 1;
     const length = <i32>load<u32>(pos + (<usize>t << 2)) + 1;
-    const next = count == 2 ? <i32>load<u32>(pos + (<usize>t << 2), 4) + 1 : length;
+    const begin = max(0, length - window);
+    let count = 1;
+    let next = length;
+    let later = begin;
+    if (t + 1 < to && seen(pos, t + 1, first, pages) == last) {
+      const other = <i32>load<u32>(pos + (<usize>t << 2), 4) + 1;
+      if (max(0, other - window) >> 4 == begin >> 4) {
+        count = 2;
+        next = other;
+        later = max(0, other - window);
+      }
+    }
+    const skipped = max(0, (begin >> 4) - first); // pages that the window has left
     const rows = count * perGroup;
-    for (let g = 0; g < groups && last > 0; g++) {
+    for (let g = 0; g < groups && last > skipped; g++) {
       const base = t * own + g * perGroup;
       for (let i = 0; i < rows; i++) {
         const r = <usize>(base + i + (i < perGroup ? 0 : jump));
@@ -146,10 +157,10 @@ export function attendI8(at: usize, headBytes: usize, pages: i32, first: i32, po
         f32.store(row, f32.load(m + (r << 2)));
         f32.store(row, f32.load(l + (r << 2)), STATE_L);
       }
-      let bank = at + <usize>g * headBytes;
-      for (let i = 0; i < last; i++, bank += pitch) {
+      let bank = at + <usize>g * headBytes + <usize>skipped * pitch;
+      for (let i = skipped; i < last; i++, bank += pitch) {
         const before = (first + i) << 4;
-        page(scratch, bytes, rows, perGroup, bank, min(16, length - before), min(16, next - before), d);
+        page(scratch, bytes, rows, perGroup, bank, max(0, begin - before), min(16, length - before), max(0, later - before), min(16, next - before), d);
         const v = bank + (<usize>d << 4);
         for (let j = 0; j < rows; j += 2) {
           const row = scratch + <usize>j * bytes;
@@ -170,8 +181,7 @@ export function attendI8(at: usize, headBytes: usize, pages: i32, first: i32, po
 }
 
 /** Queries f32 [M, d] into 15 bits and a sign with qs = scale · σ; maxima −inf, sums and outputs 0. */
-export function attendStart(q: usize, M: i32, d: i32, qi: usize, qs: usize, m: usize, l: usize, o: usize): void {
-  const sigma = <f32>1 / sqrt<f32>(<f32>d);
+export function attendStart(q: usize, M: i32, d: i32, sigma: f32, qi: usize, qs: usize, m: usize, l: usize, o: usize): void {
   memory.fill(l, 0, <usize>M << 2);
   memory.fill(o, 0, <usize>(M * d) << 2);
   for (let r = 0; r < M; r++, qs += 4, m += 4) {
@@ -200,6 +210,6 @@ export function attendEnd(out: usize, ldo: usize, quantized: bool, tokens: i32, 
 }
 
 export * from '../src/generated';
-export { norm } from '../src/norm';
+export { addNorm, norm } from '../src/norm';
 export { ropeStore } from '../src/rope-store';
-export { swiglu } from '../src/swiglu';
+export { geglu, swiglu } from '../src/glu';

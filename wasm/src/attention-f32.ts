@@ -2,8 +2,8 @@
 import { quantizeRow } from './act';
 import { soften, STATE, STATE_C, STATE_L, STATE_P } from './softmax';
 
-/** Takes n tokens of a page head into a query head's state and o. */
-function page(state: usize, o: usize, q: usize, head: usize, n: i32, d: i32, sigma: f32): void {
+/** Takes tokens [lo, n) of a page head into a query head's state and o. */
+function page(state: usize, o: usize, q: usize, head: usize, lo: i32, n: i32, d: i32, sigma: f32): void {
   let s0 = f32x4.splat(0);
   let s1 = f32x4.splat(0);
   let s2 = f32x4.splat(0);
@@ -21,20 +21,20 @@ function page(state: usize, o: usize, q: usize, head: usize, n: i32, d: i32, sig
   v128.store(state, f32x4.mul(s1, scale), STATE_P + 16);
   v128.store(state, f32x4.mul(s2, scale), STATE_P + 32);
   v128.store(state, f32x4.mul(s3, scale), STATE_P + 48);
-  soften(state, n);
+  soften(state, lo, n);
   const c = v128.load32_splat(state, STATE_C);
   const row = <usize>d << 2;
   for (const end = o + row; o < end; o += 16, k += 16) {
     let acc = f32x4.mul(v128.load(o), c);
-    let v = k;
-    for (let p = state + STATE_P, stop = p + (<usize>n << 2); p < stop; p += 4, v += row) {
+    let v = k + <usize>lo * row;
+    for (let p = state + STATE_P + (<usize>lo << 2), stop = state + STATE_P + (<usize>n << 2); p < stop; p += 4, v += row) {
       acc = f32x4.add(acc, f32x4.mul(v128.load32_splat(p), v128.load(v)));
     }
     v128.store(o, acc);
   }
 }
 
-/** Tokens [from, to). row32: f32 [H·d] for the row to quantize. scratch: STATE bytes. */
+/** Tokens [from, to), each over its last `window` positions. row32: f32 [H·d] for the row to quantize. scratch: STATE bytes. */
 export function attentionF32(
   out: usize,
   stride: usize,
@@ -54,13 +54,15 @@ export function attentionF32(
   G: i32,
   d: i32,
   scratch: usize,
+  sigma: f32,
+  window: i32,
 ): void {
   const row = <usize>d << 2;
   const group = H / G;
-  const sigma = <f32>1 / sqrt<f32>(<f32>d);
   for (let t = from; t < to; t++) {
     const table = blocks + (<usize>load<u32>(seqOf + (<usize>t << 2)) * <usize>maxBlocks << 2);
     const length = <i32>load<u32>(pos + (<usize>t << 2)) + 1;
+    const start = max(0, length - window);
     const y = out + <usize>t * stride;
     const result = quantized ? row32 : y;
     for (let h = 0; h < H; h++) {
@@ -68,9 +70,9 @@ export function attentionF32(
       memory.fill(o, 0, row);
       f32.store(scratch, -Infinity, 0);
       f32.store(scratch, 0, STATE_L);
-      for (let i = 0; i << 4 < length; i++) {
+      for (let i = start >> 4; i << 4 < length; i++) {
         const head = layerPool + <usize>load<u32>(table + (<usize>i << 2)) * pageBytes + <usize>(h / group) * headBytes;
-        page(scratch, o, q + <usize>(t * H + h) * row, head, min(16, length - (i << 4)), d, sigma);
+        page(scratch, o, q + <usize>(t * H + h) * row, head, max(0, start - (i << 4)), min(16, length - (i << 4)), d, sigma);
       }
       const inverse = f32x4.splat(<f32>1 / f32.load(scratch, STATE_L));
       for (let p = o, end = o + row; p < end; p += 16) v128.store(p, f32x4.mul(v128.load(p), inverse));

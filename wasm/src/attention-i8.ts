@@ -241,21 +241,21 @@ function touch(at: usize, bytes: usize): u32 {
   return seen;
 }
 
-/** Takes a page head into `rows` rows, the first M of which see n tokens, the others m. */
-export function page(rows: usize, bytes: usize, count: i32, M: i32, head: usize, n: i32, m: i32, d: i32): void {
+/** Takes a page head into `rows` rows, the first M of which see tokens [lo, n), the others [low, m). */
+export function page(rows: usize, bytes: usize, count: i32, M: i32, head: usize, lo: i32, n: i32, low: i32, m: i32, d: i32): void {
   const last = rows + <usize>count * bytes;
   let row = rows;
   for (; row + 2 * bytes <= last; row += 2 * bytes) scores2(row, row + bytes, head, d);
   if (row < last) scores(row, head, d);
   const valueScales = head + (<usize>d << 5) + 64;
   row = rows;
-  for (let i = 0; i < count; i++, row += bytes) soften(row, i < M ? n : m);
+  for (let i = 0; i < count; i++, row += bytes) soften(row, i < M ? lo : low, i < M ? n : m);
   row = rows;
   for (let i = 0; i < count; i++, row += bytes) weigh(row, valueScales, i < M ? n : m);
 }
 
 /**
- * Tokens [from, to). row32: f32 [2][H·d] for rows to quantize. scratch: 2 · (H / G) · (224 + 8d) bytes.
+ * Tokens [from, to), each over its last `window` positions. row32: f32 [2][H·d] for rows to quantize. scratch: 2 · (H / G) · (224 + 8d) bytes.
  */
 export function attentionI8(
   out: usize,
@@ -276,23 +276,27 @@ export function attentionI8(
   G: i32,
   d: i32,
   scratch: usize,
+  sigma: f32,
+  window: i32,
 ): void {
   const head = <usize>d << 2; // bytes of a query head
   const width = <usize>H * head;
   const M = H / G;
   const bytes = rowBytes(d);
-  const sigma = <f32>1 / sqrt<f32>(<f32>d);
   let seen: u32 = 0;
   for (let t = from; t < to; ) {
     const seq = load<u32>(seqOf + (<usize>t << 2));
     const length = <i32>load<u32>(pos + (<usize>t << 2)) + 1;
     const cold = t == from || load<u32>(seqOf + (<usize>(t - 1) << 2)) != seq; // no token before has read these pages
     // the next token joins when it is of the same sequence and sees the same pages
+    const begin = max(0, length - window);
     let count = 1;
     let next = length;
+    let later = begin; // where the next token's window begins
     if (t + 1 < to && load<u32>(seqOf + (<usize>t << 2), 4) == seq) {
       next = <i32>load<u32>(pos + (<usize>t << 2), 4) + 1;
-      if ((next + 15) >> 4 == (length + 15) >> 4) count = 2;
+      later = max(0, next - window);
+      if ((next + 15) >> 4 == (length + 15) >> 4 && later >> 4 == begin >> 4) count = 2;
     }
     const table = blocks + (<usize>seq * <usize>maxBlocks << 2);
     const y = out + <usize>t * stride;
@@ -302,15 +306,15 @@ export function attentionI8(
     const rows = count * M;
     for (let g = 0; g < G; g++) {
       const first = <usize>(g * M) * head;
-      if (cold) seen |= touch(layerPool + <usize>load<u32>(table) * pageBytes + <usize>g * headBytes, headBytes);
+      if (cold) seen |= touch(layerPool + <usize>load<u32>(table + (<usize>(begin >> 4) << 2)) * pageBytes + <usize>g * headBytes, headBytes);
       for (let r = 0; r < rows; r++) {
         const token = r < M ? 0 : 1;
         start(scratch + <usize>r * bytes, q + <usize>(t + token) * width + first + <usize>(r - token * M) * head, d, sigma);
       }
-      for (let i = 0; i << 4 < length; i++) {
+      for (let i = begin >> 4; i << 4 < length; i++) {
         const at = layerPool + <usize>load<u32>(table + (<usize>i << 2)) * pageBytes + <usize>g * headBytes;
         if (cold && (i + 1) << 4 < length) seen |= touch(layerPool + <usize>load<u32>(table + (<usize>i << 2), 4) * pageBytes + <usize>g * headBytes, headBytes);
-        page(scratch, bytes, rows, M, at, min(16, length - (i << 4)), min(16, next - (i << 4)), d);
+        page(scratch, bytes, rows, M, at, max(0, begin - (i << 4)), min(16, length - (i << 4)), max(0, later - (i << 4)), min(16, next - (i << 4)), d);
         const v = at + (<usize>d << 4);
         let r = 0;
         for (; r + 2 <= rows; r += 2) {

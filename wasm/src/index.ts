@@ -4,14 +4,14 @@ export { attentionF32 } from './attention-f32';
 export { attentionI8 } from './attention-i8';
 export { dotAdd } from './dot-add';
 export { embedF32 } from './embed';
+export { geglu, swiglu } from './glu';
 export { editLogits, maskLogits, topk } from './logits';
 export * from './generated';
 export { matmulF32 } from './matmul-f32';
 export { matmulW4, matmulW4One, rowsW4, spreadW4, wideW4 } from './matmul-w4';
 export { matmulW8, matmulW8One, rowsW8, spreadW8, wideW8 } from './matmul-w8';
-export { norm } from './norm';
+export { addNorm, norm } from './norm';
 export { ropeStore } from './rope-store';
-export { swiglu } from './swiglu';
 
 /** Zeroes [from, to). */
 export function clear(from: usize, to: usize): void {

@@ -30,3 +30,17 @@ export function norm(out: usize, stride: usize, quantized: bool, x: usize, g: us
     if (quantized) quantizeRow(y, scratch, D);
   }
 }
+
+/** Rows [from, to): x += RMSNorm(y) · g. */
+export function addNorm(x: usize, y: usize, g: usize, from: i32, to: i32, D: i32, eps: f32): void {
+  const row = <usize>D << 2;
+  for (let i = from; i < to; i++) {
+    let to = x + <usize>i * row;
+    let p = y + <usize>i * row;
+    const r = f32x4.splat(inverseRms(p, D, eps));
+    let gain = g;
+    for (const end = p + row; p < end; p += 16, gain += 16, to += 16) {
+      v128.store(to, f32x4.add(v128.load(to), f32x4.mul(f32x4.mul(v128.load(p), r), v128.load(gain))));
+    }
+  }
+}

@@ -13,19 +13,25 @@ function below(first: i32, count: i32): v128 {
   return i32x4.lt_s(i32x4(first, first + 1, first + 2, first + 3), i32x4.splat(count));
 }
 
-/** Takes scores s[0..n) at STATE_P into m and l; leaves p there (0 from n on) and c. */
+/** lanes first..first+3 in [lo, n) */
 @inline
-export function soften(state: usize, n: i32): void {
+function within(first: i32, lo: i32, n: i32): v128 {
+  return v128.andnot(below(first, n), below(first, lo));
+}
+
+/** Takes scores s[lo..n) at STATE_P into m and l; leaves p there (0 outside) and c. */
+@inline
+export function soften(state: usize, lo: i32, n: i32): void {
   let s0 = v128.load(state, STATE_P);
   let s1 = v128.load(state, STATE_P + 16);
   let s2 = v128.load(state, STATE_P + 32);
   let s3 = v128.load(state, STATE_P + 48);
-  if (n < 16) {
+  if (n - lo < 16) {
     const none = f32x4.splat(-Infinity);
-    s0 = v128.bitselect(s0, none, below(0, n));
-    s1 = v128.bitselect(s1, none, below(4, n));
-    s2 = v128.bitselect(s2, none, below(8, n));
-    s3 = v128.bitselect(s3, none, below(12, n));
+    s0 = v128.bitselect(s0, none, within(0, lo, n));
+    s1 = v128.bitselect(s1, none, within(4, lo, n));
+    s2 = v128.bitselect(s2, none, within(8, lo, n));
+    s3 = v128.bitselect(s3, none, within(12, lo, n));
   }
   const m = f32.load(state);
   const run = f32x4.splat(m);
@@ -36,11 +42,11 @@ export function soften(state: usize, n: i32): void {
   let p1 = expBelow4(f32x4.sub(s1, peak));
   let p2 = expBelow4(f32x4.sub(s2, peak));
   let p3 = expBelow4(f32x4.sub(s3, peak));
-  if (n < 16) {
-    p0 = v128.and(p0, below(0, n));
-    p1 = v128.and(p1, below(4, n));
-    p2 = v128.and(p2, below(8, n));
-    p3 = v128.and(p3, below(12, n));
+  if (n - lo < 16) {
+    p0 = v128.and(p0, within(0, lo, n));
+    p1 = v128.and(p1, within(4, lo, n));
+    p2 = v128.and(p2, within(8, lo, n));
+    p3 = v128.and(p3, within(12, lo, n));
   }
   const sum = lane4Sum(f32x4.add(f32x4.add(f32x4.add(p0, p1), p2), p3));
   f32.store(state, top, 0);

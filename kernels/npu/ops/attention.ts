@@ -18,6 +18,8 @@ export interface AttentionShape {
   readonly kv: KvShape;
   readonly pageBytes: number;
   readonly quant: boolean;
+  readonly sigma: number;
+  readonly window: number;
   readonly pos: readonly number[]; // [T]
   readonly seqOf: readonly number[]; // [T]
   /** Pages of each sequence. */
@@ -32,6 +34,7 @@ interface Work {
   n: number;
   g0: number;
   groups: number; // kv heads
+  first: number; // page in sight
   pages: number;
 }
 
@@ -58,8 +61,10 @@ function works(s: AttentionShape, most: number): Work[] {
   for (let t = 0; t < T; ) {
     let n = 1;
     while (t + n < T && n < most && s.seqOf[t + n] === s.seqOf[t]) n++;
-    const last = Math.max(...s.pos.slice(t, t + n));
-    for (let g = from; g < to; g += size) list.push({ from: t, n, g0: g, groups: size, pages: Math.floor(last / PAGE) + 1 });
+    const own = s.pos.slice(t, t + n);
+    const first = Math.floor(Math.max(0, Math.min(...own) + 1 - s.window) / PAGE);
+    const pages = Math.floor(Math.max(...own) / PAGE) + 1 - first;
+    for (let g = from; g < to; g += size) list.push({ from: t, n, g0: g, groups: size, first, pages });
     t += n;
   }
   return list.sort((a, b) => b.pages * b.n - a.pages * a.n || a.from - b.from || a.g0 - b.g0);
@@ -117,7 +122,7 @@ export function compileAttention(d: DeviceSpec, s: AttentionShape, o: Options): 
       const row = w.g0 * per * dim;
       q.load(b, t, [load([t], block('x', (w.from * H * dim + row) * 4, w.n, H * dim * 4, width * 4), q.at(use))], use);
       pos.load(b, t, [load([t], span('pos', w.from * 4, w.n * 4), pos.at(use))], use);
-      const common = { d: dim, M, f32: f32 ? 1 : 0, q: q.at(use), state: state.at(use) };
+      const common = { d: dim, M, f32: f32 ? 1 : 0, sigma: s.sigma, q: q.at(use), state: state.at(use) };
       const stateRange = bytes(state.at(use), attendStateBytes(M, dim));
       const queries = bytes(q.at(use), w.n * width * 4);
       const begin = vec('attendStart', common, M * dim, OPS.quantize, [queries], [stateRange]);
@@ -125,8 +130,8 @@ export function compileAttention(d: DeviceSpec, s: AttentionShape, o: Options): 
 
       const parts = DIV(w.pages, chunk);
       for (let c = 0; c < parts; c++, pageUse++) {
-        const first = cut(w.pages, parts, c);
-        const n = cut(w.pages, parts, c + 1) - first;
+        const first = w.first + cut(w.pages, parts, c);
+        const n = w.first + cut(w.pages, parts, c + 1) - first;
         const at = pages.at(pageUse);
         const table = s.blocks[s.seqOf[w.from]].slice(first, first + n);
         pages.load(
@@ -147,7 +152,18 @@ export function compileAttention(d: DeviceSpec, s: AttentionShape, o: Options): 
         );
         const instr: Attend = {
           ...{ kind: 'attend', queue: 'tensor', waits: [], signals: [] },
-          p: { ...common, at, headBytes, groups: w.groups, perGroup: per, tokens: w.n, pos: pos.at(use), first, pages: n },
+          p: {
+            ...common,
+            at,
+            headBytes,
+            groups: w.groups,
+            perGroup: per,
+            tokens: w.n,
+            pos: pos.at(use),
+            first,
+            pages: n,
+            window: s.window,
+          },
           timed: attendCost(M, dim, n, f32),
           reads: [bytes(at, n * piece), bytes(pos.at(use), w.n * 4), queries, stateRange],
           writes: [stateRange],

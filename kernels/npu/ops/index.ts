@@ -7,7 +7,16 @@ import { compileEdit, compileTopk, type EditShape } from './logits.ts';
 import { compileMatmul } from './matmul.ts';
 import type { MatmulShape } from './matmul-plan.ts';
 import { compileRope, type RopeShape } from './rope.ts';
-import { compileCopy, compileEmbed, compileNorm, compileSwiglu, type EmbedShape, type NormShape } from './rows.ts';
+import {
+  compileAddNorm,
+  compileCopy,
+  compileEmbed,
+  compileGlu,
+  compileNorm,
+  type EmbedShape,
+  type GluShape,
+  type NormShape,
+} from './rows.ts';
 
 export type { Options } from './common.ts';
 export { defaults } from './common.ts';
@@ -16,7 +25,8 @@ export type Op =
   | ({ kind: 'matmul' } & Omit<MatmulShape, 'from' | 'to'>)
   | ({ kind: 'attention' } & Omit<AttentionShape, 'chip' | 'chips'>)
   | ({ kind: 'norm' } & NormShape)
-  | { kind: 'swiglu'; T: number; F: number; quant: boolean }
+  | ({ kind: 'addNorm' } & Pick<NormShape, 'n' | 'D' | 'eps'>)
+  | ({ kind: 'glu' } & GluShape)
   | ({ kind: 'embed' } & EmbedShape)
   | ({ kind: 'rope' } & RopeShape)
   | ({ kind: 'edit' } & EditShape)
@@ -49,8 +59,10 @@ export function compile(d: DeviceSpec, op: Op, o: Options, chip = 0, chips = 1):
       return compileAttention(d, { ...op, chip, chips }, o);
     case 'norm':
       return compileNorm(d, op, o);
-    case 'swiglu':
-      return compileSwiglu(d, op, o);
+    case 'addNorm':
+      return compileAddNorm(d, op, o);
+    case 'glu':
+      return compileGlu(d, op, o);
     case 'embed':
       return compileEmbed(d, op, o);
     case 'rope':

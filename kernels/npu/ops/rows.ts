@@ -1,6 +1,6 @@
 /** Ops that treat every row by itself: rows are dealt out to the tiles, each streams its own through SRAM in chunks. */
 
-import type { WeightFormat } from '../../../engine/backend.ts';
+import type { Activation, WeightFormat } from '../../../engine/backend.ts';
 import { ROWS, rowGroupBytes } from '../../../engine/formats.ts';
 import { type DeviceSpec, tilesOf } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
@@ -72,9 +72,51 @@ export function compileNorm(d: DeviceSpec, s: NormShape, o: Options): Program {
   return b.finish();
 }
 
+/** Arguments: x f32 [n, D], y f32 [n, D], g [D]: x += the norm of y. */
+export function compileAddNorm(d: DeviceSpec, s: Pick<NormShape, 'n' | 'D' | 'eps'>, o: Options): Program {
+  const b = new Builder(d, `addNorm ${s.n}x${s.D}`, 5 * s.n * s.D);
+  const row = s.D * 4;
+  const depth = o.doubleBuffer ? 2 : 1;
+  const size = Math.min(rowsThatFit(d, 2 * row + 128), DIV(s.n, Math.min(tilesOf(d), s.n)));
+  const gain = new Ring(b, row, 1, 'gain');
+  const y = new Ring(b, size * row, depth, 'y');
+  const x = new Ring(b, size * row, depth, 'x');
+  for (const [t, from, n, use] of chunks(b.tileCount, s.n, size)) {
+    if (use === 0) gain.load(b, t, [load([t], span('g', 0, row), gain.at(0))], 0);
+    y.load(b, t, [load([t], span('y', from * row, n * row), y.at(use))], use);
+    x.load(b, t, [load([t], span('x', from * row, n * row), x.at(use))], use);
+    const at = bytes(x.at(use), n * row);
+    const params = { x: x.at(use), y: y.at(use), g: gain.at(0), D: s.D, eps: s.eps, rows: n };
+    const instr = vec('addNorm', params, n * s.D, OPS.norm + 1, [bytes(y.at(use), n * row), bytes(gain.at(0), row), at], [at]);
+    const done = b.semaphore();
+    instr.signals.push(done);
+    if (use === 0) gain.take(instr, t, 0, false);
+    b.emit(t, x.take(y.take(instr, t, use), t, use, false));
+    const out = store(t, span('x', from * row, n * row), x.at(use));
+    out.waits.push(done, 1);
+    x.free(out, t);
+    b.emit(t, out);
+  }
+  return b.finish();
+}
+
+export interface GluShape {
+  readonly T: number;
+  readonly F: number;
+  readonly quant: boolean;
+  readonly activation: Activation;
+}
+
+/** The vector unit's function of each activation, and what it costs an element. */
+const GATES: Record<Activation, { fn: string; ops: number }> = {
+  silu: { fn: 'swiglu', ops: OPS.swiglu },
+  gelu: { fn: 'geglu', ops: OPS.swiglu + 4 },
+};
+
 /** Arguments: x f32 [T, 2F], y [T, F]. Rows and, where rows are few, blocks of columns are dealt out. */
-export function compileSwiglu(d: DeviceSpec, s: { T: number; F: number; quant: boolean }, o: Options): Program {
-  const b = new Builder(d, `swiglu ${s.T}x${s.F}`, 5 * s.T * s.F);
+export function compileGlu(d: DeviceSpec, s: GluShape, o: Options): Program {
+  const { fn, ops } = GATES[s.activation];
+  const b = new Builder(d, `${fn} ${s.T}x${s.F}`, 5 * s.T * s.F);
   const e = (n: number): number => rowBytes(s.quant, n);
   const unit = s.quant ? 32 : 4;
   const colUnits = DIV(s.F, unit);
@@ -96,10 +138,10 @@ export function compileSwiglu(d: DeviceSpec, s: { T: number; F: number; quant: b
     const out = y.at(use);
     const params = { x: x.at(use), rows: n, cols, out, ldo: e(cols), quant: s.quant ? 1 : 0 };
     const instr = vec(
-      'swiglu',
+      fn,
       params,
       n * cols,
-      OPS.swiglu + (s.quant ? OPS.quantize : 0),
+      ops + (s.quant ? OPS.quantize : 0),
       [bytes(x.at(use), n * cols * 8)],
       [bytes(out, n * e(cols))],
     );

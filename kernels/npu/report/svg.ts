@@ -5,7 +5,16 @@ import type { Launch } from '../run/machine.ts';
 
 const WIDTH = 960;
 const COLORS: Record<string, string> = {
-  ...{ matmul: '#2563eb', attention: '#d97706', norm: '#059669', rope: '#7c3aed', embed: '#64748b', swiglu: '#db2777' },
+  ...{
+    matmul: '#2563eb',
+    attention: '#d97706',
+    norm: '#059669',
+    rope: '#7c3aed',
+    embed: '#64748b',
+    swiglu: '#db2777',
+    geglu: '#be185d',
+    addNorm: '#047857',
+  },
   ...{ edit: '#64748b', topk: '#64748b', copy: '#64748b', load: '#0ea5e9', store: '#f43f5e', tensor: '#2563eb', vector: '#d97706' },
 };
 const entities = (s: string): string => s.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');

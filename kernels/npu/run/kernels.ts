@@ -12,6 +12,8 @@ export interface TileKernels extends Multiplies {
   attendEnd: Fn;
   norm: Fn;
   swiglu: Fn;
+  geglu: Fn;
+  addNorm: Fn;
   ropeStore: Fn;
 }
 

@@ -24,10 +24,10 @@ export function attendStart(s: Sram, p: Params): void {
   const at = stateAt(p);
   if (s.kernels && !p.f32) {
     const b = s.base;
-    s.kernels.attendStart(b + p.q, M, d, b + at.qi * 2, b + at.qs * 4, b + at.m * 4, b + at.l * 4, b + at.o * 4);
+    s.kernels.attendStart(b + p.q, M, d, p.sigma, b + at.qi * 2, b + at.qs * 4, b + at.m * 4, b + at.l * 4, b + at.o * 4);
     return;
   }
-  const sigma = f(1 / f(Math.sqrt(d)));
+  const sigma = f(p.sigma);
   for (let r = 0; r < M; r++) {
     const q = s.f32.subarray((p.q >> 2) + r * d, (p.q >> 2) + (r + 1) * d);
     s.f32[at.qs + r] = p.f32 ? sigma : f(quantize(s.i16.subarray(at.qi + r * d, at.qi + (r + 1) * d), q, 32767) * sigma);
@@ -43,7 +43,7 @@ const whole = new Int32Array(PAGE);
 const sums = new Int32Array(256);
 const lanes = new Float32Array(4);
 
-/** Pages `first` .. first + pages of the sequence, each [kv heads of the group] of headBytes, for every row; token t sees positions 0..pos[t]. */
+/** Pages `first` .. first + pages of the sequence, each [kv heads of the group] of headBytes, for every row; token t sees the last `window` of positions 0..pos[t]. */
 export function attend(s: Sram, p: Params): void {
   const { d, groups, perGroup, tokens } = p;
   if (s.kernels && !p.f32) {
@@ -53,13 +53,14 @@ export function attend(s: Sram, p: Params): void {
   for (let i = 0; i < p.pages; i++) {
     for (let t = 0; t < tokens; t++) {
       const n = Math.min(PAGE, s.u32[(p.pos >> 2) + t] + 1 - (p.first + i) * PAGE);
-      if (n <= 0) continue;
+      const lo = Math.max(0, s.u32[(p.pos >> 2) + t] + 1 - p.window - (p.first + i) * PAGE);
+      if (n <= lo) continue;
       for (let g = 0; g < groups; g++) {
         const page = p.at + (i * groups + g) * p.headBytes;
         for (let h = 0; h < perGroup; h++) {
           const r = (t * groups + g) * perGroup + h;
-          if (p.f32) pageF32(s, p, page, r, n, d);
-          else pageI8(s, p, page, r, n, d);
+          if (p.f32) pageF32(s, p, page, r, lo, n, d);
+          else pageI8(s, p, page, r, lo, n, d);
         }
       }
     }
@@ -77,19 +78,19 @@ function attendInWasm(s: Sram, k: TileKernels, p: Params): void {
   for (let t = 0; t < tokens; t += step) {
     const range = [b + p.pos, t, Math.min(tokens, t + step)] as const;
     const state = [b + at.qi * 2, b + at.qs * 4, b + at.m * 4, b + at.l * 4, b + at.o * 4] as const;
-    k.attendI8(b + p.at, p.headBytes, p.pages, p.first, ...range, groups, perGroup, d, ...state, SCRATCH);
+    k.attendI8(b + p.at, p.headBytes, p.pages, p.first, ...range, groups, perGroup, d, ...state, SCRATCH, p.window);
   }
 }
 
-/** Takes score[0..n) into m and l, weights into `weight`; returns the factor for o. */
-function soften(s: Sram, m: number, l: number, n: number): number {
+/** Takes score[lo..n) into m and l, weights into `weight`; returns the factor for o. */
+function soften(s: Sram, m: number, l: number, lo: number, n: number): number {
   const before = s.f32[m];
   let top = before;
-  for (let j = 0; j < n; j++) top = max(top, score[j]);
+  for (let j = lo; j < n; j++) top = max(top, score[j]);
   const c = before === -Infinity ? 0 : exp(f(before - top));
   lanes.fill(0);
   for (let j = 0; j < PAGE; j++) {
-    weight[j] = j < n ? exp(f(score[j] - top)) : 0;
+    weight[j] = j >= lo && j < n ? exp(f(score[j] - top)) : 0;
     lanes[j & 3] += weight[j];
   }
   s.f32[l] = f(f(s.f32[l] * c) + f(f(lanes[0] + lanes[1]) + f(lanes[2] + lanes[3])));
@@ -97,7 +98,7 @@ function soften(s: Sram, m: number, l: number, n: number): number {
   return c;
 }
 
-function pageI8(s: Sram, p: Params, page: number, r: number, n: number, d: number): void {
+function pageI8(s: Sram, p: Params, page: number, r: number, lo: number, n: number, d: number): void {
   const at = stateAt(p);
   const qi = at.qi + r * d;
   const qs = s.f32[at.qs + r];
@@ -111,7 +112,7 @@ function pageI8(s: Sram, p: Params, page: number, r: number, n: number, d: numbe
     for (let j = 0; j < n; j++) sums[j] += a * i8[row + 2 * j] + b * i8[row + 2 * j + 1];
   }
   for (let j = 0; j < n; j++) score[j] = f(f(sums[j]) * f(qs * f32[scales + j]));
-  const c = soften(s, at.m + r, at.l + r, n);
+  const c = soften(s, at.m + r, at.l + r, lo, n);
   let wmax = 0;
   for (let j = 0; j < n; j++) {
     weight[j] = f(weight[j] * f32[scales + PAGE + j]);
@@ -131,7 +132,7 @@ function pageI8(s: Sram, p: Params, page: number, r: number, n: number, d: numbe
   for (let k = 0; k < d; k++) f32[o + k] = f(f(f32[o + k] * c) + f(f(sums[k]) * scale));
 }
 
-function pageF32(s: Sram, p: Params, page: number, r: number, n: number, d: number): void {
+function pageF32(s: Sram, p: Params, page: number, r: number, lo: number, n: number, d: number): void {
   const at = stateAt(p);
   const q = (p.q >> 2) + r * d;
   const keys = page >> 2;
@@ -142,11 +143,11 @@ function pageF32(s: Sram, p: Params, page: number, r: number, n: number, d: numb
     for (let k = 0; k < d; k++) dot = f(dot + f(f32[q + k] * f32[keys + k * PAGE + j]));
     score[j] = f(dot * f32[at.qs + r]);
   }
-  const c = soften(s, at.m + r, at.l + r, n);
+  const c = soften(s, at.m + r, at.l + r, lo, n);
   const o = at.o + r * d;
   for (let k = 0; k < d; k++) {
     let v = f(f32[o + k] * c);
-    for (let j = 0; j < n; j++) v = f(v + f(weight[j] * f32[values + j * d + k]));
+    for (let j = lo; j < n; j++) v = f(v + f(weight[j] * f32[values + j * d + k]));
     f32[o + k] = v;
   }
 }

@@ -4,11 +4,13 @@ import { attendEnd, attendStart } from './attention.ts';
 import { embed } from './embed.ts';
 import { edit, topkScan, topkStart, topkSum } from './logits.ts';
 import { rope } from './rope.ts';
-import { finish, norm, type Params, swiglu } from './rows.ts';
+import { addNorm, finish, geglu, norm, type Params, swiglu } from './rows.ts';
 
 export const vectorFunctions: Readonly<Record<string, (s: Sram, p: Params) => void>> = {
   norm,
+  addNorm,
   swiglu,
+  geglu,
   finish,
   embed,
   rope,

@@ -1,7 +1,9 @@
 /** Functions of the vector unit on rows: norm, swiglu, the end of a matmul. Addresses and pitches are bytes of the tile's SRAM. */
 
+import type { Activation } from '../../../engine/backend.ts';
+import { activations } from '../../reference/glu.ts';
 import { rmsNorm } from '../../reference/norm.ts';
-import { f, quantize, sigmoid } from '../../reference/numeric.ts';
+import { f, quantize } from '../../reference/numeric.ts';
 import { ACT_BLOCK } from '../program/isa.ts';
 import { SCRATCH } from '../run/kernels.ts';
 import type { Sram } from '../run/memory.ts';
@@ -52,19 +54,39 @@ export function norm(s: Sram, p: Params): void {
   }
 }
 
-/** out[rows, cols] = silu(gate) · up of x[rows, 2 · cols], quantized with `quant`. */
-export function swiglu(s: Sram, p: Params): void {
-  if (s.kernels && p.cols % 4 === 0) {
-    s.kernels.swiglu(s.base + p.out, p.ldo, p.quant, s.base + p.x, 0, p.rows, p.cols, SCRATCH);
+/** x[rows, D] += RMSNorm(y) · g. */
+export function addNorm(s: Sram, p: Params): void {
+  if (s.kernels && p.D % 4 === 0) {
+    s.kernels.addNorm(s.base + p.x, s.base + p.y, s.base + p.g, 0, p.rows, p.D, p.eps);
     return;
   }
+  const gain = s.f32.subarray(p.g >> 2, (p.g >> 2) + p.D);
+  const normed = temp(p.D);
+  for (let i = 0; i < p.rows; i++) {
+    const [x, y] = [(p.x >> 2) + i * p.D, (p.y >> 2) + i * p.D];
+    rmsNorm(normed, s.f32.subarray(y, y + p.D), gain, p.eps);
+    for (let k = 0; k < p.D; k++) s.f32[x + k] += normed[k]; // rounded once where it is stored
+  }
+}
+
+/** out[rows, cols] = silu(gate) · up of x[rows, 2 · cols], quantized with `quant`. */
+export const swiglu = (s: Sram, p: Params): void => gated(s, p, 'silu', 'swiglu');
+
+/** The same with gelu. */
+export const geglu = (s: Sram, p: Params): void => gated(s, p, 'gelu', 'geglu');
+
+function gated(s: Sram, p: Params, activation: Activation, kernel: 'swiglu' | 'geglu'): void {
+  if (s.kernels && p.cols % 4 === 0) {
+    s.kernels[kernel](s.base + p.out, p.ldo, p.quant, s.base + p.x, 0, p.rows, p.cols, SCRATCH);
+    return;
+  }
+  const act = activations[activation];
   const y = temp(p.cols);
   for (let i = 0; i < p.rows; i++) {
     const gate = (p.x >> 2) + i * 2 * p.cols;
     const up = gate + p.cols;
     for (let k = 0; k < p.cols; k++) {
-      const g = s.f32[gate + k];
-      y[k] = f(f(g * sigmoid(g)) * s.f32[up + k]);
+      y[k] = f(act(s.f32[gate + k]) * s.f32[up + k]);
     }
     storeRow(s, y, p.out + i * p.ldo, p.quant);
   }

@@ -1,8 +1,8 @@
-// out[T, H·d]: causal attention over the pages of each token's sequence. One workgroup a token and query head.
+// out[T, H·d]: causal attention over the pages of each token's sequence, over its last `window` positions. One workgroup a token and query head.
 // Ladder: 1. a page at a time: 16 of 64 threads have a score to compute, and every page costs a rescale. 2. (here) four
 // pages at a time with one rescale (online softmax, Milakov and Gimelshein, 2018): a thread a key, then a thread a pair of
 // dimensions and a slice of the tokens. 3. with subgroups: fewer barriers (reduce-subgroup.wgsl).
-struct Params { H: u32, G: u32, d: u32, layer: u32, pageWords: u32, headWords: u32, maxBlocks: u32, outK: u32, outMeta: u32, sigma: f32 }
+struct Params { H: u32, G: u32, d: u32, layer: u32, pageWords: u32, headWords: u32, maxBlocks: u32, outK: u32, outMeta: u32, sigma: f32, window: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> q: array<f32>;
 @group(0) @binding(3) var<storage, read> pages: array<u32>;
@@ -23,6 +23,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
   let head = (p.layer * p.G + h / (p.H / p.G)) * p.headWords;
   let row = seqOf[t] * p.maxBlocks;
   let length = pos[t] + 1u;
+  let begin = max(length, p.window) - p.window; // the first position in sight
 
   var amax = 0.0;
   for (var i = lid; i < d; i += 64u) {
@@ -46,11 +47,12 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
   var l = 0.0;
   var o0 = vec2<f32>();
   var o1 = vec2<f32>();
-  for (var base = 0u; base < length; base += 64u) {
+  for (var base = begin & ~15u; base < length; base += 64u) {
     let j = base + lid;
     var s = LOWEST;
     var at = 0u;
-    if (j < length) {
+    let sees = j >= begin && j < length;
+    if (sees) {
       at = blocks[row + j / 16u] * p.pageWords + head;
       s = score(at, j % 16u, scale);
     }
@@ -58,7 +60,7 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
     let c = expf(m - most);
     var e = 0.0;
     weight[lid] = 0.0;
-    if (j < length) {
+    if (sees) {
       e = expf(s - most);
       weight[lid] = e * valueScale(at, j % 16u);
     }

@@ -1,3 +1,4 @@
+import type { AttentionOptions } from '../../../engine/backend.ts';
 import { kvHeadBytes, pageBytes } from '../../../engine/layout.ts';
 import { actReader, type Case, makeBatch, scatter, upload } from './case.ts';
 import { normals } from './data.ts';
@@ -7,6 +8,7 @@ export interface AttentionShape extends KvCase {
   out: 'f32' | 'i8';
   /** Per sequence: position of its first token in the batch, number of tokens. */
   spans: readonly (readonly [first: number, count: number])[];
+  opts?: AttentionOptions;
 }
 
 export function attentionCase(s: AttentionShape): Case {
@@ -18,7 +20,7 @@ export function attentionCase(s: AttentionShape): Case {
   const depth = tokens.reduce((sum, [, pos]) => sum + pos + 1, 0);
   return {
     op: 'attention',
-    name: `${s.format} → ${s.out} H=${s.H} G=${s.G} d=${s.d} ${s.spans.map(([f, c]) => `${f}+${c}`).join(' ')}`,
+    name: `${s.format} → ${s.out} H=${s.H} G=${s.G} d=${s.d} ${s.spans.map(([f, c]) => `${f}+${c}`).join(' ')}${s.opts ? ` ${JSON.stringify(s.opts)}` : ''}`,
     tolerance: s.out === 'i8' ? 1.5 / 127 : s.format === 'i8' ? 2e-4 : 1e-5,
     memoryBytes: (2 << 20) + pages * pageBytes(shape) + T * s.H * s.d * 64,
     macs: 2 * depth * s.H * s.d,
@@ -32,7 +34,7 @@ export function attentionCase(s: AttentionShape): Case {
       const batch = makeBatch(b, tokens, scatter(lengths, pages));
       const reader = actReader(b, out, T);
       return {
-        run: () => b.attention(out, q, kv, batch, shape.layers - 1, s.H),
+        run: () => b.attention(out, q, kv, batch, shape.layers - 1, s.H, s.opts),
         async read() {
           reader.run();
           return reader.read();
@@ -55,6 +57,11 @@ const shapes: AttentionShape[] = [
   { format: 'f32', out: 'f32', H: 8, G: 4, d: 8, layers: 2, spans: [[0, 33], [100, 1]] }, // biome-ignore format: a row
   { format: 'f32', out: 'f32', H: 6, G: 2, d: 64, spans: [[15, 3]] },
   { format: 'f32', out: 'i8', H: 3, G: 3, d: 32, spans: [[47, 2]] },
+  { ...i8, H: 9, G: 3, d: 64, spans: [[0, 70]], opts: { window: 21 } },
+  { ...i8, H: 4, G: 1, d: 256, spans: [[500, 40], [3, 2], [1023, 1]], opts: { window: 512, scale: 0.0625 } }, // biome-ignore format: a row
+  { ...i8, out: 'f32', H: 8, G: 4, d: 8, spans: [[30, 20]], opts: { window: 1, scale: 0.3 } },
+  { ...i8, out: 'f32', H: 2, G: 2, d: 32, spans: [[100, 40], [15, 1]], opts: { window: 16 } }, // biome-ignore format: a row
+  { format: 'f32', out: 'f32', H: 8, G: 4, d: 8, spans: [[0, 33], [100, 1]], opts: { window: 18, scale: 0.25 } }, // biome-ignore format: a row
 ];
 
 export const attentionCases: Case[] = shapes.map(attentionCase);

@@ -3,11 +3,11 @@ import { attentionCases } from './attention.ts';
 import type { Case } from './case.ts';
 import { copyPagesCases } from './copy-pages.ts';
 import { embedCases } from './embed.ts';
+import { gluCases } from './glu.ts';
 import { editLogitsCases, topkCases } from './logits.ts';
 import { matmulCases } from './matmul.ts';
-import { normCases } from './norm.ts';
+import { addNormCases, normCases } from './norm.ts';
 import { ropeStoreCases } from './rope-store.ts';
-import { swigluCases } from './swiglu.ts';
 
 export type { Case, Output, Prepared } from './case.ts';
 export { type Comparison, compareCase } from './compare.ts';
@@ -15,10 +15,11 @@ export { type Comparison, compareCase } from './compare.ts';
 export const cases: Case[] = [
   ...embedCases,
   ...normCases,
+  ...addNormCases,
   ...matmulCases,
   ...ropeStoreCases,
   ...attentionCases,
-  ...swigluCases,
+  ...gluCases,
   ...editLogitsCases,
   ...topkCases,
   ...copyPagesCases,

@@ -1,4 +1,4 @@
-import { actReader, type Case, upload } from './case.ts';
+import { actReader, type Case, readF32, upload } from './case.ts';
 import { activations, normals } from './data.ts';
 
 const shapes = [
@@ -37,6 +37,33 @@ export const normCases: Case[] = shapes.map(([format, D, n, gather], i) => ({
         reader.run();
       },
       read: reader.read,
+    };
+  },
+}));
+
+export const addNormCases: Case[] = (
+  [
+    [64, 3],
+    [172, 2],
+    [640, 5],
+    [1152, 1],
+  ] as const
+).map(([D, T], i) => ({
+  op: 'addNorm',
+  name: `D=${D} T=${T}`,
+  tolerance: 1e-5,
+  memoryBytes: 4 << 20,
+  prepare(b) {
+    const first = activations(T * D, 220 + i);
+    const x = upload(b, first, 'x');
+    const y = upload(b, normals(T * D, 230 + i, 3), 'y');
+    const g = upload(b, normals(D, 240 + i), 'gain');
+    return {
+      run() {
+        b.write(x, new Uint8Array(first.buffer)); // it adds to what is there
+        b.addNorm(x, y, g, 1e-6, T, D);
+      },
+      read: async () => [await readF32(b, 'x', x, 0, T * D)],
     };
   },
 }));

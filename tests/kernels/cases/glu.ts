@@ -2,16 +2,19 @@ import { actReader, type Case, upload } from './case.ts';
 import { normals } from './data.ts';
 
 const shapes = [
-  ['f32', 172, 3],
-  ['f32', 64, 1],
-  ['i8', 32, 2],
-  ['i8', 1536, 3],
-  ['i8', 4864, 1],
+  ['silu', 'f32', 172, 3],
+  ['silu', 'f32', 64, 1],
+  ['silu', 'i8', 32, 2],
+  ['silu', 'i8', 1536, 3],
+  ['silu', 'i8', 4864, 1],
+  ['gelu', 'f32', 172, 3],
+  ['gelu', 'i8', 32, 2],
+  ['gelu', 'i8', 2048, 3],
 ] as const;
 
-export const swigluCases: Case[] = shapes.map(([format, F, T], i) => ({
-  op: 'swiglu',
-  name: `${format} F=${F} T=${T}`,
+export const gluCases: Case[] = shapes.map(([activation, format, F, T], i) => ({
+  op: 'glu',
+  name: `${activation} ${format} F=${F} T=${T}`,
   tolerance: format === 'f32' ? 1e-5 : 1.2 / 127,
   memoryBytes: 16 << 20,
   prepare(b) {
@@ -22,7 +25,7 @@ export const swigluCases: Case[] = shapes.map(([format, F, T], i) => ({
     const reader = actReader(b, out, T);
     return {
       run() {
-        b.swiglu(out, gateUp, T, F);
+        b.glu(out, gateUp, T, F, activation);
         reader.run();
       },
       read: reader.read,

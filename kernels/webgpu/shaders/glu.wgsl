@@ -1,13 +1,9 @@
-// out[T, F] = silu(gate) · up, quantized in the same pass when the output is i8.
+// out[T, F] = activation(gate) · up (activation-*.wgsl), quantized in the same pass when the output is i8.
 // Ladder: 1. (here) one pass, 4 columns a thread. Fusing it into the matmul before it would save a write and a read of
 // gateUp, but gate and up of a column lie in different row groups of that matrix.
 struct Params { F: u32, outK: u32, outMeta: u32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
-
-fn silu(g: f32) -> f32 {
-  return g * (1.0 / (1.0 + expf(-g)));
-}
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) lid: u32) {
@@ -16,5 +12,5 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) l
   let at = min(i, quads - 1u);
   let gate = x[wg.y * 2u * quads + at];
   let up = x[wg.y * 2u * quads + quads + at];
-  store(wg.y, i, vec4<f32>(silu(gate.x), silu(gate.y), silu(gate.z), silu(gate.w)) * up, i < quads, lid);
+  store(wg.y, i, vec4<f32>(activation(gate.x), activation(gate.y), activation(gate.z), activation(gate.w)) * up, i < quads, lid);
 }
