@@ -112,14 +112,17 @@ export function createChatting({ store, transport, stored, stopElsewhere }: Chat
     return transport.goOn(requestOf(askedBefore(answer.id), state.settings, modelOf(state)), answer.text, signal);
   }
 
-  /** Lets what `source` tells into the answer, to its end. One tab at a time does so. */
-  function run(id: string, source: (signal: AbortSignal) => AsyncIterable<Delta>): void {
+  /**
+   * Lets what `source` tells into the answer, to its end. One tab at a time does so. The first `known` characters are no loop: the
+   * reader has let them go on.
+   */
+  function run(id: string, source: (signal: AbortSignal) => AsyncIterable<Delta>, known = 0): void {
     const me: NonNullable<typeof current> = { id, abort: new AbortController() };
     current = me;
-    void locked(id, me.abort.signal, () => listen(me, source)).catch(() => {});
+    void locked(id, me.abort.signal, () => listen(me, source, known)).catch(() => {});
   }
 
-  async function listen(me: NonNullable<typeof current>, source: (signal: AbortSignal) => AsyncIterable<Delta>): Promise<void> {
+  async function listen(me: NonNullable<typeof current>, source: (signal: AbortSignal) => AsyncIterable<Delta>, known = 0): Promise<void> {
     const { id, abort } = me;
     const { signal } = abort;
     const started = performance.now();
@@ -131,7 +134,7 @@ export function createChatting({ store, transport, stored, stopElsewhere }: Chat
       const deltas = waiting;
       waiting = [];
       store.dispatch({ type: 'deltas', id, deltas });
-      if (store.get().settings.stopLoops && loopOf(answerOf(id)?.text ?? '')) end(me, 'repeating');
+      if (store.get().settings.stopLoops && loopOf(answerOf(id)?.text.slice(known) ?? '')) end(me, 'repeating');
     };
     const ended = (action: Omit<Action & { type: 'ended' }, 'type' | 'id'>) => {
       flush();
@@ -205,7 +208,7 @@ export function createChatting({ store, transport, stored, stopElsewhere }: Chat
         run(id, (signal) => resume(answer, signal));
       } else {
         store.dispatch({ type: 'continue', id });
-        run(id, (signal) => goingOn(answer, signal));
+        run(id, (signal) => goingOn(answer, signal), answer.text.length);
       }
     },
     pick(id) {

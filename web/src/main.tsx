@@ -99,6 +99,15 @@ async function main(): Promise<void> {
     store.dispatch({ type: 'server', server: 'connecting' });
     stopWatching = watchServer(store, transport, alive);
   };
+  // an answer that found nobody: from here on the server is looked for, so that its return is seen
+  let lost: unknown;
+  store.subscribe(({ path, server: is }) => {
+    const last = path.at(-1);
+    const problem = last?.role === 'assistant' ? last.problem : undefined;
+    if (!problem?.transient || problem === lost || is !== 'ready') return;
+    lost = problem;
+    watchAgain();
+  });
   const onKey = (key: string) => {
     storage.saveKey(key);
     watchAgain();
