@@ -97,7 +97,7 @@ export function launchEmbedder(home: Home, o: EmbedderOptions, after: Promise<un
 }
 
 /** The pack to serve and its name in the API. Throws with what to do when it is none. */
-function embeddingPack(model: string | undefined): LocalPack & { name: string } {
+export function embeddingPack(model: string | undefined): LocalPack & { name: string } {
   const folder = model ? resolve(model) : SHIPPED_ENCODER;
   const manifest = join(folder, MANIFEST);
   if (!existsSync(manifest))

@@ -5,6 +5,7 @@ import type { GpuHostFlags } from './commands/gpu-host.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { PackOptions } from './pack.ts';
 import type { PackOnnxOptions } from './pack-onnx.ts';
+import { settingsHelp } from './settings.ts';
 
 type PackFlags = Omit<PackOptions, 'source'>;
 type OnnxFlags = Omit<PackOnnxOptions, 'source'>;
@@ -16,36 +17,7 @@ const program = new Command('turnstone').description('Serves language models fro
 program
   .command('start')
   .description('serve a model on this machine: the Worker and its Durable Objects in workerd')
-  .addHelpText(
-    'after',
-    `
-Environment:
-  PORT        port to listen on (8787)
-  HOST        address to listen on (127.0.0.1); beyond loopback API_KEYS is required, or PUBLIC=1
-  MODEL       pack folder, GGUF file or Hugging Face folder (the shipped model)
-  FORMAT      w4, w8 or f32: kernel format that MODEL is packed in (as near to the file as possible)
-  KV          f32 turns the int8 KV cache off
-  MEMORY_MB   what the isolate may hold (128)
-  CONTEXT     longest sequence in tokens (the model's own)
-  MAX_BATCH   sequences computed together
-  PROCESSES   workerd processes that compute, each on a core and in memory of its own (1)
-  REPLICAS    replicas of the model in each process; they divide its memory (1)
-  STORAGE     folder for sessions and the queue (.wrangler/state); one server at a time may use it
-  API_KEYS    comma-separated keys, each "key" or "name:key", of 8 characters or more (none: this machine may)
-  PUBLIC      1: without API_KEYS everybody may
-  ADMIN_KEY   opens /admin/queue and /admin/drain (none: they are not there)
-  MAX_QUEUE, MAX_WAIT_S              requests that wait (512), and how long one may be predicted to (60)
-  RATE_PER_MINUTE, RATE_BURST, CONCURRENCY  of each key: requests a minute, at once, unfinished (no limit)
-  SESSION_TTL_S, SESSION_BYTES       how long a session is kept after its last use (a day), and bytes of its KV pages (64 MiB)
-  NPU         auto, npu or local: where prefill runs; 0 leaves the simulated accelerator out (auto)
-  NPU_DEVICE  maia-200, maia-100 or edge-npu
-  NPU_URL     an accelerator that runs elsewhere, e.g. http://127.0.0.1:8790 for gpu-host; with NPU_SECRET, and
-              NPU_NUMERICS=webgpu-1 to take pages of a GPU; NPU_WAIT_MS: the least it is waited for (1000)
-  SPECULATE   0 turns prompt-lookup speculation off
-  EMBEDDER    0 leaves POST /v1/embeddings out
-  EMBED_MODEL an embedding pack's folder (the shipped encoder)
-  EMBED_MEMORY_MB  what the embedder's isolate may hold (128)`,
-  )
+  .addHelpText('after', () => `\nEnvironment, and what is when a variable is not set:\n${settingsHelp()}`)
   .action(run(async () => (await import('./commands/start.ts')).startCommand()));
 
 program

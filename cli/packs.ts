@@ -18,11 +18,16 @@ export interface LocalPack {
 
 const SHIPPED = join(ROOT, 'models/pebble');
 
+/** Where a model is. Throws with what to do when it is not there. */
+export function modelPath(model: string | undefined): string {
+  const path = model ? resolve(model) : SHIPPED;
+  if (existsSync(path)) return path;
+  throw new Error(`MODEL=${model}: there is no such file or folder. Give a pack, a GGUF file or a Hugging Face folder.`);
+}
+
 /** Rejects with what to do when there is no such model. */
 export async function localPack(model: string | undefined, say: (line: string) => void, format?: string): Promise<LocalPack> {
-  const path = model ? resolve(model) : SHIPPED;
-  if (!existsSync(path))
-    throw new Error(`MODEL=${model}: there is no such file or folder. Give a pack, a GGUF file or a Hugging Face folder.`);
+  const path = modelPath(model);
   const id = basename(path).replace(/\.gguf$/i, '');
   if (existsSync(join(path, MANIFEST))) return { id, folder: path };
   const key = createHash('sha256')

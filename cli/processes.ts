@@ -12,12 +12,11 @@ import { Kept } from './workerd/keep.ts';
 import type { Objects } from './workerd/objects.ts';
 import { startWorkerd } from './workerd/process.ts';
 
-export const MAX_PROCESSES = 16;
 const PROBE_MS = 50;
 const PROBES = 600;
 
 export interface Layout {
-  /** 1..MAX_PROCESSES, the first one counted. */
+  /** The first one counted. */
   processes: number;
   /** Of each process; replica r lives in process r modulo `processes`. */
   replicas: number;

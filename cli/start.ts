@@ -5,17 +5,17 @@ import { createServer as createHttp, type Server as HttpServer } from 'node:http
 import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { integerVar, kvOf } from '../durable-objects/env.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { keysIn } from '../openai/keys.ts';
+import { faultsIn, readNumber } from '../policy/settings.ts';
 import { build, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
 import { healQueue } from './heal.ts';
 import { lockStorage } from './lock.ts';
 import { nodeHandler } from './node-http.ts';
 import { type Npu, startNpu } from './npu.ts';
-import { type LocalPack, localPack } from './packs.ts';
-import { elsewhere, MAX_PROCESSES, startProcesses } from './processes.ts';
+import { type LocalPack, localPack, modelPath } from './packs.ts';
+import { elsewhere, startProcesses } from './processes.ts';
 import { serverConfig } from './workerd/config.ts';
 import { type Home, openHome } from './workerd/home.ts';
 import { Kept } from './workerd/keep.ts';
@@ -85,18 +85,19 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const host = o.host ?? '127.0.0.1';
   const port = o.port ?? 8787;
   const vars = Object.fromEntries(Object.entries(o.vars ?? {}).filter((e): e is [string, string] => e[1] !== undefined));
+  const faults = faultsIn({ ...vars, PROCESSES: o.processes?.toString() });
+  if (faults.length > 0) throw new Error(faults.join('\n'));
   keysIn(vars.API_KEYS);
-  kvOf(vars.KV);
   const open = vars.PUBLIC === '1';
   if (!LOOPBACK.has(host) && !vars.API_KEYS && !open) {
     throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or PUBLIC=1 to serve everybody.`);
   }
-  const layout = {
-    processes: integerVar('PROCESSES', o.processes?.toString(), 1, MAX_PROCESSES) ?? 1,
-    replicas: integerVar('REPLICAS', vars.REPLICAS, 1, MAX_REPLICAS) ?? 1,
-  };
-  integerVar('PROCESSES × REPLICAS', String(layout.processes * layout.replicas), 1, MAX_REPLICAS);
+  const layout = { processes: readNumber('PROCESSES', { PROCESSES: o.processes?.toString() }), replicas: readNumber('REPLICAS', vars) };
+  if (layout.processes * layout.replicas > MAX_REPLICAS) {
+    throw new Error(`PROCESSES × REPLICAS is ${layout.processes * layout.replicas}, must be ${MAX_REPLICAS} at most`);
+  }
   await tryPort(port, host);
+  modelPath(o.model);
 
   const home = openHome();
   const undo: ((graceMs: number) => unknown)[] = [() => home.close()];

@@ -1,3 +1,4 @@
+import { parseSetting, readNumber } from '../policy/settings.ts';
 import type { Replica } from './replica/index.ts';
 
 /** Bindings and variables of the Worker and its objects (wrangler.toml). Variables are text; numbers in them are bounded where they are read. */
@@ -36,20 +37,7 @@ export interface ReplicaEnv {
 }
 
 /** What `KV` asks for; throws when it is neither. */
-export function kvOf(value: string | undefined): 'f32' | 'i8' {
-  if (value === 'f32') return 'f32';
-  if (value === undefined || value === '' || value === 'i8') return 'i8';
-  throw new Error(`KV is "${value}", must be i8 or f32`);
-}
+export const kvOf = (value: string | undefined): 'f32' | 'i8' => (parseSetting('KV', value) ?? 'i8') as 'f32' | 'i8';
 
 /** Replicas that one isolate holds. */
-export const replicasHere = (env: ReplicaEnv): number =>
-  integerVar('REPLICAS_HERE', env.REPLICAS_HERE, 1, 64) ?? integerVar('REPLICAS', env.REPLICAS, 1, 64) ?? 1;
-
-/** A variable that must be an integer in a range; throws with its name otherwise. */
-export function integerVar(name: string, value: string | undefined, lo: number, hi: number): number | undefined {
-  if (value === undefined || value === '') return undefined;
-  const n = Number(value);
-  if (!Number.isInteger(n) || n < lo || n > hi) throw new Error(`${name} is "${value}", must be an integer in ${lo}..${hi}`);
-  return n;
-}
+export const replicasHere = (env: ReplicaEnv): number => readNumber('REPLICAS', env.REPLICAS_HERE ? { REPLICAS: env.REPLICAS_HERE } : env);

@@ -1,4 +1,5 @@
 import type { Replicas } from '../durable-objects/replica/port.ts';
+import { readNumber } from '../policy/settings.ts';
 
 /** What the Worker is bound to; see wrangler.toml. */
 export interface Env extends Replicas {
@@ -48,11 +49,4 @@ export interface App {
   };
 }
 
-export function maxBodyBytes(env: Env): number {
-  if (!env.MAX_BODY_BYTES) return 4 << 20;
-  const limit = Number(env.MAX_BODY_BYTES);
-  if (!Number.isInteger(limit) || limit < 1024 || limit > 100 << 20) {
-    throw new Error(`MAX_BODY_BYTES is ${JSON.stringify(env.MAX_BODY_BYTES)}, must be an integer in 1024..${100 << 20}`);
-  }
-  return limit;
-}
+export const maxBodyBytes = (env: Env): number => readNumber('MAX_BODY_BYTES', env);

@@ -1,4 +1,6 @@
 import { keysIn } from '../../openai/keys.ts';
+import { faultsIn, misspelt, readNumber, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../policy/settings.ts';
+import { embeddingPack } from '../embedder.ts';
 import { startServer } from '../start.ts';
 
 const DRAIN_MS = 30_000;
@@ -10,52 +12,27 @@ export async function startCommand(): Promise<void> {
   process.umask(0o077); // conversations are the user's alone
   const env = withoutSecrets();
   const began = performance.now();
-  const port = env.PORT === undefined ? 8787 : Number(env.PORT);
-  if (!Number.isInteger(port) || port < 0 || port > 65535) fail(`PORT is "${env.PORT}", must be an integer in 0..65535`);
-  const {
-    API_KEYS,
-    PUBLIC,
-    KV,
-    MEMORY_MB,
-    CONTEXT,
-    SPECULATE,
-    MAX_BATCH,
-    CORS_ORIGINS,
-    PUBLIC_PACKS,
-    MAX_BODY_BYTES,
-    NPU_DEVICE,
-    REPLICAS,
-  } = env;
+  const faults = faultsIn(env);
+  if (faults.length > 0) fail(faults.join('\nturnstone: '));
+  const embedder = env.EMBEDDER === '0' ? undefined : { model: env.EMBED_MODEL || undefined, memoryMb: env.EMBED_MEMORY_MB };
+  if (embedder?.model) embeddingPack(embedder.model);
+  const notes = misspelt(Object.keys(env)).map((m) => `${m.name} is no setting; did you mean ${m.meant}?`);
+  for (const note of notes) console.error(`turnstone: ${note}`);
   let chatIsReady = () => {};
   const chatReady = new Promise<void>((resolve) => {
     chatIsReady = resolve;
   });
   const server = await startServer({
-    port,
-    host: env.HOST,
-    model: env.MODEL,
-    format: env.FORMAT,
+    port: readNumber('PORT', env),
+    host: env.HOST || undefined,
+    model: env.MODEL || undefined,
+    format: env.FORMAT || undefined,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
-    embedder: /^(0|off)$/i.test(env.EMBEDDER ?? '') ? undefined : { model: env.EMBED_MODEL, memoryMb: env.EMBED_MEMORY_MB },
+    embedder,
     processes: env.PROCESSES,
-    persist: env.STORAGE,
+    persist: env.STORAGE || undefined,
     after: chatReady,
-    vars: {
-      ...accelerator(env),
-      API_KEYS,
-      PUBLIC,
-      KV,
-      MEMORY_MB,
-      CONTEXT,
-      SPECULATE,
-      MAX_BATCH,
-      CORS_ORIGINS,
-      PUBLIC_PACKS,
-      MAX_BODY_BYTES,
-      NPU_DEVICE,
-      REPLICAS,
-      ...queueAndSessions(env),
-    },
+    vars: workerVars(env),
     say: (line) => console.log(line),
   }).catch((error: unknown) => fail(error instanceof Error ? error.message : String(error)));
 
@@ -80,7 +57,7 @@ export async function startCommand(): Promise<void> {
     fail(error.message);
   });
 
-  const ready = await fetch(`${server.url}/ready`, { headers: API_KEYS ? { authorization: `Bearer ${keysIn(API_KEYS)[0]}` } : {} });
+  const ready = await fetch(`${server.url}/ready`, { headers: env.API_KEYS ? { authorization: `Bearer ${keysIn(env.API_KEYS)[0]}` } : {} });
   if (!ready.ok) {
     const body = (await ready.json().catch(() => undefined)) as { error?: { message?: string } } | undefined;
     await server.stop();
@@ -99,7 +76,7 @@ export async function startCommand(): Promise<void> {
   curl -N ${server.url}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
-  Ctrl-C stops it.`);
+  Ctrl-C stops it.${notes.map((note) => `\n  Note: ${note}`).join('')}`);
   chatIsReady(); // the other processes are built and started now, not before
   if (Number(env.PROCESSES) > 1)
     server.whole
@@ -114,32 +91,24 @@ export async function startCommand(): Promise<void> {
 /** This environment, whose secrets no process that is started from here inherits. */
 function withoutSecrets(): NodeJS.ProcessEnv {
   const env = { ...process.env };
-  for (const name of ['API_KEYS', 'ADMIN_KEY', 'NPU_SECRET']) delete process.env[name];
+  for (const name of SETTING_NAMES) if ((SETTINGS[name] as Setting).secret) delete process.env[name];
   return env;
 }
 
-/** Variables of an accelerator that runs elsewhere, such as `turnstone gpu-host`. */
-function accelerator({ NPU_URL, NPU_SECRET, NPU_NUMERICS, NPU_WAIT_MS, NPU }: NodeJS.ProcessEnv): Record<string, string | undefined> {
-  if (!NPU_URL) return {};
-  if (!NPU_SECRET) fail('NPU_URL names an accelerator: set NPU_SECRET to its secret.');
-  return { NPU_URL, NPU_SECRET, NPU_NUMERICS, NPU_WAIT_MS, NPU_ROUTE: npuMode(NPU) ?? 'local' };
+/** What the Worker and its objects read. An accelerator's variables are for one that runs elsewhere, such as `turnstone gpu-host`. */
+function workerVars(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
+  const { NPU_URL, NPU_SECRET } = env;
+  if (NPU_URL && !NPU_SECRET) fail('NPU_URL names an accelerator: set NPU_SECRET to its secret.');
+  const names = SETTING_NAMES.filter((name) => !(SETTINGS[name] as Setting).launcher && (NPU_URL || !ACCELERATOR.has(name)));
+  return {
+    ...Object.fromEntries(names.map((name) => [name, env[name] === '' ? undefined : env[name]])),
+    ...(NPU_URL && { NPU_ROUTE: npuMode(env.NPU) ?? 'local' }),
+  };
 }
 
-function npuMode(value: string | undefined): 'auto' | 'npu' | 'local' | undefined {
-  if (value === '0') return undefined;
-  if (value === undefined || value === 'auto') return 'auto';
-  if (value === 'npu' || value === 'local') return value;
-  return fail(`NPU is "${value}", must be auto, npu, local or 0`);
-}
+const ACCELERATOR: ReadonlySet<SettingName> = new Set(['NPU_URL', 'NPU_SECRET', 'NPU_NUMERICS', 'NPU_WAIT_MS']);
 
-/** Limits of the queue and of sessions, as the objects read them. */
-const queueAndSessions = (env: NodeJS.ProcessEnv) =>
-  Object.fromEntries(
-    [
-      ...['MAX_QUEUE', 'MAX_WAIT_S', 'RATE_PER_MINUTE', 'RATE_BURST', 'CONCURRENCY', 'LEASE_S'],
-      ...['SESSION_TTL_S', 'SESSION_BYTES', 'ADMIN_KEY'],
-    ].map((name) => [name, env[name]]),
-  );
+const npuMode = (value: string | undefined) => (value === '0' ? undefined : ((value || 'auto') as 'auto' | 'npu' | 'local'));
 
 function fail(message: string): never {
   console.error(`turnstone: ${message}`);

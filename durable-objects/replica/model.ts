@@ -11,7 +11,8 @@ import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { serverOverloaded } from '../../openai/errors.ts';
 import { type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
-import { integerVar, kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
+import { readNumber } from '../../policy/settings.ts';
+import { kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
 
 const MIB = 1 << 20;
@@ -71,7 +72,7 @@ async function load(env: ReplicaEnv): Promise<Served> {
     formats: formatsOf(counted.weights),
     kv: kvOf(env.KV),
     weightBytes,
-    memoryBytes: (integerVar('MEMORY_MB', env.MEMORY_MB, 16, 4096) ?? 128) * MIB,
+    memoryBytes: readNumber('MEMORY_MB', env) * MIB,
     jsBytes: jsBytes(config.vocab),
     engines: replicasHere(env),
     measure: (build) => {
@@ -80,8 +81,8 @@ async function load(env: ReplicaEnv): Promise<Served> {
       build(c);
       return c.used - before;
     },
-    context: integerVar('CONTEXT', env.CONTEXT, 16, 1 << 20),
-    maxSequences: integerVar('MAX_BATCH', env.MAX_BATCH, 1, 256),
+    context: readNumber('CONTEXT', env),
+    maxSequences: readNumber('MAX_BATCH', env),
   });
   const { scratch, kv } = plan.bytes;
   const wasm = createWasm({ modules: { relaxed, simd }, memoryBytes: weightBytes + scratch + kv + 64 });

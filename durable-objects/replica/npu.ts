@@ -4,7 +4,8 @@ import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
 import type { Counter, Gauge, Registry } from '../../openai/prometheus.ts';
 import { breakerShown } from '../../policy/breaker.ts';
 import { learnNpu, newRoute, type Place, type Route, type RouteState, route, routeFailed, routeSent } from '../../policy/route.ts';
-import { integerVar, type ReplicaEnv } from '../env.ts';
+import { readNumber } from '../../policy/settings.ts';
+import type { ReplicaEnv } from '../env.ts';
 import { FAULTS, NpuError, npuPrefill } from '../npu-client.ts';
 import type { EngineLoop } from './loop.ts';
 
@@ -229,7 +230,7 @@ export function npuOf(env: ReplicaEnv, about: Pick<NpuOptions, 'engine' | 'loop'
     ...about,
     ...{ binding, secret, numerics: env.NPU_NUMERICS || 'exact-1' },
     force: NPU_ROUTE === 'npu' || NPU_ROUTE === 'local' ? NPU_ROUTE : undefined,
-    minWaitMs: integerVar('NPU_WAIT_MS', env.NPU_WAIT_MS, 1, 600_000),
+    minWaitMs: readNumber('NPU_WAIT_MS', env),
   });
 }
 

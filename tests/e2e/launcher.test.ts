@@ -112,6 +112,27 @@ describe.skipIf(missing ?? noProc)('the launcher', () => {
     expect(said).toBe(`turnstone: Port ${port} is taken. Set PORT to another one, e.g. PORT=8788 npm start.\n`);
   });
 
+  it.each([
+    [{ MAX_QUEUE: '-3', RATE_PER_MINUTE: 'abc' }, 'turnstone: RATE_PER_MINUTE is "abc", must be a number in 0..1000000'],
+    [{ EMBED_MODEL: '/there/is/none', EMBEDDER: '1' }, 'turnstone: EMBED_MODEL=/there/is/none: there is no embedding pack'],
+    [{ MODEL: '/there/is/none' }, 'turnstone: MODEL=/there/is/none: there is no such file or folder.'],
+    [{ HOST: '0.0.0.0' }, 'turnstone: HOST=0.0.0.0 would serve other machines: set API_KEYS'],
+    [{ API_KEYS: ' ' }, 'turnstone: API_KEYS is set but blank'],
+    [{ MEMORY_MB: '16' }, 'turnstone: '],
+    [{ PROCESSES: '16', REPLICAS: '16' }, 'turnstone: PROCESSES × REPLICAS is 256, must be 64 at most'],
+  ] as [Record<string, string>, string][])('does not start with %j, and its last line says why', async (vars, why) => {
+    const said = await launch({ ...BARE, ...vars }).catch((error: Error) => error.message);
+    expect(said).not.toContain('serves');
+    expect((said as string).trim().split('\n').at(-1)).toContain(why);
+    if (vars.MAX_QUEUE) expect(said).toContain('MAX_QUEUE is "-3"');
+  });
+
+  it('names a misspelt setting', async () => {
+    const server = await start({ MODLE: 'x.gguf', ...BARE });
+    expect(server.said()).toMatch(/^turnstone: MODLE is no setting; did you mean MODEL\?$/m);
+    expect(server.said().trim()).toMatch(/Note: MODLE is no setting; did you mean MODEL\?$/);
+  });
+
   it('keeps every process running: all killed, all serve again', async () => {
     const server = await start({ API_KEYS: KEY });
     await server.prints('embeddings by');
