@@ -176,7 +176,7 @@ const RIGHT: Record<string, RegExp> = {
   Call: /^get_weather\(\{"city": ?"Bergen"\}\)$/,
   Reckon: /\b73\b/,
   Count: /\b4\b/,
-  'Turn round': /fig, pear, apple/,
+  Reverse: /fig, pear, apple/,
 };
 
 describe.skipIf(missing)('the examples of an empty chat', () => {

@@ -81,6 +81,27 @@ describe('an answer that the server keeps', () => {
     );
   });
 
+  it('is asked for again when its connection is dead without knowing it, as after a sleep', async () => {
+    let calls = 0;
+    const keeping = keptDeltas(async (path, init) => {
+      if (calls++ > 0) {
+        const after = Number(/starting_after=(\d+)/.exec(path)![1]);
+        return new Response(sse(EVENTS.slice(after + 1)));
+      }
+      const body = new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(new TextEncoder().encode(sse(EVENTS.slice(0, 5))));
+          init?.signal?.addEventListener('abort', () => controller.error(init.signal?.reason));
+        },
+      });
+      return new Response(body);
+    });
+    const o = { silence: 30, wake: new EventTarget() };
+    const deltas = await all(lasting(keeping, { input: [] }, new AbortController().signal, () => {}, o));
+    expect(textOf(deltas)).toBe('Once upon a time.');
+    expect(calls).toBe(2);
+  });
+
   it('is asked for from the last event that is in the text', async () => {
     const paths: string[] = [];
     const rest = await all(flaky([], paths).resume({ id: 'resp_1', seq: 4 }, new AbortController().signal));

@@ -33,7 +33,7 @@ export const PEBBLE: Example[] = [
   { skill: 'Call', shown: 'What is the weather in Bergen? With a tool to ask.', prompt: 'What is the weather in Bergen?', tools: WEATHER },
   { skill: 'Reckon', prompt: 'Mia has 46 shells. Tom gives Mia 27 more. How many shells does Mia have now?' },
   { skill: 'Count', prompt: 'How many items are in this list: apple, pear, fig, plum?' },
-  { skill: 'Turn round', prompt: 'Reverse this list: apple, pear, fig' },
+  { skill: 'Reverse', prompt: 'Reverse this list: apple, pear, fig' },
 ];
 
 /** For a model of which nothing is known. */

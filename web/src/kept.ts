@@ -19,6 +19,8 @@ export interface Keeping {
 const WAITS = [250, 500, 1000, 2000, 4000];
 /** A connection that says nothing for so long (ms) is made anew: after a laptop's sleep it is dead without knowing it. */
 const SILENCE = 30_000;
+/** So long when the reader comes back to the page. */
+const SILENCE_BACK = 5000;
 
 /** Listens anew when the connection goes; `onAway` hears when it has gone and when it is back. Throws what trying again cannot mend. */
 export async function* lasting(
@@ -26,15 +28,15 @@ export async function* lasting(
   first: KeptRequest | Kept,
   signal: AbortSignal,
   onAway: (away: boolean) => void,
-  o: { patience?: number; wake?: EventTarget } = {},
+  o: { patience?: number; silence?: number; wake?: EventTarget } = {},
 ): AsyncGenerator<Delta> {
-  const { patience = 120_000, wake = globalThis.window } = o;
+  const { patience = 120_000, silence = SILENCE, wake = globalThis.window } = o;
   let kept = 'seq' in first ? first : undefined;
   let lost = 0; // ms since 1970, of the first failure in a row
   for (let tries = 0; ; ) {
     const inner = new AbortController();
     const both = AbortSignal.any([signal, inner.signal]);
-    const alarm = watch(inner, wake);
+    const alarm = watch(inner, silence, wake);
     try {
       for await (const delta of kept ? keeping.resume(kept, both) : keeping.begin(first as KeptRequest, both)) {
         alarm.heard();
@@ -63,11 +65,11 @@ export async function* lasting(
 const again = (error: unknown, silent: boolean) => silent || (error instanceof Problem && error.info.transient === true);
 
 /** Gives a connection up that is silent for long, or was so while the machine slept. */
-function watch(inner: AbortController, wake: EventTarget | undefined) {
+function watch(inner: AbortController, silence: number, wake: EventTarget | undefined) {
   let last = Date.now();
   const look = (limit: number) => Date.now() - last > limit && inner.abort(brokenOff());
-  const timer = setInterval(() => look(SILENCE), 1000);
-  const woken = () => look(5000);
+  const timer = setInterval(() => look(silence), Math.min(silence, 1000));
+  const woken = () => look(Math.min(silence, SILENCE_BACK));
   wake?.addEventListener('online', woken);
   wake?.addEventListener('focus', woken);
   return {
