@@ -1,5 +1,11 @@
 import type { Constraint } from '../../engine/index.ts';
-import { createGrammarCompiler, type Grammar, type GrammarCompiler, GrammarError } from '../../models/grammar/index.ts';
+import {
+  createGrammarCompiler,
+  type Grammar,
+  type GrammarCompiler,
+  type GrammarConstraint,
+  GrammarError,
+} from '../../models/grammar/index.ts';
 import { badRequest } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
 import type { Served } from './model.ts';
@@ -30,19 +36,36 @@ type Form = Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'paral
 /**
  * What the answer's form demands of every token: a schema, any JSON object, tool calls with valid arguments, or where tools are given
  * and none may be called, text without the beginning of a call. A form that comes with tools is what is said instead of a call.
- * Undefined when the text is free. Throws 400 naming the schema's part that cannot be enforced.
+ * Undefined when the text is free. Throws 400 naming the schema's part that cannot be enforced, also where that shows only as it is
+ * followed.
  */
 export function constraintOf(served: Served, body: Form): (() => Constraint) | undefined {
-  try {
-    const grammar = grammarOf(served, body);
-    return grammar && (() => grammar.start());
-  } catch (error) {
-    if (!(error instanceof GrammarError)) throw error;
-    const format = body.kind === 'response' ? 'text.format' : 'response_format';
-    const ofTools = body.responseFormat.type === 'text' || error.pointer.startsWith('/tools');
-    throw badRequest(error.message, ofTools ? 'tools' : format, 'unsupported_schema');
-  }
+  const told = faultOf(body);
+  const grammar = told(() => grammarOf(served, body));
+  return grammar && (() => follow(grammar.start(), told));
 }
+
+type Told = <T>(what: () => T) => T;
+
+/** Makes a grammar's fault the request's. */
+export const faultOf =
+  (body: Pick<Form, 'responseFormat' | 'kind'>): Told =>
+  (what) => {
+    try {
+      return what();
+    } catch (error) {
+      if (!(error instanceof GrammarError)) throw error;
+      const format = body.kind === 'response' ? 'text.format' : 'response_format';
+      const ofTools = body.responseFormat.type === 'text' || error.pointer.startsWith('/tools');
+      throw badRequest(error.message, ofTools ? 'tools' : format, 'unsupported_schema');
+    }
+  };
+
+export const follow = (c: GrammarConstraint, told: Told): Constraint => ({
+  mask: () => told(() => c.mask()),
+  accept: (id) => told(() => c.accept(id)),
+  clone: () => follow(c.clone(), told),
+});
 
 function grammarOf(served: Served, { responseFormat: format, toolChoice, tools, parallelToolCalls: parallel }: Form): Grammar | undefined {
   if (tools.length > 0 && toolChoice.mode !== 'none') {

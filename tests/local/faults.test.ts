@@ -1,6 +1,7 @@
 /** Two keys beside each other on one real engine: whatever goes wrong with a request of one, the other's answer is what it is alone. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
+import { faultOf, follow } from '../../durable-objects/replica/constraint.ts';
 import type { Runtime } from '../../durable-objects/replica/index.ts';
 import { EngineLoop, type Sink } from '../../durable-objects/replica/loop.ts';
 import type { GenerateRequest, StepEvent } from '../../engine/index.ts';
@@ -9,7 +10,9 @@ import { openModel, wasmMaker } from '../../local/open.ts';
 import { Responses } from '../../local/responses.ts';
 import { serve } from '../../local/serve.ts';
 import { asTenant } from '../../local/tenant.ts';
+import { type GrammarConstraint, GrammarError } from '../../models/grammar/index.ts';
 import { folderPack } from '../../models/node/files.ts';
+import type { ResponseFormat } from '../../openai/requests/types.ts';
 import { wasmModules } from '../kernels/modules.ts';
 
 let rt: Runtime;
@@ -17,6 +20,9 @@ beforeAll(async () => {
   const { folder } = await localPack(undefined, () => {});
   rt = await openModel({ source: folderPack(folder), id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
 });
+
+/** Until a loop has ended: the next one has the engine to itself. */
+const rest = () => new Promise((resolve) => setTimeout(resolve, 20));
 
 /** Takes tokens, and throws where it is told to. */
 class Recorder implements Sink {
@@ -54,6 +60,33 @@ class Recorder implements Sink {
   }
 }
 
+it.each([
+  ['chat', 'text', '/x', 'tools'],
+  ['chat', 'json_schema', '/properties/a', 'response_format'],
+  ['chat', 'json_object', '/tools/0/parameters', 'tools'],
+  ['response', 'json_schema', '', 'text.format'],
+])('a grammar that cannot be followed in the middle of an answer is the request’s fault: %s, %s', async (kind, type, at, param) => {
+  const fault = faultOf({ kind, responseFormat: { type } as ResponseFormat });
+  let steps = 0;
+  const ambiguous: GrammarConstraint = {
+    mask() {
+      if (++steps > 3) throw new GrammarError(at, 'pattern', 'too ambiguous to be followed');
+      return null;
+    },
+    ...{ accept() {}, mayEnd: () => false, finished: () => false },
+    clone() {
+      throw new Error('not ahead'); // no drafts: one mask a token
+    },
+  };
+  const sink = new Recorder();
+  const request = { id: `${kind}/${type}`, prompt: [20, 30], maxTokens: 60, stopIds: [], salt: 'x', sampling: GREEDY };
+  rt.loop.add({ ...request, constraint: follow(ambiguous, fault) }, sink);
+  await sink.end;
+  await rest();
+  expect(sink.ids).toHaveLength(3);
+  expect(sink.error).toMatchObject({ name: 'ApiError', status: 400, param, code: 'unsupported_schema' });
+});
+
 describe('a request whose sink throws ends alone', () => {
   const request = (id: string, seed: number): GenerateRequest => ({
     ...{ id, prompt: [seed + 20, seed + 30, seed + 40], maxTokens: 60, stopIds: [], salt: id },
@@ -64,7 +97,7 @@ describe('a request whose sink throws ends alone', () => {
       loop.add(request(`${i}/0`, i), sink);
     });
     await Promise.all(sinks.map((s) => s.end));
-    await new Promise((resolve) => setTimeout(resolve, 20)); // the loop has come to rest
+    await rest();
     expect(rt.engine.stats()).toMatchObject({ running: 0, waiting: 0, pages: { referenced: 0 } });
   };
 
