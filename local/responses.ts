@@ -78,8 +78,9 @@ export class Responses {
     if (store.get(r.id)) return { ok: false, why: 'exists' };
     let history: Json[] = [];
     if (r.previous !== undefined) {
-      const path = store.of(session, r.previous) && store.path(r.previous);
-      if (!path) return { ok: false, why: 'previous_not_found' };
+      if (!store.of(session, r.previous)) return { ok: false, why: 'previous_not_found' };
+      const path = store.path(r.previous);
+      if (!path) return { ok: false, why: 'earlier_deleted' };
       if (isOpen(path.at(-1)!.status)) return { ok: false, why: 'previous_not_finished' };
       history = path.flatMap((t) => [...t.input, ...t.output]);
     }

@@ -63,6 +63,7 @@ export async function createResponse(
   if (!begun.ok) {
     if (begun.why === 'refused') throw refused(begun);
     if (begun.why === 'previous_not_found') throw previousNotFound(previous);
+    if (begun.why === 'earlier_deleted') throw earlierDeleted(previous, 'previous_response_id');
     if (begun.why === 'previous_not_finished') throw badRequest('The previous response has not ended yet.', 'previous_response_id');
     throw internalError(`session: ${begun.why}`);
   }
@@ -114,7 +115,8 @@ async function unstored(caller: Caller, request: ResponsesRequest): Promise<Resp
   if (previous !== undefined) {
     const stub = await sessionFor(caller, previous, previousNotFound);
     const [items, found] = await Promise.all([stub.inputItems(previous), stub.get(previous)]);
-    if (!items || !found) throw previousNotFound(previous);
+    if (!found) throw previousNotFound(previous);
+    if (!items) throw earlierDeleted(previous, 'previous_response_id');
     previousFingerprint = found.response.fingerprint ?? undefined;
     history.push(...(items as unknown as Item[]), ...(found.response.output as unknown as Item[]));
   }
@@ -151,8 +153,9 @@ export async function cancelResponse(caller: Caller, id: string): Promise<Respon
 /** GET /v1/responses/{id}/input_items */
 export async function listInput(caller: Caller, id: string, http: Request): Promise<Response> {
   const query = new URL(http.url).searchParams;
-  const all = (await (await sessionFor(caller, id)).inputItems(id)) as unknown as Item[] | undefined;
-  if (!all) throw responseNotFound(id);
+  const stub = await sessionFor(caller, id);
+  const all = (await stub.inputItems(id)) as unknown as Item[] | undefined;
+  if (!all) throw (await stub.get(id)) ? earlierDeleted(id, 'response_id') : responseNotFound(id);
   const items = query.get('order') === 'asc' ? all : [...all].reverse();
   const limit = Number(query.get('limit') ?? 20);
   if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw badRequest("'limit' must be an integer in 1..100.", 'limit');
@@ -214,6 +217,14 @@ const storesNothing = (): ApiError =>
 
 const responseNotFound = (id: string | undefined): ApiError =>
   new ApiError(404, `Response with id '${(id ?? '').slice(0, 80)}' not found.`, { param: 'response_id', code: 'not_found' });
+
+const earlierDeleted = (id: string | undefined, param: string): ApiError =>
+  badRequest(
+    `Response '${(id ?? '').slice(0, 80)}' goes on from one that was deleted or no longer kept, so that its conversation is not known any more. ` +
+      "Send the whole conversation as 'input'.",
+    param,
+    'earlier_response_deleted',
+  );
 
 const previousNotFound = (id: string | undefined): ApiError =>
   badRequest(`Previous response with id '${(id ?? '').slice(0, 80)}' not found.`, 'previous_response_id', 'previous_response_not_found');

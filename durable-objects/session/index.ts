@@ -48,7 +48,8 @@ export class Session extends DurableObject<SessionEnv> {
     if (turns.get(r.id)) return { ok: false, why: 'exists' };
     if (r.previous) {
       const before = turns.get(r.previous);
-      if (!before || !whole(turns, r.previous)) return { ok: false, why: 'previous_not_found' };
+      if (!before) return { ok: false, why: 'previous_not_found' };
+      if (!whole(turns, r.previous)) return { ok: false, why: 'earlier_deleted' };
       if (isOpen(before.status)) return { ok: false, why: 'previous_not_finished' };
     }
     // 53 bits: a client can ask for the same answer again with `seed`, a JSON number

@@ -148,7 +148,7 @@ describe('stored responses of a local engine', () => {
       expect((await send(method, `/${first.id}${rest}`)).status).toBe(404);
     }
     // its conversation is no longer whole
-    expect((await ask('More', { previous_response_id: second.id })).error).toMatchObject({ code: 'previous_response_not_found' });
+    expect((await ask('More', { previous_response_id: second.id })).error).toMatchObject({ code: 'earlier_response_deleted' });
     const running = await ask('Tell me of a boat.', { ...LONG, background: true });
     expect((await send('DELETE', `/${running.id}`)).status).toBe(200);
     await expect.poll(() => rt.engine.busy).toBe(false);
@@ -200,7 +200,7 @@ describe('the store of a local engine', () => {
     expect(await found()).toEqual([200, 404, 200, 200]);
     await ask('d', short);
     expect(await found()).toEqual([404, 404, 200, 200]);
-    expect((await ask('x', { ...short, previous_response_id: a2.id })).error).toMatchObject({ code: 'previous_response_not_found' });
+    expect((await ask('x', { ...short, previous_response_id: a2.id })).error).toMatchObject({ code: 'earlier_response_deleted' });
   });
 
   it('is bounded in bytes', async () => {

@@ -127,6 +127,26 @@ describe('a stored response', () => {
     expect(texts).toHaveLength(5);
   });
 
+  it('says so when an earlier one was deleted', async () => {
+    const first = await ask('first');
+    const second = await ask('second', { previous_response_id: first.id });
+    const third = await ask('third', { previous_response_id: second.id });
+    await client.responses.delete(first.id);
+    for (const id of [second.id, third.id]) {
+      for (const more of [{}, { store: false }, { stream: true }]) {
+        await expect(client.responses.create({ model: 'm', input: 'go on', previous_response_id: id, ...more })).rejects.toMatchObject({
+          ...{ status: 400, code: 'earlier_response_deleted', param: 'previous_response_id' },
+          message: expect.stringContaining(id),
+        });
+      }
+      await expect(client.responses.inputItems.list(id)).rejects.toMatchObject({ status: 400, code: 'earlier_response_deleted' });
+    }
+    expect((await client.responses.retrieve(third.id)).output_text).toBe('third');
+    await expect(client.responses.create({ model: 'm', input: 'go on', previous_response_id: first.id })).rejects.toMatchObject({
+      code: 'previous_response_not_found',
+    });
+  });
+
   it("is nobody else's", async () => {
     const { id } = await ask('mine');
     const stranger = new OpenAI({ baseURL: `${url}v1`, apiKey: OTHER, maxRetries: 0 });

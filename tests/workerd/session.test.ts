@@ -270,7 +270,7 @@ test('deleting the last turn leaves nothing: no table, no key, no alarm', async 
   expect((await stub.get(second.id))!.text).toContain('!');
   const prompt = await runInDurableObject(raw(stub), (_, s) => s.storage.sql.exec('SELECT prompt FROM turns').one().prompt);
   expect(prompt).toBeNull();
-  expect(await stub.begin(turn(session, { tokens: 1 }, { previous: second.id }))).toEqual({ ok: false, why: 'previous_not_found' });
+  expect(await stub.begin(turn(session, { tokens: 1 }, { previous: second.id }))).toEqual({ ok: false, why: 'earlier_deleted' });
   expect(await stub.remove(second.id)).toBe(true);
   expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
   expect(await stub.get(second.id)).toBeUndefined();
