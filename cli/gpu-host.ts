@@ -124,7 +124,7 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
     return serve(rt, asTenant(request), responses);
   }
 
-  const http = createServer(nodeHandler(answer));
+  const http = createServer(nodeHandler(answer, { local: LOOPBACK.has(host) }));
   await listen(http, o.port ?? 8790, host);
   const { port } = http.address() as AddressInfo;
   return {

@@ -36,7 +36,8 @@ export async function ready(c: Context<App>): Promise<Response> {
     parts.queue = why(error);
   });
   if (queue) {
-    parts.queue = queue.stored ? 'ready' : 'in memory only: its storage failed and is tried again later';
+    if (queue.closed) wrong = new ApiError(503, 'The server is stopping.', { code: 'server_stopping' });
+    parts.queue = queue.closed ? 'closed' : queue.stored ? 'ready' : 'in memory only: its storage failed and is tried again later';
     parts.sessions = queue.stored ? 'ready' : 'responses may not be stored now';
   }
   const absent = new Set(queue?.replicas.filter((r) => r.absent).map((r) => r.id));
@@ -59,7 +60,7 @@ export async function ready(c: Context<App>): Promise<Response> {
     }),
   );
   for (const [name, part] of beside) parts[name] = await part;
-  if (first && !(stats && !queue)) return Response.json({ ...(await first.json<object>()), parts });
+  if (first && !queue?.closed && !(stats && !queue)) return Response.json({ ...(await first.json<object>()), parts });
   if (wrong instanceof Response) return wrong; // a replica's own words: why its model does not load
   const shown =
     wrong instanceof ApiError

@@ -9,6 +9,7 @@ const PARENT_MS = 500;
 
 /** Serves until Ctrl-C. */
 export async function startCommand(): Promise<void> {
+  const parent = process.ppid; // before anything is waited for
   process.umask(0o077); // conversations are the user's alone
   const env = withoutSecrets();
   const began = performance.now();
@@ -48,7 +49,6 @@ export async function startCommand(): Promise<void> {
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(signal));
   // npm and its shell end on a signal, and may do so without passing it on
-  const parent = process.ppid;
   if (env.npm_lifecycle_event) setInterval(() => process.ppid !== parent && !stopping && void stop('SIGTERM'), PARENT_MS).unref();
   void server.lost.then(async (error) => {
     if (stopping) return;

@@ -12,6 +12,8 @@ import { Keeper } from './keeper.ts';
 export type AdmitAnswer = ({ kind: 'run' } & Lease) | { kind: 'wait' } | ({ kind: 'refused' } & Refusal);
 
 export interface SchedulerStats {
+  /** The server is stopping: nothing new is admitted. */
+  closed: boolean;
   waiting: number;
   /** False: storage has failed and rests; the queue is in memory only. */
   stored: boolean;
@@ -166,6 +168,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   stats(): SchedulerStats {
     const L = this.#queue.ledger;
     return {
+      closed: this.#queue.closed,
       waiting: L.waiting.size,
       stored: this.keeper.stores,
       epoch: L.epoch,

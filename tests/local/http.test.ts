@@ -1,5 +1,5 @@
 /** What a GPU host serves over HTTP, on wasm, as OpenAI's own client sees it. */
-import { createServer } from 'node:http';
+import { createServer, request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import OpenAI from 'openai';
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
@@ -20,7 +20,7 @@ beforeAll(async () => {
   const { folder } = await localPack(undefined, () => {});
   const rt = await openModel({ source: folderPack(folder), id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
   const responses = new Responses(async () => rt);
-  const http = createServer(nodeHandler((request) => serve(rt, asTenant(request), responses)));
+  const http = createServer(nodeHandler((request) => serve(rt, asTenant(request), responses), { local: true }));
   await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
   const { port } = http.address() as AddressInfo;
   client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'sk-test-0123456789', maxRetries: 0 });
@@ -77,4 +77,21 @@ it('a chat whose client hangs up is not computed further', async () => {
     return /finished_reason="abort".*/.exec(text)?.[0];
   };
   await expect.poll(aborted).toMatch(/ 1$/);
+});
+
+it('answers to no web page: neither by a name that was made to point here, nor to a form', async () => {
+  const { port } = new URL(client.baseURL);
+  const send = (headers: Record<string, string>, body = '{}') =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const options = { host: '127.0.0.1', port, path: '/v1/tokenize', method: 'POST', headers };
+      httpRequest(options, (r) => resolve(r.resume().statusCode))
+        .on('error', reject)
+        .end(body);
+    });
+  const json = { 'content-type': 'application/json' };
+  expect(await send({ ...json, host: 'evil.example' })).toBe(403);
+  expect(await send({ ...json, host: `127.0.0.1.evil.example:${port}` })).toBe(403);
+  expect(await send({ 'content-type': 'text/plain' })).toBe(415);
+  expect(await send({})).toBe(415);
+  expect(await send({ ...json, host: 'localhost' }, '{"prompt":"x"}')).toBe(200);
 });
