@@ -25,7 +25,7 @@ program
   .description('make a pack of a GGUF file or a Hugging Face folder, with a table of sizes and errors; or of an ONNX sentence encoder')
   .argument('<source>', 'GGUF file, Hugging Face folder, or model.onnx')
   .requiredOption('-o, --out <folder>', 'where the pack goes')
-  .option('--format <format>', `${WEIGHT_FORMATS.join(', ')}, or auto: as near to the file as possible`, 'auto')
+  .option('--format <format>', 'w8, w4 or f32, or auto: the numbers that a quantized file has, w8 of halves', 'auto')
   .option('--head <format>', 'format of the output head; default: as the others')
   .option('--calibrate <text>', 'a text file: quantize by GPTQ on its tokens instead of to the nearest')
   .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)

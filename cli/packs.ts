@@ -1,12 +1,12 @@
 /** Which model is served locally: a pack folder as it is, anything else converted once and kept in `.cache/packs`. */
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { WEIGHTS_VERSION } from '../engine/formats.ts';
 import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { MANIFEST } from '../models/pack/manifest.ts';
-import { writePack } from '../models/pack/write.ts';
+import { costs, writePack } from '../models/pack/write.ts';
 import { CONVERSION, formatNamed } from '../models/quantize/convert.ts';
 import { ROOT } from './build.ts';
 
@@ -16,6 +16,8 @@ export interface LocalPack {
   folder: string;
 }
 
+/** Beside a converted pack: what rounding cost, to be said at every start. */
+const COSTS = 'rounding.json';
 const SHIPPED = join(ROOT, 'models/pebble');
 
 /** Where a model is. Throws with what to do when it is not there. */
@@ -38,9 +40,12 @@ export async function localPack(model: string | undefined, say: (line: string) =
   if (!existsSync(join(folder, MANIFEST))) {
     say(`Packing ${basename(path)} …`);
     const model = await openModel(path);
-    await writePack(model, folderSink(folder), { format: formatNamed('FORMAT', format ?? 'auto'), hasher: nodeHasher });
+    const { report } = await writePack(model, folderSink(folder), { format: formatNamed('FORMAT', format ?? 'auto'), hasher: nodeHasher });
     await model.close();
+    writeFileSync(join(folder, COSTS), JSON.stringify(costs(report)));
   }
+  const lost = existsSync(join(folder, COSTS)) ? (JSON.parse(readFileSync(join(folder, COSTS), 'utf8')) as string[]) : [];
+  if (lost.length > 0) say(`${basename(path)} is rounded: ${lost.join('; ')}`);
   return { id, folder };
 }
 
@@ -60,7 +65,7 @@ interface Bucket {
 
 /** Puts a pack under `<id>/`; the manifest goes last, so that a broken upload is no pack. */
 export async function uploadPack(bucket: Bucket, pack: LocalPack): Promise<void> {
-  const files = readdirSync(pack.folder, { withFileTypes: true }).filter((f) => f.isFile());
+  const files = readdirSync(pack.folder, { withFileTypes: true }).filter((f) => f.isFile() && f.name !== COSTS);
   const names = files.map((f) => f.name).sort((a, b) => Number(a === MANIFEST) - Number(b === MANIFEST));
   for (const name of names) {
     const bytes = await readFile(join(pack.folder, name));

@@ -175,6 +175,7 @@ export const FORMATS: { readonly [F in WeightFormat]: FormatRow<WeightSource[F]>
   q5_k: planes('q5_k', 'd · s · q − e · m, 5 bits, s and m of 6 bits for each 32, f16 d and e for each 256'),
   q6_k: planes('q6_k', 'd · s · (q − 32), 6 bits, s of 8 bits for each 16, an f16 d for each 256'),
   iq4_xs: planes('iq4_xs', 'd · s · one of 16 values, s of 6 bits for each 32, an f16 d for each 256'),
+  any_k: planes('any_k', 'd · s · q − e · m, 6 bits, s and m of 8 bits for each 16, f16 d and e for each 256'),
 };
 
 /** Columns that share a scale in a format of integers. */

@@ -34,7 +34,7 @@ export interface PlaneFormat {
   readonly sub: 32 | 16;
   /** How a block's scale is stored: an f16, or an exponent e for 2^(e − 128). */
   readonly scale: 'f16' | 'e8m0';
-  /** Bits of a sub-block's integer scale in each plane, and what is taken from it (8 bits: signed). None in blocks of 32. */
+  /** Bits of a sub-block's integer scale in each plane, and what is taken from it (8 bits: signed, minima too). None in blocks of 32. */
   readonly scales: readonly number[];
   readonly scaleZero: number;
   /** Whether there are minima; 1 when they are added, −1 when they are subtracted. Integer minima are stored as integer scales are. */
@@ -60,6 +60,8 @@ export const PLANES = {
   q5_k: { ...block256, q: [4, 1], zero: 0, scales: [4, 2], minimum: -1, minima: [4, 2] },
   q6_k: { ...block256, sub: 16, q: [4, 2], zero: 32, scales: [8] },
   iq4_xs: { ...block256, q: [4], zero: 0, table: NL, scales: [4, 2], scaleZero: 32 },
+  /** What any of q2_k to q6_k says, for rows of several of them in one matrix. No type of ggml. */
+  any_k: { ...block256, sub: 16, q: [4, 2], zero: 0, scales: [8], minimum: -1, minima: [8] },
 } as const satisfies Record<string, PlaneFormat>;
 
 export type PlaneName = keyof typeof PLANES;
@@ -216,14 +218,13 @@ export interface PlaneValues {
 
 export function planeValues(f: PlaneFormat, { q, d, m, scales, minima }: Planes): PlaneValues {
   const subs = f.block / f.sub;
-  const signed = f.scales[0] === 8;
-  const integer = (i: number) => (signed ? (scales[i] << 24) >> 24 : scales[i] - f.scaleZero);
+  const integer = (planes: readonly number[], v: number) => (planes[0] === 8 ? (v << 24) >> 24 : v);
   const scale = Float32Array.from({ length: d.length * subs }, (_, i) => {
     const b = Math.floor(i / subs);
-    return (f.scale === 'f16' ? f16ToF32(d[b]) : 2 ** (d[b] - 128)) * (f.scales.length ? integer(i) : 1);
+    return (f.scale === 'f16' ? f16ToF32(d[b]) : 2 ** (d[b] - 128)) * (f.scales.length ? integer(f.scales, scales[i]) - f.scaleZero : 1);
   });
   const minimum = Float32Array.from({ length: m.length * subs }, (_, i) => {
-    const v = f16ToF32(m[Math.floor(i / subs)]) * (f.minima.length ? minima[i] : 1);
+    const v = f16ToF32(m[Math.floor(i / subs)]) * (f.minima.length ? integer(f.minima, minima[i]) : 1);
     return f.minimum < 0 ? -v : v;
   });
   return { q: Int8Array.from(q, (v) => (f.table ? f.table[v] : v - f.zero)), scale, minimum };

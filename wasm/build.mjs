@@ -13,22 +13,19 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 import { generate, readGenerated } from './generate.mjs';
+import { passes } from './passes.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, '.build/wasm');
 const source = join(root, 'wasm/src');
 const variants = { relaxed: ['simd', 'relaxed-simd'], simd: ['simd'] };
 const options = ['--runtime', 'stub', '--importMemory', '--noExportMemory', '--noAssert', '--use', 'abort=', '--disableWarning', '112'];
-// Not -O3: it nests expressions (simplify-locals), which evaluates one sum to its end before the next and keeps the
-// operands of all of them alive; the engine's register allocator then spills. These passes leave the order as written.
-const passes =
-  'precompute,vacuum,optimize-instructions,remove-unused-brs,merge-locals,coalesce-locals,vacuum,remove-unused-names,merge-blocks';
 
 /** SHA-256 over everything that decides the modules' bytes. */
 function fingerprint() {
   const hash = createHash('sha256');
   const files = readdirSync(source).sort();
-  for (const file of ['build.mjs', 'generate.mjs', ...files.map((f) => `src/${f}`)])
+  for (const file of ['build.mjs', 'generate.mjs', 'passes.mjs', ...files.map((f) => `src/${f}`)])
     hash.update(`${file}\0`).update(readFileSync(join(root, 'wasm', file)));
   return hash.update(asc.version).digest('hex');
 }

@@ -29,6 +29,7 @@ export const formats = {
   q5_k: { ...block256, q: [4, 1], zero: 0, scales: [4, 2], min: true, minima: [4, 2] },
   q6_k: { ...block256, sub: 16, q: [4, 2], zero: 32, scales: [8] },
   iq4_xs: { ...block256, q: [4], zero: 128, table: NL, scales: [4, 2], scaleZero: 32 },
+  any_k: { ...block256, sub: 16, q: [4, 2], zero: 0, scales: [8], min: true, minima: [8] },
 };
 
 const list = (n, f) => Array.from({ length: n }, (_, i) => f(i)).join('');

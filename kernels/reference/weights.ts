@@ -29,6 +29,7 @@ const rows: Record<WeightFormat, (w: Weight, n: number) => Row> = {
   q5_k: (w, n) => planeRow('q5_k', w, n),
   q6_k: (w, n) => planeRow('q6_k', w, n),
   iq4_xs: (w, n) => planeRow('iq4_xs', w, n),
+  any_k: (w, n) => planeRow('any_k', w, n),
 };
 
 export const rowOf = (w: Weight, n: number): Row => rows[w.format](w, n);

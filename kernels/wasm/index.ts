@@ -51,7 +51,7 @@ export function createWasm({ modules, memoryBytes, way: asked }: WasmOptions): W
     way,
     memory: () => ({ used: bump.used, capacity: bump.capacity }),
 
-    warmup: () => warmup(kernels),
+    warmup: () => warmup(kernels, product),
 
     alloc: (size, label) => bump.alloc(size, label),
     act: (format, rows, K, label) => bump.act(format, rows, K, label),

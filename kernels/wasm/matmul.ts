@@ -34,6 +34,9 @@ interface Operands {
   accumulate: number;
 }
 
+/** The product of each format. */
+export type Products = Record<WeightFormat, Product>;
+
 /** How bytes are multiplied: by dot-add with bytes up to 127 ('i7') or any ('u8'), or in pairs of i16. */
 export type Way = 'u8' | 'i7' | 'pair';
 
@@ -44,7 +47,7 @@ export function wayOf(k: Kernels): Way {
 }
 
 /** The product of each format; made once a backend. */
-export function products(k: Kernels, way: Way): Record<WeightFormat, Product> {
+export function products(k: Kernels, way: Way): Products {
   const q = (format: BlockFormat) => ofBlocks(kernelsOf(k, format, way));
   return {
     f32: ({ out, act, weights, T, N, K, bias, accumulate }) =>
@@ -62,6 +65,7 @@ export function products(k: Kernels, way: Way): Record<WeightFormat, Product> {
     q5_k: q('q5_k'),
     q6_k: q('q6_k'),
     iq4_xs: q('iq4_xs'),
+    any_k: q('any_k'),
   };
 }
 
@@ -122,14 +126,7 @@ function ofBlocks(q: Blocks): Product {
   };
 }
 
-export function matmul(
-  run: Record<WeightFormat, Product>,
-  y: Buf,
-  x: Act,
-  w: Weight,
-  T: number,
-  opts: { bias?: Buf; accumulate?: boolean } = {},
-): void {
+export function matmul(run: Products, y: Buf, x: Act, w: Weight, T: number, opts: { bias?: Buf; accumulate?: boolean } = {}): void {
   const { N, K, format } = w;
   if (x.K !== K) throw new Error(`matmul: activations have K ${x.K}, ${w.data.label} has ${K}`);
   if (x.format !== FORMATS[format].act) throw new Error(`matmul: ${x.format} activations do not go with ${format} weights`);

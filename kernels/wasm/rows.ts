@@ -24,6 +24,7 @@ export const lookups = (k: Kernels): Record<WeightFormat, Kernels['embedF32']> =
   q5_k: k.embed_q5_k,
   q6_k: k.embed_q6_k,
   iq4_xs: k.embed_iq4_xs,
+  any_k: k.embed_any_k,
 });
 
 export function embed(lookup: ReturnType<typeof lookups>, words: Uint32Array, x: Buf, w: Weight, ids: Buf, T: number): void {

@@ -1,5 +1,6 @@
-import { BLOCK, weightBytes } from '../../engine/formats.ts';
+import { weightBytes } from '../../engine/formats.ts';
 import { kvHeadBytes } from '../../engine/layout.ts';
+import type { Products } from './matmul.ts';
 import { actStride, SCRATCH } from './memory.ts';
 import type { Kernels } from './module.ts';
 
@@ -10,8 +11,7 @@ const N = 64;
 const T = 4;
 
 /** Runs the kernels of a decode and a prefill step on whatever lies in scratch, so that the first request finds optimized code. */
-export function warmup(k: Kernels): void {
-  const blocks = K / BLOCK;
+export function warmup(k: Kernels, products: Products): void {
   const stride = actStride('i8', K);
   const shape = { format: 'i8', layers: 1, kvHeads: 3, headDim: 64 } as const;
   const head = kvHeadBytes(shape);
@@ -21,18 +21,16 @@ export function warmup(k: Kernels): void {
     return at - Math.ceil(bytes / 64) * 64;
   };
   const zero = take(64); // positions, slots, sequences, block tables
-  const acc = take(128);
   const act = take(T * stride);
   const x = take(T * 2 * K * 4);
   const y = take(T * 2 * K * 4);
   const row = take(2 * K * 4);
   const page = take(shape.kvHeads * head);
   const weights = take(weightBytes('w8', N, K));
-  const wide = take(T * blocks * k.wideW8.value);
-  const rows = take(blocks * k.rowsW8.value);
+  const rows = take(16384); // unpacked ones
   const state = take(2 * 3 * (240 + 8 * 64));
   for (const [from, to] of [
-    [zero, acc],
+    [zero, act],
     [page, weights],
   ]) {
     k.clear(from, to);
@@ -44,12 +42,10 @@ export function warmup(k: Kernels): void {
     k.embed_w8(y, weights, 0, K, rows);
     k.ropeStore(y, page, 3 * head, head, 1, x, x, zero, zero, 0, 1, 3, 3, 64, 0, 0, 0, state, 0);
     k.attentionI8(act, stride, 1, row, x, page, 3 * head, head, zero, 1, zero, zero, 0, 2, 9, 3, 64, state, 1 / 8, 0x7fffffff);
-    k.spreadW4(wide, act, T, blocks);
-    k.matmulW4One(y, wide, weights, N, K, 0, N, 0, 0);
-    k.matmulW4(y, wide, weights, T, N, K, 0, N, 0, 0, rows, acc);
-    k.spreadW8(wide, act, T, blocks);
-    k.matmulW8One(y, wide, weights, N, K, 0, N, 0, 0);
-    k.matmulW8(y, wide, weights, T, N, K, 0, N, 0, 0, rows, acc);
+    for (const tokens of [1, T]) {
+      for (const format of ['w4', 'w8'] as const)
+        products[format]({ out: y, act, stride, weights, T: tokens, N, K, bias: 0, accumulate: 0 });
+    }
     k.topk(y, 8, x, K, 1);
   }
 }

@@ -44,6 +44,7 @@ export const UNPACK: Record<WeightFormat, Unpack | null> = {
   q5_k: planes('q5_k'),
   q6_k: planes('q6_k'),
   iq4_xs: planes('iq4_xs'),
+  any_k: planes('any_k'),
 };
 
 function planes(name: PlaneName): Unpack {

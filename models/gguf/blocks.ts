@@ -1,6 +1,6 @@
 import { f16ToF32 } from '../../engine/math.ts';
-import { PLANES, type PlaneName, planeNumbers } from '../../engine/planes.ts';
-import { readPlanes } from './planes.ts';
+import { PLANES, planeNumbers } from '../../engine/planes.ts';
+import { readPlanes, type TypedPlanes } from './planes.ts';
 
 /**
  * Decoders of ggml's tensor types to f32, exactly as ggml-quants.c defines them. Every product below fits into 24 bits,
@@ -165,7 +165,7 @@ function q6_K(src: Uint8Array, out: Float32Array, n: number): void {
 
 /** Through the integers, for types that nothing else is needed of. */
 const byPlanes =
-  (format: PlaneName): Decode =>
+  (format: TypedPlanes): Decode =>
   (src, out, n) =>
     out.set(planeNumbers(PLANES[format], readPlanes(format, src, n)));
 

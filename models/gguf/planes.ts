@@ -47,7 +47,10 @@ function pairs(s: Uint8Array, at: number, q: Uint8Array, to: number): void {
   for (let i = 0; i < 256; i++) q[to + i] = (s[at + (i >> 7) * 32 + (i & 31)] >> ((i >> 4) & 6)) & 3;
 }
 
-const READERS: { readonly [F in PlaneName]: { readonly type: string; readonly read: Reader } } = {
+/** Formats that are a type of ggml. */
+export type TypedPlanes = Exclude<PlaneName, 'any_k'>;
+
+const READERS: { readonly [F in TypedPlanes]: { readonly type: string; readonly read: Reader } } = {
   q4_1: {
     type: 'Q4_1',
     read(s, at, b, p) {
@@ -157,10 +160,12 @@ const READERS: { readonly [F in PlaneName]: { readonly type: string; readonly re
 };
 
 /** The kept format that holds a ggml type's numbers as they are; undefined for those that have a name of their own here or none. */
-export const keptAs: ReadonlyMap<string, PlaneName> = new Map(Object.entries(READERS).map(([name, { type }]) => [type, name as PlaneName]));
+export const keptAs: ReadonlyMap<string, TypedPlanes> = new Map(
+  Object.entries(READERS).map(([name, { type }]) => [type, name as TypedPlanes]),
+);
 
 /** Rows of a stored tensor of a kept type, as integers. `values` is their number of elements. */
-export function readPlanes(format: PlaneName, raw: Uint8Array, values: number): Planes {
+export function readPlanes(format: TypedPlanes, raw: Uint8Array, values: number): Planes {
   const { type, read } = READERS[format];
   const { block, bytes } = typeNamed(type);
   const planes = emptyPlanes(PLANES[format], 1, values);

@@ -111,6 +111,7 @@ const converters: Record<WeightFormat, Converter> = {
   q5_k: (t, from, rows) => kept('q5_k', t, from, rows),
   q6_k: (t, from, rows) => kept('q6_k', t, from, rows),
   iq4_xs: (t, from, rows) => kept('iq4_xs', t, from, rows),
+  any_k: (t, from, rows) => kept('any_k', t, from, rows),
 };
 
 async function kept(format: PlaneName, t: ModelTensor, from: number, rows: number): Promise<Uint8Array> {

@@ -1,7 +1,8 @@
 import type { WeightFormat } from '../../engine/backend.ts';
 import { isPlanes, PLAIN } from '../../engine/formats.ts';
-import { PLANES, type PlaneName, type Planes, planeValues } from '../../engine/planes.ts';
-import { keptAs, readPlanes } from '../gguf/planes.ts';
+import { f16ToF32, f32ToF16 } from '../../engine/math.ts';
+import { emptyPlanes, PLANES, type PlaneFormat, type PlaneName, type Planes, planeValues } from '../../engine/planes.ts';
+import { keptAs, readPlanes, type TypedPlanes } from '../gguf/planes.ts';
 import { fromQ4_0, fromQ8_0, type Quantized, type Rounded } from './rtn.ts';
 
 /**
@@ -14,7 +15,11 @@ const HELD: ReadonlyMap<string, readonly WeightFormat[]> = new Map<string, reado
   ['Q8_0', ['w8']],
   ['Q4_1', ['q4_1', 'q5_1']],
   ['Q5_0', ['q5_0', 'w8']],
-  ['Q4_K', ['q4_k', 'q5_k']],
+  ['Q2_K', ['q2_k', 'any_k']],
+  ['Q3_K', ['q3_k', 'any_k']],
+  ['Q4_K', ['q4_k', 'q5_k', 'any_k']],
+  ['Q5_K', ['q5_k', 'any_k']],
+  ['Q6_K', ['q6_k', 'any_k']],
   ['IQ4_NL', ['iq4_nl', 'w8']],
 ]);
 
@@ -34,7 +39,7 @@ export function keptBlocks(format: Rounded, type: string, raw: Uint8Array, value
     const { q, d } = fromQ4_0(raw);
     return { q: q.map((v) => v - 8), d };
   }
-  const name = keptAs.get(type) as PlaneName;
+  const name = keptAs.get(type) as TypedPlanes;
   const planes = readPlanes(name, raw, values);
   return { q: planeValues(PLANES[name], planes).q, d: planes.d };
 }
@@ -48,5 +53,28 @@ export function keptPlanes(format: PlaneName, type: string, raw: Uint8Array, val
   }
   const own = keptAs.get(type);
   if (!own || !isPlanes(format)) throw new RangeError(`has type ${type}, whose numbers ${format} does not hold`);
-  return readPlanes(own, raw, values); // a wider format has the same integers
+  const planes = readPlanes(own, raw, values);
+  return format === 'any_k' ? anyK(PLANES[own], planes) : planes; // another wider format has the same integers
+}
+
+/** A K type as any_k: a scale and a minimum for every 16 columns, and what is taken from q as a minimum: d · s · (q − z) = d · s · q − (z · d) · s. */
+function anyK(f: PlaneFormat, { q, d, m, scales, minima }: Planes): Planes {
+  const each = f.sub / PLANES.any_k.sub;
+  const all = emptyPlanes(PLANES.any_k, 1, q.length);
+  all.q.set(q);
+  all.d.set(d);
+  for (let i = 0; i < all.scales.length; i++) {
+    const j = Math.floor(i / each);
+    all.scales[i] = f.scales[0] === 8 ? scales[j] : scales[j] - f.scaleZero; // a byte, signed
+    all.minima[i] = f.minimum ? minima[j] : all.scales[i];
+  }
+  if (f.minimum) all.m.set(m);
+  else {
+    for (let b = 0; b < d.length; b++) {
+      const zero = f.zero * f16ToF32(d[b]);
+      all.m[b] = f32ToF16(zero);
+      if (f16ToF32(all.m[b]) !== zero) throw new RangeError('has a block whose scale is too large to stand beside rows of another type');
+    }
+  }
+  return all;
 }

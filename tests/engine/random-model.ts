@@ -64,6 +64,7 @@ const matrices: Record<WeightFormat, (N: number, K: number, next: () => number) 
   q5_k: planes('q5_k'),
   q6_k: planes('q6_k'),
   iq4_xs: planes('iq4_xs'),
+  any_k: planes('any_k'),
 };
 
 /** Uniform integers; integer scales and minima near 16; minima that centre the values. */

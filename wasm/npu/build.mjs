@@ -10,15 +10,16 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import asc from 'assemblyscript/asc';
 import { readGenerated } from '../generate.mjs';
+import { passes } from '../passes.mjs';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '../..');
 const out = join(root, '.build/wasm');
 const variants = { relaxed: ['simd', 'relaxed-simd'], simd: ['simd'] };
-const options = ['--runtime', 'stub', '--importMemory', '--noExportMemory', '-O3', '--converge', '--noAssert', '--use', 'abort='];
+const options = ['--runtime', 'stub', '--importMemory', '--noExportMemory', '--runPasses', passes, '--noAssert', '--use', 'abort='];
 
 /** SHA-256 over everything that decides the modules' bytes. */
 function fingerprint() {
-  const hash = createHash('sha256').update(asc.version).update(readFileSync(join(root, 'wasm/generate.mjs')));
+  const hash = createHash('sha256').update(asc.version).update(readFileSync(join(root, 'wasm/generate.mjs'))).update(passes);
   for (const folder of ['wasm/npu', 'wasm/src']) {
     for (const file of readdirSync(join(root, folder)).sort())
       hash.update(`${folder}/${file}\0`).update(readFileSync(join(root, folder, file)));

@@ -4,9 +4,17 @@
 import { ACT_BLOCK, ACT_CORRECTION, ACT_SCALE, quantizeRow } from '../src/act';
 import { page, QSCALE, QUERY, rowBytes, spread, values, values2 } from '../src/attention-i8';
 import { clamp4, inverseScale, rne4 } from '../src/numeric';
+import { dotAdd } from '../src/dot-add';
+import { multiply_w4, multiply_w8 } from '../src/generated';
 import { largest } from '../src/rope-store';
 import { STATE_L } from '../src/softmax';
 import { highScales, lowScales } from '../src/wide';
+
+/** Whether one instruction multiplies any bytes and adds them: then the generated products are used. */
+@inline
+function hasDotAdd(): bool {
+  return dotAdd() == 129540;
+}
 
 @inline
 function step4(s: v128, w: v128, a: v128): v128 {
@@ -17,7 +25,11 @@ function step4(s: v128, w: v128, a: v128): v128 {
 }
 
 /** acc[M, n .. n + 8) over whole K-blocks of w4, a half of 4 rows at a time: it stays in 8 registers while the tokens stream by. */
-export function multiplyW4(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32): void {
+export function multiplyW4(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32, scratch: usize): void {
+  if (hasDotAdd()) {
+    multiply_w4(acc, ldc, act, lda, w, M, K, from, to, scratch);
+    return;
+  }
   const group = (<usize>K >> 5) * 144;
   const low = i8x16.splat(15);
   for (let n = from; n < to; n += 8) {
@@ -62,7 +74,11 @@ export function multiplyW4(acc: usize, ldc: usize, act: usize, lda: usize, w: us
 }
 
 /** The same over w8. */
-export function multiplyW8(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32): void {
+export function multiplyW8(acc: usize, ldc: usize, act: usize, lda: usize, w: usize, M: i32, K: i32, from: i32, to: i32, scratch: usize): void {
+  if (hasDotAdd()) {
+    multiply_w8(acc, ldc, act, lda, w, M, K, from, to, scratch);
+    return;
+  }
   const group = (<usize>K >> 5) * 272;
   for (let n = from; n < to; n += 8) {
     let q = w + <usize>(n >> 3) * group;

@@ -20,6 +20,7 @@ const UNPACK: Record<WeightFormat, { int: number; bf16: number }> = {
   q5_k: { int: 3, bf16: 4 },
   q6_k: { int: 3, bf16: 4 },
   iq4_xs: { int: 2, bf16: 3 },
+  any_k: { int: 3, bf16: 4 },
 };
 
 /** Formats that the vector unit multiplies, for want of a tensor type. */

@@ -39,6 +39,7 @@ const lookups: Record<WeightFormat, Lookup> = {
   q5_k: planeLookup('q5_k'),
   q6_k: planeLookup('q6_k'),
   iq4_xs: planeLookup('iq4_xs'),
+  any_k: planeLookup('any_k'),
 };
 
 function planeLookup(name: PlaneName): Lookup {

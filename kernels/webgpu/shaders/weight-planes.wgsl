@@ -1,6 +1,6 @@
 // Formats that are planes of bits (engine/planes.ts), by the constants that programs.ts gives: LOW and HIGH bits of q in its planes,
 // COLUMNS of a block, PARTS (sub-blocks of 32 columns), OFFSET, TABLE (1: IQ4_NL's, 2: E2M1's), SCALE_BITS and SCALE_ZERO of integer
-// scales (8: signed), MINIMUM (1: added, 2: subtracted), EXPONENT (1: scales are powers of two).
+// scales (8: signed, minima too), MINIMUM (1: added, 2: subtracted), EXPONENT (1: scales are powers of two).
 // Ladder: 1. (here) a word a load: four columns of one row, the planes' bits joined.
 @group(0) @binding(4) var<storage, read> w: array<u32>;
 const MINIMA = MINIMUM != 0u;
@@ -89,5 +89,6 @@ fn minima(at: vec2<u32>, h: u32, part: u32) -> vec4<f32> {
   if (COLUMNS == 32u) {
     return m;
   }
-  return -m * vec4<f32>(integers(s + M_WORDS + INTEGER_WORDS, (at.y & 7u) * PARTS + part, h));
+  let i = vec4<i32>(integers(s + M_WORDS + INTEGER_WORDS, (at.y & 7u) * PARTS + part, h));
+  return -m * vec4<f32>(select(i, (i << vec4<u32>(24u)) >> vec4<u32>(24u), vec4<bool>(SCALE_BITS == 8u)));
 }
