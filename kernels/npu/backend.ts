@@ -11,6 +11,7 @@ import {
   gluCommand,
   matmulCommand,
   normCommand,
+  outsideCommand,
   ropeCommand,
   type TimedNumbers,
   topkCommand,
@@ -18,6 +19,7 @@ import {
 import type { DeviceSpec } from './device/spec.ts';
 import { fuse } from './fuse.ts';
 import { share } from './ops/index.ts';
+import type { OutsideShape } from './ops/outside.ts';
 import { type Launch, Machine, type MachineOptions } from './run/machine.ts';
 
 export interface NpuOptions extends MachineOptions {
@@ -31,6 +33,8 @@ export interface NpuOptions extends MachineOptions {
 
 export interface Npu extends Backend {
   readonly machine: Machine;
+  /** Records an op from outside (ops/outside.ts) with its program's arguments; `writes` names those that it fills. */
+  outside(op: string, shape: OutsideShape, args: Readonly<Record<string, Buf>>, writes: readonly string[]): void;
   /** Device time of everything submitted so far. */
   readonly deviceUs: number;
 }
@@ -184,6 +188,7 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
     editLogits: (logits, R, V, edits, E, mask) => record(editCommand(logits, R, V, edits, E, mask, lists)),
     topk: (out, logits, invTemp, R, V) => record(topkCommand(out, logits, invTemp, R, V)),
     copyPages: (kv, pairs) => record(copyCommand(kv, pairs)),
+    outside: (op, shape, args, writes) => record(outsideCommand(op, shape, args, writes)),
 
     write(buf, bytes, offset = 0) {
       bounds(buf, offset, bytes.length);

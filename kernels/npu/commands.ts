@@ -3,6 +3,7 @@ import type { Act, Activation, AttentionOptions, Batch, Buf, KvPool, TopkOut, We
 import { kvHeadBytes, PAGE } from '../../engine/layout.ts';
 import { type NpuBuf, npuBuf } from './buffers.ts';
 import type { Op } from './ops/index.ts';
+import type { OutsideShape } from './ops/outside.ts';
 import { ACT_BLOCK, type TimedFormat } from './program/isa.ts';
 import type { Bindings } from './run/memory.ts';
 
@@ -221,6 +222,19 @@ export function copyCommand(kv: KvPool, pairs: Uint32Array): Command {
     bind: (c) => ({ kv: pages.bindOwn(c) }),
     reads: [pages],
     writes: [pages],
+    gather: [],
+  };
+}
+
+export function outsideCommand(op: string, shape: OutsideShape, args: Readonly<Record<string, Buf>>, writes: readonly string[]): Command {
+  const named = Object.entries(args).map(([name, buf]) => [name, npuBuf(buf)] as const);
+  const missing = writes.find((w) => !Object.hasOwn(args, w));
+  if (missing !== undefined) throw new Error(`${op}: writes ${missing}, which is none of its arguments ${Object.keys(args).join(', ')}`);
+  return {
+    op: () => ({ kind: 'outside', op, shape }),
+    bind: (c) => Object.fromEntries(named.map(([name, buf]) => [name, writes.includes(name) ? buf.bindOwn(c) : buf.bind(c)])),
+    reads: named.filter(([name]) => !writes.includes(name)).map(([, buf]) => buf),
+    writes: named.filter(([name]) => writes.includes(name)).map(([, buf]) => buf),
     gather: [],
   };
 }

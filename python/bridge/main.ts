@@ -1,4 +1,6 @@
 /** The process that the Python package starts: answers its calls, one after the other, until stdin ends. */
+
+import { devices } from './device.ts';
 import { type Arr, frames, send } from './frames.ts';
 import { kernels } from './kernels.ts';
 import { onboarding } from './onboard.ts';
@@ -10,7 +12,7 @@ export interface Answer {
 
 export type Call = (args: Record<string, unknown>, arrays: readonly Arr[]) => Answer | Promise<Answer>;
 
-const calls: Record<string, Call> = { ...onboarding, ...kernels };
+const calls: Record<string, Call> = { ...onboarding, ...kernels, ...devices };
 
 // what programs print goes to stderr: stdout is the wire
 console.log = console.error;

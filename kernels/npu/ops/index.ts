@@ -6,6 +6,7 @@ import { cut, DIV, type Options } from './common.ts';
 import { compileEdit, compileTopk, type EditShape } from './logits.ts';
 import { compileMatmul } from './matmul.ts';
 import type { MatmulShape } from './matmul-plan.ts';
+import { type OutsideShape, outsideOp } from './outside.ts';
 import { compileRope, type RopeShape } from './rope.ts';
 import {
   compileAddNorm,
@@ -31,7 +32,8 @@ export type Op =
   | ({ kind: 'rope' } & RopeShape)
   | ({ kind: 'edit' } & EditShape)
   | { kind: 'topk'; R: number; V: number; K: number }
-  | { kind: 'copy'; pairs: readonly number[]; page: number };
+  | { kind: 'copy'; pairs: readonly number[]; page: number }
+  | { kind: 'outside'; op: string; shape: OutsideShape };
 
 /** Output columns, in elements, that chip c computes; all of them for an op that every chip repeats. */
 export function share(op: Op, chip: number, chips: number): [from: number, to: number] {
@@ -73,6 +75,8 @@ export function compile(d: DeviceSpec, op: Op, o: Options, chip = 0, chips = 1):
       return compileTopk(d, op, o);
     case 'copy':
       return compileCopy(d, op, o);
+    case 'outside':
+      return outsideOp(op.op).compile(d, op.shape, o);
   }
 }
 

@@ -1,3 +1,4 @@
+import { outsideFunction } from '../ops/outside.ts';
 import type { Dma, Program } from '../program/isa.ts';
 import { attend } from '../vector/attention.ts';
 import { vectorFunctions } from '../vector/index.ts';
@@ -24,7 +25,7 @@ export function execute(program: Program, order: readonly Ran[], tiles: Tiles, b
     } else if (instr.kind === 'mm') multiply(own, instr);
     else if (instr.kind === 'attend') attend(own, instr.p);
     else {
-      const fn = vectorFunctions[instr.fn];
+      const fn = vectorFunctions[instr.fn] ?? outsideFunction(instr.fn);
       if (!fn) throw new Error(`${program.name}: the vector unit has no function ${instr.fn}`);
       fn(own, instr.p);
     }

@@ -18,7 +18,8 @@ export interface Compiled {
 /** An op as it ran on all chips: the slowest chip's cycles, the launch, the exchange. */
 export interface Launch {
   readonly name: string;
-  readonly kind: Op['kind'];
+  /** Of the op; for one from outside, its name. */
+  readonly kind: string;
   readonly us: number;
   readonly computeUs: number;
   readonly linkUs: number;
@@ -169,7 +170,8 @@ export class Machine {
     const linkBytes = this.rowParallel ? 0 : gathered(op, this.chips);
     const linkUs = linkBytes > 0 ? allGatherUs(this.device, this.chips, linkBytes) : 0;
     const flops = op.kind === 'matmul' ? 2 * op.T * op.N * op.K : chip.program.flops;
-    return { name: chip.program.name, kind: op.kind, us: computeUs + linkUs, computeUs, linkUs, flops, linkBytes, chip };
+    const kind = op.kind === 'outside' ? op.op : op.kind;
+    return { name: chip.program.name, kind, us: computeUs + linkUs, computeUs, linkUs, flops, linkBytes, chip };
   }
 
   us(cycles: number): number {
