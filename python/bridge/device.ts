@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ROOT } from '../../cli/build.ts';
-import type { Act, ActFormat, Batch, Buf, KvPool, Weight } from '../../engine/backend.ts';
+import type { Act, ActFormat, Activation, Batch, Buf, KvPool, Weight } from '../../engine/backend.ts';
 import { FORMATS, fits, packWeight, weightBytes } from '../../engine/formats.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { createNpu, type Npu } from '../../kernels/npu/backend.ts';
@@ -29,7 +29,7 @@ type Id = number;
 type PlanOp =
   | { op: 'norm'; x: Id; g: Id; eps: number; out: Id }
   | { op: 'matmul'; x: Id; w: Id; bias?: Id; into?: Id; out: Id }
-  | { op: 'swiglu'; x: Id; out: Id }
+  | { op: 'glu'; x: Id; activation: Activation; out: Id }
   | {
       op: 'attention';
       qkv: Id;
@@ -39,6 +39,7 @@ type PlanOp =
       d: number;
       batch: number;
       causal: boolean;
+      scale: number;
       norm?: { q: Id; k: Id; eps: number };
       out: Id;
     }
@@ -108,7 +109,7 @@ function loadPlan(plan: Plan, numbers: Numbers, npu: Npu): Pick<Loaded, 'slots' 
     else if (o.op === 'outside') for (const id of Object.values(o.args)) plain.add(id);
     else if (o.op === 'attention') plain.add(o.qkv);
     else plain.add(o.x);
-    if (o.op === 'norm' || o.op === 'attention' || o.op === 'swiglu') made.add(o.out);
+    if (o.op === 'norm' || o.op === 'attention' || o.op === 'glu') made.add(o.out);
   }
   const wants = (id: Id): ActFormat => (plain.has(id) || !made.has(id) ? 'f32' : 'i8');
 
@@ -170,14 +171,14 @@ function loadPlan(plan: Plan, numbers: Numbers, npu: Npu): Pick<Loaded, 'slots' 
       const x = input(o.x, w);
       if (o.into !== undefined) slot(o.out).f32 = f32(o.into); // in place: nobody reads what was there any more
       npu.matmul(f32(o.out), x, w, size(o.x).R, { ...(o.bias !== undefined && { bias: f32(o.bias) }), accumulate: o.into !== undefined });
-    } else if (o.op === 'swiglu') npu.swiglu(act(o.out, wants(o.out)), f32(o.x), size(o.out).R, size(o.out).C);
+    } else if (o.op === 'glu') npu.glu(act(o.out, wants(o.out)), f32(o.x), size(o.out).R, size(o.out).C, o.activation);
     else if (o.op === 'attention') {
       let a = attentions.get(o);
       if (!a) attentions.set(o, (a = attentionOf(o)));
       const table = o.table === null ? (a.still as Buf) : f32(o.table);
       const norm = o.norm && { q: f32(o.norm.q), k: f32(o.norm.k), eps: o.norm.eps };
       npu.ropeStore(a.q, a.kv, f32(o.qkv), table, a.stored, 0, o.heads, norm);
-      npu.attention(act(o.out, wants(o.out)), a.q, a.kv, a.seen, 0, o.heads);
+      npu.attention(act(o.out, wants(o.out)), a.q, a.kv, a.seen, 0, o.heads, { scale: o.scale });
     } else if (o.op === 'chain') {
       const args = Object.fromEntries([...o.inputs.map((id, i) => [`x${i}`, f32(id)]), ...o.outs.map((id, i) => [`y${i}`, f32(id)])]);
       npu.outside(

@@ -211,7 +211,7 @@ class _Planner:
                 self.outside(n)
         for n in calls:
             if n.target is aten.mul.Tensor and n not in self.covered:
-                self.swiglu(n)
+                self.gated(n)
         for n in calls:
             if n not in self.covered and n.target is aten.mul.Tensor:
                 self.norm(n)
@@ -314,10 +314,13 @@ class _Planner:
                 return x, float(plus.args[1]), {r, plus, mean, square}
         return None
 
-    def swiglu(self, n: Node) -> None:
-        """silu(x · gateᵀ) · (x · upᵀ): one product of both, then the gate."""
+    def gated(self, n: Node) -> None:
+        """act(x · gateᵀ) · (x · upᵀ): one product of both, then the gate."""
         for s, up in ((n.args[0], n.args[1]), (n.args[1], n.args[0])):
-            if not (isinstance(s, Node) and isinstance(up, Node) and s.target is aten.silu.default):
+            if not (isinstance(s, Node) and isinstance(up, Node)):
+                continue
+            tanh = s.target is aten.gelu.default and s.kwargs.get("approximate") == "tanh"
+            if s.target is not aten.silu.default and not tanh:
                 continue
             gate = self.traced(s.args[0])
             other = self.traced(up)
@@ -334,7 +337,7 @@ class _Planner:
                 continue
             rows = ((gate.w, gi[0] % gate.N), (other.w, ui[0] % other.N))
             w = Source(gate.w, 2 * F, K, "pick", rows, weight=True, constant=True)
-            self.add(Op("swiglu", n, [self.root(gate.x), w], nodes, {"C": F}, macs=T * 2 * F * K))
+            self.add(Op("glu", n, [self.root(gate.x), w], nodes, {"C": F, "activation": "gelu" if tanh else "silu"}, macs=T * 2 * F * K))
             return
 
     def attention(self, n: Node) -> None:
@@ -347,9 +350,6 @@ class _Planner:
             return
         tq, tk, tv = parts
         assert tq is not None and tk is not None and tv is not None
-        if not math.isclose(scale, d**-0.5, rel_tol=1e-6):
-            self.why[n] = f"a scale of {scale} (the device has 1/√{d})"
-            return
         if d % 8 or tv.rope is not None or tv.norm is not None or (tq.rope is None) != (tk.rope is None) or (tq.norm is None) != (tk.norm is None):
             self.why[n] = "heads of a width that is no multiple of 8, or parts that turn differently"
             return
@@ -379,7 +379,17 @@ class _Planner:
             self.why[n] = "queries, keys or values that are used elsewhere too"
             return
         reads: list[Node | Source] = [self.root(x), Source(tq.w, N, K, "pick", joined, weight=True, constant=True)]
-        attrs: dict[str, Any] = {"heads": H, "kvHeads": G, "d": d, "batch": B, "causal": causal, "C": H * d, "N": N, "bias": tq.bias is not None}
+        attrs: dict[str, Any] = {
+            "heads": H,
+            "kvHeads": G,
+            "d": d,
+            "batch": B,
+            "causal": causal,
+            "scale": scale,
+            "C": H * d,
+            "N": N,
+            "bias": tq.bias is not None,
+        }
         if tq.bias is not None:
             assert tk.bias is not None and tv.bias is not None
             vectors = tuple((p.bias, pick.reshape(-1)) for p, pick in ((tq, pq), (tk, pk[kinds]), (tv, pv[kinds])))
@@ -848,11 +858,11 @@ def _describe_matmul(op: Op, of: Any, new: Any) -> list[dict[str, Any]]:
     return [{"op": "matmul", "x": of(x), "w": of(w), **bias, **into, "out": of(op.out)}]
 
 
-def _describe_swiglu(op: Op, of: Any, new: Any) -> list[dict[str, Any]]:
+def _describe_glu(op: Op, of: Any, new: Any) -> list[dict[str, Any]]:
     x, w = op.reads
     rows = math.prod(shape_of(op.out)) // op.attrs["C"]
     both = new(("gate and up", op.out), rows, 2 * op.attrs["C"])
-    return [{"op": "matmul", "x": of(x), "w": of(w), "out": both}, {"op": "swiglu", "x": both, "out": of(op.out)}]
+    return [{"op": "matmul", "x": of(x), "w": of(w), "out": both}, {"op": "glu", "x": both, "activation": op.attrs["activation"], "out": of(op.out)}]
 
 
 def _describe_attention(op: Op, of: Any, new: Any) -> list[dict[str, Any]]:
@@ -864,7 +874,7 @@ def _describe_attention(op: Op, of: Any, new: Any) -> list[dict[str, Any]]:
     bias = {"bias": of(rest.pop(0))} if a["bias"] else {}
     table = of(rest.pop(0)) if a["rope"] else None
     norm = {"norm": {"q": of(rest[0]), "k": of(rest[1]), "eps": a["norm"]}} if a["norm"] is not None else {}
-    shape = {k: a[k] for k in ("heads", "kvHeads", "d", "batch", "causal")}
+    shape = {k: a[k] for k in ("heads", "kvHeads", "d", "batch", "causal", "scale")}
     return [{"op": "matmul", "x": of(x), "w": of(w), **bias, "out": qkv}, {"op": "attention", "qkv": qkv, "table": table, **shape, **norm, "out": of(op.out)}]
 
 
@@ -884,7 +894,7 @@ def _describe_outside(op: Op, of: Any, new: Any) -> list[dict[str, Any]]:
 
 _DESCRIBE = {
     "matmul": _describe_matmul,
-    "swiglu": _describe_swiglu,
+    "glu": _describe_glu,
     "attention": _describe_attention,
     "norm": _describe_norm,
     "chain": _describe_chain,
