@@ -70,6 +70,23 @@ describe.skipIf(noBrowser ?? missing)('an answer on the page', () => {
     expect(await said(page)).toBe(whole);
   });
 
+  it('goes on, and its question is kept, when the page is reloaded at once', async () => {
+    const opened = await openPage(browser, server.url, { maxTokens: TOKENS, seed: SEED, stopLoops: false });
+    context = opened.context;
+    const { page } = opened;
+    await endless(context);
+    await ready(page);
+    const begun = page.waitForResponse((r) => r.url().endsWith('/v1/responses'));
+    await ask(page, QUESTION);
+    await begun;
+    await page.waitForTimeout(60); // the first event is on its way
+    await box(page).fill('a draft');
+    await page.reload();
+    await settled(page, 1);
+    expect(await said(page)).toBe(whole);
+    await expect.poll(() => box(page).inputValue()).toBe('a draft');
+  });
+
   it.skipIf(noProc)('goes on when workerd is killed in its middle', async () => {
     const page = await begin();
     const [pid] = workerds().filter((p) => !others.has(p));

@@ -1,4 +1,7 @@
 /** The chat page in a real browser, against the real server and the shipped model. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Server } from '../../cli/start.ts';
@@ -284,7 +287,8 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
   it(
     'asks for a key where one is needed, and says when the server has gone',
     async () => {
-      const locked = await startTestServer({ API_KEYS: 'stone-and-shore' });
+      const persist = mkdtempSync(join(tmpdir(), 'turnstone-page-'));
+      const locked = await startTestServer({ API_KEYS: 'stone-and-shore' }, { port: 0, persist });
       let running: Server | undefined = locked;
       try {
         const page = await open({ url: locked.url });
@@ -300,9 +304,16 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
         running = undefined;
         await ask(page, 'Are you still there?');
         await page.locator('.answer .problem').getByText('The server cannot be reached.').waitFor();
+        await page.locator('.server', { hasText: 'server away' }).waitFor();
+        running = await startTestServer({ API_KEYS: 'stone-and-shore' }, { port: Number(new URL(locked.url).port), persist });
+        await ready(page); // it is found again without the reader
+        await page.getByRole('button', { name: 'Try again' }).click();
+        await settled(page, 2);
+        expect(await page.locator('.problem').count()).toBe(0);
         faults = faults.filter((fault) => !fault.includes('net::ERR'));
       } finally {
         await running?.stop();
+        rmSync(persist, { recursive: true, force: true });
       }
     },
     START,

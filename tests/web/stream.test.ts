@@ -163,7 +163,11 @@ describe('HTTP', () => {
   });
 
   it('reads the list of models', () => {
-    expect(readModels({ data: [{ id: 'pebble', max_model_len: 2048 }, { id: 7 }, null, { id: 'b' }] })).toEqual([
+    expect(
+      readModels({
+        data: [{ id: 'pebble', max_model_len: 2048 }, { id: 7 }, null, { id: 'b' }, { id: 'e', embedding: { dimensions: 3 } }],
+      }),
+    ).toEqual([
       { id: 'pebble', context: 2048 },
       { id: 'b', context: undefined },
     ]);

@@ -164,11 +164,11 @@ function readIds(body: unknown): number[] {
   return ids.filter((id): id is number => Number.isInteger(id) && id >= 0);
 }
 
-/** The list of `GET /v1/models`; entries without an id are left out. */
+/** The models of `GET /v1/models` that chat: not those of embeddings, nor entries without an id. */
 export function readModels(body: unknown): Model[] {
   const data = isRecord(body) && Array.isArray(body.data) ? body.data : [];
   return data.flatMap((entry: unknown) => {
-    if (!isRecord(entry) || typeof entry.id !== 'string') return [];
+    if (!isRecord(entry) || typeof entry.id !== 'string' || isRecord(entry.embedding)) return [];
     const context = entry.max_model_len ?? entry.context_length;
     return [{ id: entry.id, context: typeof context === 'number' ? context : undefined }];
   });

@@ -4,7 +4,7 @@ import type { Chatting } from './chat.ts';
 import type { Context } from './context.ts';
 import type { Database, Draft } from './db.ts';
 import { fileName, fromJson, save, toJson, toMarkdown } from './files.ts';
-import { oldChat, type Whole } from './records.ts';
+import { oldChat, readDraft, type Whole } from './records.ts';
 import { type Chat, nameOf, newChat } from './state.ts';
 import type { PageStorage } from './storage.ts';
 import type { StateStore } from './store.ts';
@@ -29,6 +29,8 @@ export interface Page {
   importFile(text: string): Promise<void>;
   draft(chat: string): Promise<Draft | undefined>;
   saveDraft(chat: string, draft: Draft): void;
+  /** Before the page goes. */
+  keepDraft(chat: string, draft: Draft): void;
 }
 
 export interface PageOptions {
@@ -139,7 +141,8 @@ export function createPage({ store, storage, db, sync, chatting, context }: Page
       await sync.add(wholes);
       await open(wholes[0].chat.id);
     },
-    draft: async (chat) => db?.draft(chat).catch(() => undefined),
+    draft: async (chat) => readDraft(storage.takeDraft(chat)) ?? db?.draft(chat).catch(() => undefined),
+    keepDraft: (chat, draft) => void storage.keepDraft(chat, draft),
     saveDraft: (chat, draft) => void db?.saveDraft(chat, draft).catch(() => {}),
   };
 }

@@ -44,6 +44,12 @@ export function readTurn(value: unknown): Turn | undefined {
 
 const readFile = (file: Record<string, unknown>): TextFile => ({ name: string(file.name).slice(0, 200), text: string(file.text) });
 
+export function readDraft(value: unknown): { text: string; files: TextFile[] } | undefined {
+  if (!isRecord(value)) return undefined;
+  const files = (Array.isArray(value.files) ? value.files.slice(0, 64) : []).filter(isRecord).map(readFile);
+  return { text: string(value.text), files };
+}
+
 const STATUS = new Set<unknown>(['waiting', 'streaming', 'done', 'stopped', 'cut', 'repeating']);
 
 function readAnswer(base: { id: string; parent: string | null; text: string }, entry: Record<string, unknown>): AnswerTurn {

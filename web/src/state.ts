@@ -41,6 +41,8 @@ export interface State {
   models: Model[];
   /** A problem here is about the server as a whole; one of an answer stays with the answer. */
   server: 'connecting' | 'loading' | 'ready' | ProblemInfo;
+  /** The browser did not take the last change: it has no room. */
+  lost?: true;
   /** Tokens of what would be sent now without a new question; undefined while not known. */
   used?: number;
 }
@@ -71,6 +73,7 @@ export type Action =
   | { type: 'list'; list: Chat[] }
   | { type: 'undo'; chat?: Chat }
   | { type: 'used'; used?: number }
+  | { type: 'lost' }
   | { type: 'settings'; settings: Partial<Settings> }
   | { type: 'server'; server: State['server']; models?: Model[] };
 
@@ -166,6 +169,8 @@ export function reduce(state: State, action: Action): State {
       return { ...state, list: action.list };
     case 'undo':
       return { ...state, undo: action.chat };
+    case 'lost':
+      return { ...state, lost: true };
     case 'used':
       return { ...state, used: action.used };
     case 'settings':

@@ -39,7 +39,8 @@ export function figures(stats: Stats): Figure[] {
   }
   const first = stats.served ?? (stats.broken ? undefined : stats.first);
   if (first !== undefined) {
-    const computed = stats.usage && stats.usage.prompt - stats.usage.cached;
+    // pages that the accelerator computed count as cached: of its pace this says nothing
+    const computed = stats.usage && !stats.route?.startsWith('npu') && stats.usage.prompt - stats.usage.cached;
     const pace = computed ? `: ${computed} prompt tokens computed, ${perSecond((computed / first) * 1000)} a second at least` : '';
     const clock = stats.served === undefined ? 'seen from this page, queue and network included' : 'by the server’s clock';
     out.push({ value: duration(first), unit: 'to first', title: `Prefill${pace}; time to the first token, ${clock}` });

@@ -68,7 +68,10 @@ export function createSync({ store, db, channel, onErased, onStop, onMerged }: S
       .then(work)
       .then(() => say({ chat }))
       .then(relist)
-      .catch((error: unknown) => console.warn('The conversation could not be kept:', error));
+      .catch((error: unknown) => {
+        console.warn('The conversation could not be kept:', error);
+        store.dispatch({ type: 'lost' });
+      });
     return queue;
   }
 
@@ -99,9 +102,11 @@ export function createSync({ store, db, channel, onErased, onStop, onMerged }: S
   let last: State = store.get();
   store.subscribe((state) => {
     const touched = state.turns !== last.turns || state.chat !== last.chat;
+    // a question, and the name under which the server keeps its answer, are written at once; text may wait
+    const waits = state.turns.length === last.turns.length && running(state)?.kept?.id === running(last)?.kept?.id;
     last = state;
     if (!touched) return;
-    if (running(state)) timer ??= setTimeout(write, SAVE_EVERY);
+    if (running(state) && waits) timer ??= setTimeout(write, SAVE_EVERY);
     else write();
   });
   channel?.addEventListener('message', ({ data }: MessageEvent<Said>) => {

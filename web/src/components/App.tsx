@@ -202,6 +202,7 @@ export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppP
             below={below}
             loadDraft={page.draft}
             saveDraft={page.saveDraft}
+            keepDraft={page.keepDraft}
             onSend={onAsk}
             onStop={chatting.stop}
             onUp={() => setEditing(path.findLast((turn) => turn.role === 'user')?.id ?? null)}

@@ -5,7 +5,7 @@ import { type Chat, nameOf, type State } from '../state.ts';
 import { Icon } from './Icon.tsx';
 
 interface Props {
-  state: Pick<State, 'list' | 'chat' | 'undo'>;
+  state: Pick<State, 'list' | 'chat' | 'undo' | 'lost'>;
   page: Page;
   search: RefObject<HTMLInputElement>;
   /** A chat was chosen. */
@@ -62,6 +62,11 @@ export function ChatList({ state, page, search, onDone }: Props) {
         </p>
       )}
       {!page.keeps && <p class="note">This browser keeps nothing here: chats last until the tab is closed.</p>}
+      {state.lost && (
+        <p class="wrong" role="alert">
+          The last change could not be kept: this browser has no room left. Export what matters, then delete what does not.
+        </p>
+      )}
       {groups.map(([day, chats]) => (
         <section key={day} aria-label={day}>
           <h3>{day}</h3>

@@ -17,6 +17,8 @@ interface Props {
   below(draft: string): ComponentChildren;
   loadDraft(chat: string): Promise<Draft | undefined>;
   saveDraft(chat: string, draft: Draft): void;
+  /** Before the page goes. */
+  keepDraft(chat: string, draft: Draft): void;
   onSend(text: string, files: TextFile[]): void;
   onStop(): void;
   onUp(): void;
@@ -26,7 +28,7 @@ interface Props {
  * Where the next message is written. While an answer is being written the button stops it; the draft can go on. The draft is
  * kept with its chat; typing touches nothing but this component.
  */
-export function Composer({ box, chat, busy, below, loadDraft, saveDraft, onSend, onStop, onUp }: Props) {
+export function Composer({ box, chat, busy, below, loadDraft, saveDraft, keepDraft, onSend, onStop, onUp }: Props) {
   const [text, setText] = useState('');
   const [files, setFiles] = useState<TextFile[]>([]);
   const [fault, setFault] = useState('');
@@ -56,7 +58,7 @@ export function Composer({ box, chat, busy, below, loadDraft, saveDraft, onSend,
     timer.current = setTimeout(() => saveDraft(chat, { text, files }), SAVE_AFTER);
   }, [text, files]);
   useEffect(() => {
-    const now = () => typed.current && saveDraft(chat, latest.current);
+    const now = () => typed.current && keepDraft(chat, latest.current);
     addEventListener('pagehide', now);
     return () => removeEventListener('pagehide', now);
   }, [chat]);
