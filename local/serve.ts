@@ -1,4 +1,6 @@
 /** OpenAI's API over one local engine, as `Request` in and `Response` out: the same answers, byte for byte in form, as the Worker's. */
+
+import { readAnyJson } from '../durable-objects/body.ts';
 import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { conversationPages, PAGES_PATH } from '../durable-objects/replica/conversation.ts';
 import { generate } from '../durable-objects/replica/generate.ts';
@@ -14,7 +16,7 @@ import {
   listInput,
   retrieveResponse,
 } from '../durable-objects/session/api.ts';
-import { ApiError, asApiError, badRequest, modelNotFound, notFound } from '../openai/errors.ts';
+import { ApiError, asApiError, modelNotFound, notFound } from '../openai/errors.ts';
 import { CONTENT_TYPE } from '../openai/prometheus.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
@@ -23,12 +25,14 @@ import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ResponsesRequest } from '../openai/requests/types.ts';
 import type { Responses } from './responses.ts';
 
-const MAX_BODY = 4 << 20; // characters
+const MAX_BODY = 4 << 20; // bytes
 
 /** Answers one request. Never rejects: errors are OpenAI's envelope. Without `responses` none are stored. */
 export async function serve(rt: Runtime, request: Request, responses?: Responses): Promise<Response> {
   try {
-    return await route(rt, new URL(request.url).pathname, request, responses);
+    // as base URLs put together by hand have them: doubled slashes, and one at the end
+    const path = new URL(request.url).pathname.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
+    return await route(rt, path, request, responses);
   } catch (error) {
     if (!(error instanceof ApiError)) console.error(error);
     const e = asApiError(error);
@@ -113,12 +117,4 @@ function ofModel(id: string, request: ResponsesRequest): ResponsesRequest {
   return request;
 }
 
-async function body(request: Request): Promise<unknown> {
-  const text = await request.text();
-  if (text.length > MAX_BODY) throw badRequest(`The body has more than ${MAX_BODY} characters.`);
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw badRequest(`The body is no JSON: ${error instanceof Error ? error.message : error}`);
-  }
-}
+const body = (request: Request): Promise<unknown> => readAnyJson(request, MAX_BODY);

@@ -1,10 +1,10 @@
 /** For whoever runs the server: where the queue stands, and draining replicas for a deploy. Behind a key of its own; without one there is nothing here. */
 
 import { Hono } from 'hono';
+import { readJson } from '../durable-objects/body.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { badRequest, notFound, unauthorized } from '../openai/errors.ts';
 import { isKey } from './auth.ts';
-import { readJson } from './body.ts';
 import type { App, Env } from './env.ts';
 
 export function admin(): Hono<App> {

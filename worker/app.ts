@@ -3,6 +3,7 @@
 import { type Context, Hono, type MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
+import { readJson } from '../durable-objects/body.ts';
 import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseChat } from '../openai/requests/chat.ts';
@@ -12,7 +13,6 @@ import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 import { admin } from './admin.ts';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
-import { readJson } from './body.ts';
 import { embeddingModels, embeddings } from './embeddings.ts';
 import { type App, maxBodyBytes } from './env.ts';
 import { metrics } from './metrics.ts';

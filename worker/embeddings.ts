@@ -1,10 +1,10 @@
 /** POST /v1/embeddings: checked here, computed by the embedder, a Worker of its own. */
 
 import type { Context } from 'hono';
+import { readJson } from '../durable-objects/body.ts';
 import { ApiError } from '../openai/errors.ts';
 import { parseEmbeddings } from '../openai/requests/embeddings.ts';
 import { errand } from './admission.ts';
-import { readJson } from './body.ts';
 import { type App, maxBodyBytes } from './env.ts';
 
 /** OpenAI's model object. */

@@ -1,8 +1,8 @@
 /** What the accelerator can tell about itself: its last prompt, and simulations of others (docs/npu-protocol.md). The secret stays here. */
 import { type Context, Hono } from 'hono';
+import { readJson } from '../durable-objects/body.ts';
 import { notFound } from '../openai/errors.ts';
 import { errand } from './admission.ts';
-import { readJson } from './body.ts';
 import type { App } from './env.ts';
 
 const MAX_SIMULATE = 65_536; // bytes of a request

@@ -1,6 +1,7 @@
 /** The Responses API's routes (durable-objects/session/api.ts is what they do). */
 
 import { type Context, Hono } from 'hono';
+import { readJson } from '../durable-objects/body.ts';
 import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
 import {
@@ -14,7 +15,6 @@ import {
 import { openSession } from '../durable-objects/session/port.ts';
 import { clip, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
-import { readJson } from './body.ts';
 import { type App, type Env, maxBodyBytes } from './env.ts';
 import { generateOn } from './replica.ts';
 

@@ -164,6 +164,26 @@ describe('over the API', () => {
   beforeAll(() => {
     responses = new Responses(async () => rt);
   });
+  const raw = (path: string, body: BodyInit, headers: Record<string, string> = {}) =>
+    serve(rt, new Request(`http://localhost${path}`, { method: 'POST', headers, body }));
+  const few = JSON.stringify({ model: 'pebble', prompt: 'x', max_tokens: 2 });
+
+  it('bodies and paths are read as the Worker reads them', async () => {
+    for (const path of ['/v1/completions/', '/v1//completions']) expect((await raw(path, few)).status).toBe(200);
+    const packed = await new Response(new Blob([few]).stream().pipeThrough(new CompressionStream('gzip'))).arrayBuffer();
+    expect((await raw('/v1/completions', packed, { 'content-encoding': 'gzip' })).status).toBe(200);
+    const cases: [BodyInit, Record<string, string>, number, string][] = [
+      [few, { 'content-encoding': 'br' }, 415, 'unsupported_content_encoding'],
+      ['{', {}, 400, 'invalid_json'],
+      ['['.repeat(200), {}, 400, 'json_too_deep'],
+      [`{"user":"${'x'.repeat(5 << 20)}"}`, {}, 413, 'payload_too_large'],
+    ];
+    for (const [body, headers, status, code] of cases) {
+      const r = await raw('/v1/completions', body, headers);
+      expect([r.status, ((await r.json()) as { error: { code: string } }).error.code]).toEqual([status, code]);
+    }
+  });
+
   const messages = [{ role: 'user', content: 'Give the name and the age as JSON: Ann is 5 years old.' }];
   const theirs = { prompt: 'A goat and a bird', temperature: 1, seed: 5, max_tokens: 120, ignore_eos: true };
   const textOf = async (r: Response) => {
