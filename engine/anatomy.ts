@@ -2,8 +2,8 @@
  * A model written down once: which tensors there are, what each layer does beside them. Names, shapes, allocation, readers' targets, counts of
  * parameters and random weights are derived from it.
  */
-import type { Allocator, Buf, Weight, WeightFormat } from './backend.ts';
-import type { ModelConfig, RopeScaling } from './config.ts';
+import type { Activation, Allocator, AttentionOptions, Buf, Weight, WeightFormat } from './backend.ts';
+import type { LayerKind, ModelConfig, RopeScaling } from './config.ts';
 import { PLAIN, weightBytes } from './formats.ts';
 
 /** [N] for a vector, [N, K] for a matrix, row-major before packing. */
@@ -41,9 +41,11 @@ const LAYER = {
   qNorm: when((c) => c.qkNorm, vector(d)),
   kNorm: when((c) => c.qkNorm, vector(d)),
   o: matrix(D, Q),
+  attnPostNorm: when((c) => c.postNorms === true, vector(D)),
   ffnNorm: vector(D),
   gateUp: joined([F, F], matrix(F2, D)), // rows of gate, then up
   down: matrix(D, F),
+  ffnPostNorm: when((c) => c.postNorms === true, vector(D)),
 } as const;
 
 type Row = { readonly kind: 'vector' | 'matrix'; shape(c: ModelConfig): Shape; parts?: readonly Size[]; when?(c: ModelConfig): boolean };
@@ -134,6 +136,7 @@ export function allocWeights(
 
 /** How queries and keys are turned by their positions. */
 export interface Rope {
+  /** 0: not at all. */
   readonly theta: number;
   readonly scaling?: RopeScaling;
 }
@@ -142,10 +145,33 @@ export interface Rope {
 export interface Layer {
   /** Which of the model's rotations. */
   readonly rope: number;
+  readonly attention: AttentionOptions;
+  readonly activation: Activation;
 }
 
+/** How each kind of layer turns queries and keys. */
+const ROPES: Record<LayerKind, (c: ModelConfig) => Rope> = {
+  full: (c) => ({ theta: c.ropeTheta, scaling: c.ropeScaling }),
+  sliding: (c) => (c.slidingTheta === undefined ? ROPES.full(c) : { theta: c.slidingTheta }),
+  nope: () => ({ theta: 0 }),
+};
+
+const kindsOf = (c: ModelConfig): readonly LayerKind[] => c.layerKinds ?? new Array<LayerKind>(c.layers).fill('full');
+/** The kinds there are, in the order of their first layers. */
+const distinct = (c: ModelConfig): LayerKind[] => [...new Set(kindsOf(c))];
+
 /** The rotations that a model's layers use. */
-export const ropesOf = (c: ModelConfig): Rope[] => [{ theta: c.ropeTheta, scaling: c.ropeScaling }];
+export const ropesOf = (c: ModelConfig): Rope[] => distinct(c).map((kind) => ROPES[kind](c));
 
 /** Every layer of a model. */
-export const layersOf = (c: ModelConfig): Layer[] => Array.from({ length: c.layers }, () => ({ rope: 0 }));
+export function layersOf(c: ModelConfig): Layer[] {
+  const kinds = distinct(c);
+  const made = kinds.map((kind, rope): Layer => {
+    const attention = {
+      ...(c.attentionScale !== undefined && { scale: c.attentionScale }),
+      ...(kind === 'sliding' && { window: c.window }),
+    };
+    return { rope, attention, activation: c.activation ?? 'silu' };
+  });
+  return kindsOf(c).map((kind) => made[kinds.indexOf(kind)]);
+}

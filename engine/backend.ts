@@ -90,6 +90,7 @@ export interface AttentionOptions {
 
 /** What the gate of a feed-forward goes through: silu x · sigmoid(x), gelu its approximation with tanh. */
 export type Activation = 'silu' | 'gelu';
+export const ACTIVATIONS: readonly Activation[] = ['silu', 'gelu'];
 
 /** What allocates: a backend, or a counter that only adds up (for the memory plan). */
 export interface Allocator {
@@ -104,8 +105,8 @@ export interface Backend extends Allocator {
   /** `exact-1`: bits as in NUMERICS.md. Any other id: within its stated tolerance, and its pages stay in their own session. */
   readonly numerics: string;
 
-  /** x[T, D] = rows `ids` of w[V, D]. */
-  embed(x: Buf, w: Weight, ids: Buf, T: number): void;
+  /** x[T, D] = rows `ids` of w[V, D], times `scale` when given. */
+  embed(x: Buf, w: Weight, ids: Buf, T: number, scale?: number): void;
   /** out[n, D] = RMSNorm(x) · g, quantized when `out` is i8. With `rows`, out[i] comes from x[rows[i]] (n = number of rows). */
   norm(out: Act, x: Buf, g: Buf, eps: number, n: number, D: number, rows?: Buf): void;
   /** y[T, N] = x · wᵀ, + bias[N] when given, and added to y instead of replacing it when `accumulate`. Act must be what the weight's format wants. */

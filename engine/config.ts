@@ -1,3 +1,5 @@
+import { ACTIVATIONS, type Activation } from './backend.ts';
+
 /** A decoder-only transformer, as read from GGUF metadata or Hugging Face's config.json. Sizes are counts, not bytes. */
 export interface ModelConfig {
   /** Whose files it came from (models/families); nothing here depends on it. */
@@ -18,7 +20,25 @@ export interface ModelConfig {
   qkvBias: boolean;
   /** An RMSNorm on every query and key head. */
   qkNorm: boolean;
+  // what follows is absent where a model does not have it, in packs as well
+  /** What the gate goes through; silu unless given. */
+  activation?: Activation;
+  /** What looked-up rows of the embedding are multiplied by. */
+  embedScale?: number;
+  /** What scores are multiplied by; 1 / √d unless given. */
+  attentionScale?: number;
+  /** A norm behind attention and feed-forward too, on what they add. */
+  postNorms?: boolean;
+  /** Of each layer, where they differ; all `full` unless given. */
+  layerKinds?: readonly LayerKind[];
+  /** Positions that a sliding layer sees, and its RoPE theta when it has its own. */
+  window?: number;
+  slidingTheta?: number;
 }
+
+/** full: a query sees all positions before it. sliding: the last `window`. nope: all, and positions are not told (no RoPE). */
+export type LayerKind = 'full' | 'sliding' | 'nope';
+const LAYER_KINDS: readonly LayerKind[] = ['full', 'sliding', 'nope'];
 
 export type RopeScaling =
   | { kind: 'linear'; factor: number }
@@ -122,8 +142,18 @@ export function readConfig(raw: unknown): ModelConfig {
     tied: r.flag('tied'),
     qkvBias: r.flag('qkvBias'),
     qkNorm: r.flag('qkNorm'),
+    ...r.maybe('activation', () => r.text('activation', ACTIVATIONS) as Activation),
+    ...r.maybe('embedScale', () => r.number('embedScale', 0, 1e4, false)),
+    ...r.maybe('attentionScale', () => r.number('attentionScale', 0, 1e4, false)),
+    ...r.maybe('postNorms', () => r.flag('postNorms')),
+    ...r.maybe('layerKinds', (v) => readKinds(r, v)),
+    ...r.maybe('window', () => r.int('window', 1, MAX_CONTEXT)),
+    ...r.maybe('slidingTheta', () => r.number('slidingTheta', 1, 1e12)),
   };
   r.done();
+  if (c.layerKinds && c.layerKinds.length !== c.layers)
+    throw new ConfigError('layerKinds', `has ${c.layerKinds.length} layers, must have ${c.layers}`);
+  if (c.layerKinds?.includes('sliding') && c.window === undefined) throw new ConfigError('window', 'is missing, and layers slide');
   if (c.heads % c.kvHeads !== 0) throw new ConfigError('heads', `${c.heads} is no multiple of kvHeads ${c.kvHeads}`);
   for (const [field, unit] of [
     ['headDim', 8],
@@ -136,6 +166,11 @@ export function readConfig(raw: unknown): ModelConfig {
   if (s?.kind === 'factors' && s.factors.length !== c.headDim / 2)
     throw new ConfigError('ropeScaling.factors', `has ${s.factors.length} numbers, must have ${c.headDim / 2}`);
   return c;
+}
+
+function readKinds(r: Reader, v: unknown): LayerKind[] {
+  if (!Array.isArray(v) || !v.every((k) => LAYER_KINDS.includes(k))) throw r.wrong('layerKinds', v, `a list of ${LAYER_KINDS.join(', ')}`);
+  return v;
 }
 
 function readScaling(raw: unknown): RopeScaling {

@@ -9,6 +9,7 @@ export interface Scratch {
   qkv: Buf; // [T, (H + 2G)·d]
   q: Buf; // [T, H·d]
   gateUp: Buf; // [T, 2F]
+  branch?: Buf; // [T, D], where what attention and feed-forward add is normed
   normed: Acts; // [T, D] for qkv and gateUp, as their format wants it
   attended: Acts; // [T, H·d]
   gated: Acts; // [T, F]
@@ -50,6 +51,7 @@ export function allocScratch(be: Allocator, c: ModelConfig, formats: Formats, T:
     qkv: be.alloc(T * (H + 2 * G) * d * 4, 'qkv'),
     q: be.alloc(T * H * d * 4, 'q'),
     gateUp: be.alloc(T * 2 * F * 4, 'gateUp'),
+    ...(c.postNorms && { branch: be.alloc(T * D * 4, 'branch') }),
     ...(head && { logits: be.alloc(R * V * 4, 'logits') }),
     normed: acts(be, [...formats.qkv, ...formats.gateUp], T, D, 'normed'),
     attended: acts(be, formats.o, T, H * d, 'attended'),
@@ -80,10 +82,10 @@ export function forward(be: Backend, m: Model, s: Scratch, batch: Batch, from = 
   const { hidden: D, heads: H, ffn: F, normEps: eps, layers: L } = m.config;
   const { T, R } = batch;
 
-  if (from === 0) be.embed(s.x, m.weights.embed, batch.ids, T); // x [T, D]
+  if (from === 0) be.embed(s.x, m.weights.embed, batch.ids, T, m.config.embedScale); // x [T, D]
 
   for (let i = from; i < to; i++) {
-    const { rope } = m.layers[i];
+    const { rope, attention, activation } = m.layers[i];
     const at = i - m.first;
     const l = m.weights.layers[at];
     const qkNorm = l.qNorm && l.kNorm ? { q: l.qNorm, k: l.kNorm, eps } : undefined;
@@ -95,18 +97,18 @@ export function forward(be: Backend, m: Model, s: Scratch, batch: Batch, from = 
     const balance = m.kv.shape.format === 'f32' ? undefined : l.keyBalance;
     be.ropeStore(s.q, m.kv, s.qkv, m.tables[rope], batch, at, H, qkNorm, balance); // q [T, H·d], keys and values into their pages
     const a = s.attended(l.o);
-    be.attention(a, s.q, m.kv, batch, at, H); // a [T, H·d]
+    be.attention(a, s.q, m.kv, batch, at, H, attention); // a [T, H·d]
     tap?.('o', i, a, T);
-    be.matmul(s.x, a, l.o, T, { accumulate: true }); // x += [T, D]
+    add(be, s, a, l.o, T, eps, l.attnPostNorm); // x += [T, D]
 
     const f = s.normed(l.gateUp);
     be.norm(f, s.x, l.ffnNorm, eps, T, D); // f [T, D]
     tap?.('gateUp', i, f, T);
     be.matmul(s.gateUp, f, l.gateUp, T); // [T, 2F]
     const g = s.gated(l.down);
-    be.glu(g, s.gateUp, T, F, 'silu'); // g [T, F]
+    be.glu(g, s.gateUp, T, F, activation); // g [T, F]
     tap?.('down', i, g, T);
-    be.matmul(s.x, g, l.down, T, { accumulate: true }); // x += [T, D]
+    add(be, s, g, l.down, T, eps, l.ffnPostNorm); // x += [T, D]
   }
 
   if (to < L || R === 0) return;
@@ -114,4 +116,12 @@ export function forward(be: Backend, m: Model, s: Scratch, batch: Batch, from = 
   be.norm(last, s.x, m.weights.norm, eps, R, D, batch.rows); // last [R, D]
   tap?.('head', L, last, R);
   if (s.logits) be.matmul(s.logits, last, m.weights.head, R); // logits [R, V]
+}
+
+/** x += what a branch gives, or its norm where the layer has one for it. */
+function add(be: Backend, s: Scratch, a: Act, w: Weight, T: number, eps: number, norm: Buf | undefined): void {
+  if (norm && s.branch) {
+    be.matmul(s.branch, a, w, T);
+    be.addNorm(s.x, s.branch, norm, eps, T, w.N);
+  } else be.matmul(s.x, a, w, T, { accumulate: true });
 }

@@ -6,7 +6,7 @@ export function inverseFrequencies({ theta, scaling: s }: Rope, headDim: number)
   const half = headDim / 2;
   const freq = new Float64Array(half);
   for (let i = 0; i < half; i++) {
-    const f = pow(theta, (-2 * i) / headDim);
+    const f = theta === 0 ? 0 : pow(theta, (-2 * i) / headDim);
     freq[i] = f;
     if (s?.kind === 'linear') freq[i] = f / s.factor;
     if (s?.kind === 'factors') freq[i] = f / (s.factors[i] ?? 1);

@@ -168,7 +168,7 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
     act: (format, rows, K, label): Act => ({ format, rows, K, data: alloc(actBufBytes(format, rows, K), label) }),
     kvPool: (shape, pages): KvPool => ({ shape, pages, pageBytes: pageBytes(shape), data: alloc(pages * pageBytes(shape), 'kv pages') }),
 
-    embed: (x, w, ids, T) => record(embedCommand(x, w, ids, T, lists)),
+    embed: (x, w, ids, T, scale = 1) => record(embedCommand(x, w, ids, T, scale, lists)),
     norm: (out, x, g, eps, n, D, rows) => record(normCommand(out, x, g, eps, n, D, rows, lists)),
     matmul: (y, x, w, T, o = {}) =>
       record(

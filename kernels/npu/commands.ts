@@ -32,10 +32,10 @@ export type Lists = (buf: Buf, count: number) => readonly number[];
 
 const bufs = (...list: (Buf | null | undefined)[]): NpuBuf[] => list.filter((b) => b !== null && b !== undefined).map(npuBuf);
 
-export function embedCommand(x: Buf, w: Weight, ids: Buf, T: number, lists: Lists): Command {
+export function embedCommand(x: Buf, w: Weight, ids: Buf, T: number, scale: number, lists: Lists): Command {
   const [out, weight, index] = bufs(x, w.data, ids);
   return {
-    op: () => ({ kind: 'embed', format: w.format, V: w.N, D: w.K, ids: lists(ids, T) }),
+    op: () => ({ kind: 'embed', format: w.format, V: w.N, D: w.K, scale, ids: lists(ids, T) }),
     bind: (c) => ({ w: weight.bind(c), ids: index.bind(c), y: out.bindOwn(c) }),
     reads: [weight, index],
     writes: [out],

@@ -57,7 +57,7 @@ export function createWasm({ modules, memoryBytes, way: asked }: WasmOptions): W
     act: (format, rows, K, label) => bump.act(format, rows, K, label),
     kvPool: (shape, pages) => bump.kvPool(shape, pages),
 
-    embed: (x, w, ids, T) => embed(lookup, words, x, w, ids, T),
+    embed: (...args) => embed(kernels, lookup, words, ...args),
     norm: (out, x, g, eps, n, D, rows) => norm(kernels, out, x, g, eps, n, D, rows),
     matmul: (y, x, w, T, opts) => matmul(product, y, x, w, T, opts),
     ropeStore: (...args) => ropeStore(kernels, words, ...args),

@@ -32,6 +32,7 @@ export interface Kernels extends Generated {
   swiglu: Fn;
   geglu: Fn;
   addNorm: Fn;
+  scale: Fn;
   editLogits: (...args: number[]) => number;
   maskLogits: Fn;
   topk: Fn;

@@ -27,7 +27,16 @@ export const lookups = (k: Kernels): Record<WeightFormat, Kernels['embedF32']> =
   any_k: k.embed_any_k,
 });
 
-export function embed(lookup: ReturnType<typeof lookups>, words: Uint32Array, x: Buf, w: Weight, ids: Buf, T: number): void {
+export function embed(
+  k: Kernels,
+  lookup: ReturnType<typeof lookups>,
+  words: Uint32Array,
+  x: Buf,
+  w: Weight,
+  ids: Buf,
+  T: number,
+  scale = 1,
+): void {
   need('embed', x, T * w.K * 4);
   need('embed', ids, T * 4);
   need('embed', w.data, weightBytes(w.format, w.N, w.K));
@@ -38,6 +47,7 @@ export function embed(lookup: ReturnType<typeof lookups>, words: Uint32Array, x:
     if (id >= w.N) throw new Error(`embed: token id ${id} is not below the vocabulary's ${w.N}`);
     run(ptr(x) + t * w.K * 4, ptr(w.data) + Math.floor(id / ROWS) * group, id % ROWS, w.K, SCRATCH);
   }
+  if (scale !== 1) k.scale(ptr(x), T * w.K, scale);
 }
 
 /** Where an op prepares a row that it quantizes: behind the rows of i8 activations. */

@@ -41,12 +41,12 @@ export function createOps(
   };
 
   return {
-    embed(x, w, ids, T) {
+    embed(x, w, ids, T, scale = 1) {
       const { N: V, K: D } = w;
       const buffers = [need('embed', x, T * D * 4), need('embed', ids, T * 4), need('embed', w.data, weightBytes(w.format, V, D))];
       rec.counts.weights += (T * weightBytes(w.format, V, D)) / V;
       const unpack = UNPACK[w.format];
-      rec.dispatch(make.embed(unpack), buffers, [T, D, V], [groups(unpack === null ? D : D / 4), T]);
+      rec.dispatch(make.embed(unpack), buffers, [T, D, V, bits(scale)], [groups(unpack === null ? D : D / 4), T]);
     },
 
     norm(out, x, g, eps, n, D, rows) {

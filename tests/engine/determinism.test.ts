@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { digests, sabotaged, shortDigest } from './determinism.ts';
+import { digests, gemma, sabotaged, shortDigest } from './determinism.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 32 << 20 });
@@ -12,6 +12,20 @@ describe('one digest over tokens and logits', () => {
     const all = await digests(wasm);
     expect(Object.keys(all)).toHaveLength(9);
     for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(all.alone);
+  });
+
+  it('with layers that differ, too: windows, two rotations, norms behind branches, gelu, scales', async () => {
+    const all = await digests(wasm, 100, gemma);
+    expect(Object.keys(all)).toHaveLength(9);
+    for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(all.alone);
+    // each of them makes another model
+    const short = await shortDigest(wasm, gemma);
+    const plain = [
+      ...[{ window: 20 }, { slidingTheta: undefined }, { layerKinds: undefined }, { attentionScale: undefined }, { activation: undefined }],
+      ...[{ embedScale: undefined }, { postNorms: undefined }, { layerKinds: ['nope', 'full', 'sliding'] as const }],
+    ];
+    for (const change of plain) expect(await shortDigest(wasm, { ...gemma, ...change }), JSON.stringify(change)).not.toBe(short);
+    expect(await shortDigest(createReference, gemma)).toBe(short);
   });
 
   it('on the reference, the same as on wasm', async () => {

@@ -3,11 +3,16 @@
  * backend runs (Node, workerd), so it imports no test framework.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { type Backend, type Engine, type GenerateRequest, GREEDY, type StepEvent } from '../../engine/index.ts';
+import { type Backend, type Engine, type GenerateRequest, GREEDY, type ModelConfig, type StepEvent } from '../../engine/index.ts';
 import { noise, testEngine, tiny } from './random-model.ts';
 
 /** Big enough that pages, chunks and groups matter, small enough for a test. */
 export const model = { ...tiny, vocab: 1000, hidden: 128, heads: 6, kvHeads: 2, headDim: 32, ffn: 256, layers: 3 };
+/** Layers that differ: a window on two of three, a rotation of their own, norms behind branches, scales, gelu. */
+export const gemma: ModelConfig = {
+  ...{ ...model, family: 'gemma3', qkNorm: true, activation: 'gelu', embedScale: Math.fround(Math.sqrt(model.hidden)), postNorms: true },
+  ...{ attentionScale: 0.2, layerKinds: ['sliding', 'full', 'sliding'], window: 90, slidingTheta: 1000 },
+};
 const sizes = { config: model, format: 'w4' as const, kv: 'i8' as const, maxTokens: 512, maxSequences: 8 };
 
 const ids = (seed: number, n: number): number[] => {
@@ -52,9 +57,9 @@ async function run(engine: Engine, budget: number, meanwhile: (step: number) => 
 }
 
 /** Every way of serving the held requests, each on a fresh backend, with the digest of what came out. */
-export async function digests(create: () => Backend, generate = 200): Promise<Record<string, string>> {
+export async function digests(create: () => Backend, generate = 200, config: ModelConfig = model): Promise<Record<string, string>> {
   const out: Record<string, string> = {};
-  const fresh = (o: object = {}) => testEngine(create(), { ...sizes, ...o });
+  const fresh = (o: object = {}) => testEngine(create(), { ...sizes, config, ...o });
   const serve = (e: Engine) => {
     for (const r of held(generate)) e.add(r);
   };
@@ -114,8 +119,8 @@ export async function digests(create: () => Backend, generate = 200): Promise<Re
 }
 
 /** The short request alone, few tokens: what the reference can do in a test. */
-export async function shortDigest(create: () => Backend): Promise<string> {
-  const e = testEngine(create(), sizes);
+export async function shortDigest(create: () => Backend, config: ModelConfig = model): Promise<string> {
+  const e = testEngine(create(), { ...sizes, config });
   e.add(held(8)[0]);
   return digest(await run(e, 512));
 }

@@ -24,3 +24,15 @@ test('a tensor of a layer without its names in the files does not compile', { ti
     'models/families/family.ts',
   ]);
 });
+
+test('what a layer may be does not compile before everybody knows it: an activation, a kind of layer', { timeout: 120_000 }, async () => {
+  expect(await filesThatBreak('engine/backend.ts', "'silu' | 'gelu';", "'silu' | 'gelu' | 'relu';")).toEqual([
+    'kernels/npu/ops/rows.ts',
+    'kernels/reference/glu.ts',
+    'kernels/wasm/rows.ts',
+    'kernels/webgpu/programs.ts',
+  ]);
+  expect(await filesThatBreak('engine/config.ts', "'full' | 'sliding' | 'nope';", "'full' | 'sliding' | 'nope' | 'conv';")).toEqual([
+    'engine/anatomy.ts', // which rotation
+  ]);
+});

@@ -80,7 +80,7 @@ const ops: [string, Op, () => Record<string, Uint8Array>, string[]][] = [
   ],
   [
     'embed',
-    { kind: 'embed', format: 'w4', V: 64, D: 256, ids: pos.map((p) => (p * 7) % 64) },
+    { kind: 'embed', format: 'w4', V: 64, D: 256, scale: 1, ids: pos.map((p) => (p * 7) % 64) },
     () => ({ w: packWeight('w4', 64, 256, w4(64, 256, 1)), ids: u32(pos.map((p) => (p * 7) % 64)), y: new Uint8Array(T * 256 * 4) }),
     ['y'],
   ],

@@ -55,6 +55,23 @@ const models: Record<string, ModelConfig> = {
     qkvBias: false,
     qkNorm: true,
   },
+  gemma3: {
+    ...{
+      ...base,
+      family: 'gemma3',
+      vocab: 257,
+      hidden: 128,
+      layers: 3,
+      heads: 4,
+      kvHeads: 1,
+      headDim: 64,
+      ffn: 224,
+      qkvBias: false,
+      qkNorm: true,
+    },
+    ...{ activation: 'gelu', embedScale: 11.3, attentionScale: 0.2, postNorms: true },
+    ...{ layerKinds: ['sliding', 'full', 'sliding'], window: 30, slidingTheta: 1000 },
+  },
 };
 
 /** Prefills T tokens in chunks; logits of the last, and all pages. */

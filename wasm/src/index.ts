@@ -17,3 +17,8 @@ export { ropeStore } from './rope-store';
 export function clear(from: usize, to: usize): void {
   memory.fill(from, 0, to - from);
 }
+
+/** x[n] *= by. */
+export function scale(x: usize, n: i32, by: f32): void {
+  for (const end = x + (<usize>n << 2); x < end; x += 4) f32.store(x, f32.load(x) * by);
+}

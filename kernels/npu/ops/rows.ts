@@ -155,6 +155,7 @@ export interface EmbedShape {
   readonly format: WeightFormat;
   readonly V: number;
   readonly D: number;
+  readonly scale: number;
   readonly ids: readonly number[];
 }
 
@@ -182,6 +183,7 @@ export function compileEmbed(d: DeviceSpec, s: EmbedShape, o: Options): Program 
       ids: ids.at(use),
       out: y.at(use),
       format: EMBED_FORMATS.indexOf(s.format),
+      scale: s.scale,
     };
     const instr = vec(
       'embed',

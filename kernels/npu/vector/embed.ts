@@ -64,6 +64,8 @@ export function embed(s: Sram, p: Params): void {
   const lookup = lookups[EMBED_FORMATS[p.format]];
   for (let i = 0; i < p.rows; i++) {
     const r = s.u32[(p.ids >> 2) + i] % ROWS;
-    lookup(s, p.groups + i * p.pitch, r, p.K, (p.out + i * p.K * 4) >> 2);
+    const out = (p.out + i * p.K * 4) >> 2;
+    lookup(s, p.groups + i * p.pitch, r, p.K, out);
+    if (p.scale !== 1) for (let k = out; k < out + p.K; k++) s.f32[k] *= Math.fround(p.scale); // rounded where it is stored
   }
 }

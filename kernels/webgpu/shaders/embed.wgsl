@@ -1,6 +1,6 @@
 // x[T, D] = rows of a table of integers, in kernel layout.
 // Ladder: 1. a thread a value: every thread decodes a scale. 2. (here) a thread 4 columns, one store of 16 bytes.
-struct Params { T: u32, D: u32, V: u32 }
+struct Params { T: u32, D: u32, V: u32, scale: f32 }
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> ids: array<u32>;
@@ -21,5 +21,5 @@ fn main(@builtin(global_invocation_id) at: vec3<u32>) {
   if (MINIMA) {
     v += minima(block, half4, part)[id & 3u];
   }
-  x[at.y * quads + at.x] = v;
+  x[at.y * quads + at.x] = v * p.scale;
 }

@@ -12,9 +12,14 @@ const shapes = [
   ...(Object.keys(PLANES) as PlaneName[]).map((format) => [format, 19, PLANES[format].block === 32 ? 576 : 768] as const),
 ] as const;
 
-export const embedCases: Case[] = shapes.map(([format, V, D], i) => ({
+const scaled = [
+  ['f32', 33, 172, 25.298221588134766],
+  ['w8', 18, 640, 25.298221588134766],
+] as const;
+
+export const embedCases: Case[] = [...shapes.map((s) => [...s, undefined] as const), ...scaled].map(([format, V, D, scale], i) => ({
   op: 'embed',
-  name: `${format} V=${V} D=${D}`,
+  name: `${format} V=${V} D=${D}${scale ? ` × ${scale}` : ''}`,
   tolerance: 1e-6,
   memoryBytes: 4 << 20,
   prepare(b) {
@@ -22,6 +27,6 @@ export const embedCases: Case[] = shapes.map(([format, V, D], i) => ({
     const x = b.alloc(ids.length * D * 4, 'x');
     const w = randomWeight(b, format, V, D, 100 + i);
     const buf = upload(b, Uint32Array.from(ids), 'ids');
-    return { run: () => b.embed(x, w, buf, ids.length), read: async () => [await readF32(b, 'x', x, 0, ids.length * D)] };
+    return { run: () => b.embed(x, w, buf, ids.length, scale), read: async () => [await readF32(b, 'x', x, 0, ids.length * D)] };
   },
 }));
