@@ -1,6 +1,7 @@
 import { isVector, type TensorKind, type TensorShape, tensorList } from '../engine/anatomy.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { ModelFileError } from './error.ts';
+import { decoders } from './gguf/blocks.ts';
 
 /** Rows as a file stores them: a tensor, or one of those that are concatenated into it (q, k and v into qkv). */
 export interface Part {
@@ -52,6 +53,19 @@ export function checkUsed(all: Iterable<string>, used: ReadonlySet<string>, igno
     if (!used.has(name) && !ignorable(name))
       throw new ModelFileError(`tensor "${name}"`, 'has no place in this kind of model, which would ignore it');
   }
+}
+
+/** A part with another number in place of each, in f32. */
+export function mapValues(part: Part, f: (x: number) => number): Part {
+  return {
+    ...part,
+    type: 'F32',
+    async read(from, to) {
+      const x = new Float32Array((to - from) * part.K);
+      decoders.get(part.type)?.(await part.read(from, to), x, x.length);
+      return new Uint8Array(x.map(f).buffer);
+    },
+  };
 }
 
 /**

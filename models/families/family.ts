@@ -16,7 +16,7 @@ export interface StoredTensor {
   readonly as?: (part: Part, c: ModelConfig) => Part;
 }
 
-/** The tensors behind each of engine/anatomy.ts, their rows in order. */
+/** The tensors behind each of engine/anatomy.ts, their rows in order; none where no file of the family has one. */
 export type StoredNames = Readonly<Record<TensorKind, readonly StoredTensor[]>>;
 
 /** How a family's files of one kind are read. */
@@ -32,8 +32,10 @@ interface Side<Keys> {
 }
 
 export interface Family {
-  /** GGUF's `general.architecture`, Hugging Face's `model_type`, and `family` of the configuration. */
+  /** GGUF's `general.architecture`, and `family` of the configuration. */
   readonly name: string;
+  /** Hugging Face's `model_type`, where it is another. */
+  readonly modelType?: string;
   readonly gguf: Side<Metadata>;
   readonly hf: Side<Fields>;
 }
@@ -54,9 +56,11 @@ export const ggufNames: StoredNames = {
   qNorm: stored('attn_q_norm.weight'),
   kNorm: stored('attn_k_norm.weight'),
   o: stored('attn_output.weight'),
+  attnPostNorm: stored('post_attention_norm.weight'),
   ffnNorm: stored('ffn_norm.weight'),
   gateUp: stored('ffn_gate.weight', 'ffn_up.weight'),
   down: stored('ffn_down.weight'),
+  ffnPostNorm: stored('post_ffw_norm.weight'),
 };
 
 /** Hugging Face's; those of layers come behind `model.layers.N.`. */
@@ -70,7 +74,9 @@ export const hfNames: StoredNames = {
   qNorm: stored('self_attn.q_norm.weight'),
   kNorm: stored('self_attn.k_norm.weight'),
   o: stored('self_attn.o_proj.weight'),
+  attnPostNorm: [],
   ffnNorm: stored('post_attention_layernorm.weight'),
   gateUp: stored('mlp.gate_proj.weight', 'mlp.up_proj.weight'),
   down: stored('mlp.down_proj.weight'),
+  ffnPostNorm: [],
 };

@@ -1,7 +1,7 @@
 import { ConfigError, MAX_CONTEXT, type ModelConfig, readConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
 import type { Family, RawConfig } from '../families/family.ts';
-import { familyNamed, familyNames } from '../families/index.ts';
+import { familyNames, familyOfType } from '../families/index.ts';
 import { Fields, type JsonObject } from '../json.ts';
 
 /** Keys of config.json that every family has, by the field they give. */
@@ -22,7 +22,7 @@ const KEYS = {
 /** The family of a config.json. Throws ModelFileError when it does not run here. */
 export function hfFamily(f: Fields): Family {
   const name = f.string('model_type');
-  const family = familyNamed(name);
+  const family = familyOfType(name);
   if (!family) throw f.wrong('model_type', name, `one of ${familyNames()}`);
   return family;
 }

@@ -4,7 +4,7 @@ import { openGguf } from '../../models/gguf/open.ts';
 import { openHf } from '../../models/hf/open.ts';
 import { memorySource } from '../../models/source.ts';
 import { createTokenizer } from '../../models/tokenizer/tokenizer.ts';
-import { hfFolder, memoryFolder, safetensors, small, smallGguf, valuesOf } from './small-model.ts';
+import { hfFolder, memoryFolder, safetensors, small, smallGemma, smallGguf, valuesOf } from './small-model.ts';
 
 const json = (v: unknown) => new TextEncoder().encode(JSON.stringify(v));
 const open = (files: Map<string, Uint8Array>) => openHf(memoryFolder(files));
@@ -29,6 +29,31 @@ describe('Hugging Face folders', () => {
       expect(a.encode(text, { special: true })).toEqual(b.encode(text, { special: true }));
       expect([a.bos, a.eos, [...a.stopIds].sort()]).toEqual([b.bos, b.eos, [...b.stopIds].sort()]);
     }
+  });
+
+  it('Gemma 3: norms with their one, four a layer, five of six layers in a window, as its GGUF says', async () => {
+    const gguf = await openGguf(memorySource(smallGguf(smallGemma), 'small.gguf'));
+    expect(gguf.config).toEqual(smallGemma);
+    const hf = await open(hfFolder(smallGemma));
+    expect(hf.config).toEqual(gguf.config);
+    expect(hf.tensors.map((t) => t.name)).toEqual(gguf.tensors.map((t) => t.name));
+    for (const [i, t] of hf.tensors.entries()) expect(await valuesOf(t), t.name).toEqual(await valuesOf(gguf.tensors[i]));
+    const changedGemma = (fields: Record<string, unknown>) => {
+      const files = hfFolder(smallGemma);
+      files.set('config.json', json({ ...(JSON.parse(new TextDecoder().decode(files.get('config.json'))) as object), ...fields }));
+      return open(files);
+    };
+    const kinds = Array.from({ length: 7 }, (_, l) => (l === 3 ? 'full_attention' : 'sliding_attention'));
+    const other = (await changedGemma({ layer_types: kinds, query_pre_attn_scalar: 64, rope_local_base_freq: 500 })).config;
+    expect(other).toMatchObject({ attentionScale: 0.125, slidingTheta: 500 });
+    expect(other.layerKinds?.indexOf('full')).toBe(3);
+    await expect(changedGemma({ final_logit_softcapping: 30 })).rejects.toThrow(
+      /final_logit_softcapping: scores that are capped do not run here/,
+    );
+    await expect(changedGemma({ layer_types: ['chunked'] })).rejects.toThrow(
+      /layerKinds is \["chunked"\], must be a list of full, sliding, nope/,
+    );
+    await expect(changedGemma({ sliding_window: undefined })).rejects.toThrow(/window is missing, and layers slide/);
   });
 
   it('reads generation defaults, stop ids and the template, from either place', async () => {

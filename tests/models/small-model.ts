@@ -25,6 +25,11 @@ export const small: ModelConfig = {
   qkNorm: false,
 };
 
+export const smallGemma: ModelConfig = {
+  ...{ ...small, family: 'gemma3', layers: 7, tied: true, qkNorm: true, activation: 'gelu', embedScale: 8, postNorms: true },
+  ...{ window: 24, slidingTheta: 10000, layerKinds: Array.from({ length: 7 }, (_, l) => (l === 5 ? 'full' : 'sliding')) },
+};
+
 /** 256 bytes, three merges, five control tokens: a byte-level BPE. */
 export const tokens = [...byteToChar, 'he', 'll', 'hell', '<|endoftext|>', '<|im_start|>', '<|im_end|>', '<|a|>', '<|b|>'];
 export const merges = ['h e', 'l l', 'he ll'];
@@ -64,6 +69,7 @@ export function hfTensors(c: ModelConfig): Map<string, { shape: number[]; data: 
     const p = `model.layers.${l}`;
     put(`${p}.input_layernorm.weight`, c.hidden);
     put(`${p}.post_attention_layernorm.weight`, c.hidden);
+    if (c.postNorms) for (const at of ['pre', 'post']) put(`${p}.${at}_feedforward_layernorm.weight`, c.hidden);
     for (const [x, rows] of [
       ['q', c.heads * c.headDim],
       ['k', c.kvHeads * c.headDim],
@@ -100,6 +106,8 @@ const GGUF_NAMES: readonly (readonly [RegExp, string])[] = [
   [/^lm_head\.weight$/, 'output.weight'],
   [/^model\.norm\.weight$/, 'output_norm.weight'],
   [/^model\.layers\.(\d+)\.input_layernorm\.weight$/, 'blk.$1.attn_norm.weight'],
+  [/^model\.layers\.(\d+)\.pre_feedforward_layernorm\.weight$/, 'blk.$1.ffn_norm.weight'],
+  [/^model\.layers\.(\d+)\.post_feedforward_layernorm\.weight$/, 'blk.$1.post_ffw_norm.weight'],
   [/^model\.layers\.(\d+)\.post_attention_layernorm\.weight$/, 'blk.$1.ffn_norm.weight'],
   [/^model\.layers\.(\d+)\.self_attn\.([qkv])_proj\.(\w+)$/, 'blk.$1.attn_$2.$3'],
   [/^model\.layers\.(\d+)\.self_attn\.([qk])_norm\.weight$/, 'blk.$1.attn_$2_norm.weight'],
@@ -120,6 +128,7 @@ export function ggufMetadata(c: ModelConfig): Record<string, Value> {
     [key('attention.key_length')]: { type: 'u32', value: c.headDim },
     [key('attention.layer_norm_rms_epsilon')]: { type: 'f32', value: c.normEps },
     [key('rope.freq_base')]: { type: 'f32', value: c.ropeTheta },
+    ...(c.window !== undefined && { [key('attention.sliding_window')]: { type: 'u32', value: c.window } as const }),
     'tokenizer.ggml.model': { type: 'string', value: 'gpt2' },
     'tokenizer.ggml.pre': { type: 'string', value: 'gpt-2' },
     'tokenizer.ggml.tokens': { type: 'strings', value: tokens },
@@ -136,8 +145,10 @@ export function ggufTensors(c: ModelConfig): TensorIn[] {
     const rule = GGUF_NAMES.find(([re]) => re.test(name));
     if (!rule) throw new Error(`no GGUF name for ${name}`);
     const interleaved = c.family === 'llama' && /\.[qk]_proj\./.test(name);
-    const values = interleaved ? interleave(data, c.headDim, shape[1] ?? 1) : data;
-    return { name: name.replace(rule[0], rule[1]), type: 'F32', dims: [...shape].reverse(), data: bytesOf(values) };
+    const rotated = interleaved ? interleave(data, c.headDim, shape[1] ?? 1) : data;
+    const values = c.family === 'gemma3' && /norm\.weight$/.test(name) ? rotated.map((w) => 1 + w) : rotated; // as llama.cpp's converter does
+    const to = c.postNorms && name.endsWith('post_attention_layernorm.weight') ? 'blk.$1.post_attention_norm.weight' : rule[1];
+    return { name: name.replace(rule[0], to), type: 'F32', dims: [...shape].reverse(), data: bytesOf(values) };
   });
 }
 
@@ -163,7 +174,7 @@ export function hfFolder(c: ModelConfig = small, shards = 1): Map<string, Uint8A
   files.set(
     'config.json',
     json({
-      model_type: c.family,
+      model_type: c.family === 'gemma3' ? 'gemma3_text' : c.family,
       vocab_size: c.vocab,
       hidden_size: c.hidden,
       num_hidden_layers: c.layers,
@@ -175,7 +186,9 @@ export function hfFolder(c: ModelConfig = small, shards = 1): Map<string, Uint8A
       rms_norm_eps: c.normEps,
       rope_theta: c.ropeTheta,
       tie_word_embeddings: c.tied,
-      hidden_act: 'silu',
+      ...(c.family === 'gemma3'
+        ? { hidden_activation: 'gelu_pytorch_tanh', sliding_window: c.window, query_pre_attn_scalar: c.headDim }
+        : { hidden_act: 'silu' }),
     }),
   );
   files.set(
