@@ -94,6 +94,16 @@ describe('a conversation', () => {
     expect(words(whole)).toEqual(['q1', 'half and half']);
     expect(answer(whole).stats.broken).toBe(true); // its times say nothing
     expect(rate(answer(whole).stats)).toBeUndefined();
+    const counted = (completion: number): Delta => ({ type: 'usage', usage: { prompt: 10, completion, cached: 0 } });
+    const twice = [
+      { type: 'continue', id: 'a1' } as const,
+      said('a1', counted(7)),
+      done('a1'),
+      { type: 'continue', id: 'a1' } as const,
+      said('a1', counted(5)),
+      done('a1'),
+    ].reduce(reduce, whole);
+    expect(figures(answer(twice).stats).find(({ unit }) => unit === 'tokens')?.value).toBe('12');
   });
 
   it('takes in what another tab wrote, and stays on the branch that the reader is on', () => {

@@ -1,7 +1,8 @@
 /** Two tabs over one database: nothing that either wrote is lost. */
 import 'fake-indexeddb/auto';
+import { deleteDB } from 'idb';
 import { afterEach, describe, expect, it } from 'vitest';
-import { type Database, eraseDatabase, openDatabase } from '../../web/src/db.ts';
+import { type Database, openDatabase } from '../../web/src/db.ts';
 import { fromJson, toJson, toMarkdown } from '../../web/src/files.ts';
 import { loopOf } from '../../web/src/loops.ts';
 import { oldChat, readTurn, type Whole } from '../../web/src/records.ts';
@@ -16,7 +17,7 @@ afterEach(async () => {
   for (const sync of syncs.splice(0)) await sync.flush();
   await new Promise((resolve) => setTimeout(resolve, 50)); // what tabs still tell each other
   for (const thing of open.splice(0)) thing.close();
-  await eraseDatabase();
+  await deleteDB('turnstone');
 });
 
 async function tab(erased: string[] = []) {

@@ -1,5 +1,5 @@
 /** Conversations in IndexedDB: one record a turn, so that tabs which write at the same time add to the same tree. */
-import { type DBSchema, deleteDB, type IDBPDatabase, openDB } from 'idb';
+import { type DBSchema, type IDBPDatabase, openDB } from 'idb';
 import { readChat, readTurn } from './records.ts';
 import type { Chat } from './state.ts';
 import type { TextFile, Turn } from './turns.ts';
@@ -60,8 +60,6 @@ export async function openDatabase(): Promise<Database> {
   });
   return wrap(db);
 }
-
-export const eraseDatabase = (): Promise<void> => deleteDB(NAME);
 
 function wrap(db: IDBPDatabase<Schema>): Database {
   const turnsOf = async (chat: string): Promise<Turn[]> => {

@@ -85,7 +85,7 @@ async function main(): Promise<void> {
   });
   const chatting = createChatting({ store, transport, stored: async (id) => db?.turn(id), stopElsewhere: sync.stop });
   const context = createContext(store, transport);
-  const page = createPage({ store, storage, db, sync, chatting, context, transport });
+  const page = createPage({ store, storage, db, sync, chatting, context });
   addEventListener('pagehide', () => void sync.flush());
 
   const alive = () =>

@@ -1,5 +1,4 @@
 /** What the reader can do on the page beyond the open chat's own turns: chats as a whole, files, keys. */
-import type { Transport } from './api.ts';
 import type { Chatting } from './chat.ts';
 import type { Context } from './context.ts';
 import type { Database, Draft } from './db.ts';
@@ -40,7 +39,6 @@ export interface PageOptions {
   sync: Sync;
   chatting: Chatting;
   context: Context;
-  transport: Transport;
 }
 
 export function createPage({ store, storage, db, sync, chatting, context }: PageOptions): Page {

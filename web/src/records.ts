@@ -76,6 +76,7 @@ function readAnswer(base: { id: string; parent: string | null; text: string }, e
       usage: isRecord(stats.usage) ? readUsage(stats.usage) : undefined,
       route: string(stats.route) || undefined,
       served: number(stats.served),
+      before: number(stats.before),
       ...(stats.broken === true && { broken: true }),
     },
     kept: isRecord(entry.kept) ? readKept(entry.kept) : undefined,

@@ -136,7 +136,7 @@ export function reduce(state: State, action: Action): State {
       return change(state, action.id, ({ kept: _, problem: __, finish: ___, ...answer }) => ({
         ...answer,
         status: 'streaming',
-        stats: { pieces: answer.stats.pieces, route: answer.stats.route, broken: true },
+        stats: continued(answer.stats),
       }));
     case 'resume':
       return change(state, action.id, ({ problem: _, ...answer }) => ({
@@ -201,6 +201,11 @@ const grown = (state: State, turns: Turn[], leaf: string, chat: Partial<Chat>): 
 
 const emptyAnswer = (id: string, parent: string | null): AnswerTurn => ({
   ...{ id, parent, role: 'assistant', text: '', calls: [], status: 'waiting', stats: { pieces: 0 } },
+});
+
+/** Its times say nothing of what follows; its tokens are counted on. */
+const continued = ({ pieces, route, usage, before = 0 }: AnswerTurn['stats']): AnswerTurn['stats'] => ({
+  ...{ pieces, route, broken: true, before: usage ? before + usage.completion : undefined },
 });
 
 const saidNothing = (answer: AnswerTurn) => !answer.text && !answer.calls.length && !isRunning(answer);

@@ -46,11 +46,13 @@ export function figures(stats: Stats): Figure[] {
     out.push({ value: duration(first), unit: 'to first', title: `Prefill${pace}; time to the first token, ${clock}` });
   }
   if (stats.usage) {
-    const { prompt, completion, cached } = stats.usage;
+    const { prompt, cached } = stats.usage;
+    const { before = 0 } = stats;
+    const tokens = before + stats.usage.completion;
     out.push({
-      value: String(completion),
-      unit: completion === 1 ? 'token' : 'tokens',
-      title: `${completion} tokens in the answer, ${prompt} in the prompt`,
+      value: String(tokens),
+      unit: tokens === 1 ? 'token' : 'tokens',
+      title: `${tokens} tokens in the answer, ${prompt - before} in the prompt`,
     });
     if (cached > 0)
       out.push({ value: `${cached}/${prompt}`, unit: 'cached', title: `${cached} of ${prompt} prompt tokens came from the cache` });

@@ -12,6 +12,8 @@ export interface Stats {
   route?: string;
   /** From the server's decision to its first token, by the server's clock, ms. */
   served?: number;
+  /** Tokens of the answer before it was continued: `usage` counts what followed. */
+  before?: number;
   /** The answer came in several pieces (a reload, a lost connection, "Continue"): times of the first say nothing of the whole. */
   broken?: true;
 }

@@ -1,4 +1,4 @@
-import type { ComponentChildren } from 'preact';
+import { type ComponentChildren, Fragment } from 'preact';
 import { useCallback, useRef } from 'preact/hooks';
 import type { Chatting } from '../chat.ts';
 import { sentTurns } from '../request.ts';
@@ -63,7 +63,7 @@ export function Thread({ state, context, chatting, editing, onEdit, onSave, onSe
   return (
     <section class="thread" aria-label="Conversation">
       {path.map((turn, i) => (
-        <Keyed key={turn.id}>
+        <Fragment key={turn.id}>
           {left > 0 && i === left && (
             <aside class="cut" aria-label="Where the model’s reading begins">
               <p>
@@ -85,13 +85,11 @@ export function Thread({ state, context, chatting, editing, onEdit, onSave, onSe
             last={i === path.length - 1}
             {...{ chatting, context, onEdit, onSave, ...problemActions }}
           />
-        </Keyed>
+        </Fragment>
       ))}
     </section>
   );
 }
-
-const Keyed = ({ children }: { children: ComponentChildren }) => <>{children}</>;
 
 /** Of each turn that has alternatives: which one it is, of how many. */
 function versionsOf(turns: readonly Turn[]): Map<string, string> {
