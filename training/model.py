@@ -103,6 +103,8 @@ class Layer(nn.Module):
 
 
 def matmul(x, w, qat):
+    if qat == "kernels":  # the server's own, straight-through backward
+        return torch.ops.turnstone.w4_linear(x.float(), w)
     if qat:
         x = fake_a8(x)
         w = w if qat == "baked" else fake_w4(w)  # "baked": the weights are w4 values already

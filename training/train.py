@@ -215,7 +215,7 @@ def run(stage, preset, args, gang):
     """One training stage, `base` or `qat`; resumes from its own checkpoint."""
     P = PRESETS[preset]
     torch.manual_seed(args.seed)
-    qat = stage == "qat"
+    qat = stage == "qat" and ("kernels" if args.kernels else True)
     total = args.tokens or (P["qat_tokens"] if qat else P["tokens"])
     peak = args.lr or (0.3 if qat else 1.0)
     ckpt = os.path.join(RUNS, f"{stage}.pt")
@@ -329,9 +329,12 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=1, help="processes that train together, one CPU core each; a step has that many times the tokens")
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--kernels", action="store_true", help="QAT through the server's wasm kernels (pip install ./python; CPU)")
     a = p.parse_args()
     if a.workers > 1 and PRESETS[a.preset]["device"] != "cpu":
         p.error("--workers is for CPU cores; the gpu preset runs in one process")
+    if a.kernels:
+        import turnstone  # noqa: F401  (registers the ops)
     import data
     if a.stage == "data" or a.stage == "all" and not os.path.exists(os.path.join(RUNS, "data.npz")):
         data.build(a.text or data.TEXT, a.seed, scale=10.0 if a.preset == "gpu" else 1.0)

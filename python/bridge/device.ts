@@ -14,7 +14,10 @@ import { summarize } from '../../kernels/npu/report/summary.ts';
 import { rooflineSvg, timelineSvg } from '../../kernels/npu/report/svg.ts';
 import { chromeTrace } from '../../kernels/npu/report/trace.ts';
 import type { Launch } from '../../kernels/npu/run/machine.ts';
+import { hfConfig } from '../../models/hf/config.ts';
+import type { JsonObject } from '../../models/json.ts';
 import { quantizeRtn } from '../../models/quantize/rtn.ts';
+import { modelShapes } from '../../npu/shapes.ts';
 import { type Numbers, simulate } from '../../npu/simulate.ts';
 import type { Chain } from './chain.ts';
 import './chain.ts';
@@ -287,6 +290,17 @@ export const devices: Record<string, Call> = {
   'device.use': async ({ module }) => {
     await import(pathToFileURL(resolve(String(module))).href);
     return {};
+  },
+
+  /** The configuration behind a shape's name (npu/shapes.ts) or a Hugging Face config.json. */
+  'device.shape': ({ name, config }) => {
+    if (typeof name === 'string') {
+      if (!Object.hasOwn(modelShapes, name)) throw new Error(`no shape ${name}, have ${Object.keys(modelShapes).join(', ')}`);
+      return { value: modelShapes[name] };
+    }
+    const type = (config as JsonObject).model_type;
+    const has = { qwen2: /proj\.bias$/, qwen3: /_norm\.weight$/ }[String(type)]; // what these always have
+    return { value: hfConfig(config as JsonObject, (tensor) => has?.test(tensor) ?? false) };
   },
 
   /** Prefill of a model's shape by Turnstone's own forward pass, timed. */
