@@ -107,7 +107,7 @@ describe('streams', () => {
     expect(await eventually(async () => (await metrics()).aborted > before.aborted)).toBe(true);
     const { sent } = await metrics();
     await new Promise((r) => setTimeout(r, 100));
-    expect((await metrics()).sent).toBeLessThanOrEqual(sent + 1); // one may have been on its way
+    expect((await metrics()).sent).toBeLessThanOrEqual(sent + 5); // some may have been on their way; one that goes on sends 20 a tenth of a second
   });
 });
 
