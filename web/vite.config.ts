@@ -18,5 +18,5 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     reportCompressedSize: true,
   },
-  server: { proxy: { '/v1': api, '/health': api, '/ready': api } },
+  server: { proxy: { '/v1': api, '/health': api, '/ready': api, '/packs': api } },
 });

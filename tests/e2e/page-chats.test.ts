@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { launchBrowser, noBrowser } from './browser.ts';
-import { answered, answers, ask, box, openPage, ready, region, settled, stones, watch } from './page-parts.ts';
+import { answered, answers, ask, box, keptId, openPage, ready, region, settled, stones, watch } from './page-parts.ts';
 import { missing, startTestServer } from './server.ts';
 
 const START = 180_000; // ms: builds included
@@ -145,16 +145,7 @@ describe.skipIf(noBrowser ?? missing)('chats on the page', () => {
     const begun = page.waitForRequest((r) => r.url().endsWith('/v1/responses') && r.method() === 'POST');
     await answered(page, 'My dog is called Max.', 1);
     await begun;
-    const id = await page.evaluate(
-      () =>
-        new Promise<string>((resolve) => {
-          const opening = indexedDB.open('turnstone');
-          opening.onsuccess = () => {
-            const all = opening.result.transaction('turns').objectStore('turns').getAll();
-            all.onsuccess = () => resolve(all.result.map((record) => record.turn.kept?.id).find(Boolean));
-          };
-        }),
-    );
+    const id = await keptId(page);
     const status = async () => (await fetch(`${server.url}/v1/responses/${id}`)).status;
     expect(await status()).toBe(200);
     for (const name of ['My dog is called Max.', 'Who are you?']) {

@@ -6,7 +6,7 @@ import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { workerds } from '../../bench/process.ts';
 import { launchBrowser, noBrowser } from './browser.ts';
-import { answers, ask, box, endless, growing, openPage, proses, ready, settled, watch } from './page-parts.ts';
+import { answers, ask, box, endless, growing, keptId, openPage, proses, ready, settled, watch } from './page-parts.ts';
 import { missing, startTestServer } from './server.ts';
 
 const START = 180_000; // ms: builds included
@@ -76,10 +76,8 @@ describe.skipIf(noBrowser ?? missing)('an answer on the page', () => {
     const { page } = opened;
     await endless(context);
     await ready(page);
-    const begun = page.waitForResponse((r) => r.url().endsWith('/v1/responses'));
     await ask(page, QUESTION);
-    await begun;
-    await page.waitForTimeout(60); // the first event is on its way
+    await expect.poll(() => keptId(page), { interval: 10 }).toMatch(/^resp_/);
     await box(page).fill('a draft');
     await page.reload();
     await settled(page, 1);

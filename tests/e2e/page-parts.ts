@@ -76,3 +76,19 @@ export const growing = (page: Page, characters: number) =>
   page.waitForFunction((n) => (document.querySelector('.answer[data-live=true] .prose')?.textContent?.length ?? 0) >= n, characters, {
     polling: 10,
   });
+
+/** The name under which the server keeps an answer of this browser, once the page has written it down. */
+export const keptId = (page: Page): Promise<string> =>
+  page.evaluate(
+    () =>
+      new Promise<string>((resolve) => {
+        const opening = indexedDB.open('turnstone');
+        opening.onsuccess = () => {
+          const all = opening.result.transaction('turns').objectStore('turns').getAll();
+          all.onsuccess = () => {
+            opening.result.close();
+            resolve(all.result.map((record) => record.turn.kept?.id).find(Boolean) ?? '');
+          };
+        };
+      }),
+  );

@@ -85,7 +85,7 @@ function readAnswer(base: { id: string; parent: string | null; text: string }, e
 }
 
 function readKept(kept: Record<string, unknown>): Kept | undefined {
-  if (typeof kept.id !== 'string' || !/^[\w-]{1,256}$/.test(kept.id) || !Number.isInteger(kept.seq)) return undefined;
+  if (typeof kept.id !== 'string' || !/^[\w.~:-]{1,256}$/.test(kept.id) || !Number.isInteger(kept.seq)) return undefined;
   return { id: kept.id, seq: kept.seq as number, ...(isId(kept.from) && { from: kept.from }) };
 }
 

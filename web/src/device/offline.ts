@@ -20,6 +20,8 @@ let policy: { createScriptURL(url: string): string } | undefined;
 export async function keepPage(more: string[]): Promise<void> {
   if (!navigator.serviceWorker) return;
   await navigator.serviceWorker.register(scriptUrl('/sw.js'));
+  // what is loaded when it is first needed may be needed without a network
+  await Promise.allSettled([import('../markdown/highlight.ts'), import('katex')]);
   const loaded = performance
     .getEntriesByType('resource')
     .map((entry) => new URL(entry.name))
