@@ -6,7 +6,7 @@ import { applyLine } from '../durable-objects/session/apply.ts';
 import { sessionLimits } from '../durable-objects/session/env.ts';
 import { readLines } from '../durable-objects/session/lines.ts';
 import type { ResponseKeeper } from '../durable-objects/session/port.ts';
-import { isOpen, newTurn } from '../durable-objects/session/turns.ts';
+import { isOpen, newTurn, tooLong } from '../durable-objects/session/turns.ts';
 import type { BeginAnswer, BeginRequest, Json, RunLine, RunOrder, StoredResponse } from '../durable-objects/session/types.ts';
 import { ApiError, asApiError, type ErrorEnvelope, isTransient } from '../openai/errors.ts';
 import { ResponseStore, type StoreLimits } from './store.ts';
@@ -84,6 +84,7 @@ export class Responses {
       if (isOpen(path.at(-1)!.status)) return { ok: false, why: 'previous_not_finished' };
       history = path.flatMap((t) => [...t.input, ...t.output]);
     }
+    if (tooLong(history, r.input)) return { ok: false, why: 'too_long' };
     const json = JSON.stringify(r);
     if (!store.room(2 * json.length)) return { ok: false, why: 'refused', reason: 'queue_full', retryAfter: 1 };
     // 53 bits: a client can ask for the same answer again with `seed`, a JSON number

@@ -5,6 +5,8 @@ import type { Heartbeat, Progress } from '../../policy/ticket.ts';
 /** While anything runs, the scheduler hears from its replica so often; sooner when a prompt is done or a request ends. */
 const EVERY_MS = 1_000;
 const SOON_MS = 15;
+/** Ended requests that one heartbeat tells of. */
+const MAX_DONE = 1024;
 const FADES = 0.9; // of it is left after a heartbeat
 
 /** What the scheduler gave out: the right to run a request. */
@@ -125,8 +127,7 @@ export class Reporter {
   async #beat(): Promise<void> {
     this.#late = Math.max(Date.now() - this.#due, this.#late * FADES);
     this.#due = Number.POSITIVE_INFINITY;
-    const done = this.#done;
-    this.#done = [];
+    const done = this.#done.splice(0, MAX_DONE);
     const { slots, kvTokens } = this.#o;
     const running = [...this.#running.values()].map((p) => plain({ ...p, computed: this.#computed(p) }));
     this.#sending = true;
@@ -142,7 +143,7 @@ export class Reporter {
       for (const id of abort) this.#running.get(id)?.stop(leaseOver());
     } catch (error) {
       console.warn('the scheduler did not hear the heartbeat', error instanceof Error ? error.message : error);
-      this.#done.unshift(...done);
+      this.#done = [...done, ...this.#done].slice(-4 * MAX_DONE); // while nobody hears, the oldest are given up
     }
     this.#sending = false;
     const soon = Math.min(this.#soon, this.#running.size > 0 || this.#done.length > 0 ? EVERY_MS : Number.POSITIVE_INFINITY);

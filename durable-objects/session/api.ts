@@ -65,6 +65,10 @@ export async function createResponse(
     if (begun.why === 'previous_not_found') throw previousNotFound(previous);
     if (begun.why === 'earlier_deleted') throw earlierDeleted(previous, 'previous_response_id');
     if (begun.why === 'previous_not_finished') throw badRequest('The previous response has not ended yet.', 'previous_response_id');
+    if (begun.why === 'too_long') {
+      const message = 'The conversation is too long to be kept: begin a new one, or go on from an earlier response.';
+      throw badRequest(message, previous === undefined ? 'input' : 'previous_response_id', 'context_length_exceeded');
+    }
     throw internalError(`session: ${begun.why}`);
   }
   if (request.stream) return responseStream(stub, await known(stub, id), -1);

@@ -1,11 +1,12 @@
 import { DurableObject } from 'cloudflare:workers';
 import { concatBytes } from '@noble/hashes/utils.js';
+import { prepare, type Schema } from '../schema.ts';
 import { Answer } from './answer.ts';
 import { type SessionEnv, sessionLimits } from './env.ts';
 import { type Frame, frameBytes, frameHead, readFrames } from './frames.ts';
 import { PageStore } from './pages.ts';
 import { Runs } from './runs.ts';
-import { isOpen, newTurn, TurnStore } from './turns.ts';
+import { isOpen, newTurn, TurnStore, tooLong } from './turns.ts';
 import type { BeginAnswer, BeginRequest, Json, StoredResponse } from './types.ts';
 
 /** While a turn runs, the alarm comes back so often: if the object has lost its memory meanwhile, it starts the rest. */
@@ -15,6 +16,14 @@ const DECIDE_MS = 100;
 const MAX_NAMES = 65_536;
 /** Pages go to and from storage in pieces of about so much. */
 const WRITE_BYTES = 1 << 20;
+
+const LIFE: Schema = {
+  part: 'life',
+  version: 1,
+  tables: ['life'],
+  keep: true,
+  create: 'CREATE TABLE IF NOT EXISTS life (id INTEGER PRIMARY KEY CHECK (id = 0), expires INTEGER NOT NULL)',
+};
 
 interface Stores {
   turns: TurnStore;
@@ -43,6 +52,7 @@ export class Session extends DurableObject<SessionEnv> {
 
   /** Takes a turn on: stored with its seed before anything runs. It then runs to its end, whoever listens. */
   async begin(r: BeginRequest): Promise<BeginAnswer> {
+    if (tooLong([], r.input)) return { ok: false, why: 'too_long' };
     if (r.previous && !this.#stores) return { ok: false, why: 'previous_not_found' }; // to look makes nothing
     const { turns, runs } = this.#open();
     if (turns.get(r.id)) return { ok: false, why: 'exists' };
@@ -52,6 +62,8 @@ export class Session extends DurableObject<SessionEnv> {
       if (!whole(turns, r.previous)) return { ok: false, why: 'earlier_deleted' };
       if (isOpen(before.status)) return { ok: false, why: 'previous_not_finished' };
     }
+    if (tooLong(r.previous ? turns.path(r.previous).flatMap((t) => [...t.input, ...t.output]) : [], r.input))
+      return { ok: false, why: 'too_long' };
     // 53 bits: a client can ask for the same answer again with `seed`, a JSON number
     const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
     turns.insert(newTurn(r, r.seed ?? [lo!, hi! >>> 11], Date.now()));
@@ -227,7 +239,7 @@ export class Session extends DurableObject<SessionEnv> {
   #open(): Stores {
     if (this.#stores) return this.#stores;
     const { sql } = this.ctx.storage;
-    sql.exec('CREATE TABLE IF NOT EXISTS life (id INTEGER PRIMARY KEY CHECK (id = 0), expires INTEGER NOT NULL)');
+    prepare(sql, LIFE);
     const turns = new TurnStore(sql);
     const pages = new PageStore(sql, this.#limits.quota);
     const runs = new Runs({

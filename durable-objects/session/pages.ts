@@ -1,13 +1,19 @@
+import { prepare, type Schema } from '../schema.ts';
 import type { Frame } from './frames.ts';
 
 /** Rows stay under SQLite's 2 MB; a larger page is cut. */
 const PART_BYTES = 1 << 20;
 
-const SCHEMA = `
+const PAGES: Schema = {
+  part: 'pages',
+  version: 1,
+  tables: ['pages', 'parts'],
+  create: `
 CREATE TABLE IF NOT EXISTS pages (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, digest BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS pages_used ON pages (used);
 CREATE TABLE IF NOT EXISTS parts (name TEXT NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (name, part));
-`;
+`,
+};
 
 /** KV pages as content-addressed rows, within a byte quota: the least recently used go first. */
 export class PageStore {
@@ -21,7 +27,7 @@ export class PageStore {
   constructor(sql: SqlStorage, quota: number) {
     this.#sql = sql;
     this.quota = quota;
-    sql.exec(SCHEMA);
+    prepare(sql, PAGES);
     this.#bytes = sql.exec<{ n: number }>('SELECT coalesce(sum(bytes), 0) AS n FROM pages').one().n;
   }
 

@@ -1,5 +1,6 @@
 import { isTransient } from '../../openai/errors.ts';
-import type { RefusalReason } from '../../policy/ticket.ts';
+import { MAX_LINKS } from '../../policy/chains.ts';
+import { MAX_PROMPT, type RefusalReason } from '../../policy/ticket.ts';
 import { replicaOf } from '../replica/port.ts';
 import { chainTokens, messageChain } from '../scheduler/chain.ts';
 import { schedulerOf } from '../scheduler/port.ts';
@@ -10,9 +11,12 @@ import { readLines } from './lines.ts';
 import type { TurnStore } from './turns.ts';
 import type { Json, RunLine, RunOrder, StoredResponse } from './types.ts';
 
-/** Starts without a single new token after which a turn is given up. */
+/** Starts without a single new token after which a turn is given up: in a row here, and over all restarts. */
 const MAX_FAILURES = 5;
+const MAX_TRIES = 10;
 const BACKOFF_MS = 100;
+/** A turn that cannot go on is not tried again when it has become so old. */
+const MAX_AGE_MS = 3_600_000;
 
 /** The error of a turn that the queue refused. */
 interface Refused {
@@ -64,10 +68,7 @@ export class Runs {
     try {
       await this.#drive(id, abort.signal);
     } catch (error) {
-      if (!abort.signal.aborted) {
-        console.error('session: a turn stopped', error);
-        this.#o.later(1_000);
-      }
+      if (!abort.signal.aborted) this.#stopped(id, error);
     } finally {
       this.#live.delete(id);
       this.#decide(id);
@@ -105,6 +106,17 @@ export class Runs {
     go.abort.abort(new Error('the lease is over'));
   }
 
+  /** Something threw: what passes is waited for, anything else would come again. */
+  #stopped(id: string, error: unknown): void {
+    console.error('session: a turn stopped', error);
+    if (passes(error) && !this.#old(id)) this.#o.later(1_000);
+    else this.#o.answer(id).end('failed', { error: serverError('The response could not be generated.') });
+  }
+
+  #old(id: string): boolean {
+    return Date.now() - 1000 * (this.#o.turns.get(id)?.created ?? 0) > MAX_AGE_MS;
+  }
+
   #decide(id: string): void {
     this.#deciding.get(id)?.();
     this.#deciding.delete(id);
@@ -116,7 +128,10 @@ export class Runs {
     let failures = 0;
     // a lease from before this object woke up is nobody's any more
     if (answer.epoch > 0) await this.#giveUp(id, answer.epoch);
-    while (answer.open && !signal.aborted) {
+    for (let waited = false; answer.open && !signal.aborted; ) {
+      // counted before it is tried: what ends the process is counted too
+      if (!waited && turns.tried(id) > MAX_TRIES)
+        return answer.end('failed', { error: serverError('No replica could generate this response.') });
       const turn = turns.get(id);
       if (!turn) return;
       const path = turns.path(id);
@@ -126,15 +141,16 @@ export class Runs {
         id,
         tenant: turn.tenant,
         priority: turn.priority,
-        promptTokens: Math.max(chainTokens(chain), turns.prompt(id).length),
-        chain,
+        promptTokens: Math.min(MAX_PROMPT, Math.max(chainTokens(chain), turns.prompt(id).length)),
+        chain: chain.slice(-MAX_LINKS),
         restart: true,
       });
       if (place.kind !== 'refused') this.#decide(id);
       if (signal.aborted) return;
+      waited = place.kind === 'wait';
       if (place.kind === 'wait') continue;
       if (place.kind === 'refused') {
-        if (answer.length > 0) return later(place.retryAfter * 1000);
+        if (answer.length > 0 && !this.#old(id)) return later(place.retryAfter * 1000);
         const message = `The server is busy (${place.reason}); try again in ${place.retryAfter} s.`;
         return answer.end('failed', {
           error: { message, type: 'rate_limit_error', param: null, code: place.reason, retry_after: place.retryAfter },
@@ -222,4 +238,14 @@ export class Runs {
   async #giveUp(id: string, epoch: number): Promise<void> {
     await schedulerOf(this.#o.env).release([{ id, epoch, output: this.#o.answer(id).length, failed: true }]);
   }
+}
+
+/** What the platform says of a call that may be made again: its object was reset, is overloaded, or could not be reached. */
+function passes(error: unknown): boolean {
+  const { retryable, overloaded, durableObjectReset } = (typeof error === 'object' && error !== null ? error : {}) as Record<
+    string,
+    unknown
+  >;
+  if (retryable === true || overloaded === true || durableObjectReset === true) return true;
+  return /connection lost|disconnected|internal error|SQLITE_/i.test(error instanceof Error ? error.message : String(error));
 }

@@ -1,12 +1,20 @@
-import type { BeginRequest, Commit, CommitAnswer, ResponseStatus, StoredResponse, Usage } from './types.ts';
+import { prepare, type Schema } from '../schema.ts';
+import type { BeginRequest, Commit, CommitAnswer, Json, ResponseStatus, StoredResponse, Usage } from './types.ts';
 
-const SCHEMA = `
+const TURNS: Schema = {
+  part: 'turns',
+  version: 2, // 2: tries
+  tables: ['turns', 'log'],
+  keep: true,
+  upgrade: { 1: 'ALTER TABLE turns ADD COLUMN tries INTEGER NOT NULL DEFAULT 0' },
+  create: `
 CREATE TABLE IF NOT EXISTS turns (
   id TEXT PRIMARY KEY, previous TEXT, created INTEGER NOT NULL, status TEXT NOT NULL, epoch INTEGER NOT NULL,
-  committed INTEGER NOT NULL, prompt BLOB, starts TEXT NOT NULL DEFAULT '[]', data TEXT NOT NULL) WITHOUT ROWID;
+  committed INTEGER NOT NULL, prompt BLOB, starts TEXT NOT NULL DEFAULT '[]', tries INTEGER NOT NULL DEFAULT 0, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log (
   turn TEXT NOT NULL, first INTEGER NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn, first)) WITHOUT ROWID;
-`;
+`,
+};
 
 type Row = {
   id: string;
@@ -30,7 +38,7 @@ export class TurnStore {
 
   constructor(sql: SqlStorage) {
     this.#sql = sql;
-    sql.exec(SCHEMA);
+    prepare(sql, TURNS);
   }
 
   insert(r: StoredResponse): void {
@@ -65,12 +73,12 @@ export class TurnStore {
   path(id: string): StoredResponse[] {
     const path: StoredResponse[] = [];
     for (let at: string | null = id; at !== null; ) {
-      const turn = this.get(at);
+      const turn: StoredResponse | undefined = this.get(at);
       if (!turn) throw new Error(at === id ? `there is no response ${id}` : `response ${at}, which ${id} goes on from, was deleted`);
-      path.unshift(turn);
+      path.push(turn);
       at = turn.previous;
     }
-    return path;
+    return path.reverse();
   }
 
   children(id: string): string[] {
@@ -94,6 +102,13 @@ export class TurnStore {
       epoch,
     );
     return cursor.rowsWritten > 0;
+  }
+
+  /** It is tried now; answers how often it was since its last token, this time counted. */
+  tried(id: string): number {
+    for (const row of this.#sql.exec<{ n: number }>('UPDATE turns SET tries = tries + 1 WHERE id = ? RETURNING tries AS n', id))
+      return row.n;
+    return 0;
   }
 
   /** Prompt ids, the first time; later ones must be the same. */
@@ -129,7 +144,7 @@ export class TurnStore {
     if (ids.length === 0) return { ok: true, committed };
     const next = committed + ids.length;
     this.#sql.exec('INSERT INTO log (turn, first, ids, text) VALUES (?, ?, ?, ?)', c.response, committed, ids32(ids), JSON.stringify(text));
-    this.#sql.exec('UPDATE turns SET committed = ? WHERE id = ?', next, c.response);
+    this.#sql.exec('UPDATE turns SET tries = 0, committed = ? WHERE id = ?', next, c.response);
     return { ok: true, committed: next };
   }
 
@@ -190,6 +205,18 @@ function fromRow(row: Row): StoredResponse {
     starts: JSON.parse(row.starts) as number[],
     ...(JSON.parse(row.data) as Data),
   };
+}
+
+/** Items and characters of JSON that one conversation may have. */
+const MAX_ITEMS = 4096;
+const MAX_CHARS = 8 << 20;
+
+/** Whether a conversation with this input is longer than is kept and given to a replica. */
+export function tooLong(history: readonly Json[], input: readonly Json[]): boolean {
+  if (history.length + input.length > MAX_ITEMS) return true;
+  let chars = 0;
+  for (const items of [history, input]) for (const item of items) if ((chars += JSON.stringify(item).length) > MAX_CHARS) return true;
+  return false;
 }
 
 /** A turn as it begins. */

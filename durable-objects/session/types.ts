@@ -108,7 +108,7 @@ export interface StoredResponse {
 /** `refused`: the queue took it at once for full or hopeless, and nothing was stored; `retryAfter` in s. */
 export type BeginAnswer =
   | { ok: true }
-  | { ok: false; why: 'previous_not_found' | 'previous_not_finished' | 'earlier_deleted' | 'exists' }
+  | { ok: false; why: 'previous_not_found' | 'previous_not_finished' | 'earlier_deleted' | 'exists' | 'too_long' }
   | { ok: false; why: 'refused'; reason: RefusalReason; retryAfter: number };
 
 /** What a reader of a running answer gets, in this order; `seq` counts up from 0 without a gap and depends on the tokens alone. */

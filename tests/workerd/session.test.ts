@@ -323,3 +323,68 @@ test('its time to live: the alarm after the last use erases it', async () => {
   expect(await runDurableObjectAlarm(raw(stub))).toBe(true);
   expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
 });
+
+test('a conversation that is longer than is kept is refused at once; one that an older server stored is answered', async () => {
+  const { session, stub } = open();
+  const items = (n: number) => Array.from({ length: n }, (_, i) => ({ role: 'user', content: `${i}` }));
+  expect(await stub.begin(turn(session, { tokens: 1 }, { input: items(4_097) }))).toEqual({ ok: false, why: 'too_long' });
+  expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
+  const first = turn(session, { tokens: 1 }, { input: items(4_000) });
+  expect(await stub.begin(first)).toEqual({ ok: true });
+  await events(stub, first.id);
+  expect(await stub.begin(turn(session, { tokens: 1 }, { previous: first.id, input: items(200) }))).toEqual({ ok: false, why: 'too_long' });
+  await runInDurableObject(raw(stub), (_, s) => {
+    const many = JSON.stringify(items(5_000));
+    s.storage.sql.exec(
+      "UPDATE turns SET status = 'queued', epoch = 0, committed = 0, starts = '[]', data = json_set(data, '$.input', json(?))",
+      many,
+    );
+    s.storage.sql.exec('DELETE FROM log');
+  });
+  await abortAllDurableObjects();
+  expect((await events(open(session).stub, first.id)).at(-1)).toMatchObject({ end: 'completed' });
+});
+
+test('what is wrong with a turn itself ends it, whatever throws, and is not tried again', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 1 }, { priority: 5_000 }); // the queue throws at it
+  await stub.begin(t);
+  expect(await events(stub, t.id)).toEqual([{ end: 'failed', response: expect.objectContaining({ error: expect.anything() }) }]);
+  await abortAllDurableObjects();
+  expect((await open(session).stub.get(t.id))!.response.status).toBe('failed');
+});
+
+test('a turn that ends every replica, or the session itself, is given up, also across restarts', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 4, dieAt: 0, deaths: 1_000 });
+  await stub.begin(t);
+  let tries = 0;
+  for (; tries < 40; tries++) {
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    await abortAllDurableObjects(); // as if it had ended the process
+    if ((await open(session).stub.get(t.id))!.response.status === 'failed') break;
+  }
+  expect(tries).toBeGreaterThanOrEqual(3);
+  expect(tries).toBeLessThan(20);
+  expect((await events(open(session).stub, t.id)).at(-1)).toMatchObject({ end: 'failed' });
+});
+
+test('tables of before there were versions go on; those of a newer server are refused, not misread', async () => {
+  const { session, stub } = open();
+  const t = turn(session, { tokens: 2 });
+  await stub.begin(t);
+  await events(stub, t.id);
+  await runInDurableObject(raw(stub), (_, s) => {
+    s.storage.sql.exec('ALTER TABLE turns DROP COLUMN tries');
+    s.storage.sql.exec('DROP TABLE schema');
+  });
+  await abortAllDurableObjects();
+  const again = open(session).stub;
+  expect((await again.get(t.id))!.response.status).toBe('completed');
+  const next = turn(session, { tokens: 2 }, { previous: t.id });
+  expect(await again.begin(next)).toEqual({ ok: true });
+  await events(again, next.id);
+  await runInDurableObject(raw(again), (_, s) => s.storage.sql.exec("UPDATE schema SET version = 9 WHERE part = 'turns'"));
+  await abortAllDurableObjects();
+  await expect(open(session).stub.get(t.id)).rejects.toThrow(/stored as version 9/);
+});
