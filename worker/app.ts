@@ -21,7 +21,7 @@ import { servePack } from './packs.ts';
 import { ready } from './ready.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { responses } from './responses.ts';
-import { answersAreData, apiCors, loopbackOnly } from './security.ts';
+import { allows, answersAreData, apiCors, loopbackOnly, noCors, originsOf } from './security.ts';
 
 /** Routes that carry a checked body to the replica, under the same path there. */
 const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest | TokenizeRequest | DetokenizeRequest> = {
@@ -129,8 +129,10 @@ const oneSpelling: MiddlewareHandler<App> = async (c, next) => {
 };
 
 const crossOrigin: MiddlewareHandler<App> = async (c, next) => {
-  const origins = c.env.CORS_ORIGINS?.trim();
-  if (origins) return apiCors(origins)(c, next);
+  const origins = originsOf(c.env.CORS_ORIGINS);
+  const origin = c.req.header('origin');
+  if (c.req.method === 'OPTIONS' && origin !== undefined && !allows(origins, origin)) throw noCors(origin);
+  if (origins.length > 0) return apiCors(origins)(c, next);
   await next();
 };
 

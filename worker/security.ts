@@ -3,7 +3,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 import { secureHeaders } from 'hono/secure-headers';
-import { ApiError } from '../openai/errors.ts';
+import { ApiError, clip } from '../openai/errors.ts';
 import type { App } from './env.ts';
 
 /** Answers are data: nothing in them runs or is framed. Assets keep the headers that they come with. */
@@ -14,17 +14,30 @@ export const answersAreData = secureHeaders({
   xXssProtection: false,
 });
 
-/** `origins` as in CORS_ORIGINS. */
-export const apiCors = (origins: string) => {
-  const list = origins.split(',').map((o) => o.trim());
-  return cors({
-    origin: list.includes('*') ? '*' : list.filter((o) => o !== ''),
+/** What CORS_ORIGINS names. */
+export const originsOf = (value: string | undefined): string[] =>
+  (value ?? '')
+    .split(',')
+    .map((o) => o.trim())
+    .filter((o) => o !== '');
+
+export const allows = (origins: readonly string[], origin: string): boolean => origins.includes('*') || origins.includes(origin);
+
+export const apiCors = (origins: string[]) =>
+  cors({
+    origin: origins.includes('*') ? '*' : origins,
     allowMethods: ['GET', 'POST', 'DELETE', 'OPTIONS'],
-    allowHeaders: ['authorization', 'content-type', 'last-event-id', 'x-client-request-id'],
-    exposeHeaders: ['x-request-id', 'retry-after', 'content-range', 'etag'],
+    allowHeaders: [], // those that were asked for: SDKs send a dozen of their own, and none of them opens anything
+    exposeHeaders: ['x-request-id', 'x-turnstone-route', 'retry-after', 'content-range', 'etag'],
     maxAge: 3600,
   });
-};
+
+/** A preflight that no CORS_ORIGINS allows: the browser shows nothing of it, who asks with curl reads why. */
+export const noCors = (origin: string): ApiError =>
+  new ApiError(403, `Pages of ${clip(origin)} may not call this server: set CORS_ORIGINS to their origins, comma-separated, or to *.`, {
+    type: 'permission_error',
+    code: 'origin_not_allowed',
+  });
 
 const LOOPBACK = /^(localhost|127\.0\.0\.1|\[::1\])$/;
 

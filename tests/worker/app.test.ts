@@ -402,12 +402,12 @@ describe('a replica that fails', () => {
 });
 
 describe('CORS', () => {
-  const preflight = (CORS_ORIGINS: string | undefined, origin: string) =>
+  const preflight = (CORS_ORIGINS: string | undefined, origin: string, asked = 'authorization') =>
     app.request(
       '/v1/chat/completions',
       {
         method: 'OPTIONS',
-        headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': 'authorization' },
+        headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': asked },
       },
       env({ CORS_ORIGINS, API_KEYS: KEY }),
     );
@@ -419,6 +419,19 @@ describe('CORS', () => {
     expect((await preflight('https://a.example', 'https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
     expect((await preflight('*', 'https://any.example')).headers.get('access-control-allow-origin')).toBe('*');
     expect((await preflight(undefined, 'https://any.example')).headers.get('access-control-allow-origin')).toBeNull();
+  });
+
+  it('allows an allowed page whatever headers its SDK sends: x-stainless-* and others that are not known here', async () => {
+    const asked = 'authorization,content-type,idempotency-key,x-stainless-arch,x-stainless-lang,x-stainless-retry-count';
+    const allowed = await preflight('https://a.example', 'https://a.example', asked);
+    expect([allowed.status, allowed.headers.get('access-control-allow-headers')?.replaceAll(' ', '')]).toEqual([204, asked]);
+  });
+
+  it.each([undefined, 'https://a.example'])('explains itself to a page that may not call (CORS_ORIGINS %s)', async (origins) => {
+    const refused = await preflight(origins, 'https://evil.example');
+    expect([refused.status, refused.headers.get('access-control-allow-origin')]).toEqual([403, null]);
+    const { code, message } = await envelope(refused);
+    expect([code, message]).toEqual(['origin_not_allowed', expect.stringContaining('set CORS_ORIGINS')]);
   });
 
   it('lets pages read errors and the request id', async () => {
