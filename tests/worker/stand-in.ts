@@ -8,17 +8,18 @@ const app = createApp();
 export default { fetch: app.fetch };
 
 export class Replica extends DurableObject {
-  #sent = 0;
-  #cancelled = 0;
-  #aborted = 0;
+  /** By the requests' model: each test looks at its own. */
+  readonly #seen = new Map<string, { sent: number; cancelled: number; aborted: number }>();
 
   override async fetch(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
-    if (pathname === '/metrics') return Response.json({ sent: this.#sent, cancelled: this.#cancelled, aborted: this.#aborted });
+    if (pathname === '/metrics') return Response.json(Object.fromEntries(this.#seen));
     const body = await request.json<{ kind: string; model: string; stream: boolean }>();
-    request.signal.addEventListener('abort', () => this.#aborted++);
+    const seen = this.#seen.get(body.model) ?? { sent: 0, cancelled: 0, aborted: 0 };
+    this.#seen.set(body.model, seen);
+    request.signal.addEventListener('abort', () => seen.aborted++);
     if (!body.stream && body.model === 'slow') {
-      this.#sent++;
+      seen.sent++;
       await scheduler.wait(5000);
     }
     if (!body.stream) return Response.json(body);
@@ -26,11 +27,11 @@ export class Replica extends DurableObject {
     const stream = new ReadableStream({
       pull: async (controller) => {
         await scheduler.wait(5);
-        this.#sent++;
+        seen.sent++;
         controller.enqueue(frame);
       },
       cancel: () => {
-        this.#cancelled++;
+        seen.cancelled++;
       },
     });
     return new Response(stream, { headers: { 'content-type': 'text/event-stream' } });
