@@ -92,8 +92,8 @@ function unbroken(response: Response): ReadableStream<Uint8Array> | null {
         controller.enqueue(value);
       } catch (cause) {
         const error = new ApiError(503, 'The replica ended before its answer did. Ask again.', { code: 'replica_lost', cause });
-        const told = JSON.stringify(error.envelope());
-        controller.enqueue(encoder.encode(sse ? `data: ${told}\n\n` : told));
+        if (!sse) return controller.error(error); // of half an object nothing can be made: the connection breaks, and the client knows
+        controller.enqueue(encoder.encode(`data: ${JSON.stringify(error.envelope())}\n\n`));
         controller.close();
       }
     },

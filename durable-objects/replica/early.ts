@@ -13,8 +13,8 @@ export interface EarlyOptions {
   beat: string;
   /** The client is gone. */
   leave(): void;
-  /** What the client is told when there will be no answer. */
-  fail(error: unknown): string;
+  /** What the client is told when there will be no answer; undefined: nothing, the body ends without one. */
+  fail(error: unknown): string | undefined;
 }
 
 /** True when `work` takes long enough for its client to be told so. Rejects as it does. */
@@ -59,7 +59,9 @@ export function early(answer: Promise<Response>, o: EarlyOptions): Response {
         else controller.enqueue(value);
       } catch (error) {
         if (left) return;
-        controller.enqueue(encoder.encode(o.fail(error)));
+        const told = o.fail(error);
+        if (told === undefined) return controller.error(error);
+        controller.enqueue(encoder.encode(told));
         controller.close();
       }
     },

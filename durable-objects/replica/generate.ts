@@ -129,6 +129,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     headers: asked && { 'x-turnstone-route': routeHeader(asked, true) },
     beat: answer.contentType.startsWith('text/event-stream') ? ': wait\n\n' : ' ',
     leave: () => leave.abort(),
-    fail: (error) => answer.open() + answer.fail(asApiError(error)),
+    // no object that is an error comes with the status 200
+    fail: (error) => (answer.contentType.startsWith('text/event-stream') ? answer.open() + answer.fail(asApiError(error)) : undefined),
   });
 }

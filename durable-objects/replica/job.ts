@@ -3,7 +3,7 @@ import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts
 import { ApiError, internalError } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { Answer, TokenLogprobs, TokenText } from '../../openai/stream/answer.ts';
-import { HEARTBEAT_MS, takesLong, UNCOMPRESSED } from './early.ts';
+import { HEARTBEAT_MS, UNCOMPRESSED } from './early.ts';
 import type { EngineLoop, Sink } from './loop.ts';
 import { Pace } from './pace.ts';
 
@@ -64,6 +64,11 @@ export class Job implements Sink {
   firstToken?: number;
   /** Tokens of the first choice. */
   readonly output: number[] = [];
+  private begin!: () => void;
+  /** Settles with the first token. */
+  private readonly begun = new Promise<void>((resolve) => {
+    this.begin = resolve;
+  });
   private ended!: () => void;
   /** Settles when the last choice has ended, whatever the reason. */
   readonly end = new Promise<void>((resolve) => {
@@ -101,12 +106,12 @@ export class Job implements Sink {
   }
 
   /**
-   * The response: a stream at once, or one JSON object. A JSON answer that takes long becomes a stream too, of spaces and
-   * then the object: the runtime learns that a client is gone only when something is written.
+   * The response: a stream at once, or one JSON object. From the first token on a JSON answer is a stream too, of spaces and then the
+   * object: the runtime learns that a client is gone only when something is written.
    */
   async respond(): Promise<Response> {
     this.pending = this.o.answer.open() + this.echoes();
-    if (!this.sse) await takesLong(this.end);
+    if (!this.sse) await Promise.race([this.end, this.begun]); // until then an error has a status of its own
     if (this.error && !this.sse) throw this.error;
     const headers = { 'content-type': this.o.answer.contentType, 'cache-control': 'no-store' };
     if (this.over) return new Response(this.pending, { headers });
@@ -129,6 +134,7 @@ export class Job implements Sink {
     const now = Date.now();
     if (event.cachedTokens !== undefined) {
       this.firstToken ??= now;
+      this.begin();
       if (c.index % this.o.n === 0) this.usage.cached += Math.min(event.cachedTokens, this.o.cachedTokens ?? event.cachedTokens);
     }
     c.pace.observe(event, now);
@@ -160,10 +166,19 @@ export class Job implements Sink {
     if (!(error instanceof ApiError)) console.error('request failed', error);
     try {
       this.abortAll();
-      this.pending += this.o.answer.fail(this.error);
+      if (!this.sse && this.controller) this.breakOff(this.error);
+      else this.pending += this.o.answer.fail(this.error);
     } finally {
       this.close();
     }
+  }
+
+  /** An object that has begun with 200 cannot become an error: it ends without one, which no client takes for an answer. */
+  private breakOff(error: ApiError): void {
+    this.controller?.error(error);
+    this.controller = undefined;
+    this.over = true;
+    this.ended();
   }
 
   /** The client is gone: frees everything within a step. */

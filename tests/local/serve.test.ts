@@ -73,6 +73,33 @@ describe('the API of a local engine', () => {
   });
 });
 
+it('an answer that is not streamed and fails late has its own status, whatever its prefill took', async () => {
+  const maker = wasmMaker(wasmModules());
+  let fails = false;
+  const slow: Maker = {
+    ...maker,
+    create(bytes) {
+      const be = maker.create(bytes);
+      const read: typeof be.read = async (...a) => {
+        if (!fails) return be.read(...a);
+        await new Promise((resolve) => setTimeout(resolve, 600)); // longer than a heartbeat
+        throw new DeviceLostError('The GPU device was lost.');
+      };
+      return explained({ ...be, read });
+    },
+  };
+  const rt = await openOn(slow);
+  await warmUp(rt.engine);
+  fails = true;
+  const body = JSON.stringify({ model: 'pebble', prompt: 'Once', max_tokens: 4 });
+  const answer = await serve(
+    rt,
+    new Request('http://localhost/v1/completions', { method: 'POST', body, headers: { 'content-type': 'application/json' } }),
+  );
+  expect(answer.status).toBe(503);
+  expect(await answer.json()).toMatchObject({ error: { code: 'device_failed' } });
+});
+
 it("a GPU's fault is told to the client as it is, and a kept fault is found again", async () => {
   const maker = wasmMaker(wasmModules());
   let lost = false;

@@ -129,6 +129,11 @@ it('a client that goes before there is any answer is heard of inside the replica
   expect(await eventually(async () => (await seen('slow')).aborted > 0)).toBe(true);
 });
 
+it('an answer that fails half-way ends without an object: no client takes it for one', async () => {
+  const response = await post(JSON.stringify({ ...chat, model: 'breaks' }));
+  await expect(response.json()).rejects.toThrow();
+});
+
 describe('packs', () => {
   const get = (path: string, headers: Record<string, string> = {}, method = 'GET') =>
     fetch(new URL(`/packs/${path}`, url), { method, headers });

@@ -22,6 +22,16 @@ export class Replica extends DurableObject {
       seen.sent++;
       await scheduler.wait(5000);
     }
+    if (!body.stream && body.model === 'breaks') {
+      const broken = new ReadableStream({
+        start: (controller) => controller.enqueue(new TextEncoder().encode(' ')),
+        pull: async (controller) => {
+          await scheduler.wait(50);
+          controller.error(new Error('it broke'));
+        },
+      });
+      return new Response(broken, { headers: { 'content-type': 'application/json' } });
+    }
     if (!body.stream) return Response.json(body);
     const frame = new TextEncoder().encode('data: {"x":1}\n\n');
     const stream = new ReadableStream({
