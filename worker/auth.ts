@@ -5,7 +5,7 @@
 
 import type { MiddlewareHandler } from 'hono';
 import { ApiError, unauthorized } from '../openai/errors.ts';
-import { keysIn } from '../openai/keys.ts';
+import { namedKeysIn } from '../openai/keys.ts';
 import type { App, Env } from './env.ts';
 
 interface Key {
@@ -34,9 +34,9 @@ function keysOf(env: Env): Promise<Key[]> | null {
 
 async function parseKeys(secret: string): Promise<Key[]> {
   const keys: Key[] = [];
-  for (const key of keysIn(secret)) {
+  for (const { name, key } of namedKeysIn(secret)) {
     // The tenant id travels to logs and storage: it is hashed apart from the digest that lets in.
-    const tenant = (await sha256(`turnstone tenant\0${key}`)).slice(0, 16);
+    const tenant = (await sha256(name === undefined ? `turnstone tenant\0${key}` : `turnstone tenant of name\0${name}`)).slice(0, 16);
     keys.push({ digest: await sha256(key), tenant: Array.from(tenant, (b) => b.toString(16).padStart(2, '0')).join('') });
   }
   return keys;

@@ -24,6 +24,16 @@ export function replicaNames(v: SchedulerVars): string[] {
   return Array.from({ length: readNumber('REPLICAS', v) }, (_, i) => String(i));
 }
 
+/** Whose keys there are: keys of one name are one tenant's. */
+const owners = (keys = ''): Set<string> =>
+  new Set(
+    keys
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter((entry) => entry !== '')
+      .map((entry) => (entry.indexOf(':') > 0 ? entry.slice(0, entry.indexOf(':')) : entry)),
+  );
+
 export function policyConfig(v: SchedulerVars): PolicyConfig {
   return {
     ...POLICY,
@@ -32,7 +42,7 @@ export function policyConfig(v: SchedulerVars): PolicyConfig {
     ratePerMinute: readNumber('RATE_PER_MINUTE', v),
     burst: readNumber('RATE_BURST', v),
     concurrency: readNumber('CONCURRENCY', v),
-    shared: (v.API_KEYS ?? '').split(',').filter((key) => key.trim() !== '').length > 1,
+    shared: owners(v.API_KEYS).size > 1,
     leaseMs: readNumber('LEASE_S', v) * 1000,
   };
 }

@@ -246,6 +246,23 @@ describe('routes', () => {
 });
 
 describe('keys', () => {
+  it('of one name are one tenant: a key is replaced, both hold for a while, and what is stored stays', async () => {
+    const tenant = async (API_KEYS: string, key: string) => {
+      calls = [];
+      const response = await post('/v1/chat/completions', chat, { API_KEYS }, { authorization: `Bearer ${key}` });
+      return response.status === 200 ? calls[0].headers.get('x-turnstone-tenant') : response.status;
+    };
+    const before = await tenant('alice:old-key-01', 'old-key-01');
+    expect(before).toMatch(/^[0-9a-f]{32}$/);
+    expect(await tenant('alice:old-key-01, alice:new-key-02, bob:bobs-key-3', 'new-key-02')).toBe(before);
+    expect(await tenant('alice:old-key-01, alice:new-key-02, bob:bobs-key-3', 'old-key-01')).toBe(before);
+    expect(await tenant('alice:new-key-02', 'new-key-02')).toBe(before);
+    expect(await tenant('alice:new-key-02', 'old-key-01')).toBe(401);
+    expect(await tenant('alice:old-key-01, bob:bobs-key-3', 'bobs-key-3')).not.toBe(before);
+    expect(await tenant('old-key-01', 'old-key-01')).not.toBe(before); // without a name a key is its own
+    expect(await tenant('alice:old-key-01, bob:old-key-01', 'old-key-01')).toBe(500); // told at the start
+  });
+
   const bearer = (key: string) => ({ authorization: `Bearer ${key}` });
 
   it.each(['/v1/models', '/metrics', '/packs/x', '/v1/nothing'])('guard %s', async (path) => {
