@@ -48,14 +48,14 @@ export const shapes: Readonly<Record<string, ModelConfig>> = {
 
 export type RandomType = 'Q4_0' | 'Q8_0' | 'F32';
 
-/** Writes a file of the given shape; the same seed gives the same bytes. `type` is that of every matrix. */
+/** Writes a file of the given shape; the same seed gives the same numbers, whatever the tensors' order. `type` is that of every matrix. */
 export async function randomGguf(path: string, config: ModelConfig, type: RandomType, seed = 1): Promise<void> {
   const tensors = tensorHeads(config, type);
-  const random = xorshift(seed);
   const file = await open(path, 'w');
   try {
     await file.write(ggufHead(metadata(config), tensors));
     for (const t of tensors) {
+      const random = xorshift(seedOf(seed, t.name));
       const bytes = tensorBytes(t);
       // whole rows at a time, about 4 MiB
       const rowBytes = bytes / (t.dims[1] ?? 1);
@@ -101,6 +101,10 @@ function randomBytes(t: TensorHead, bytes: number, random: () => number): Uint8A
   }
   return out;
 }
+
+/** A tensor's own seed (FNV-1a over its name). */
+const seedOf = (seed: number, name: string): number =>
+  [...name].reduce((h, c) => Math.imul(h ^ c.charCodeAt(0), 0x01000193), seed ^ 0x811c9dc5);
 
 /** Marsaglia's xorshift32. */
 function xorshift(seed: number): () => number {

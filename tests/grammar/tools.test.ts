@@ -102,7 +102,9 @@ describe('tools with a form of the answer', () => {
   });
 
   it('names which of them is wrong', () => {
-    expect(() => compiler.tools(tools, 'auto', { answer: { schema: { type: 'string', format: 'iri' } } })).toThrow(/^at the root, "format"/);
+    expect(() => compiler.tools(tools, 'auto', { answer: { schema: { type: 'string', format: 'iri' } } })).toThrow(
+      /^at the root, "format"/,
+    );
     expect(compiler.tools(tools, 'auto', { answer: { schema: answer } })).toBe(g);
     expect(compiler.tools(tools, 'auto')).not.toBe(g);
   });
