@@ -1,6 +1,7 @@
 /** Kernels alone, on the cases that the tests compare, in the layer shapes of real models; each beside what the machine could do. */
 import { shapes } from '../../cli/random-gguf.ts';
 import type { ModelConfig } from '../../engine/config.ts';
+import { fits, isPlanes, WEIGHT_FORMATS } from '../../engine/formats.ts';
 import type { Bench } from '../report.ts';
 import { median, spread } from '../stats.ts';
 import type { BenchWorker } from '../workerd/host.ts';
@@ -49,15 +50,17 @@ export async function timeKernel(worker: BenchWorker, body: Omit<KernelBody, 'it
 export async function kernels(bench: Bench, worker: BenchWorker): Promise<void> {
   const limits = await roofline(bench, worker);
   for (const model of ['smollm2-135m', 'qwen2.5-0.5b'] as const) {
-    for (const format of ['w4', 'w8', 'f32'] as const) {
+    for (const format of WEIGHT_FORMATS) {
       for (const { layer, N, K } of matrices(shapes[model])) {
         for (const T of [1, 8, 32, 128, 512]) {
           // the head runs on the few rows that want logits; its f32 copy is no use to anybody
           if (layer === 'head' && (T > 8 || format !== 'w4')) continue;
+          // formats of planes: one long and one wide matrix tell what there is to tell
+          if (isPlanes(format) && (!fits(format, K) || !(layer === 'gateUp' || layer === 'down') || ![1, 8, 128].includes(T))) continue;
           bench.progress(`${model} ${layer} ${format} M=${T}`);
           const { values, macs, bytes } = await timeKernel(worker, { kind: 'matmul', shape: { format, N, K, T } }, bench.rounds);
           // bound by arithmetic, or by the weights' way from memory
-          const peak = format === 'f32' ? limits.f32 : limits.i8sum;
+          const peak = format === 'f32' ? limits.f32 : Math.max(limits.i8sum, limits.i8dot);
           const source = bytes > 2 ** 24 ? limits.model : limits.cache;
           const limit = Math.min(peak, (macs / bytes) * source);
           bench.figure({

@@ -11,15 +11,17 @@ export interface Roofline {
   memory: number;
   model: number;
   cache: number;
-  /** G multiply-adds a second; of i8 with and without the sums that a product needs. */
+  /** G multiply-adds a second; of i8 with and without the sums that a product needs, and with both in one instruction. */
   i8: number;
   i8sum: number;
+  i8dot: number;
   f32: number;
 }
 
 const NAMES = {
   i8: 'i8 products in pairs, 128-bit SIMD',
   i8sum: 'i8 multiply-adds: the same, each added to a sum',
+  i8dot: 'i8 multiply-adds by dot-add',
   f32: 'f32 multiply-adds, 128-bit SIMD',
 };
 
@@ -45,6 +47,7 @@ export async function roofline(bench: Bench, worker: BenchWorker): Promise<Roofl
   for (const [kind, macs, n] of [
     ['i8', 128, 50_000],
     ['i8sum', 128, 50_000],
+    ['i8dot', 128, 50_000],
     ['f32', 32, 50_000],
   ] as const) {
     const values: number[] = [];

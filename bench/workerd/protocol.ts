@@ -26,7 +26,7 @@ export interface KernelBody {
 }
 
 export interface ProbeBody {
-  kind: 'read' | 'i8' | 'i8sum' | 'f32';
+  kind: 'read' | 'i8' | 'i8sum' | 'i8dot' | 'f32';
   bytes: number;
   iterations: number;
 }

@@ -28,6 +28,7 @@ interface ProbeExports {
   read(from: number, bytes: number): number;
   i8mul(n: number): number;
   i8sum(n: number): number;
+  i8dot(n: number): number;
   f32mul(n: number): number;
 }
 
@@ -86,7 +87,7 @@ function kernel(o: KernelBody): object {
   return { macs: c.macs ?? 0, bytes: c.bytes ?? 0 };
 }
 
-const PROBES = { i8: 'i8mul', i8sum: 'i8sum', f32: 'f32mul' } as const;
+const PROBES = { i8: 'i8mul', i8sum: 'i8sum', i8dot: 'i8dot', f32: 'f32mul' } as const;
 
 function measure({ kind, bytes, iterations }: ProbeBody): object {
   if (!probe || probe.bytes < bytes) {
