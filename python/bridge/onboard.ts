@@ -1,9 +1,9 @@
 /** A decoder that Python read out of a graph, as a model: its configuration, logits of the reference, a pack. */
 import { rm } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { type ModelConfig, PAGE, type RopeScaling, Runner, readConfig } from '../../engine/index.ts';
+import { type Activation, type LayerKind, type ModelConfig, PAGE, type RopeScaling, Runner, readConfig } from '../../engine/index.ts';
 import { createReference } from '../../kernels/reference/index.ts';
-import { familyNames } from '../../models/families/index.ts';
+import { familyNamed, familyNames } from '../../models/families/index.ts';
 import type { JsonObject } from '../../models/json.ts';
 import { loadModel, type ModelFiles } from '../../models/model.ts';
 import { folderSink, nodeHasher } from '../../models/node/files.ts';
@@ -39,36 +39,53 @@ export interface DecoderShape {
   readonly normEps: number;
   readonly tied: boolean;
   readonly softcap: number | null;
+  /** What looked-up rows of the embedding are multiplied by. */
+  readonly embedScale: number;
   readonly layers: readonly LayerShape[];
 }
 
-/** The family that computes this decoder, and its configuration. Throws naming everything that no family has. */
+/** The configuration that computes this decoder. Throws naming everything that the engine has not. */
 export function configOf(d: DecoderShape): ModelConfig {
-  const first = d.layers[0];
+  const { layers } = d;
   const missing: string[] = [];
   const each = (what: string, bad: (l: LayerShape) => boolean): void => {
-    const where = d.layers.flatMap((l, i) => (bad(l) ? [i] : []));
-    if (where.length > 0) missing.push(`${what} (layers ${where.length === d.layers.length ? 'all' : where.join(', ')})`);
+    const where = layers.flatMap((l, i) => (bad(l) ? [i] : []));
+    if (where.length > 0) missing.push(`${what} (layers ${where.length === layers.length ? 'all' : where.join(', ')})`);
   };
-  each('the activation is not silu', (l) => l.activation !== 'silu');
-  each('a sliding window', (l) => l.window !== null);
-  each('no rotation', (l) => !l.rotates);
-  each('norms behind attention and MLP', (l) => l.postNorms);
+  const kindOf = (l: LayerShape): LayerKind => (l.window !== null ? 'sliding' : l.rotates ? 'full' : 'nope');
+  const first = (kind: LayerKind) => layers.find((l) => kindOf(l) === kind);
+  const [full, sliding] = [first('full'), first('sliding')];
+  const turn = (l: LayerShape | undefined) => l && JSON.stringify([l.ropeTheta, l.ropeFactors]);
+  const activations: Record<string, Activation> = { silu: 'silu', 'gelu-tanh': 'gelu' };
+  each(
+    'an activation that is neither silu nor gelu (tanh)',
+    (l) => !(l.activation in activations) || l.activation !== layers[0].activation,
+  );
+  each('a window without rotation', (l) => l.window !== null && !l.rotates);
+  each('a window of its own', (l) => l.window !== null && l.window !== sliding?.window);
+  each('a rotation of its own', (l) => l.rotates && turn(l) !== turn(first(kindOf(l))));
   each('a soft cap on scores', (l) => l.softcap !== null);
+  each('norms behind attention and MLP in some layers only', (l) => l.postNorms !== layers[0].postNorms);
+  each('bias or QK-norm in some layers only', (l) => l.qkvBias !== layers[0].qkvBias || l.qkNorm !== layers[0].qkNorm);
+  const own = sliding && full && turn(sliding) !== turn(full);
+  if (own && sliding.ropeFactors) missing.push('a window whose rotation is scaled, beside another');
   if (d.softcap !== null) missing.push('a soft cap on logits');
-  if (first.qkNorm && first.qkvBias) missing.push('QK-norm and a bias of q, k and v together');
-  const rope = (l: LayerShape) => JSON.stringify([l.ropeTheta, l.ropeFactors]);
-  each('a rotation of its own', (l) => l.rotates && first.rotates && rope(l) !== rope(first));
-  each('bias or QK-norm in some layers only', (l) => l.qkvBias !== first.qkvBias || l.qkNorm !== first.qkNorm);
-  if (missing.length > 0) {
-    throw new Error(`no family of Turnstone's (${familyNames()}) has: ${missing.join('; ')}`);
-  }
-  const scaling: RopeScaling | undefined = first.ropeFactors ? { kind: 'factors', factors: first.ropeFactors } : undefined;
+  if (missing.length > 0) throw new Error(`no family of Turnstone's (${familyNames()}) has: ${missing.join('; ')}`);
+  const rope = full ?? sliding ?? layers[0];
+  const scaling: RopeScaling | undefined = rope.ropeFactors ? { kind: 'factors', factors: rope.ropeFactors } : undefined;
+  const kinds = layers.map(kindOf);
+  const { qkNorm, qkvBias, postNorms, activation } = layers[0];
+  const family = postNorms ? 'gemma3' : qkNorm ? 'qwen3' : qkvBias ? 'qwen2' : 'llama';
   return readConfig({
-    ...{ family: first.qkNorm ? 'qwen3' : first.qkvBias ? 'qwen2' : 'llama', vocab: d.vocab, hidden: d.hidden, layers: d.layers.length },
+    ...{ family: familyNamed(family) ? family : 'llama', vocab: d.vocab, hidden: d.hidden, layers: layers.length },
     ...{ heads: d.heads, kvHeads: d.kvHeads, headDim: d.headDim, ffn: d.ffn, context: d.context, normEps: d.normEps },
-    ...{ ropeTheta: first.ropeTheta, ...(scaling && { ropeScaling: scaling }), tied: d.tied },
-    ...{ qkvBias: first.qkvBias, qkNorm: first.qkNorm },
+    ...{ ropeTheta: rope.ropeTheta, ...(scaling && { ropeScaling: scaling }), tied: d.tied, qkvBias, qkNorm },
+    ...(activation !== 'silu' && { activation: activations[activation] }),
+    ...(d.embedScale !== 1 && { embedScale: d.embedScale }),
+    ...(postNorms && { postNorms }),
+    ...(kinds.some((k) => k !== 'full') && { layerKinds: kinds }),
+    ...(sliding?.window && { window: sliding.window }),
+    ...(own && { slidingTheta: sliding.ropeTheta }),
   });
 }
 

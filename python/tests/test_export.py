@@ -61,12 +61,41 @@ MODULES: dict[str, tuple[Callable[[], nn.Module], str]] = {
         hf("Granite", embedding_multiplier=3.0, logits_scaling=2.0, residual_multiplier=0.5, attention_multiplier=0.3, tie_word_embeddings=True),
         "llama",
     ),
+    "Gemma 3": (
+        hf(
+            "Gemma3Text",
+            head_dim=16,
+            sliding_window=24,
+            num_hidden_layers=3,
+            query_pre_attn_scalar=32,
+            layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+            rope_parameters={
+                "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+                "full_attention": {"rope_type": "linear", "rope_theta": 20000.0, "factor": 4.0},
+            },
+        ),
+        "gemma3",
+    ),
+    "SmolLM3": (hf("SmolLM3", num_hidden_layers=4, tie_word_embeddings=True), "llama"),
+    "Mistral, a window": (hf("Mistral", sliding_window=40), "llama"),
     "Phi-3, fused projections": (hf("Phi3"), "llama"),
     "complex rotary, written out": (lambda: randomized(ComplexLlama()), "llama"),
     "compact, QK-norm, tied": (lambda: randomized(Compact()), "qwen3"),
     "last logits alone": (lambda: randomized(Compact(qk_norm=False, last=True)), "llama"),
     "after torch.compile": (compiled, "llama"),
     "with LoRA layers": (with_lora, "llama"),
+}
+
+
+TIED = {
+    "Llama, tied, llama3 rotary",
+    "Granite",
+    "Gemma 3",
+    "SmolLM3",
+    "compact, QK-norm, tied",
+    "last logits alone",
+    "after torch.compile",
+    "with LoRA layers",
 }
 
 
@@ -78,9 +107,7 @@ def test_onboards(name: str, tmp_path: Path) -> None:
     assert out.difference < 1e-4
     manifest = json.loads((tmp_path / "pack" / "model.json").read_text())
     assert manifest["config"] == out.config
-    assert out.config["tied"] == (
-        name in ("Llama, tied, llama3 rotary", "Granite", "compact, QK-norm, tied", "last logits alone", "after torch.compile", "with LoRA layers")
-    )
+    assert out.config["tied"] == (name in TIED)
     assert sum(f.stat().st_size for f in (tmp_path / "pack").glob("weights-*.bin")) == out.bytes > 0
 
 

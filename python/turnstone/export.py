@@ -154,7 +154,7 @@ def uncompiled(module: nn.Module) -> nn.Module:
 
 
 def folded(d: Decoder) -> Decoder:
-    """The same function with its scales inside its weights: those of the softmax in q, of the embedding in the stream."""
+    """The same function with its scales inside its weights: those of the softmax in q, of the embedding in the stream (or left, where it is tied)."""
     layers = []
     for layer in d.layers:
         a = copy.copy(layer.attention)
@@ -184,6 +184,8 @@ def folded(d: Decoder) -> Decoder:
             mlp.down = mlp.down / m
             layers[i] = Layer(smaller(l.attn_norm), attention, None, smaller(l.ffn_norm), mlp, None)
         return Decoder(d.embedding, 1.0, layers, smaller(d.norm), d.head, True, d.softcap)
+    if d.tied:
+        return Decoder(d.embedding, m, layers, d.norm, d.head, True, d.softcap)
     return Decoder(d.embedding * m, 1.0, layers, d.norm, d.head, False, d.softcap)
 
 
@@ -211,6 +213,7 @@ def describe(d: Decoder, context: int) -> dict[str, Any]:
         "normEps": max(eps),
         "tied": d.tied,
         "softcap": d.softcap,
+        "embedScale": d.embedding_scale,
         "layers": [_layer(l, has_bias) for l in d.layers],
     }
 
@@ -261,12 +264,12 @@ def tensors(d: Decoder) -> dict[str, Tensor]:
             out[at + "qNorm"], out[at + "kNorm"] = a.q_norm.gain, a.k_norm.gain
         out[at + "o"] = a.o
         if l.post_attn_norm is not None:
-            out[at + "postAttnNorm"] = l.post_attn_norm.gain
+            out[at + "attnPostNorm"] = l.post_attn_norm.gain
         out[at + "ffnNorm"] = l.ffn_norm.gain
         out[at + "gateUp"] = torch.cat([l.mlp.gate, l.mlp.up])
         out[at + "down"] = l.mlp.down
         if l.post_ffn_norm is not None:
-            out[at + "postFfnNorm"] = l.post_ffn_norm.gain
+            out[at + "ffnPostNorm"] = l.post_ffn_norm.gain
     out["norm"] = d.norm.gain
     if not d.tied:
         out["head"] = d.head
