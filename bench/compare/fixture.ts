@@ -1,6 +1,7 @@
 /** What llama.cpp said about a model, small enough to keep: the test checks Turnstone against it without llama.cpp. */
 import type { RandomType } from '../../cli/random-gguf.ts';
 import type { Shape } from '../model.ts';
+import type { RealName } from '../real-models.ts';
 
 /** How many of the best tokens are kept. */
 export const TOP = 5;
@@ -18,7 +19,11 @@ export interface Fixture {
   /** node-llama-cpp's version, and what its CPU build used. */
   llama: string;
   recorded: string;
-  model: { shape: Shape; type: RandomType; seed: number } | { folder: string; sha256: string };
+  model:
+    | { shape: Shape; type: RandomType; seed: number }
+    | { folder: string; sha256: string }
+    | { real: RealName; sha256: string; f32?: true };
+
   kv: 'F32' | 'F16';
   prompts: Recorded[];
 }

@@ -11,9 +11,11 @@ import { randomIds } from '../engine/runner.ts';
 import { packOf, randomModel } from '../model.ts';
 import { installPeers, PEERS } from '../peers/install.ts';
 import { LlamaPeer } from '../peers/llama.ts';
+import { REAL_MODELS, type RealName, realModel } from '../real-models.ts';
 import { type Agreement, agreement } from './check.ts';
 import { exportGguf } from './export.ts';
 import { best, type Fixture, type Recorded } from './fixture.ts';
+import { chatPrompts } from './prompts.ts';
 import { Turnstone } from './turnstone.ts';
 
 export interface Comparison {
@@ -21,6 +23,8 @@ export interface Comparison {
   about: string;
   kv: Fixture['kv'];
   model: Fixture['model'];
+  /** Why the model cannot be had. */
+  missing?: string;
   /** Path of the file that both read. */
   file(): Promise<string>;
   prompts(): Promise<number[][]>;
@@ -28,6 +32,9 @@ export interface Comparison {
   /** Log-probabilities are kept at every so many steps. */
   every: number;
 }
+
+/** Real models whose answers are compared. */
+const COMPARED: readonly RealName[] = ['smollm2', 'qwen-coder'];
 
 const PEBBLE = 'models/pebble/hf';
 const SKILLS = ['identity', 'arithmetic', 'lists', 'unknown', 'stories'];
@@ -67,6 +74,36 @@ const comparisons = (say: (line: string) => void): Comparison[] => [
     prompts: () => pebblePrompts(say),
     tokens: 64,
     every: 32,
+  },
+  ...COMPARED.map((name): Comparison => {
+    const { path, missing } = realModel(name);
+    return {
+      name: `real-${name}`,
+      about: REAL_MODELS[name].name,
+      kv: 'F16',
+      model: { real: name, sha256: REAL_MODELS[name].sha256 },
+      missing,
+      file: async () => path,
+      prompts: () => chatPrompts(path),
+      tokens: 64,
+      every: 16,
+    };
+  }),
+  {
+    name: 'real-smollm2-f32',
+    about: `${REAL_MODELS.smollm2.name}, its weights as f32`,
+    kv: 'F32',
+    model: { real: 'smollm2', sha256: REAL_MODELS.smollm2.sha256, f32: true },
+    missing: realModel('smollm2').missing,
+    async file() {
+      const path = join(ROOT, '.cache/smollm2-f32.gguf');
+      mkdirSync(join(ROOT, '.cache'), { recursive: true });
+      await exportGguf(realModel('smollm2').path, path);
+      return path;
+    },
+    prompts: () => chatPrompts(realModel('smollm2').path),
+    tokens: 64,
+    every: 16,
   },
 ];
 
@@ -120,7 +157,7 @@ const program = new Command('npm run compare --')
   .description(
     'Runs llama.cpp (npm node-llama-cpp, installed on first use) and Turnstone on the same models, and records the results as fixtures.',
   )
-  .argument('[names...]', 'smollm2, qwen, pebble; all unless given')
+  .argument('[names...]', 'smollm2, qwen, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder; all unless given')
   .option('--check', 'compare only, record nothing')
   .parse();
 
@@ -130,12 +167,16 @@ const { version } = JSON.parse(readFileSync(join(PEERS, 'node_modules/node-llama
 const rows: string[][] = [];
 for (const c of comparisons(say)) {
   if (program.args.length > 0 && !program.args.includes(c.name)) continue;
+  if (c.missing) {
+    say(`${c.name}: left out, ${c.missing}`);
+    continue;
+  }
   say(`${c.name}: llama.cpp …`);
   const fixture = await record(c, version);
   if (!program.opts<{ check?: boolean }>().check) writeFileSync(join(ROOT, 'tests/fixtures', `compare-${c.name}.json`), json(fixture));
   say(`${c.name}: Turnstone …`);
   for (const kv of ['i8', 'f32'] as const) {
-    const ours = await Turnstone.open(await c.file(), { kv, context: 512 });
+    const ours = await Turnstone.open(await c.file(), { kv, context: 512, sequences: 20 });
     rows.push(row(c, kv, await agreement(ours, fixture, { greedy: true })));
   }
 }

@@ -25,8 +25,8 @@ export class Turnstone {
     this.engine = engine;
   }
 
-  /** A GGUF file or Hugging Face folder, in the format nearest to its own unless given. */
-  static async open(path: string, o: { kv: KvFormat; context: number; format?: 'f32' }): Promise<Turnstone> {
+  /** A GGUF file or Hugging Face folder, in the format nearest to its own unless given. `sequences` can be computed together. */
+  static async open(path: string, o: { kv: KvFormat; context: number; format?: 'f32'; sequences?: number }): Promise<Turnstone> {
     await build(undefined, ['wasm']);
     const module = async (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
     const simd = await module('simd');
@@ -37,7 +37,7 @@ export class Turnstone {
       const formats = new Map(model.tensors.map((t) => [t.name, chooseFormat(model, t, options)]));
       const count = countWasm();
       const counted = allocWeights(count, model.config, (t) => formats.get(t.name) ?? 'f32');
-      const plan = roomyPlan(model.config, counted.weights, { context: o.context, sequences: 1, kv: o.kv });
+      const plan = roomyPlan(model.config, counted.weights, { context: o.context, sequences: o.sequences ?? 1, kv: o.kv });
       const memoryBytes = count.used + plan.bytes.kv + (64 << 20) + model.config.vocab * 64;
       const backend = createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes });
       const { weights, digest } = await loadModel(model, backend, { ...options, hasher: nodeHasher });
@@ -48,16 +48,18 @@ export class Turnstone {
     }
   }
 
-  /** `n` greedy tokens after the given ids, each with its 20 best; stop tokens do not end it. */
-  async generate(prompt: readonly number[], n: number): Promise<Scored[]> {
+  /** `n` greedy tokens after each of the prompts, each with its 20 best; stop tokens do not end it. */
+  async generate(prompts: readonly (readonly number[])[], n: number): Promise<Scored[][]> {
     const sampling: Sampling = { ...GREEDY, logprobs: 20 };
-    const id = `compare-${this.count++}`;
-    this.engine.add({ id, prompt, maxTokens: n, stopIds: [], sampling, salt: '' });
-    const out: Scored[] = [];
+    const first = this.count;
+    for (const prompt of prompts) {
+      this.engine.add({ id: `${this.count++}`, prompt, maxTokens: n, stopIds: [], sampling, salt: '' });
+    }
+    const out: Scored[][] = prompts.map(() => []);
     while (this.engine.busy) {
       for (const e of await this.engine.step()) {
         if (e.error !== undefined) throw e.error;
-        for (const t of e.tokens) out.push({ id: t.id, logprob: t.logprob ?? Number.NaN, top: t.top ?? [] });
+        for (const t of e.tokens) out[Number(e.request) - first].push({ id: t.id, logprob: t.logprob ?? Number.NaN, top: t.top ?? [] });
       }
     }
     return out;

@@ -1,0 +1,38 @@
+/**
+ * Real models beside what llama.cpp said of them: greedy tokens and log-probabilities on 20 chat prompts each, recorded by `npm run compare`. The
+ * models are no part of the project; a test is skipped where its model is not to be had.
+ */
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { agreement } from '../../bench/compare/check.ts';
+import type { Fixture } from '../../bench/compare/fixture.ts';
+import { Turnstone } from '../../bench/compare/turnstone.ts';
+import { fileDigest, type RealName, realModel } from '../../bench/real-models.ts';
+import type { KvFormat } from '../../engine/index.ts';
+
+const fixture = (name: string): Fixture => JSON.parse(readFileSync(new URL(`../fixtures/compare-${name}.json`, import.meta.url), 'utf8'));
+
+function model(name: RealName) {
+  const found = realModel(name);
+  if (found.missing) console.warn(`skipped: ${found.missing}`);
+  return { ...found, skip: found.missing !== undefined };
+}
+
+async function compared(path: string, f: Fixture, o: { kv: KvFormat; format?: 'f32' }) {
+  expect(await fileDigest(path), 'another file than the one that was recorded').toBe('real' in f.model && f.model.sha256);
+  const sequences = f.prompts.length;
+  return agreement(await Turnstone.open(path, { ...o, context: 512, sequences }), f, { greedy: true });
+}
+
+const smollm2 = model('smollm2');
+const qwen = model('qwen-coder');
+
+test.skipIf(smollm2.skip)('SmolLM2-135M-Instruct with its weights in f32: the greedy tokens of llama.cpp, 64 of each prompt', async () => {
+  const f = fixture('real-smollm2-f32');
+  expect(f.prompts.length).toBe(20);
+  // f32 is slow: npm run compare does all of them
+  const a = await compared(smollm2.path, { ...f, prompts: f.prompts.slice(0, 5) }, { kv: 'f32', format: 'f32' });
+  expect(a.absent).toBe(0);
+  expect(a.worst).toBeLessThan(1e-3);
+  for (const p of a.partings) expect(p.gap).toBeLessThan(1e-3); // both tokens as good as equal
+});
