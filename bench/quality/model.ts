@@ -13,7 +13,7 @@ import { type Runnable, sizeOf, surprise } from './surprises.ts';
 
 /** Tokens of a piece of the text. Pieces share nothing. */
 export const PIECE = 512;
-/** Two and a half chapters of The Captain of the Pole-Star (Arthur Conan Doyle, 1883; public domain). */
+/** The beginning of The Captain of the Pole-Star (Arthur Conan Doyle, 1883; public domain). */
 const PASSAGE = join(ROOT, 'bench/quality/passage.txt');
 
 /** The first `n` pieces of the passage as the model's own tokens, each after the bos token where the model wants one. */

@@ -26,6 +26,8 @@ async function compared(path: string, f: Fixture, o: { kv: KvFormat; format?: 'f
 
 const smollm2 = model('smollm2');
 
+const qwen = model('qwen-coder');
+
 /** By how much Turnstone may prefer its own token where it parts from llama.cpp as served, as a log-probability. */
 const GAP = 0.8;
 
@@ -52,3 +54,13 @@ test.skipIf(smollm2.skip)(
     for (const p of a.partings) expect(p.gap).toBeLessThan(GAP);
   },
 );
+
+test.skipIf(qwen.skip)('Qwen2.5-Coder-0.5B-Instruct as served: the same, and most prompts have all 64 tokens the same', async () => {
+  const f = fixture('real-qwen-coder');
+  expect(f.prompts.length).toBe(20);
+  const a = await compared(qwen.path, f, { kv: 'i8' });
+  expect(a.absent).toBe(0);
+  expect(a.rms).toBeLessThan(0.15);
+  expect(a.same).toBeGreaterThan(9);
+  for (const p of a.partings) expect(p.gap).toBeLessThan(GAP);
+});
