@@ -1,14 +1,13 @@
 /**
- * Tool calls out of the model's text, as it streams: blocks of the form that Hermes and Qwen models write,
- *
- *   <tool_call>
- *   {"name": "get_weather", "arguments": {"city": "Oslo"}}
- *   </tool_call>
- *
- * with text before, between and after them. A block whose name comes first is streamed: its name, then the arguments in pieces.
- * Any other block is read whole at its end, and is text when it is no call. Arguments already on their way cannot be taken back:
- * where their JSON breaks, the call ends and the rest is text. What comes out does not depend on how the text was cut into pieces.
+ * Tool calls out of the model's text, as it streams, in the dialects of `openai/dialects`: blocks that a tag opens, with text before,
+ * between and after them, and JSON that is the whole answer. A call whose name comes first is streamed: its name, then the arguments in
+ * pieces. A block of another order is read whole at its end, and is text when it is no call. Arguments already on their way cannot be
+ * taken back: where their JSON breaks, the call ends and the rest is text. A call that the text's end cuts off before its arguments is
+ * left out. What comes out does not depend on how the text was cut into pieces.
  */
+
+import { type Dialect, type Head, wholeCall } from './dialects/dialect.ts';
+import { TAGGED, WHOLE } from './dialects/index.ts';
 
 export type Piece =
   | { kind: 'text'; text: string }
@@ -18,20 +17,23 @@ export type Piece =
   /** The call's arguments end here without being whole. */
   | { kind: 'cut'; call: number };
 
-const OPEN = '<tool_call>';
-const CLOSE = '</tool_call>';
-/** Longest match is far below HEADER_MAX; a longer block without a match has no streamable header. */
-const HEADER =
-  /^\s{0,64}\{\s{0,64}"name"\s{0,64}:\s{0,64}("(?:[^"\\]|\\["\\/bfnrtu]){1,256}")\s{0,64},\s{0,64}"(?:arguments|parameters)"\s{0,64}:\s{0,64}(?=\{)/;
-const HEADER_MAX = 1024;
+export interface ToolParserOptions {
+  /** Names of the tools offered: JSON that is the whole answer is a call only of one of them. */
+  names?: Iterable<string>;
+  /** What is no call from its first character on is JSON: nothing inside it is taken for one. */
+  json?: boolean;
+}
 
-export interface ToolParserState {
-  mode: 'text' | 'block' | 'arguments' | 'close';
+interface State {
+  /** `begin`: nothing is decided yet; `head`, `whole`: after an opening; `further`: after a call. */
+  mode: 'begin' | 'text' | 'head' | 'whole' | 'arguments' | 'tail' | 'further' | 'plain';
   /** Text not yet decided on. */
   buffer: string;
   /** White space before an open block: dropped with a call, kept when the block is text. */
   space: string;
   calls: number;
+  /** Of the open block. */
+  dialect: Dialect;
   /** Open brackets inside the arguments, outermost first: '{' or '['. */
   depth: string;
   /** Inside a JSON string: 'in', after its backslash: 'escape'. */
@@ -39,8 +41,15 @@ export interface ToolParserState {
 }
 
 export class ToolParser {
-  readonly #s: ToolParserState = { mode: 'text', buffer: '', space: '', calls: 0, depth: '', string: 'out' };
+  readonly #names: ReadonlySet<string>;
+  readonly #json: boolean;
+  readonly #s: State = { mode: 'begin', buffer: '', space: '', calls: 0, dialect: WHOLE, depth: '', string: 'out' };
   #out: Piece[] = [];
+
+  constructor({ names = [], json = false }: ToolParserOptions = {}) {
+    this.#names = new Set(names);
+    this.#json = json;
+  }
 
   /** Calls begun. */
   get calls(): number {
@@ -49,7 +58,7 @@ export class ToolParser {
 
   /** True when a call is complete and none is open. */
   get complete(): boolean {
-    return this.#s.calls > 0 && (this.#s.mode === 'text' || this.#s.mode === 'close');
+    return this.#s.calls > 0 && ['text', 'tail', 'further'].includes(this.#s.mode);
   }
 
   push(text: string): Piece[] {
@@ -58,15 +67,26 @@ export class ToolParser {
     return this.#take();
   }
 
-  /** At the end of the text: what is left undecided is text, except the end of a call that lacks only its closing tag. */
+  /** At the end of the text: what is left undecided is text, except what a call lacks or what began one. */
   flush(): Piece[] {
     const s = this.#s;
-    if (s.mode === 'arguments') this.#cut();
-    if (s.mode === 'block' && !this.#wholeCall(s.buffer)) this.#text(s.space + OPEN + s.buffer);
-    else if (s.mode === 'text' && !(s.calls > 0 && s.buffer.trim() === '')) this.#text(s.buffer);
+    const { mode, buffer } = s;
+    if (mode === 'arguments') this.#cut();
+    else if (mode === 'head' || mode === 'whole') {
+      if (!this.#wholeCall(buffer) && !/^\s*(?:[{[]|$)/.test(buffer)) this.#text(s.space + s.dialect.open + buffer);
+    } else if (mode === 'begin' || mode === 'plain') {
+      if (!this.#cutHead(buffer)) this.#text(buffer);
+    } else if (mode === 'text' && !(s.calls > 0 && buffer.trim() === '')) this.#text(buffer);
     s.buffer = '';
     s.mode = 'text';
     return this.#take();
+  }
+
+  /** JSON that was to be a whole call of a tool, as far as it goes, which is at least to its name's key. */
+  #cutHead(text: string): boolean {
+    const name = /"name"\s*(?::\s*(?:"([\w-]*)("[\s\S]*)?)?)?$/.exec(text);
+    if (!name || WHOLE.head(text, this.#names, false) !== 'more') return false;
+    return [...this.#names].some((n) => (name[2] === undefined ? n.startsWith(name[1] ?? '') : n === name[1]));
   }
 
   #take(): Piece[] {
@@ -83,65 +103,101 @@ export class ToolParser {
     if (text) this.#out.push({ kind: 'text', text });
   }
 
+  #to(mode: State['mode'], used = 0): true {
+    this.#s.mode = mode;
+    this.#s.buffer = this.#s.buffer.slice(used);
+    return true;
+  }
+
   /** One step; false when more text is needed. */
   #advance(): boolean {
     switch (this.#s.mode) {
+      case 'begin':
+        return this.#atBegin();
       case 'text':
         return this.#inText();
-      case 'block':
-        return this.#inBlock();
+      case 'head':
+        return this.#inHead();
+      case 'whole':
+        return this.#inWhole();
       case 'arguments':
         return this.#inArguments();
-      case 'close':
-        return this.#inClose();
+      case 'tail':
+        return this.#inTail();
+      case 'further':
+        return this.#further();
+      case 'plain':
+        this.#text(this.#s.buffer);
+        this.#s.buffer = '';
+        return false;
     }
+  }
+
+  /** The text's first characters: a call that is all of it, a tag, or neither. */
+  #atBegin(): boolean {
+    const { buffer } = this.#s;
+    if (buffer === '') return false;
+    const head = WHOLE.head(buffer, this.#names, false);
+    if (head === 'more') return false;
+    this.#s.dialect = WHOLE;
+    if (head) return this.#call(head);
+    if (!this.#json || TAGGED.some((d) => buffer.startsWith(d.open))) return this.#to('text');
+    return TAGGED.some((d) => d.open.startsWith(buffer)) ? false : this.#to('plain');
   }
 
   /** Text up to a tag; the white space before a tag belongs to the block. */
   #inText(): boolean {
     const s = this.#s;
-    const at = s.buffer.indexOf(OPEN);
-    if (at >= 0) {
-      const text = s.buffer.slice(0, at).trimEnd();
-      this.#text(text);
-      s.space = s.buffer.slice(text.length, at);
-      s.buffer = s.buffer.slice(at + OPEN.length);
-      s.mode = 'block';
-      return true;
+    let found: { at: number; dialect: Dialect } | undefined;
+    for (const dialect of TAGGED) {
+      const at = s.buffer.indexOf(dialect.open);
+      if (at >= 0 && at < (found?.at ?? Number.POSITIVE_INFINITY)) found = { at, dialect };
     }
-    const safe = s.buffer.slice(0, s.buffer.length - partial(s.buffer, OPEN)).trimEnd().length;
+    const held = found ? s.buffer.length - found.at : Math.max(...TAGGED.map((d) => partial(s.buffer, d.open)));
+    const safe = s.buffer.slice(0, s.buffer.length - held).trimEnd().length;
     this.#text(s.buffer.slice(0, safe));
-    s.buffer = s.buffer.slice(safe);
-    return false;
+    if (!found) {
+      s.buffer = s.buffer.slice(safe);
+      return false;
+    }
+    s.space = s.buffer.slice(safe, found.at);
+    s.dialect = found.dialect;
+    return this.#to('head', found.at + found.dialect.open.length);
   }
 
-  #inBlock(): boolean {
+  #inHead(): boolean {
     const s = this.#s;
-    const header = HEADER.exec(s.buffer.slice(0, HEADER_MAX));
-    const name = header && parsed(header[1]);
-    if (header && typeof name === 'string') {
-      this.#out.push({ kind: 'name', call: s.calls++, name });
-      s.buffer = s.buffer.slice(header[0].length);
-      s.mode = 'arguments';
-      return true;
-    }
-    const end = s.buffer.indexOf(CLOSE);
-    if (end < 0) return false;
-    const body = s.buffer.slice(0, end);
-    if (!this.#wholeCall(body)) this.#text(s.space + OPEN + body + CLOSE);
-    s.buffer = s.buffer.slice(end + CLOSE.length);
-    s.mode = 'text';
-    return true;
+    const head = s.dialect.head(s.buffer, this.#names, false);
+    if (head === 'more') return false;
+    if (head) return this.#call(head);
+    if (s.dialect.close) return this.#to('whole');
+    this.#text(s.space + s.dialect.open);
+    return this.#to('text');
+  }
+
+  #call(head: Head): true {
+    const s = this.#s;
+    this.#out.push({ kind: 'name', call: s.calls++, name: head.name });
+    if (head.whole) this.#out.push({ kind: 'arguments', call: s.calls - 1, text: '{}' });
+    return this.#to(head.whole ? 'tail' : 'arguments', head.at);
   }
 
   /** A block with its keys in another order, or without arguments. */
+  #inWhole(): boolean {
+    const s = this.#s;
+    const close = s.dialect.close as string;
+    const end = s.buffer.indexOf(close);
+    if (end < 0) return false;
+    const body = s.buffer.slice(0, end);
+    if (!this.#wholeCall(body)) this.#text(s.space + s.dialect.open + body + close);
+    return this.#to('text', end + close.length);
+  }
+
   #wholeCall(body: string): boolean {
-    const value = parsed(body);
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
-    const { name, arguments: args = {} } = value as { name?: unknown; arguments?: unknown };
-    if (typeof name !== 'string' || name === '') return false;
-    const text = typeof args === 'string' ? args : JSON.stringify(args ?? {});
-    this.#out.push({ kind: 'name', call: this.#s.calls, name }, { kind: 'arguments', call: this.#s.calls++, text });
+    const whole = wholeCall(body);
+    if (!whole) return false;
+    const call = this.#s.calls++;
+    this.#out.push({ kind: 'name', call, name: whole.name }, { kind: 'arguments', call, text: whole.arguments });
     return true;
   }
 
@@ -149,7 +205,7 @@ export class ToolParser {
   #inArguments(): boolean {
     const s = this.#s;
     let i = 0;
-    let next: 'close' | 'text' | null = null;
+    let next: 'tail' | 'text' | null = null;
     for (; i < s.buffer.length && !next; i++) {
       const c = s.buffer[i];
       if (s.string === 'escape') s.string = 'in';
@@ -162,7 +218,7 @@ export class ToolParser {
       else if (c === '}' || c === ']') {
         if (s.depth.at(-1) !== (c === '}' ? '{' : '[')) next = 'text';
         else s.depth = s.depth.slice(0, -1);
-        if (s.depth === '') next = 'close';
+        if (s.depth === '') next = 'tail';
       } else if (!/[\s\w,:.+-]/.test(c)) next = 'text';
     }
     if (next === 'text') i--; // the character that broke it is text
@@ -176,17 +232,17 @@ export class ToolParser {
     return true;
   }
 
-  /** From the arguments' end to the closing tag there is only the block's own end. */
-  #inClose(): boolean {
+  /** What still belongs to a call after its arguments. */
+  #inTail(): boolean {
+    const tail = this.#s.dialect.tail(this.#s.buffer);
+    return tail === 'more' ? false : this.#to(tail.next === 'call' ? 'further' : 'text', tail.at);
+  }
+
+  #further(): boolean {
     const s = this.#s;
-    const end = s.buffer.indexOf(CLOSE);
-    if (end < 0) {
-      s.buffer = s.buffer.slice(s.buffer.length - partial(s.buffer, CLOSE));
-      return false;
-    }
-    s.buffer = s.buffer.slice(end + CLOSE.length);
-    s.mode = 'text';
-    return true;
+    const head = s.dialect.head(s.buffer, this.#names, true);
+    if (head === 'more') return false;
+    return head ? this.#call(head) : this.#to('text');
   }
 }
 
@@ -194,12 +250,4 @@ export class ToolParser {
 function partial(text: string, tag: string): number {
   for (let k = Math.min(tag.length - 1, text.length); k > 0; k--) if (text.endsWith(tag.slice(0, k))) return k;
   return 0;
-}
-
-function parsed(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch {
-    return undefined;
-  }
 }

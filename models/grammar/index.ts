@@ -5,18 +5,20 @@
 import { SchemaBuilder } from './build.ts';
 import { type Grammar, makeGrammar } from './constraint.ts';
 import { toDfa } from './dfa.ts';
+import { type DialectName, TAGS } from './dialects/index.ts';
 import { located, Schema } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 import type { MaskLimits } from './masks.ts';
 import { Net } from './net.ts';
 import { compileNet } from './program.ts';
 import { parseRegex } from './regex.ts';
-import { plainText, TAGS, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
+import { plainText, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
 import { buildTrie, type GrammarVocab, spellable } from './trie.ts';
 
 export type { Grammar, GrammarConstraint } from './constraint.ts';
+export { type DialectName, dialectOf, TAGS } from './dialects/index.ts';
 export { GrammarError } from './limits.ts';
-export { CALL_CLOSE, CALL_OPEN, type ToolChoice, type ToolSpec, type ToolsOptions } from './tools.ts';
+export type { ToolChoice, ToolSpec, ToolsOptions } from './tools.ts';
 export type { GrammarVocab } from './trie.ts';
 
 export interface SchemaOptions {
@@ -36,7 +38,7 @@ export interface GrammarCompiler {
   jsonObject(): Grammar;
   tools(tools: readonly ToolSpec[], choice: ToolChoice, options?: ToolsOptions): Grammar;
   /** Any text in which no tool call begins. */
-  plainText(): Grammar;
+  plainText(dialect?: DialectName): Grammar;
   /** The whole text matches an ECMAScript pattern (the subset in README.md). Text is UTF-8. */
   regex(pattern: string): Grammar;
 }
@@ -106,9 +108,9 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
       return report(cached(`s${open}${!onUnsupported}${textOf(schema, '')}`, make), onUnsupported);
     },
     jsonObject: () => cached('o', () => build(objectRule)),
-    plainText: () => cached('p', () => build(plainText)),
+    plainText: (dialect = 'hermes') => cached(`p${dialect}`, () => build((net) => plainText(net, dialect))),
     tools(tools, choice, options = {}) {
-      const { parallel = true, open = false, onUnsupported, answer } = options;
+      const { parallel = true, open = false, onUnsupported, answer, dialect = 'hermes' } = options;
       const lenient = answer !== undefined && answer !== 'object' ? answer.onUnsupported : undefined;
       const make = () => {
         const { ignored, onUnsupported: note } = noting(onUnsupported);
@@ -116,7 +118,7 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
           let said: number | undefined;
           if (answer === 'object') said = objectRule(net);
           else if (answer) said = schemaRule(net, answer.schema, open, lenient);
-          return toolsRule(net, tools, choice, { parallel, open, onUnsupported: note, answer: said });
+          return toolsRule(net, tools, choice, { dialect, parallel, open, onUnsupported: note, answer: said });
         }, ignored);
       };
       const said = answer === undefined || answer === 'object' ? String(answer) : `${!lenient}${textOf(answer.schema, '')}`;
@@ -124,7 +126,7 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
         tools.map((t) => [t.name, t.parameters]),
         '/tools',
       );
-      return report(cached(`t${parallel}${open}${!onUnsupported}${JSON.stringify(choice)}${said}${given}`, make), onUnsupported);
+      return report(cached(`t${dialect} ${parallel}${open}${!onUnsupported}${JSON.stringify(choice)}${said}${given}`, make), onUnsupported);
     },
     regex(pattern) {
       const make = () => {

@@ -1,7 +1,10 @@
 import { SchemaBuilder } from './build.ts';
+import { tag } from './dialects/dialect.ts';
+import { DIALECTS, type Dialect, type DialectName } from './dialects/index.ts';
 import { Schema } from './flatten.ts';
+import { freeText, type Trigger } from './free.ts';
 import { GrammarError, LIMITS } from './limits.ts';
-import { ALPHABET, FIRST_TAG, type Fragment, type Net } from './net.ts';
+import type { Fragment, Net } from './net.ts';
 
 export interface ToolSpec {
   name: string;
@@ -11,11 +14,6 @@ export interface ToolSpec {
 
 export type ToolChoice = 'auto' | 'required' | { name: string };
 
-/** The text around a call. A tag that the vocabulary has as a special token may also come as that token. */
-export const CALL_OPEN = '<tool_call>';
-export const CALL_CLOSE = '</tool_call>';
-export const TAGS: readonly string[] = [CALL_OPEN, CALL_CLOSE];
-
 /** Options of tools as the compiler takes them. */
 export interface ToolsOptions extends Omit<RuleOptions, 'answer'> {
   /** With `auto`: JSON that is said instead of a call, in place of any text: of a schema, or any object. */
@@ -23,7 +21,9 @@ export interface ToolsOptions extends Omit<RuleOptions, 'answer'> {
 }
 
 interface RuleOptions {
-  /** Several calls, a line break between them. Default true. */
+  /** How the model writes calls. Default hermes. */
+  dialect?: DialectName;
+  /** Several calls, one after the other. Default true. */
   parallel?: boolean;
   open?: boolean;
   onUnsupported?: (pointer: string, keyword: string) => void;
@@ -32,8 +32,8 @@ interface RuleOptions {
 }
 
 /**
- * auto: any text (or `answer`), until `<tool_call>` appears; required or named: a call at once. A call is
- * `<tool_call>\n{"name": "…", "arguments": {…}}\n</tool_call>`; after one only further calls or the end may come. Returns the root rule.
+ * auto: any text (or `answer`), until a call begins, with its dialect's tag or as JSON that is the whole text; required or named: a call
+ * at once. After a call only further calls or the end may come. Returns the root rule.
  */
 export function toolsRule(net: Net, tools: readonly ToolSpec[], choice: ToolChoice, options: RuleOptions): number {
   if (tools.length === 0) throw new GrammarError('/tools', '', 'no tools are given');
@@ -41,7 +41,7 @@ export function toolsRule(net: Net, tools: readonly ToolSpec[], choice: ToolChoi
   const chosen = typeof choice === 'object' ? tools.filter((t) => t.name === choice.name) : tools;
   if (typeof choice === 'object' && chosen.length === 0)
     throw new GrammarError('/tool_choice', '', `there is no tool named "${choice.name.slice(0, 64)}"`);
-  const calls = chosen.map((t) => {
+  const callable = chosen.map((t) => {
     const base = `/tools/${tools.indexOf(t)}/parameters`;
     const schema = new Schema(
       t.parameters ?? { type: 'object', properties: {}, additionalProperties: false },
@@ -50,64 +50,24 @@ export function toolsRule(net: Net, tools: readonly ToolSpec[], choice: ToolChoi
       options.onUnsupported,
     );
     const builder = new SchemaBuilder(net, schema);
-    const args = builder.rule([schema.top(), { schema: { type: 'object' }, at: `${base}#object`, via: [] }]);
-    return net.seq(net.quoted(t.name), net.text(', "arguments": '), net.ruleCall(args));
+    return { name: t.name, args: builder.rule([schema.top(), { schema: { type: 'object' }, at: `${base}#object`, via: [] }]) };
   });
-  const call = net.define(net.seq(net.text('\n{"name": '), net.alt(...calls), net.text('}\n'), tag(net, 1)));
-  const followed = (from: number, to: number) => {
-    const done = net.state();
-    net.call(from, call, done);
-    net.skip(done, to);
-    if (options.parallel ?? true) {
-      const next = net.state();
-      net.text('\n')(done, next);
-      const opened = net.state();
-      tag(net, 0)(next, opened);
-      net.call(opened, call, done);
-    }
-  };
-  const atOnce = net.seq(tag(net, 0), followed);
+  const dialect: Dialect = DIALECTS[options.dialect ?? 'hermes'];
+  const calls = dialect.calls(net, callable, options.parallel ?? true);
+  const atOnce = dialect.open ? net.seq(tag(net, dialect.open), calls) : calls;
   if (choice !== 'auto') return net.define(atOnce);
-  return net.define(options.answer === undefined ? freeText(net, followed) : net.alt(net.ruleCall(options.answer), atOnce));
+  if (options.answer !== undefined) return net.define(net.alt(net.ruleCall(options.answer), atOnce));
+  return net.define(freeText(net, triggersOf(dialect, calls), callable));
 }
 
 /** Any text in which no call begins. */
-export const plainText = (net: Net): number => net.define(freeText(net, () => {}));
+export const plainText = (net: Net, dialect: DialectName = 'hermes'): number =>
+  net.define(
+    freeText(
+      net,
+      triggersOf(DIALECTS[dialect], () => {}),
+    ),
+  );
 
-/** A tag as text or as its special token. */
-function tag(net: Net, index: number): Fragment {
-  return (from, to) => {
-    net.text(TAGS[index])(from, to);
-    net.arc(from, FIRST_TAG + index, FIRST_TAG + index, to);
-  };
-}
-
-/** Any tokens, even none; once the opening tag has appeared, `then`. Knuth, Morris and Pratt's automaton of the tag. */
-function freeText(net: Net, then: Fragment): Fragment {
-  return (start, end) => {
-    const n = CALL_OPEN.length;
-    const states = Array.from({ length: n + 1 }, () => net.state());
-    const [from] = states;
-    const to = states[n];
-    net.skip(start, from);
-    for (let i = 0; i < n; i++) net.skip(states[i], end);
-    then(to, end);
-    const next = (matched: string, c: string): number => {
-      for (let text = matched + c; text.length > 0; text = text.slice(1)) if (CALL_OPEN.startsWith(text)) return text.length;
-      return 0;
-    };
-    for (let i = 0; i < n; i++) {
-      const matched = CALL_OPEN.slice(0, i);
-      const special = [...new Set(CALL_OPEN)].map((c) => c.charCodeAt(0)).sort((a, b) => a - b);
-      let lo = 0;
-      for (const c of special) {
-        if (c > lo) net.any(states[i], lo, c - 1, from);
-        net.any(states[i], c, c, states[next(matched, String.fromCharCode(c))]);
-        lo = c + 1;
-      }
-      net.any(states[i], lo, FIRST_TAG - 1, from);
-      net.any(states[i], FIRST_TAG, FIRST_TAG, to);
-      net.any(states[i], FIRST_TAG + 1, ALPHABET - 1, from);
-    }
-  };
-}
+const triggersOf = (dialect: Dialect, then: Fragment): Trigger[] =>
+  [...(dialect.open ? [dialect.open] : []), ...(dialect.alsoOpen ?? [])].map((tag) => ({ tag, then }));

@@ -11,7 +11,8 @@ export interface PlacedLogprobs extends TokenLogprobs {
 
 export interface ChoiceOptions {
   stop: readonly string[];
-  tools: boolean;
+  /** Names of the tools that may be called; undefined: none may. */
+  tools?: readonly string[];
   /** What is no call is JSON: nothing inside it is taken for one. */
   json?: boolean;
   /** False: the choice is over after its first call. */
@@ -20,6 +21,7 @@ export interface ChoiceOptions {
 
 /** What of a request decides how its text is read. */
 export interface TextOptions {
+  tools: readonly { name: string }[];
   toolChoice: { mode: string };
   parallelToolCalls: boolean;
   responseFormat: { type: string };
@@ -28,15 +30,14 @@ export interface TextOptions {
 export const choiceOf = (r: TextOptions, stop: readonly string[]): Choice =>
   new Choice({
     stop,
-    tools: r.toolChoice.mode !== 'none',
+    tools: r.toolChoice.mode === 'none' ? undefined : r.tools.map((t) => t.name),
     json: r.responseFormat.type !== 'text',
     parallelToolCalls: r.parallelToolCalls,
   });
 
 export class Choice {
   readonly #stop: StopMatcher;
-  #tools: ToolParser | null;
-  readonly #json: boolean;
+  readonly #tools: ToolParser | null;
   #cut = false;
   readonly #single: boolean;
   /** Of the text given, and of the part that has left the stop matcher. */
@@ -46,8 +47,7 @@ export class Choice {
 
   constructor(options: ChoiceOptions) {
     this.#stop = new StopMatcher(options.stop);
-    this.#tools = options.tools ? new ToolParser() : null;
-    this.#json = options.json ?? false;
+    this.#tools = options.tools ? new ToolParser({ names: options.tools, json: options.json }) : null;
     this.#single = !options.parallelToolCalls;
   }
 
@@ -94,7 +94,6 @@ export class Choice {
 
   #pieces(text: string): Piece[] {
     if (text === '') return [];
-    if (this.#json && this.#shown === 0 && text[0] !== '<') this.#tools = null;
     this.#shown += text.length;
     return this.#tools ? this.#noted(this.#tools.push(text)) : [{ kind: 'text', text }];
   }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { createGrammarCompiler, type GrammarConstraint } from '../../models/grammar/index.ts';
+import { createGrammarCompiler, type DialectName, dialectOf, type GrammarConstraint } from '../../models/grammar/index.ts';
+import { ToolParser } from '../../openai/tools.ts';
 import { bytes, small } from './vocabularies.ts';
 
 const compiler = createGrammarCompiler(small);
@@ -167,5 +168,90 @@ describe('a call', () => {
     const parameters = { type: 'object', properties: { p: { $ref: '#/$defs/p' } }, required: ['p'], $defs: { p: { enum: ['x', 'y'] } } };
     const g = compiler.tools([{ name: 'f', parameters }, tools[0]], 'required');
     expect(g.matches(bytes('<tool_call>\n{"name": "f", "arguments": {"p": "y"}}\n</tool_call>'))).toBe(true);
+  });
+});
+
+describe('dialects', () => {
+  const call = (key: string) => `{"name": "get_weather", "${key}": {"city": "Oslo"}}`;
+  const written: [dialect: DialectName, once: string, twice: string][] = [
+    ['llama', call('parameters'), `${call('parameters')}; ${call('parameters')}`],
+    ['json', call('arguments'), `${call('arguments')}\n${call('arguments')}`],
+    ['mistral', `[TOOL_CALLS] [${call('arguments')}]`, `[TOOL_CALLS][${call('arguments')}, ${call('arguments')}]`],
+    ['mistral-args', '[TOOL_CALLS]get_weather[ARGS]{"city": "Oslo"}', '[TOOL_CALLS]get_time[ARGS]{}[TOOL_CALLS]get_time[ARGS]{}'],
+  ];
+
+  it.each(written)('%s: calls as its models write them, and nothing after them', (dialect, once, twice) => {
+    const required = compiler.tools(tools, 'required', { dialect });
+    const auto = compiler.tools(tools, 'auto', { dialect });
+    const single = compiler.tools(tools, 'required', { dialect, parallel: false });
+    for (const text of [once, twice]) expect(required.matches(bytes(text)), text).toBe(true);
+    expect([single.matches(bytes(once)), single.matches(bytes(twice))]).toEqual([true, false]);
+    expect(auto.matches(bytes(once))).toBe(true);
+    for (const text of ['Hi', '', `${once} and`, once.replace('"Oslo"', '1')]) expect(required.matches(bytes(text)), text).toBe(false);
+    expect(auto.matches(bytes('Just text, [TOOL_CALL and {"name": "get_weather"}'))).toBe(true);
+  });
+
+  it.each(written)('%s: what the grammar lets through is read as calls', (_, once, twice) => {
+    for (const text of [once, twice]) {
+      const parser = new ToolParser({ names: tools.map((t) => t.name) });
+      const pieces = [...parser.push(text), ...parser.flush()];
+      expect(pieces.filter((p) => p.kind === 'name')).toHaveLength(text === once ? 1 : 2);
+      expect(pieces.filter((p) => p.kind === 'text' || p.kind === 'cut')).toEqual([]);
+    }
+  });
+
+  it('after a tag there is nothing but a call', () => {
+    for (const [dialect, tag] of [
+      ['llama', '<|python_tag|>'],
+      ['mistral', 'Yes. [TOOL_CALLS]'],
+      ['mistral-args', '[TOOL_CALLS]'],
+    ] as const) {
+      const g = compiler.tools(tools, 'auto', { dialect });
+      const c = feed(g.start(), tag);
+      expect(c.mayEnd()).toBe(false);
+      expect(() => feed(c, 'x')).toThrow(/may not come here/);
+    }
+  });
+
+  it('of a template are told by the tags in it', () => {
+    expect(dialectOf("{{ '<tool_call>' }}", true)).toBe('hermes');
+    expect(dialectOf("{{ '[TOOL_CALLS] [' }}", true)).toBe('mistral');
+    expect(dialectOf("{{ '[TOOL_CALLS]' ~ name ~ '[ARGS]' }}", true)).toBe('mistral-args');
+    expect(dialectOf("{{ '<|python_tag|>' }}", true)).toBe('llama');
+    expect([dialectOf('{{ tools }}', true), dialectOf('{{ messages }}', false)]).toEqual(['json', 'hermes']);
+  });
+});
+
+describe('a call that is the whole text', () => {
+  const g = compiler.tools(tools, 'auto');
+  const args = '{"city": "Oslo"}';
+
+  it.each([
+    `{"name": "get_weather", "arguments": ${args}}`,
+    `{"name":"get_weather","parameters":${args}\n}`,
+    `\`\`\`json\n{\n  "name": "get_weather",\n  "arguments": ${args}\n}\n\`\`\``,
+    `\`\`\`\n{"name": "get_weather", "arguments": ${args}}\n\`\`\``,
+  ])('takes %j', (text) => expect(g.matches(bytes(text))).toBe(true));
+
+  it.each([
+    '{"name": "get_weather", "arguments": {"town": 1}}',
+    '{"name": "get_weather", "arguments": "x"}',
+    '```json\n{"name": "get_weather", "arguments": {}}\n```',
+    `{"name": "get_weather", "arguments": ${args}} and more`,
+  ])('refuses %j', (text) => expect(g.matches(bytes(text))).toBe(false));
+
+  it.each([
+    '{"name": "get_news", "arguments": 1}',
+    '{"name": "Ada", "age": 36}',
+    '{"name": "get_weather"}',
+    '```python\nprint(1)\n```',
+    'So: {"name": "get_weather", "arguments": 1}',
+    '  {"nam<tool_cal',
+    '{',
+  ])('leaves %j free', (text) => expect(g.matches(bytes(text))).toBe(true));
+
+  it('does not hide a tag: white space, then a call in it', () => {
+    expect(g.matches(bytes(`  ${weather}`))).toBe(true);
+    expect(g.matches(bytes('{"<tool_call>'))).toBe(false);
   });
 });

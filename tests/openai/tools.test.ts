@@ -26,7 +26,7 @@ function collect(pieces: Piece[]): Read {
 }
 
 function read(pieces: string[]): Read {
-  const parser = new ToolParser();
+  const parser = new ToolParser({ names: ['f', 'g'] });
   return collect([...pieces.flatMap((p) => parser.push(p)), ...parser.flush()]);
 }
 
@@ -75,7 +75,8 @@ const cases: [title: string, text: string, expected: Read][] = [
   ],
   ['no JSON', 'a \n<tool_call>oops</tool_call> b', { text: 'a \n<tool_call>oops</tool_call> b', calls: [] }],
   ['JSON without a name', '<tool_call>{"x": 1}</tool_call>', { text: '<tool_call>{"x": 1}</tool_call>', calls: [] }],
-  ['never closed', '<tool_call>\n{"na', { text: '<tool_call>\n{"na', calls: [] }],
+  ['cut off before its arguments', 'Wait.\n<tool_call>\n{"na', { text: 'Wait.', calls: [] }],
+  ['never closed, and no call', '<tool_call> is a tag', { text: '<tool_call> is a tag', calls: [] }],
   [
     'cut off in the arguments',
     '<tool_call>\n{"name": "f", "arguments": {"a": "b',
@@ -87,6 +88,87 @@ const cases: [title: string, text: string, expected: Read][] = [
     '<tool_call>\n{"name": "f", "arguments": {"a": 1]}\n</tool_call>',
     { text: ']}\n</tool_call>', calls: [{ name: 'f', arguments: '{"a": 1' }], cut: [0] },
   ],
+  ['bare JSON', '{"name": "f", "arguments": {"a": 1}}', { text: '', calls: [{ name: 'f', arguments: '{"a": 1}' }] }],
+  [
+    'bare JSON in a code block, laid out',
+    '```json\n{\n  "name": "f",\n  "arguments": {\n    "a": "`}"\n  }\n}\n```',
+    { text: '', calls: [{ name: 'f', arguments: '{\n    "a": "`}"\n  }' }] },
+  ],
+  [
+    'bare JSON, a call a line',
+    '{"name": "f", "arguments": {}}\n{"name": "g", "parameters": {"b": []}}\n',
+    {
+      text: '',
+      calls: [
+        { name: 'f', arguments: '{}' },
+        { name: 'g', arguments: '{"b": []}' },
+      ],
+    },
+  ],
+  [
+    'bare JSON in a list, then text',
+    '```\n[{"name": "f", "arguments": {}}, {"name": "g"}]\n```\nDone.',
+    {
+      text: 'Done.',
+      calls: [
+        { name: 'f', arguments: '{}' },
+        { name: 'g', arguments: '{}' },
+      ],
+    },
+  ],
+  ['JSON of no tool', '{"name": "Ada", "arguments": {"a": 1}}', { text: '{"name": "Ada", "arguments": {"a": 1}}', calls: [] }],
+  ['JSON of another form', '```json\n{"name": "f", "age": 3}\n```', { text: '```json\n{"name": "f", "age": 3}\n```', calls: [] }],
+  ['code', '```js\nf();\n```', { text: '```js\nf();\n```', calls: [] }],
+  ['bare JSON after text is text', 'See {"name": "f", "arguments": {}}', { text: 'See {"name": "f", "arguments": {}}', calls: [] }],
+  ['bare JSON cut off before its arguments', '{"name": "f", "arg', { text: '', calls: [] }],
+  [
+    'bare JSON cut off in them',
+    '```json\n{"name": "f", "arguments": {"a',
+    { text: '', calls: [{ name: 'f', arguments: '{"a' }], cut: [0] },
+  ],
+  ['bare JSON cut off in its name', '{"name": "', { text: '', calls: [] }],
+  ['JSON of no tool, cut off', '{"name": "Ad', { text: '{"name": "Ad', calls: [] }],
+  ['a short text', '{"n', { text: '{"n', calls: [] }],
+  [
+    'Llama 3',
+    '{"type": "function", "name": "f", "parameters": {"a": 1}}; {"name": "g", "parameters": {}}',
+    {
+      text: '',
+      calls: [
+        { name: 'f', arguments: '{"a": 1}' },
+        { name: 'g', arguments: '{}' },
+      ],
+    },
+  ],
+  [
+    'Llama 3 after its tag',
+    'Look: <|python_tag|>{"name": "h", "parameters": {"a": 1}}',
+    { text: 'Look:', calls: [{ name: 'h', arguments: '{"a": 1}' }] },
+  ],
+  ['Python after its tag', '<|python_tag|>print(1)', { text: '<|python_tag|>print(1)', calls: [] }],
+  [
+    'Mistral, a list',
+    '[TOOL_CALLS] [{"name": "f", "arguments": {"a": "]"}}, {"name": "h", "arguments": {}}]',
+    {
+      text: '',
+      calls: [
+        { name: 'f', arguments: '{"a": "]"}' },
+        { name: 'h', arguments: '{}' },
+      ],
+    },
+  ],
+  [
+    'Mistral, by name',
+    'Yes.[TOOL_CALLS]f[ARGS]{"a": 1}[TOOL_CALLS]h{"b": 2}',
+    {
+      text: 'Yes.',
+      calls: [
+        { name: 'f', arguments: '{"a": 1}' },
+        { name: 'h', arguments: '{"b": 2}' },
+      ],
+    },
+  ],
+  ['Mistral, cut off', '[TOOL_CALLS] [{"name": "f"', { text: '', calls: [] }],
 ];
 
 describe('ToolParser', () => {
@@ -100,7 +182,29 @@ describe('ToolParser', () => {
   const name = fc.stringMatching(/^[a-zA-Z0-9_-]{1,20}$/);
   const block = fc.oneof(
     fc.tuple(name, json, fc.constantFrom(0, 1)).map(([n, a, indent]) => call(n, JSON.stringify(a, null, indent))),
-    fc.constantFrom('text', ' ', '\n', '<tool_', '<tool_call>', '</tool_call>', '{"name": "x"', '"', '{', ']', '<'),
+    fc.constantFrom(
+      '[TOOL_CALLS]',
+      '[ARGS]',
+      '<|python_tag|>',
+      'f',
+      '```',
+      '```json',
+      '{"name": "f", "arguments": ',
+      ', ',
+      '; ',
+      '}',
+      'text',
+      ' ',
+      '\n',
+      '<tool_',
+      '<tool_call>',
+      '</tool_call>',
+      '{"name": "x"',
+      '"',
+      '{',
+      ']',
+      '<',
+    ),
   );
 
   it('reads anything the same however it is cut', () => {
