@@ -14,6 +14,10 @@ export interface RenderInput {
 }
 
 export interface ChatTemplate {
+  /** The template itself. */
+  readonly source: string;
+  /** Whether it prints the tools it is given. */
+  readonly printsTools: boolean;
   /** Throws what the template raises, or when it does more than a chat template needs. */
   render(input: RenderInput): string;
 }
@@ -30,7 +34,13 @@ export function compileTemplate(source: string, { bos = '', eos = '', now = () =
   if (source.length > MAX_TEMPLATE)
     throw new Error(`the chat template has ${source.length} characters, at most ${MAX_TEMPLATE} are allowed`);
   const program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
-  return {
+  let printsTools: boolean | undefined;
+  const template: ChatTemplate = {
+    source,
+    get printsTools() {
+      printsTools ??= printed(template);
+      return printsTools;
+    },
     render({ messages, tools, addGenerationPrompt, args = {} }) {
       const env = new Environment();
       const variables: Record<string, unknown> = {
@@ -47,6 +57,18 @@ export function compileTemplate(source: string, { bos = '', eos = '', now = () =
       return String(new BoundedInterpreter(env).run(program).value);
     },
   };
+  return template;
+}
+
+/** Asked of the template itself: a tool's name comes out, or it does not. */
+function printed(template: ChatTemplate): boolean {
+  const probe = { name: 'a_tool_to_look_for', description: '', parameters: { type: 'object', properties: {} } };
+  try {
+    const messages = [{ role: 'user', content: 'Hi' }];
+    return template.render({ messages, tools: [{ type: 'function', function: probe }], addGenerationPrompt: true }).includes(probe.name);
+  } catch {
+    return false;
+  }
 }
 
 const builtins = {

@@ -1,6 +1,8 @@
 import type { Constraint } from '../../engine/index.ts';
 import {
   createGrammarCompiler,
+  type DialectName,
+  dialectOf,
   type Grammar,
   type GrammarCompiler,
   type GrammarConstraint,
@@ -30,6 +32,10 @@ function compilerOf(served: Served): GrammarCompiler {
   }
   return compiler;
 }
+
+/** How the model writes calls, by what its template teaches. */
+export const dialectFor = ({ template }: Pick<Served, 'template'>): DialectName =>
+  template ? dialectOf(template.source, template.printsTools) : 'hermes';
 
 type Form = Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'parallelToolCalls'> & { kind?: string };
 
@@ -72,6 +78,7 @@ function grammarOf(served: Served, { responseFormat: format, toolChoice, tools, 
     const chosen = toolChoice.names ? tools.filter((t) => toolChoice.names?.includes(t.name)) : tools;
     const answer = format.type === 'json_schema' ? { schema: format.schema, ...(format.strict ? {} : lenient) } : undefined;
     return compilerOf(served).tools(chosen, toolChoice.mode, {
+      dialect: dialectFor(served),
       parallel,
       answer: format.type === 'json_object' ? 'object' : answer,
       ...(chosen.some((t) => t.strict) ? {} : lenient),
@@ -79,5 +86,5 @@ function grammarOf(served: Served, { responseFormat: format, toolChoice, tools, 
   }
   if (format.type === 'json_schema') return compilerOf(served).jsonSchema(format.schema, format.strict ? {} : lenient);
   if (format.type === 'json_object') return compilerOf(served).jsonObject();
-  return tools.length > 0 ? compilerOf(served).plainText() : undefined;
+  return tools.length > 0 ? compilerOf(served).plainText(dialectFor(served)) : undefined;
 }

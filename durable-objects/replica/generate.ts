@@ -13,6 +13,7 @@ import { pullPages, pushPages } from './pages.ts';
 import { chatPrompt, completionPrompt } from './prompt.ts';
 import { leaseOf } from './report.ts';
 import { saltOf, tenantOf } from './tenant.ts';
+import { answerText } from './text.ts';
 
 /** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
 export async function generate(rt: Runtime, body: ChatRequest | CompletionRequest | ResponsesRequest, http: Request): Promise<Response> {
@@ -22,6 +23,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   if (body.model !== served.id) throw modelNotFound(body.model, served.id);
 
   const chat = body.kind !== 'completion';
+  const callable = body.kind !== 'completion' && body.toolChoice.mode !== 'none';
   const prompts = chat
     ? [chatPrompt(served, body.messages, body.tools, body.templateArgs)]
     : body.prompts.map((p) => completionPrompt(tokenizer, p));
@@ -88,6 +90,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     const job: Job = new Job({
       loop: rt.loop,
       tokenizer,
+      textOf: (prompt) => answerText(served, prompt, callable),
       metrics: rt.metrics,
       answer,
       requests,

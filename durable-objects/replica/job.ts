@@ -26,6 +26,8 @@ interface Choice {
 export interface JobOptions {
   loop: EngineLoop;
   tokenizer: Tokenizer;
+  /** The text of an answer's tokens. */
+  textOf: (prompt: readonly number[]) => TokenStream;
   metrics: ServingMetrics;
   answer: Answer;
   /** In order of choice index. */
@@ -84,7 +86,7 @@ export class Job implements Sink {
       this.choices.set(request.id, {
         request,
         index,
-        stream: o.tokenizer.stream({ start: request.prompt.every((t) => o.tokenizer.isSpecial(t)) }),
+        stream: o.textOf(request.prompt),
         pace: new Pace(o.metrics, o.arrived),
         done: false,
       });

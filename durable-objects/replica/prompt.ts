@@ -1,7 +1,9 @@
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { badRequest } from '../../openai/errors.ts';
 import { templateMessages, templateTools } from '../../openai/requests/messages.ts';
+import { describeTools, shortIds } from '../../openai/requests/tool-prompt.ts';
 import type { ChatMessage, Tool } from '../../openai/requests/types.ts';
+import { dialectFor } from './constraint.ts';
 import type { Served } from './model.ts';
 
 /** A private-use character that keeps a client's text from spelling a control token; the tokenizer drops it again. */
@@ -25,16 +27,33 @@ export function chatPrompt(
   if (!served.template) {
     throw badRequest('This model has no chat template; use /v1/completions.', 'messages', 'no_chat_template');
   }
-  const safe = deepGuard(templateMessages(messages), served.control) as ReturnType<typeof templateMessages>;
-  const safeTools = tools.length > 0 ? (deepGuard(templateTools(tools), served.control) as ReturnType<typeof templateTools>) : undefined;
+  const { template } = served;
+  const printed = tools.length === 0 || template.printsTools;
+  const dialect = dialectFor(served);
+  const render = (given: readonly ChatMessage[]) => {
+    const safe = deepGuard(templateMessages(given), served.control) as ReturnType<typeof templateMessages>;
+    const safeTools =
+      printed && tools.length > 0 ? (deepGuard(templateTools(tools), served.control) as ReturnType<typeof templateTools>) : undefined;
+    return template.render({ messages: safe, tools: safeTools, addGenerationPrompt, args });
+  };
   let text: string;
   try {
-    text = served.template.render({ messages: safe, tools: safeTools, addGenerationPrompt, args });
+    if (!printed) text = renderDescribed(render, messages, tools);
+    else text = render(dialect.startsWith('mistral') ? shortIds(messages) : messages);
   } catch (error) {
     // a template refuses with raise_exception, e.g. roles that must alternate
     throw badRequest(`The chat template refuses these messages: ${error instanceof Error ? error.message : error}`, 'messages');
   }
   return served.tokenizer.encode(text, { special: true, bos: false, drop: GUARD });
+}
+
+/** For a template that prints no tools: they are described in a system turn, or where it knows none, in the first turn of the user. */
+function renderDescribed(render: (m: readonly ChatMessage[]) => string, messages: readonly ChatMessage[], tools: readonly Tool[]): string {
+  try {
+    return render(describeTools(messages, tools, 'system'));
+  } catch {
+    return render(describeTools(messages, tools, 'user'));
+  }
 }
 
 /** Token ids of a completion's prompt; an empty one is the model's beginning-of-sequence token. */

@@ -16,6 +16,7 @@ import { Pace } from './pace.ts';
 import { pullPages, pushPages, type SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
 import { saltOf } from './tenant.ts';
+import { answerText } from './text.ts';
 
 /**
  * Generates a session's turn, from its beginning or from where another replica stopped, as lines (RunLine). Nothing of the
@@ -97,8 +98,7 @@ class Turn implements Sink {
     this.#order = order;
     this.#request = request;
     this.#generate = generate;
-    const { tokenizer } = rt.served;
-    this.#stream = tokenizer.stream({ start: generate.prompt.every((t) => tokenizer.isSpecial(t)) });
+    this.#stream = answerText(rt.served, generate.prompt, request.toolChoice.mode !== 'none');
     this.#stop = new StopMatcher(request.stop);
     for (const id of order.generated) {
       this.#generated.push(id);

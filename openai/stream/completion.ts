@@ -8,7 +8,7 @@ import { Choice, type PlacedLogprobs } from './choice.ts';
 import { completionLogprobs, DONE, errorFrame, finishReason, frame, usageObject } from './frames.ts';
 
 const choicesOf = (r: CompletionRequest): Choice[] =>
-  Array.from({ length: r.prompts.length * r.n }, () => new Choice({ stop: r.stop, tools: false, parallelToolCalls: true }));
+  Array.from({ length: r.prompts.length * r.n }, () => new Choice({ stop: r.stop, tools: undefined, parallelToolCalls: true }));
 
 /** Chunks and whole answers bear the same object name. */
 const headOf = (meta: AnswerMeta) => ({
