@@ -113,7 +113,10 @@ const SHIPPED = new Set(['node_modules', 'pebble', 'dunlin']);
 
 const list = (full: string) => readdirSync(full, { withFileTypes: true });
 
-async function run(command: string[]): Promise<void> {
+/** A build takes seconds; one that has not ended by now hangs at its start, which was seen once in some hundreds, and is begun anew. */
+const HUNG_MS = 180_000;
+
+async function run(command: string[], tries = 2): Promise<void> {
   const child = spawn(command[0], command.slice(1), {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -126,6 +129,12 @@ async function run(command: string[]): Promise<void> {
   child.stderr.on('data', (d) => {
     output += d;
   });
-  const code = await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject));
+  let hung = false;
+  const timer = setTimeout(() => {
+    hung = true;
+    child.kill('SIGKILL');
+  }, HUNG_MS);
+  const code = await new Promise((resolve, reject) => child.on('exit', resolve).on('error', reject)).finally(() => clearTimeout(timer));
+  if (hung && tries > 1) return run(command, tries - 1);
   if (code !== 0) throw new Error(`${command.slice(1).join(' ')} failed:\n${output}`);
 }

@@ -5,7 +5,7 @@ import type { GpuHostFlags } from './commands/gpu-host.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { PackOptions } from './pack.ts';
 import type { PackOnnxOptions } from './pack-onnx.ts';
-import { settingsHelp } from './settings.ts';
+import { settingFlags, settingsHelp, settingsOf } from './settings.ts';
 
 type PackFlags = Omit<PackOptions, 'source'>;
 type OnnxFlags = Omit<PackOnnxOptions, 'source'>;
@@ -14,11 +14,25 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.
 
 const program = new Command('turnstone').description('Serves language models from the edge.').showHelpAfterError();
 
-program
+const start = program
   .command('start')
+  .alias('serve')
   .description('serve a model on this machine: the Worker and its Durable Objects in workerd')
-  .addHelpText('after', () => `\nEnvironment, and what is when a variable is not set:\n${settingsHelp()}`)
-  .action(run(async () => (await import('./commands/start.ts')).startCommand()));
+  .argument(
+    '[model]',
+    'a path, a name of the catalogue (see list), or hf:org/repo[@revision][:quant or file]; default: MODEL, else the shipped one',
+  )
+  .addHelpText(
+    'after',
+    () =>
+      `\nEnvironment, and what is when a variable is not set:\n${settingsHelp()}\n\nAll but secrets are flags, too: --port 8080, --memory-mb 256.`,
+  )
+  .action(
+    run(async (model: string | undefined, flags: Record<string, string>) =>
+      (await import('./commands/start.ts')).startCommand(model, settingsOf(flags)),
+    ),
+  );
+for (const flag of settingFlags()) start.addOption(flag);
 
 program
   .command('pack')

@@ -27,10 +27,15 @@ export function modelPath(model: string | undefined): string {
   throw new Error(`MODEL=${model}: there is no such file or folder. Give a pack, a GGUF file or a Hugging Face folder.`);
 }
 
-/** Rejects with what to do when there is no such model. */
-export async function localPack(model: string | undefined, say: (line: string) => void, format?: string): Promise<LocalPack> {
+/** `name`: what the model is called in the API, when not as its file. Rejects with what to do when there is no such model. */
+export async function localPack(
+  model: string | undefined,
+  say: (line: string) => void,
+  format?: string,
+  name?: string,
+): Promise<LocalPack> {
   const path = modelPath(model);
-  const id = basename(path).replace(/\.gguf$/i, '');
+  const id = name ?? basename(path).replace(/\.gguf$/i, '');
   if (existsSync(join(path, MANIFEST))) return { id, folder: path };
   const key = createHash('sha256')
     .update([path, fingerprint(path), format ?? 'auto', WEIGHTS_VERSION, CONVERSION].join('\0'))

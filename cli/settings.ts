@@ -1,4 +1,5 @@
 /** The settings as they are shown: in --help, in the README and in docs/settings.md. */
+import { Option } from 'commander';
 import { SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../policy/settings.ts';
 
 const WIDTH = Math.max(...SETTING_NAMES.map((n) => n.length));
@@ -16,6 +17,21 @@ const told = (s: Setting): string => (s.kind === 'choice' && s.of.length === 2 &
 /** For --help. */
 export const settingsHelp = (): string =>
   SETTING_NAMES.map((name) => `  ${name.padEnd(WIDTH)}  ${told(SETTINGS[name])} (${unset(SETTINGS[name])})`).join('\n');
+
+const flagOf = (name: SettingName) => name.toLowerCase().replaceAll('_', '-');
+
+/** Each setting as a flag; a secret is none, as a command line is everybody's to read. Their list stands once in --help, as variables. */
+export const settingFlags = (): Option[] =>
+  SETTING_NAMES.filter((name) => !(SETTINGS[name] as Setting).secret).map((name) => new Option(`--${flagOf(name)} <value>`).hideHelp());
+
+/** Flags that were given, as variables. */
+export const settingsOf = (flags: Readonly<Record<string, string>>): Partial<Record<SettingName, string>> =>
+  Object.fromEntries(
+    SETTING_NAMES.flatMap((name) => {
+      const value = flags[flagOf(name).replace(/-(\w)/g, (_, c: string) => c.toUpperCase())];
+      return value === undefined ? [] : [[name, value]];
+    }),
+  );
 
 /** A Markdown table. */
 export function settingsTable(names: readonly SettingName[]): string {

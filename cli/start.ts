@@ -29,6 +29,8 @@ export interface StartOptions {
   host?: string;
   /** A pack folder, GGUF file or Hugging Face folder; default: the shipped model. */
   model?: string;
+  /** The model's name in the API, when not as its file. */
+  modelId?: string;
   /** Kernel format that `model` is packed in, when it is no pack: w4, w8, f32 or auto. */
   format?: string;
   /** The simulated accelerator in a process of its own: off unless given. `npu` and `local` force the route, `auto` estimates. */
@@ -120,7 +122,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     mkdirSync(storage, { recursive: true, mode: 0o700 });
     chmodSync(storage, 0o700); // conversations are the user's alone, also in a folder of before
     await build(say, ['wasm', 'page', 'worker']);
-    const pack = await localPack(o.model, say, o.format);
+    const pack = await localPack(o.model, say, o.format, o.modelId);
 
     const npu = await accelerator(home, pack, vars);
     let listens = () => {};

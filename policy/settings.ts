@@ -66,7 +66,11 @@ const own = { launcher: true };
 export const SETTINGS = {
   PORT: whole(0, 65_535, 8787, 'port to listen on; 0 takes a free one', { ...main, ...own }),
   HOST: text('address to listen on; beyond loopback API_KEYS is required, or PUBLIC=1', { shown: '127.0.0.1', ...main, ...own }),
-  MODEL: text('a pack, a GGUF file or a Hugging Face folder', { shown: 'the shipped pebble', ...main, ...own }),
+  MODEL: text('a pack, a GGUF file, a Hugging Face folder, or a name such as smollm2 or hf:org/repo:Q4_K_M', {
+    shown: 'the shipped pebble',
+    ...main,
+    ...own,
+  }),
   FORMAT: choice(
     ['auto', 'w4', 'w8', 'f32'],
     'auto',

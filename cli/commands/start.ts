@@ -1,17 +1,23 @@
 import { keysIn } from '../../openai/keys.ts';
 import { faultsIn, misspelt, readNumber, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../policy/settings.ts';
 import { embeddingPack } from '../embedder.ts';
+import { findModel } from '../hub/find.ts';
 import { startServer } from '../start.ts';
 
 const DRAIN_MS = 30_000;
 const GRACE_MS = 2_000;
 const PARENT_MS = 500;
+const HOW_TO_GET_A_REAL_ONE =
+  'pebble is small (3 M parameters) and knows a few skills. A real model: npm start -- smollm2; others: npm run turnstone -- list';
 
-/** Serves until Ctrl-C. */
-export async function startCommand(): Promise<void> {
+/** Flags of `start`, by variable: they win over the environment. */
+export type StartFlags = Partial<Record<SettingName, string>>;
+
+/** Serves until Ctrl-C. `wanted`: a path or a name, before MODEL. */
+export async function startCommand(wanted: string | undefined, flags: StartFlags = {}): Promise<void> {
   const parent = process.ppid; // before anything is waited for
   process.umask(0o077); // conversations are the user's alone
-  const env = withoutSecrets();
+  const env: NodeJS.ProcessEnv = { ...withoutSecrets(), ...flags };
   const began = performance.now();
   const faults = faultsIn(env);
   if (faults.length > 0) fail(faults.join('\nturnstone: '));
@@ -19,6 +25,7 @@ export async function startCommand(): Promise<void> {
   if (embedder?.model) embeddingPack(embedder.model);
   const notes = misspelt(Object.keys(env)).map((m) => `${m.name} is no setting; did you mean ${m.meant}?`);
   for (const note of notes) console.error(`turnstone: ${note}`);
+  const found = await findModel(wanted ?? env.MODEL, { memoryMb: readNumber('MEMORY_MB', env) });
   let chatIsReady = () => {};
   const chatReady = new Promise<void>((resolve) => {
     chatIsReady = resolve;
@@ -26,7 +33,8 @@ export async function startCommand(): Promise<void> {
   const server = await startServer({
     port: readNumber('PORT', env),
     host: env.HOST || undefined,
-    model: env.MODEL || undefined,
+    model: found?.path,
+    modelId: found?.id,
     format: env.FORMAT || undefined,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
     embedder,
@@ -76,7 +84,7 @@ export async function startCommand(): Promise<void> {
   curl -N ${server.url}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
-  Ctrl-C stops it.${notes.map((note) => `\n  Note: ${note}`).join('')}`);
+  ${found ? '' : `${HOW_TO_GET_A_REAL_ONE}\n  `}Ctrl-C stops it.${notes.map((note) => `\n  Note: ${note}`).join('')}`);
   chatIsReady(); // the other processes are built and started now, not before
   if (Number(env.PROCESSES) > 1)
     server.whole
