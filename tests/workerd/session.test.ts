@@ -384,7 +384,16 @@ test('tables of before there were versions go on; those of a newer server are re
   const next = turn(session, { tokens: 2 }, { previous: t.id });
   expect(await again.begin(next)).toEqual({ ok: true });
   await events(again, next.id);
-  await runInDurableObject(raw(again), (_, s) => s.storage.sql.exec("UPDATE schema SET version = 9 WHERE part = 'turns'"));
-  await abortAllDurableObjects();
-  await expect(open(session).stub.get(t.id)).rejects.toThrow(/stored as version 9/);
+  const newer = await runInDurableObject(raw(again), (_, s) => {
+    s.storage.sql.exec("UPDATE schema SET version = 9 WHERE part = 'turns'");
+    try {
+      new TurnStore(s.storage.sql);
+      return 'read';
+    } catch (error) {
+      return String(error);
+    } finally {
+      s.storage.sql.exec("UPDATE schema SET version = 2 WHERE part = 'turns'");
+    }
+  });
+  expect(newer).toContain('stored as version 9');
 });
