@@ -6,7 +6,7 @@ import { tensorList } from '../engine/anatomy.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { BLOCK } from '../engine/formats.ts';
 import { f32ToF16 } from '../engine/math.ts';
-import { familyNamed, familyNames } from '../models/families/index.ts';
+import { ggufNames } from '../models/families/family.ts';
 import { ggufHead, type MetadataValue, padding, type TensorHead, tensorBytes } from '../models/gguf/write.ts';
 import { byteToChar } from '../models/tokenizer/alphabet.ts';
 
@@ -48,12 +48,18 @@ export const shapes: Readonly<Record<string, ModelConfig>> = {
 
 export type RandomType = 'Q4_0' | 'Q8_0' | 'F32';
 
-/** Writes a file of the given shape; the same seed gives the same numbers, whatever the tensors' order. `type` is that of every matrix. */
-export async function randomGguf(path: string, config: ModelConfig, type: RandomType, seed = 1): Promise<void> {
+/** Writes a file of the given shape; the same seed gives the same numbers, whatever the tensors' order. `type` is that of every matrix, `extra` a family's own keys. */
+export async function randomGguf(
+  path: string,
+  config: ModelConfig,
+  type: RandomType,
+  seed = 1,
+  extra: Readonly<Record<string, MetadataValue>> = {},
+): Promise<void> {
   const tensors = tensorHeads(config, type);
   const file = await open(path, 'w');
   try {
-    await file.write(ggufHead(metadata(config), tensors));
+    await file.write(ggufHead({ ...metadata(config), ...extra }, tensors));
     for (const t of tensors) {
       const random = xorshift(seedOf(seed, t.name));
       const bytes = tensorBytes(t);
@@ -69,10 +75,8 @@ export async function randomGguf(path: string, config: ModelConfig, type: Random
 }
 
 function tensorHeads(c: ModelConfig, type: RandomType): TensorHead[] {
-  const family = familyNamed(c.family);
-  if (!family) throw new Error(`${c.family}: GGUF files are known of ${familyNames()}`);
   return tensorList(c).flatMap(({ kind, layer, shape: [, K], parts }) =>
-    family.gguf.names[kind].map(({ name }, i): TensorHead => {
+    ggufNames[kind].map(({ name }, i): TensorHead => {
       const full = layer < 0 ? name : `blk.${layer}.${name}`;
       return K === undefined
         ? { name: full, type: 'F32', dims: [parts[i]] }

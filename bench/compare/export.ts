@@ -1,6 +1,6 @@
 /** A llama-family model as a GGUF file of f32 tensors, for other engines to read. */
 import { open } from 'node:fs/promises';
-import { llama } from '../../models/families/llama.ts';
+import { ggufNames, interleavedNames } from '../../models/families/family.ts';
 import { ggufHead, type MetadataValue, padding, type TensorHead } from '../../models/gguf/write.ts';
 import type { ModelFiles } from '../../models/model.ts';
 import { openModel } from '../../models/node/files.ts';
@@ -46,7 +46,7 @@ export async function exportGguf(source: string, path: string): Promise<void> {
 
 function outputs(model: ModelFiles): Out[] {
   return model.tensors.flatMap((t) => {
-    const names = llama.gguf.names[t.kind];
+    const names = { ...ggufNames, ...interleavedNames }[t.kind];
     if (names.length !== t.parts.length) throw new Error(`tensor "${t.name}" has no name in GGUF's llama`);
     return t.parts.map((part, i) => ({
       head: {

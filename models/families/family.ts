@@ -21,7 +21,8 @@ export type StoredNames = Readonly<Record<TensorKind, readonly StoredTensor[]>>;
 
 /** How a family's files of one kind are read. */
 interface Side<Keys> {
-  readonly names: StoredNames;
+  /** The tensors' names; of the keys where values are folded into tensors. */
+  readonly names: StoredNames | ((keys: Keys) => StoredNames);
   /** What differs from the fields that all families share. */
   readonly config?: (keys: Keys, common: RawConfig) => RawConfig;
   /**
@@ -31,19 +32,31 @@ interface Side<Keys> {
   readonly window?: (keys: Keys) => number | undefined;
 }
 
+export type GgufSide = Side<Metadata>;
+
 export interface Family {
   /** GGUF's `general.architecture`, and `family` of the configuration. */
   readonly name: string;
   /** Hugging Face's `model_type`, where it is another. */
   readonly modelType?: string;
-  readonly gguf: Side<Metadata>;
+  /** None where only safetensors name the family so. */
+  readonly gguf?: Side<Metadata>;
   readonly hf: Side<Fields>;
 }
+
+/** The names of a file's tensors. */
+export const namesOf = <Keys>({ names }: Side<Keys>, keys: Keys): StoredNames => (typeof names === 'function' ? names(keys) : names);
 
 const stored = (...names: string[]): StoredTensor[] => names.map((name) => ({ name }));
 
 /** A tensor whose rows GGUF files hold for interleaved RoPE. */
-export const interleaved = (name: string): StoredTensor => ({ name, as: (part, c) => rotateHalfRows(part, c.headDim) });
+const interleaved = (name: string): StoredTensor => ({ name, as: (part, c) => rotateHalfRows(part, c.headDim) });
+
+/** Queries and keys whose rows GGUF files hold for interleaved RoPE. */
+export const interleavedNames = {
+  qkv: [interleaved('attn_q.weight'), interleaved('attn_k.weight'), { name: 'attn_v.weight' }],
+  qkvBias: [interleaved('attn_q.bias'), interleaved('attn_k.bias'), { name: 'attn_v.bias' }],
+};
 
 /** GGUF's names as nearly every family has them; those of layers come behind `blk.N.`. */
 export const ggufNames: StoredNames = {

@@ -1,6 +1,6 @@
 import { ConfigError, MAX_CONTEXT, type ModelConfig, readConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
-import type { Family, RawConfig } from '../families/family.ts';
+import type { GgufSide, RawConfig } from '../families/family.ts';
 import { familyNamed, familyNames } from '../families/index.ts';
 import { decoders } from './blocks.ts';
 import type { Metadata } from './metadata.ts';
@@ -22,7 +22,7 @@ const KEYS = {
 const ARCHITECTURE = 'general.architecture';
 
 /** The family of a file. Throws ModelFileError when it does not run here. */
-export function ggufFamily(m: Metadata): Family {
+export function ggufFamily(m: Metadata): { name: string; gguf: GgufSide } {
   const name = m.string(ARCHITECTURE);
   const family = familyNamed(name);
   if (!family) throw new ModelFileError(`key "${ARCHITECTURE}"`, `is "${name}"; what runs here: ${familyNames()}`, m.offset(ARCHITECTURE));

@@ -1,3 +1,4 @@
+import { namesOf } from '../families/family.ts';
 import type { ModelFiles } from '../model.ts';
 import type { Source } from '../source.ts';
 import { ggufTokenizer } from '../tokenizer/gguf.ts';
@@ -14,7 +15,7 @@ export async function openGguf(source: Source): Promise<ModelFiles> {
   return {
     name: base.replace(/\.gguf$/i, ''),
     config,
-    tensors: ggufTensors(file, config, ggufFamily(file.metadata).gguf.names),
+    tensors: ggufTensors(file, config, namesOf(ggufFamily(file.metadata).gguf, file.metadata)),
     tokenizer,
     ...(file.metadata.has('tokenizer.chat_template') && { chatTemplate: file.metadata.string('tokenizer.chat_template') }),
     generation: { stopIds: tokenizer.rules.stopIds },

@@ -1,7 +1,7 @@
 import { isVector } from '../../engine/anatomy.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
-import type { StoredNames } from '../families/family.ts';
+import { namesOf, type StoredNames } from '../families/family.ts';
 import { Fields, isObject, type JsonObject, parseJsonObject } from '../json.ts';
 import type { ModelFiles } from '../model.ts';
 import type { Generation } from '../pack/manifest.ts';
@@ -21,6 +21,7 @@ export interface Folder {
 export async function openHf(folder: Folder): Promise<ModelFiles> {
   const tensors = await allTensors(folder);
   const own = await needJson(folder, 'config.json');
+  const fields = new Fields(own, 'config.json');
   const config = hfConfig(own, (name) => tensors.has(name));
   const generation = await maybeJson(folder, 'generation_config.json');
   const tokenizerConfig = await maybeJson(folder, 'tokenizer_config.json');
@@ -30,7 +31,7 @@ export async function openHf(folder: Folder): Promise<ModelFiles> {
   return {
     name: folder.name,
     config,
-    tensors: hfTensors(tensors, config, hfFamily(new Fields(own, 'config.json')).hf.names),
+    tensors: hfTensors(tensors, config, namesOf(hfFamily(fields).hf, fields)),
     tokenizer,
     ...(template !== undefined && { chatTemplate: template }),
     generation: generationOf(generation, tokenizer.rules.stopIds),

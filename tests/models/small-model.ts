@@ -144,7 +144,7 @@ export function ggufTensors(c: ModelConfig): TensorIn[] {
   return [...hfTensors(c)].map(([name, { shape, data }]) => {
     const rule = GGUF_NAMES.find(([re]) => re.test(name));
     if (!rule) throw new Error(`no GGUF name for ${name}`);
-    const interleaved = c.family === 'llama' && /\.[qk]_proj\./.test(name);
+    const interleaved = ['llama', 'granite', 'smollm3'].includes(c.family) && /\.[qk]_proj\./.test(name);
     const rotated = interleaved ? interleave(data, c.headDim, shape[1] ?? 1) : data;
     const values = c.family === 'gemma3' && /norm\.weight$/.test(name) ? rotated.map((w) => 1 + w) : rotated; // as llama.cpp's converter does
     const to = c.postNorms && name.endsWith('post_attention_layernorm.weight') ? 'blk.$1.post_attention_norm.weight' : rule[1];
