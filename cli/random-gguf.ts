@@ -46,6 +46,30 @@ export const shapes: Readonly<Record<string, ModelConfig>> = {
   },
 };
 
+const small = {
+  ...{ vocab: 2000, hidden: 256, layers: 8, heads: 8, kvHeads: 2, headDim: 32, ffn: 512, context: 4096, normEps: 1e-5, ropeTheta: 10000 },
+  ...{ tied: true, qkvBias: false, qkNorm: false },
+};
+
+/** Small models of families whose published weights are large: for comparing with other engines. */
+export const familyShapes: Readonly<Record<string, { config: ModelConfig; keys: Readonly<Record<string, MetadataValue>> }>> = {
+  granite: {
+    config: { ...small, family: 'granite' },
+    keys: {
+      'granite.embedding_scale': { type: 'f32', value: 12 },
+      'granite.attention.scale': { type: 'f32', value: 0.015625 },
+      'granite.residual_scale': { type: 'f32', value: 0.263 },
+      'granite.logit_scale': { type: 'f32', value: 4 },
+    },
+  },
+  smollm3: { config: { ...small, family: 'smollm3', ropeTheta: 2e6 }, keys: {} },
+  // two layers of twelve see everything, the others 64 tokens
+  gemma3: {
+    config: { ...small, family: 'gemma3', layers: 12, qkNorm: true, postNorms: true, ropeTheta: 1e6 },
+    keys: { 'gemma3.attention.sliding_window': { type: 'u32', value: 64 } },
+  },
+};
+
 export type RandomType = 'Q4_0' | 'Q8_0' | 'F32';
 
 /** Writes a file of the given shape; the same seed gives the same numbers, whatever the tensors' order. `type` is that of every matrix, `extra` a family's own keys. */
@@ -74,15 +98,20 @@ export async function randomGguf(
   }
 }
 
+/** Tensors in the order that seeds count on: the model's own, then each layer's, what belongs to queries, keys and values together. */
 function tensorHeads(c: ModelConfig, type: RandomType): TensorHead[] {
-  return tensorList(c).flatMap(({ kind, layer, shape: [, K], parts }) =>
-    ggufNames[kind].map(({ name }, i): TensorHead => {
+  const heads = tensorList(c).flatMap(({ kind, layer, shape: [, K], parts }) =>
+    ggufNames[kind].map(({ name }, i) => {
       const full = layer < 0 ? name : `blk.${layer}.${name}`;
-      return K === undefined
-        ? { name: full, type: 'F32', dims: [parts[i]] }
-        : { name: full, type: K % BLOCK === 0 ? type : 'F32', dims: [K, parts[i]] };
+      const head: TensorHead =
+        K === undefined
+          ? { name: full, type: 'F32', dims: [parts[i]] }
+          : { name: full, type: K % BLOCK === 0 ? type : 'F32', dims: [K, parts[i]] };
+      const group = ['attn_norm.', 'attn_q', 'attn_k', 'attn_v'].findIndex((start) => name.startsWith(start));
+      return { head, layer, group: group < 0 ? 4 : group };
     }),
   );
+  return heads.sort((a, b) => a.layer - b.layer || a.group - b.group).map(({ head }) => head);
 }
 
 /** Data of a tensor's rows: matrices uniform with variance 1/K, norms near 1, biases near 0. */

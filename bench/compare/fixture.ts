@@ -21,6 +21,7 @@ export interface Fixture {
   recorded: string;
   model:
     | { shape: Shape; type: RandomType; seed: number }
+    | { family: string; type: RandomType; seed: number }
     | { folder: string; sha256: string }
     | { real: RealName; sha256: string; f32?: true };
 

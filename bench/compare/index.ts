@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { ROOT } from '../../cli/build.ts';
+import { familyShapes, randomGguf } from '../../cli/random-gguf.ts';
 import { table } from '../../cli/table.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { loadTokenizer, openPack } from '../../models/pack/load.ts';
@@ -39,6 +40,25 @@ const COMPARED: readonly RealName[] = ['smollm2', 'qwen-coder'];
 const PEBBLE = 'models/pebble/hf';
 const SKILLS = ['identity', 'arithmetic', 'lists', 'unknown', 'stories'];
 
+/** A family by small random weights: 120 tokens of prompt, beyond every window. */
+const ofFamily = (family: string, say: (line: string) => void): Comparison => ({
+  name: family,
+  about: `random weights of the family ${family}, f32`,
+  kv: 'F32',
+  model: { family, type: 'F32', seed: 1 },
+  async file() {
+    const path = join(ROOT, '.cache', `family-${family}.gguf`);
+    say(`writing ${path}`);
+    mkdirSync(join(ROOT, '.cache'), { recursive: true });
+    const { config, keys } = familyShapes[family];
+    await randomGguf(path, config, 'F32', 1, keys);
+    return path;
+  },
+  prompts: async () => [randomIds(120, 2000, 4), randomIds(40, 2000, 5)],
+  tokens: 16,
+  every: 4,
+});
+
 const comparisons = (say: (line: string) => void): Comparison[] => [
   {
     name: 'smollm2',
@@ -60,6 +80,7 @@ const comparisons = (say: (line: string) => void): Comparison[] => [
     tokens: 8,
     every: 4,
   },
+  ...Object.keys(familyShapes).map((family) => ofFamily(family, say)),
   {
     name: 'pebble',
     about: 'the shipped model, f32',
@@ -157,7 +178,10 @@ const program = new Command('npm run compare --')
   .description(
     'Runs llama.cpp (npm node-llama-cpp, installed on first use) and Turnstone on the same models, and records the results as fixtures.',
   )
-  .argument('[names...]', 'smollm2, qwen, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder; all unless given')
+  .argument(
+    '[names...]',
+    'smollm2, qwen, granite, smollm3, gemma3, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder; all unless given',
+  )
   .option('--check', 'compare only, record nothing')
   .parse();
 

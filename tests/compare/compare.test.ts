@@ -9,7 +9,7 @@ import { exportGguf } from '../../bench/compare/export.ts';
 import type { Fixture } from '../../bench/compare/fixture.ts';
 import { Turnstone } from '../../bench/compare/turnstone.ts';
 import { ROOT } from '../../cli/build.ts';
-import { randomGguf, shapes } from '../../cli/random-gguf.ts';
+import { familyShapes, randomGguf, shapes } from '../../cli/random-gguf.ts';
 import type { KvFormat } from '../../engine/index.ts';
 
 const fixture = (name: string): Fixture => JSON.parse(readFileSync(new URL(`../fixtures/compare-${name}.json`, import.meta.url), 'utf8'));
@@ -18,7 +18,10 @@ async function compared(f: Fixture, kv: KvFormat) {
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-compare-'));
   const path = join(folder, 'model.gguf');
   try {
-    if ('shape' in f.model) await randomGguf(path, shapes[f.model.shape], f.model.type, f.model.seed);
+    if ('family' in f.model) {
+      const { config, keys } = familyShapes[f.model.family];
+      await randomGguf(path, config, f.model.type, f.model.seed, keys);
+    } else if ('shape' in f.model) await randomGguf(path, shapes[f.model.shape], f.model.type, f.model.seed);
     else if ('folder' in f.model) await exportGguf(join(ROOT, f.model.folder), path);
     else throw new Error('real models have tests of their own');
     return await agreement(await Turnstone.open(path, { kv, context: 256 }), f, { greedy: true });
@@ -34,6 +37,19 @@ test.each([
 ] as const)('%s: log-probabilities of random 4-bit weights as in llama.cpp, KV %s, within %f', async (name, kv, tolerance) => {
   const a = await compared(fixture(name), kv);
   expect(a.positions).toBeGreaterThan(1);
+  expect(a.absent).toBe(0);
+  expect(a.worst).toBeLessThan(tolerance);
+  for (const p of a.partings) expect(p.gap).toBeLessThan(tolerance);
+});
+
+// f32 throughout; llama.cpp takes gelu from a table of f16
+test.each([
+  ['granite', 1e-4],
+  ['smollm3', 1e-4],
+  ['gemma3', 5e-3],
+] as const)('%s: the greedy tokens and log-probabilities of llama.cpp, within %f', async (family, tolerance) => {
+  const a = await compared(fixture(family), 'f32');
+  expect(a.positions).toBeGreaterThan(4);
   expect(a.absent).toBe(0);
   expect(a.worst).toBeLessThan(tolerance);
   for (const p of a.partings) expect(p.gap).toBeLessThan(tolerance);
