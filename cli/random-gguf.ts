@@ -98,20 +98,15 @@ export async function randomGguf(
   }
 }
 
-/** Tensors in the order that seeds count on: the model's own, then each layer's, what belongs to queries, keys and values together. */
 function tensorHeads(c: ModelConfig, type: RandomType): TensorHead[] {
-  const heads = tensorList(c).flatMap(({ kind, layer, shape: [, K], parts }) =>
-    ggufNames[kind].map(({ name }, i) => {
+  return tensorList(c).flatMap(({ kind, layer, shape: [, K], parts }) =>
+    ggufNames[kind].map(({ name }, i): TensorHead => {
       const full = layer < 0 ? name : `blk.${layer}.${name}`;
-      const head: TensorHead =
-        K === undefined
-          ? { name: full, type: 'F32', dims: [parts[i]] }
-          : { name: full, type: K % BLOCK === 0 ? type : 'F32', dims: [K, parts[i]] };
-      const group = ['attn_norm.', 'attn_q', 'attn_k', 'attn_v'].findIndex((start) => name.startsWith(start));
-      return { head, layer, group: group < 0 ? 4 : group };
+      return K === undefined
+        ? { name: full, type: 'F32', dims: [parts[i]] }
+        : { name: full, type: K % BLOCK === 0 ? type : 'F32', dims: [K, parts[i]] };
     }),
   );
-  return heads.sort((a, b) => a.layer - b.layer || a.group - b.group).map(({ head }) => head);
 }
 
 /** Data of a tensor's rows: matrices uniform with variance 1/K, norms near 1, biases near 0. */

@@ -5,7 +5,7 @@
  * encoder, the NPU builds one command buffer. Only `submit` and `read` are awaited, and they reject when the device
  * is lost. NUMERICS.md states what every op computes, to the bit for backends whose numerics id is `exact-1`.
  *
- * Adding an op touches: one line here, the reference, one file in each backend, one case in tests/kernels/cases.
+ * What adding an op touches stands in ARCHITECTURE.md; a case in tests/kernels/cases holds it on every backend.
  */
 import type { PlaneName } from './planes.ts';
 
