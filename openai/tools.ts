@@ -11,6 +11,8 @@ import { TAGGED, WHOLE } from './dialects/index.ts';
 
 export type Piece =
   | { kind: 'text'; text: string }
+  /** What the model thinks before it answers; never of this parser. */
+  | { kind: 'reasoning'; text: string }
   /** `call` counts from 0. */
   | { kind: 'name'; call: number; name: string }
   | { kind: 'arguments'; call: number; text: string }

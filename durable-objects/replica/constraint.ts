@@ -11,6 +11,7 @@ import {
 import { badRequest } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
 import type { Served } from './model.ts';
+import { afterThinking, type Followed } from './thinking.ts';
 
 /** Without `strict` a keyword that cannot be enforced is left out instead of refused. */
 const lenient = { onUnsupported: () => {} };
@@ -41,14 +42,14 @@ type Form = Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'paral
 
 /**
  * What the answer's form demands of every token: a schema, any JSON object, tool calls with valid arguments, or where tools are given
- * and none may be called, text without the beginning of a call. A form that comes with tools is what is said instead of a call.
+ * and none may be called, text without the beginning of a call. What the model thinks before it answers is free. A form that comes with tools is what is said instead of a call.
  * Undefined when the text is free. Throws 400 naming the schema's part that cannot be enforced, also where that shows only as it is
  * followed.
  */
-export function constraintOf(served: Served, body: Form): (() => Constraint) | undefined {
+export function constraintOf(served: Served, body: Form): ((prompt: readonly number[]) => Constraint) | undefined {
   const told = faultOf(body);
   const grammar = told(() => grammarOf(served, body));
-  return grammar && (() => follow(grammar.start(), told));
+  return grammar && ((prompt) => afterThinking(served, prompt, () => follow(grammar.start(), told)));
 }
 
 type Told = <T>(what: () => T) => T;
@@ -67,7 +68,7 @@ export const faultOf =
     }
   };
 
-export const follow = (c: GrammarConstraint, told: Told): Constraint => ({
+export const follow = (c: GrammarConstraint, told: Told): Followed => ({
   mask: () => told(() => c.mask()),
   accept: (id) => told(() => c.accept(id)),
   clone: () => follow(c.clone(), told),

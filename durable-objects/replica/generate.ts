@@ -49,7 +49,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
       sampling: { ...sampling, seed: choiceSeed(sampling.seed, p * body.n + i) },
       salt,
       owner: tenant,
-      constraint: constraint?.(),
+      constraint: constraint?.(prompt),
     }));
   });
 
@@ -90,7 +90,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     const job: Job = new Job({
       loop: rt.loop,
       tokenizer,
-      textOf: (prompt) => answerText(served, prompt, callable),
+      textOf: (prompt) => answerText(served, prompt, { chat, tools: callable }),
       metrics: rt.metrics,
       answer,
       requests,

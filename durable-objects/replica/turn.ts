@@ -36,7 +36,7 @@ export async function runTurn(
   const messages = itemMessages([...order.history, ...order.input] as unknown as Item[], request.instructions);
   const prompt = order.prompt.length > 0 ? order.prompt : chatPrompt(served, messages, request.tools, request.templateArgs);
   checkIds(served, request, []);
-  const constraint = constraintOf(served, request)?.();
+  const constraint = constraintOf(served, request)?.(prompt);
   const generate: GenerateRequest = {
     id: `${order.response}/0`,
     prompt,
@@ -98,7 +98,7 @@ class Turn implements Sink {
     this.#order = order;
     this.#request = request;
     this.#generate = generate;
-    this.#stream = answerText(rt.served, generate.prompt, request.toolChoice.mode !== 'none');
+    this.#stream = answerText(rt.served, generate.prompt, { chat: true, tools: request.toolChoice.mode !== 'none' });
     this.#stop = new StopMatcher(request.stop);
     for (const id of order.generated) {
       this.#generated.push(id);

@@ -1,10 +1,11 @@
 /** POST /v1/chat/completions: body → ChatRequest. */
 
 import { badRequest } from '../errors.ts';
-import { bodyObject, boolean, type Fields, integer, object, optional } from './fields.ts';
+import { bodyObject, boolean, type Fields, integer, optional } from './fields.ts';
 import { LIMITS, readGeneration } from './generation.ts';
 import { readMessages } from './messages.ts';
 import { chatParameters, checkParameters } from './parameters.ts';
+import { readTemplateArgs, thinkingArgs } from './template-args.ts';
 import { readResponseFormat, readToolChoice, readTools } from './tools.ts';
 import type { ChatRequest } from './types.ts';
 
@@ -23,7 +24,11 @@ export function parseChat(value: unknown): ChatRequest {
     toolChoice: readToolChoice(body.tool_choice, tools),
     parallelToolCalls: optional(body.parallel_tool_calls, (v) => boolean(v, 'parallel_tool_calls')) ?? true,
     responseFormat: readResponseFormat(body.response_format),
-    templateArgs: readTemplateArgs(body.chat_template_kwargs),
+    templateArgs: {
+      ...thinkingArgs(body.reasoning_effort, 'reasoning_effort'),
+      ...optional(body.enable_thinking, (v) => ({ enable_thinking: boolean(v, 'enable_thinking') })),
+      ...readTemplateArgs(body.chat_template_kwargs),
+    },
   };
 }
 
@@ -33,23 +38,4 @@ function readLogprobs(body: Fields): number | undefined {
   const top = optional(body.top_logprobs, (v) => integer(v, 'top_logprobs', 0, LIMITS.topLogprobs));
   if (!on && top) throw badRequest("'top_logprobs' needs 'logprobs' to be true.", 'top_logprobs');
   return on ? (top ?? 0) : undefined;
-}
-
-/** Names a template is given by the server itself; a client may not put others in their place. */
-const RESERVED = new Set(['messages', 'tools', 'add_generation_prompt', 'bos_token', 'eos_token', 'documents', 'chat_template']);
-
-function readTemplateArgs(v: unknown): ChatRequest['templateArgs'] {
-  const path = 'chat_template_kwargs';
-  const entries = Object.entries(optional(v, (o) => object(o, path)) ?? {});
-  if (entries.length > 16) throw badRequest(`Invalid '${path}': at most 16 entries, got ${entries.length}.`, path);
-  const args: ChatRequest['templateArgs'] = {};
-  for (const [key, value] of entries) {
-    if (!/^[a-z_][a-z0-9_]{0,63}$/.test(key) || RESERVED.has(key) || key === '__proto__') {
-      throw badRequest(`Invalid '${path}': its keys must be a template's variables other than the server's own.`, path);
-    }
-    if (typeof value === 'string' && value.length <= 4096) args[key] = value;
-    else if (typeof value === 'number' || typeof value === 'boolean') args[key] = value;
-    else throw badRequest(`Invalid '${path}.${key}': expected a number, a boolean or a string of at most 4096.`, `${path}.${key}`);
-  }
-  return args;
 }

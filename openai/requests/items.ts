@@ -32,7 +32,15 @@ export interface FunctionCallOutputItem {
   status: Status;
 }
 
-export type OutputItem = MessageItem | FunctionCallItem;
+export interface ReasoningItem {
+  type: 'reasoning';
+  id: string;
+  summary: never[];
+  content: { type: 'reasoning_text'; text: string }[];
+  status: Status;
+}
+
+export type OutputItem = MessageItem | FunctionCallItem | ReasoningItem;
 export type Item = OutputItem | FunctionCallOutputItem;
 
 /** One part of an assistant's text, as it is shown and stored. */
@@ -73,7 +81,7 @@ function readItem(item: Fields, path: string): Item | [] {
         status: 'completed',
       };
     case 'reasoning':
-      return []; // of another model: this one has none, and clients send back all that they were given
+      return []; // clients send back all that they were given; a model is not told what it once thought
     default:
       throw unsupportedValue(
         `${path}.type`,
@@ -82,7 +90,7 @@ function readItem(item: Fields, path: string): Item | [] {
   }
 }
 
-const PREFIX = { message: 'msg', function_call: 'fc', function_call_output: 'fco' } as const;
+const PREFIX = { message: 'msg', function_call: 'fc', function_call_output: 'fco', reasoning: 'rs' } as const;
 
 /** Ids that say which response the items came with. */
 export function withIds(items: readonly Item[], response: string): Item[] {
@@ -98,7 +106,7 @@ export function itemMessages(items: readonly Item[], instructions?: string): Cha
       messages.push(item.role === 'assistant' ? { role: 'assistant', content } : { role: item.role, content });
     } else if (item.type === 'function_call_output') {
       messages.push({ role: 'tool', content: item.output, toolCallId: item.call_id });
-    } else {
+    } else if (item.type === 'function_call') {
       const call = { id: item.call_id, name: item.name, arguments: item.arguments };
       const last = messages.at(-1);
       if (last?.role === 'assistant') last.toolCalls = [...(last.toolCalls ?? []), call];

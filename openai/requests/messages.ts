@@ -28,14 +28,16 @@ function readMessage(m: Fields, path: string): ChatMessage {
   for (const field of ['audio', 'function_call']) {
     if (m[field] !== undefined && m[field] !== null) throw unsupportedValue(`${path}.${field}`, 'Only text and tool_calls are supported.');
   }
+  const reasoning = optional(m.reasoning_content, (r) => string(r, `${path}.reasoning_content`));
   const toolCalls = optional(m.tool_calls, (calls) => readToolCalls(calls, `${path}.tool_calls`));
   // A refusal is what the assistant said: it takes the content's place when there is none.
   const said = m.content ?? m.refusal;
   if (said === undefined || said === null) {
     if (!toolCalls?.length) throw badRequest(`'${path}' of the assistant needs 'content' or 'tool_calls'.`, `${path}.content`);
-    return { role, content: '', name, toolCalls };
+    return { role, content: '', name, ...(reasoning && { reasoning }), toolCalls };
   }
-  return { role, content: readContent(said, `${path}.content`), name, toolCalls: toolCalls?.length ? toolCalls : undefined };
+  const content = readContent(said, `${path}.content`);
+  return { role, content, name, ...(reasoning && { reasoning }), toolCalls: toolCalls?.length ? toolCalls : undefined };
 }
 
 /** A string, or text parts, which are joined without anything between them; `least` parts. */
@@ -86,6 +88,7 @@ export function templateMessages(messages: readonly ChatMessage[]): Record<strin
     const role = m.role === 'developer' ? 'system' : m.role;
     const message: Record<string, unknown> = { role, content: m.content };
     if (m.name !== undefined) message.name = m.name;
+    if (m.role === 'assistant' && m.reasoning) message.reasoning_content = m.reasoning;
     if (m.role === 'assistant' && m.toolCalls) {
       message.tool_calls = m.toolCalls.map((c) => ({
         id: c.id,

@@ -5,6 +5,7 @@ import { array, bodyObject, boolean, type Fields, identifier, integer, object, o
 import { LIMITS, readGeneration } from './generation.ts';
 import { readInput } from './items.ts';
 import { checkParameters, responsesParameters } from './parameters.ts';
+import { readTemplateArgs, thinkingArgs } from './template-args.ts';
 import { checkChoice, distinct, MAX_TOOLS, readFunction, readJsonSchema } from './tools.ts';
 import type { ResponseFormat, ResponsesRequest, Tool, ToolChoice } from './types.ts';
 
@@ -19,6 +20,7 @@ export function parseResponses(value: unknown): ResponsesRequest {
   generation.maxTokens = optional(body.max_output_tokens, (v) => integer(v, 'max_output_tokens', 1, LIMITS.maxTokens));
   const tools = readTools(body.tools);
   const flag = (name: string) => optional(body[name], (v) => boolean(v, name));
+  const reasoning = optional(body.reasoning, (v) => object(v, 'reasoning'));
   const request = {
     kind: 'response' as const,
     ...generation,
@@ -33,7 +35,7 @@ export function parseResponses(value: unknown): ResponsesRequest {
     toolChoice: readToolChoice(body.tool_choice, tools),
     parallelToolCalls: flag('parallel_tool_calls') ?? true,
     responseFormat: readFormat(body.text),
-    templateArgs: {},
+    templateArgs: { ...thinkingArgs(reasoning?.effort, 'reasoning.effort'), ...readTemplateArgs(body.chat_template_kwargs) },
   };
   if (request.background && request.store === false)
     throw badRequest("'background' needs 'store': nobody else keeps the answer.", 'background');
@@ -50,6 +52,7 @@ function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesReque
     metadata: readMetadata(body.metadata),
     parallel_tool_calls: r.parallelToolCalls,
     previous_response_id: r.previousResponseId ?? null,
+    reasoning: { effort: null, summary: null, ...optional(body.reasoning, (v) => object(v, 'reasoning')) },
     store: r.store ?? true,
     temperature: r.sampling.temperature ?? null,
     text: { format },
@@ -95,9 +98,6 @@ function readToolChoice(v: unknown, tools: readonly Tool[]): ToolChoice {
 
 function readFormat(v: unknown): ResponseFormat {
   const text = optional(v, (o) => object(o, 'text'));
-  if (text?.verbosity !== undefined && text.verbosity !== null && text.verbosity !== 'medium') {
-    throw unsupportedValue('text.verbosity', 'The model has no levels of verbosity.');
-  }
   const format = optional(text?.format, (o) => object(o, 'text.format'));
   if (!format) return { type: 'text' };
   const type = oneOf(format.type, 'text.format.type', ['text', 'json_object', 'json_schema']);

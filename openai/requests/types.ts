@@ -16,7 +16,7 @@ export interface ToolCall {
 /** Text parts are joined. `developer` is kept apart here; `templateMessages` maps it to `system`. */
 export type ChatMessage =
   | { role: 'system' | 'developer' | 'user'; content: string; name?: string }
-  | { role: 'assistant'; content: string; name?: string; toolCalls?: ToolCall[] }
+  | { role: 'assistant'; content: string; name?: string; reasoning?: string; toolCalls?: ToolCall[] }
   | { role: 'tool'; content: string; toolCallId: string };
 
 export type JsonSchema = boolean | { [key: string]: unknown };

@@ -94,6 +94,8 @@ export class ChatStream implements Answer {
     switch (piece.kind) {
       case 'text':
         return `{"content":${JSON.stringify(piece.text)}}`;
+      case 'reasoning':
+        return `{"reasoning_content":${JSON.stringify(piece.text)}}`;
       case 'name':
         return JSON.stringify({
           tool_calls: [
@@ -118,6 +120,7 @@ export class ChatStream implements Answer {
 }
 
 interface WholeChoice {
+  reasoning: string;
   content: string;
   calls: { name: string; arguments: string }[];
   logprobs: PlacedLogprobs[];
@@ -134,7 +137,7 @@ export class ChatWhole implements Answer {
   constructor(request: ChatRequest, meta: AnswerMeta) {
     this.#meta = meta;
     this.#choices = choicesOf(request);
-    this.#whole = this.#choices.map(() => ({ content: '', calls: [], logprobs: [], finish: 'stop' }));
+    this.#whole = this.#choices.map(() => ({ reasoning: '', content: '', calls: [], logprobs: [], finish: 'stop' }));
     this.#scored = request.sampling.logprobs !== undefined;
   }
 
@@ -170,6 +173,7 @@ export class ChatWhole implements Answer {
         role: 'assistant',
         content: w.content === '' && w.calls.length ? null : w.content,
         refusal: null,
+        ...(w.reasoning ? { reasoning_content: w.reasoning } : {}),
         ...(w.calls.length
           ? { tool_calls: w.calls.map((f, i) => ({ id: callId(this.#meta, index, i), type: 'function', function: f })) }
           : {}),
@@ -188,6 +192,7 @@ export class ChatWhole implements Answer {
     const w = this.#whole[choice];
     for (const p of pieces) {
       if (p.kind === 'text') w.content += p.text;
+      else if (p.kind === 'reasoning') w.reasoning += p.text;
       else if (p.kind === 'name') w.calls.push({ name: p.name, arguments: '' });
       else if (p.kind === 'arguments') w.calls[p.call].arguments += p.text;
     }

@@ -1,5 +1,6 @@
 /** One choice of an answer: its text through the stop strings and, for chats with tools, through the tool-call parser. */
 
+import { ReasoningSplitter } from '../reasoning.ts';
 import { StopMatcher } from '../stop.ts';
 import { type Piece, ToolParser } from '../tools.ts';
 import type { TokenLogprobs } from './answer.ts';
@@ -13,6 +14,8 @@ export interface ChoiceOptions {
   stop: readonly string[];
   /** Names of the tools that may be called; undefined: none may. */
   tools?: readonly string[];
+  /** Reasoning at the text's beginning is split off. */
+  reasoning?: boolean;
   /** What is no call is JSON: nothing inside it is taken for one. */
   json?: boolean;
   /** False: the choice is over after its first call. */
@@ -30,6 +33,7 @@ export interface TextOptions {
 export const choiceOf = (r: TextOptions, stop: readonly string[]): Choice =>
   new Choice({
     stop,
+    reasoning: true,
     tools: r.toolChoice.mode === 'none' ? undefined : r.tools.map((t) => t.name),
     json: r.responseFormat.type !== 'text',
     parallelToolCalls: r.parallelToolCalls,
@@ -37,6 +41,7 @@ export const choiceOf = (r: TextOptions, stop: readonly string[]): Choice =>
 
 export class Choice {
   readonly #stop: StopMatcher;
+  readonly #reasoning: ReasoningSplitter | null;
   readonly #tools: ToolParser | null;
   #cut = false;
   readonly #single: boolean;
@@ -47,6 +52,7 @@ export class Choice {
 
   constructor(options: ChoiceOptions) {
     this.#stop = new StopMatcher(options.stop);
+    this.#reasoning = options.reasoning ? new ReasoningSplitter() : null;
     this.#tools = options.tools ? new ToolParser({ names: options.tools, json: options.json }) : null;
     this.#single = !options.parallelToolCalls;
   }
@@ -80,6 +86,7 @@ export class Choice {
 
   finish(): Piece[] {
     const rest = this.#pieces(this.#stop.flush());
+    if (this.#reasoning) rest.push(...this.#split(this.#reasoning.flush()));
     return this.#tools ? [...rest, ...this.#noted(this.#tools.flush())] : rest;
   }
 
@@ -95,7 +102,13 @@ export class Choice {
   #pieces(text: string): Piece[] {
     if (text === '') return [];
     this.#shown += text.length;
-    return this.#tools ? this.#noted(this.#tools.push(text)) : [{ kind: 'text', text }];
+    return this.#split(this.#reasoning ? this.#reasoning.push(text) : { reasoning: '', text });
+  }
+
+  #split({ reasoning, text }: { reasoning: string; text: string }): Piece[] {
+    const pieces: Piece[] = reasoning === '' ? [] : [{ kind: 'reasoning', text: reasoning }];
+    if (text === '') return pieces;
+    return [...pieces, ...(this.#tools ? this.#noted(this.#tools.push(text)) : [{ kind: 'text' as const, text }])];
   }
 
   #noted(pieces: Piece[]): Piece[] {

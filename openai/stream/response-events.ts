@@ -4,7 +4,7 @@
  */
 
 import type { ErrorEnvelope } from '../errors.ts';
-import { type FunctionCallItem, type MessageItem, type OutputItem, outputText } from '../requests/items.ts';
+import { type FunctionCallItem, type MessageItem, type OutputItem, outputText, type ReasoningItem } from '../requests/items.ts';
 import type { Piece } from '../tools.ts';
 import type { UsageCounts } from './answer.ts';
 import { type Choice, choiceOf, type TextOptions } from './choice.ts';
@@ -112,6 +112,7 @@ export class ResponseEvents {
     let out = '';
     for (const p of pieces) {
       if (p.kind === 'text') out += this.#text(p.text);
+      else if (p.kind === 'reasoning') out += this.#reasoning(p.text);
       else if (p.kind === 'name') out += this.#call(p.call, p.name);
       else if (p.kind === 'arguments') out += this.#arguments(p.text);
       else out += this.#endItem('incomplete');
@@ -137,6 +138,20 @@ export class ResponseEvents {
     }
     item.content[0].text += text;
     return out + this.#event('response.output_text.delta', { ...this.#at(), content_index: 0, delta: text, logprobs: [] });
+  }
+
+  #reasoning(text: string): string {
+    let out = '';
+    let item = this.#last('reasoning');
+    if (!item) {
+      out = this.#endItem('completed');
+      const added: ReasoningItem = { type: 'reasoning', id: this.#id('rs'), status: 'in_progress', summary: [], content: [] };
+      item = { ...added, content: [{ type: 'reasoning_text', text: '' }] };
+      out += this.#begin(item, added);
+      out += this.#event('response.content_part.added', { ...this.#at(), content_index: 0, part: { type: 'reasoning_text', text: '' } });
+    }
+    item.content[0].text += text;
+    return out + this.#event('response.reasoning_text.delta', { ...this.#at(), content_index: 0, delta: text });
   }
 
   #call(call: number, name: string): string {
@@ -174,6 +189,10 @@ export class ResponseEvents {
     if (item.type === 'message') {
       const [part] = item.content;
       out += this.#event('response.output_text.done', { ...this.#at(), content_index: 0, text: part.text, logprobs: [] });
+      out += this.#event('response.content_part.done', { ...this.#at(), content_index: 0, part });
+    } else if (item.type === 'reasoning') {
+      const [part] = item.content;
+      out += this.#event('response.reasoning_text.done', { ...this.#at(), content_index: 0, text: part.text });
       out += this.#event('response.content_part.done', { ...this.#at(), content_index: 0, part });
     } else {
       out += this.#event('response.function_call_arguments.done', { ...this.#at(), name: item.name, arguments: item.arguments });

@@ -257,7 +257,6 @@ describe('parseResponses', () => {
     [{ background: true, store: false }, 'background', 'invalid_value'],
     [{ include: ['message.output_text.logprobs'] }, 'include[0]', 'unsupported_value'],
     [{ metadata: { a: 1 } }, 'metadata', 'invalid_type'],
-    [{ text: { verbosity: 'low' } }, 'text.verbosity', 'unsupported_value'],
     [{ stream_options: { include_usage: true } }, 'stream_options', 'unknown_parameter'],
     [{ n: 2 }, 'n', 'unknown_parameter'],
     [{ truncation: 'auto' }, 'truncation', 'unsupported_parameter'],

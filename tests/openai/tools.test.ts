@@ -12,7 +12,7 @@ interface Read {
 function collect(pieces: Piece[]): Read {
   const read: Read = { text: '', calls: [] };
   for (const p of pieces) {
-    if (p.kind === 'text') read.text += p.text;
+    if (p.kind === 'text' || p.kind === 'reasoning') read.text += p.text;
     else if (p.kind === 'name') {
       expect(p.call).toBe(read.calls.length);
       read.calls.push({ name: p.name, arguments: '' });

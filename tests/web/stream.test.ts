@@ -47,6 +47,16 @@ describe('an answer as a stream', () => {
     );
   });
 
+  it('keeps reasoning with its text, between tags', async () => {
+    const thought = (reasoning_content: string) => JSON.stringify({ choices: [{ index: 0, delta: { reasoning_content } }] });
+    const said = [thought('a '), thought('b'), text('c').slice(6).trim(), '[DONE]'];
+    async function* source() {
+      yield* said;
+    }
+    const deltas = await all(deltasOf(source()));
+    expect(deltas.map((d) => (d.type === 'text' ? d.text : d.type)).join('')).toBe('<think>a b</think>\n\nc');
+  });
+
   it('that ends before [DONE] is no whole answer', async () => {
     const seen: Delta[] = [];
     const reading = (async () => {

@@ -9,15 +9,32 @@ import { brokenOff, problemOf } from './problem.ts';
  */
 export async function* deltasOf(source: AsyncIterable<string>): AsyncGenerator<Delta> {
   let done = false;
+  let thinking = false; // reasoning is kept with the answer, between tags
   for await (const data of source) {
     if (data === '[DONE]') done = true;
-    else if (!done) yield* chunk(data);
+    else if (!done) {
+      for (const delta of chunk(data)) {
+        if (delta.type === 'reasoning') {
+          yield { type: 'text', text: thinking ? delta.text : `<think>${delta.text}` };
+          thinking = true;
+          continue;
+        }
+        if (thinking && (delta.type === 'text' || delta.type === 'tool')) {
+          yield { type: 'text', text: '</think>\n\n' };
+          thinking = false;
+        }
+        yield delta;
+      }
+    }
   }
   if (!done) throw brokenOff();
 }
 
+/** A delta as the server tells it. */
+type Told = Delta | { type: 'reasoning'; text: string };
+
 /** One chunk of a chat completion or completion (or an error object) as deltas. */
-export function chunk(data: string): Delta[] {
+export function chunk(data: string): Told[] {
   let body: unknown;
   try {
     body = JSON.parse(data);
@@ -26,7 +43,7 @@ export function chunk(data: string): Delta[] {
   }
   if (!isRecord(body)) return [];
   if (body.error) throw problemOf(500, data, null);
-  const out: Delta[] = [];
+  const out: Told[] = [];
   const choice: unknown = Array.isArray(body.choices) ? body.choices[0] : undefined;
   if (isRecord(choice)) {
     if (isRecord(choice.delta)) out.push(...delta(choice.delta));
@@ -47,8 +64,9 @@ export function chunk(data: string): Delta[] {
   return out;
 }
 
-function delta(body: Record<string, unknown>): Delta[] {
-  const out: Delta[] = [];
+function delta(body: Record<string, unknown>): Told[] {
+  const out: Told[] = [];
+  if (typeof body.reasoning_content === 'string' && body.reasoning_content) out.push({ type: 'reasoning', text: body.reasoning_content });
   if (typeof body.content === 'string' && body.content) out.push({ type: 'text', text: body.content });
   for (const call of Array.isArray(body.tool_calls) ? body.tool_calls : []) {
     if (!isRecord(call)) continue;
