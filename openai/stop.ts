@@ -12,12 +12,18 @@ export class StopMatcher {
   readonly #at: number[];
   #held = '';
   #stopped = false;
+  #found?: string;
 
   /** `stops` must not be empty strings. */
   constructor(stops: readonly string[]) {
     this.#stops = stops;
     this.#fail = stops.map(failTable);
     this.#at = stops.map(() => 0);
+  }
+
+  /** The stop string that was found. */
+  get found(): string | undefined {
+    return this.#found;
   }
 
   get stopped(): boolean {
@@ -33,6 +39,7 @@ export class StopMatcher {
       const found = this.#step(all.charCodeAt(i));
       if (found > 0) {
         this.#stopped = true;
+        this.#found = all.slice(i + 1 - found, i + 1);
         this.#held = '';
         return all.slice(0, i + 1 - found);
       }

@@ -15,6 +15,7 @@ import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
 import { embeddingModels, embeddings } from './embeddings.ts';
 import { type App, maxBodyBytes } from './env.ts';
+import { MESSAGES, messages, messagesError } from './messages.ts';
 import { metrics } from './metrics.ts';
 import { accelerator } from './npu.ts';
 import { servePack } from './packs.ts';
@@ -39,7 +40,9 @@ const PAGES_PATH = '/v1/turnstone/pages';
 
 export function createApp(): Hono<App> {
   const app = new Hono<App>();
-  app.onError((error) => errorResponse(error));
+  app.onError((error, c) =>
+    c.req.path.startsWith(MESSAGES) && !(error instanceof HTTPException) ? messagesError(error) : errorResponse(error),
+  );
   app.notFound((c) => errorResponse(notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
 
   app.use(requestId, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
@@ -87,6 +90,7 @@ export function createApp(): Hono<App> {
 
   app.post('/v1/embeddings', embeddings);
 
+  app.route(MESSAGES, messages());
   app.route('/v1/responses', responses());
   app.route('/admin', admin());
   app.route('/v1/npu', accelerator());

@@ -71,7 +71,8 @@ export async function isKey(key: string, authorization: string | undefined): Pro
 
 /** Lets in who has a key. */
 export const requireKey: MiddlewareHandler<App> = async (c, next) => {
-  const tenant = await tenantOf(c.env, c.req.header('authorization'));
+  const { 'x-api-key': key, authorization = key === undefined ? undefined : `Bearer ${key}` } = c.req.header(); // as Anthropic's clients send it
+  const tenant = await tenantOf(c.env, authorization);
   if (tenant === null) throw unauthorized();
   c.set('tenant', tenant);
   await next();

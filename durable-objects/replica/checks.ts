@@ -34,13 +34,15 @@ const COMPLETION_TOKENS = 16;
 /** Most tokens that an answer may have. Throws 400: the prompt is too long, or what is asked for after it. `prompt` names its field. */
 export function outputLimit(
   { maxPrompt }: { maxPrompt: number },
-  body: Pick<GenerationRequest, 'maxTokens' | 'maxTokensParam'> & { kind?: string },
+  body: Pick<GenerationRequest, 'maxTokens' | 'maxTokensParam'> & { kind?: string; wire?: string },
   promptTokens: number,
   prompt: string,
 ): number {
   const context = maxPrompt + 1;
   const room = context - promptTokens;
   if (room < 1) throw contextOverflow(context, promptTokens, 1, prompt);
+  // Anthropic's clients must give a number, and give the largest they know of
+  if (body.wire === 'anthropic') return Math.min(body.maxTokens ?? room, room);
   if ((body.maxTokens ?? 1) > room) throw outputOverflow(context, promptTokens, body.maxTokens as number, body.maxTokensParam);
   return body.maxTokens ?? (body.kind === 'completion' ? Math.min(COMPLETION_TOKENS, room) : room);
 }

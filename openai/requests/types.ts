@@ -67,6 +67,8 @@ export interface GenerationRequest {
 
 export interface ChatRequest extends GenerationRequest {
   kind: 'chat';
+  /** Whose form the answer takes; OpenAI's unless given. */
+  wire?: 'anthropic';
   messages: ChatMessage[];
   tools: Tool[];
   toolChoice: ToolChoice;

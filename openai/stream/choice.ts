@@ -61,6 +61,11 @@ export class Choice {
     return this.#stop.stopped || (this.#single && this.#tools?.complete === true);
   }
 
+  /** The stop string that ended the text. */
+  get stopString(): string | undefined {
+    return this.#stop.found;
+  }
+
   /** Whether a call ended without its arguments being whole: by a stop string, the limit, or because they are no JSON. */
   get cut(): boolean {
     return this.#cut;

@@ -1,0 +1,55 @@
+/** Anthropic's `/v1/messages` and its `count_tokens`, over the same chats, with errors in that API's form. */
+
+import { type Context, Hono } from 'hono';
+import { readJson } from '../durable-objects/body.ts';
+import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
+import { asApiError, modelNotFound } from '../openai/errors.ts';
+import { parseCountTokens, parseMessages } from '../openai/requests/anthropic.ts';
+import type { ChatRequest, TokenizeRequest } from '../openai/requests/types.ts';
+import { anthropicError } from '../openai/stream/anthropic.ts';
+import { errand } from './admission.ts';
+import { type App, maxBodyBytes } from './env.ts';
+import { callReplica, generateOn } from './replica.ts';
+
+export const MESSAGES = '/v1/messages';
+
+/** An error of anything under MESSAGES. */
+export function messagesError(error: unknown): Response {
+  const shown = asApiError(error);
+  if (shown.status === 500) console.error('request failed:', error);
+  return Response.json(anthropicError(shown.status, shown.message), { status: shown.status, headers: shown.headers });
+}
+
+export function messages(): Hono<App> {
+  const app = new Hono<App>();
+  app.post('/', async (c) => {
+    const request = await requestOf(c, parseMessages);
+    return inForm(await generateOn(c, '/v1/chat/completions', seeded(request, c.get('tenant'), idempotencyKey(c.req.raw))));
+  });
+  app.post('/count_tokens', async (c) => {
+    const { model, messages, tools } = await requestOf(c, parseCountTokens);
+    const request: TokenizeRequest = { kind: 'tokenize', model, messages, tools, addSpecialTokens: true, addGenerationPrompt: true };
+    const bytes = JSON.stringify(request).length;
+    const counted = await inForm(await errand(c, 'tokenize', bytes, () => callReplica(c, '/v1/tokenize', request)));
+    if (!counted.ok) return counted;
+    const { count } = await counted.json<{ count: number }>();
+    return c.json({ input_tokens: count });
+  });
+  return app;
+}
+
+async function requestOf(c: Context<App>, parse: (body: unknown) => ChatRequest): Promise<ChatRequest> {
+  const request = parse(await readJson(c.req.raw, maxBodyBytes(c.env)));
+  const served = c.env.MODEL_ID;
+  if (served && request.model !== served) throw modelNotFound(request.model, served);
+  return request;
+}
+
+/** The replica refuses in OpenAI's envelope. */
+async function inForm(response: Response): Promise<Response> {
+  if (response.ok) return response;
+  const { error } = await response.json<{ error?: { message?: string } }>();
+  const headers = new Headers(response.headers);
+  headers.delete('content-length');
+  return Response.json(anthropicError(response.status, error?.message ?? 'The server had an error.'), { status: response.status, headers });
+}
