@@ -155,6 +155,23 @@ describe('an answer that the server keeps', () => {
     await expect(failed({ code: 'server_error', message: 'x' })).rejects.toMatchObject({ info: { detail: 'x' } });
   });
 
+  it('keeps reasoning with its text, between tags, also when it listens again in the middle', async () => {
+    const told = [
+      { type: 'response.output_item.added', output_index: 0, item: { type: 'reasoning' } },
+      { type: 'response.reasoning_text.delta', output_index: 0, delta: 'Hm, ' },
+      { type: 'response.reasoning_text.delta', output_index: 0, delta: 'yes.' },
+      { type: 'response.reasoning_text.done', output_index: 0, text: 'Hm, yes.' },
+      { type: 'response.output_text.delta', output_index: 1, delta: 'Yes.' },
+      { type: 'response.completed', response: { status: 'completed' } },
+    ];
+    async function* source() {
+      for (const [i, event] of told.entries()) yield JSON.stringify({ ...event, sequence_number: i });
+    }
+    const text = async (after: number) => (await all(eventDeltas(source(), after))).map((d) => (d.type === 'text' ? d.text : '')).join('');
+    expect(await text(-1)).toBe('<think>Hm, yes.</think>\n\nYes.');
+    expect(await text(1)).toBe('yes.</think>\n\nYes.');
+  });
+
   it('takes no nonsense', async () => {
     async function* odd() {
       for (const data of [

@@ -150,10 +150,15 @@ function* deltasOfEvent(event: Record<string, unknown>, seq: number): Generator<
       if (typeof response.id === 'string') yield { type: 'kept', kept: { id: response.id, seq } };
       return;
     case 'response.output_text.delta':
+    case 'response.reasoning_text.delta':
       if (typeof event.delta === 'string' && event.delta) yield { type: 'text', text: event.delta };
       return;
     case 'response.output_item.added':
+      if (item.type === 'reasoning') yield { type: 'text', text: '<think>' }; // kept with the answer, between tags
       if (item.type === 'function_call') yield { type: 'tool', index, id: String(item.call_id), name: String(item.name) };
+      return;
+    case 'response.reasoning_text.done':
+      yield { type: 'text', text: '</think>\n\n' };
       return;
     case 'response.function_call_arguments.delta':
       if (typeof event.delta === 'string') yield { type: 'tool', index, arguments: event.delta };
