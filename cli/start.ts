@@ -11,6 +11,7 @@ import { faultsIn, readNumber } from '../policy/settings.ts';
 import { build, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
 import { healQueue } from './heal.ts';
+import { findModel } from './hub/find.ts';
 import { lockStorage } from './lock.ts';
 import { nodeHandler } from './node-http.ts';
 import { type Npu, startNpu } from './npu.ts';
@@ -27,10 +28,8 @@ export interface StartOptions {
   port?: number;
   /** Anything but loopback needs API keys. */
   host?: string;
-  /** A pack folder, GGUF file or Hugging Face folder; default: the shipped model. */
+  /** A pack folder, GGUF file, Hugging Face folder or a model's name; default: the shipped model. */
   model?: string;
-  /** The model's name in the API, when not as its file. */
-  modelId?: string;
   /** Kernel format that `model` is packed in, when it is no pack: w4, w8, f32 or auto. */
   format?: string;
   /** The simulated accelerator in a process of its own: off unless given. `npu` and `local` force the route, `auto` estimates. */
@@ -99,7 +98,8 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     throw new Error(`PROCESSES × REPLICAS is ${layout.processes * layout.replicas}, must be ${MAX_REPLICAS} at most`);
   }
   await tryPort(port, host);
-  modelPath(o.model);
+  const found = await findModel(o.model, { memoryMb: readNumber('MEMORY_MB', vars) });
+  modelPath(found?.path);
 
   const home = openHome();
   const undo: ((graceMs: number) => unknown)[] = [() => home.close()];
@@ -122,7 +122,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     mkdirSync(storage, { recursive: true, mode: 0o700 });
     chmodSync(storage, 0o700); // conversations are the user's alone, also in a folder of before
     await build(say, ['wasm', 'page', 'worker']);
-    const pack = await localPack(o.model, say, o.format, o.modelId);
+    const pack = await localPack(found?.path, say, o.format, found?.id);
 
     const npu = await accelerator(home, pack, vars);
     let listens = () => {};

@@ -1,7 +1,6 @@
 import { keysIn } from '../../openai/keys.ts';
 import { faultsIn, misspelt, readNumber, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../policy/settings.ts';
 import { embeddingPack } from '../embedder.ts';
-import { findModel } from '../hub/find.ts';
 import { startServer } from '../start.ts';
 
 const DRAIN_MS = 30_000;
@@ -25,7 +24,6 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
   if (embedder?.model) embeddingPack(embedder.model);
   const notes = misspelt(Object.keys(env)).map((m) => `${m.name} is no setting; did you mean ${m.meant}?`);
   for (const note of notes) console.error(`turnstone: ${note}`);
-  const found = await findModel(wanted ?? env.MODEL, { memoryMb: readNumber('MEMORY_MB', env) });
   let chatIsReady = () => {};
   const chatReady = new Promise<void>((resolve) => {
     chatIsReady = resolve;
@@ -33,8 +31,7 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
   const server = await startServer({
     port: readNumber('PORT', env),
     host: env.HOST || undefined,
-    model: found?.path,
-    modelId: found?.id,
+    model: wanted ?? (env.MODEL || undefined),
     format: env.FORMAT || undefined,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
     embedder,
@@ -84,7 +81,7 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
   curl -N ${server.url}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
-  ${found ? '' : `${HOW_TO_GET_A_REAL_ONE}\n  `}Ctrl-C stops it.${notes.map((note) => `\n  Note: ${note}`).join('')}`);
+  ${model !== 'pebble' ? '' : `${HOW_TO_GET_A_REAL_ONE}\n  `}Ctrl-C stops it.${notes.map((note) => `\n  Note: ${note}`).join('')}`);
   chatIsReady(); // the other processes are built and started now, not before
   if (Number(env.PROCESSES) > 1)
     server.whole

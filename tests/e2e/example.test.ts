@@ -7,7 +7,7 @@ describe.skipIf(missing)('examples/caller', () => {
   let server: Awaited<ReturnType<typeof startTestServer>>;
   let caller: Miniflare;
   beforeAll(async () => {
-    server = await startTestServer({ LOCAL_ONLY: '0' }); // a binding gives the host a name of its own
+    server = await startTestServer({ PUBLIC: '1' }); // a binding gives the host a name of its own
     const bundle = await build({ entryPoints: ['examples/caller/index.ts'], bundle: true, format: 'esm', write: false });
     caller = new Miniflare({
       modules: true,

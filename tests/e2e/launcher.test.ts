@@ -116,7 +116,7 @@ describe.skipIf(missing ?? noProc)('the launcher', () => {
     const wrong: [Record<string, string>, string][] = [
       [{ MAX_QUEUE: '-3', RATE_PER_MINUTE: 'abc' }, 'turnstone: RATE_PER_MINUTE is "abc", must be a number in 0..1000000'],
       [{ EMBED_MODEL: '/there/is/none', EMBEDDER: '1' }, 'turnstone: EMBED_MODEL=/there/is/none: there is no embedding pack'],
-      [{ MODEL: '/there/is/none' }, 'turnstone: MODEL=/there/is/none: there is no such file or folder.'],
+      [{ MODEL: '/there/is/none' }, 'turnstone: MODEL=/there/is/none: there is no such file or folder, and no model of that name'],
       [{ HOST: '0.0.0.0' }, 'turnstone: HOST=0.0.0.0 would serve other machines: set API_KEYS'],
       [{ API_KEYS: ' ' }, 'turnstone: API_KEYS is set but blank'],
       [{ MEMORY_MB: '16' }, 'turnstone: '],
