@@ -42,6 +42,8 @@ export class Masks {
   private readonly path: Int32Array;
   private pops: number[] = [];
   private count = 0;
+  /** Whether the rule walked has a caller: of the outermost one, which in free text may end at every node, no end is noted. */
+  private called = true;
 
   constructor(program: Program, trie: TokenTrie, limits: MaskLimits) {
     this.machine = new Machine(program);
@@ -81,9 +83,11 @@ export class Masks {
   private top(t: Thread, end: number): Entry {
     const lo = this.clamp(t.lo);
     const hi = this.clamp(t.hi);
-    const key = `${t.set},${lo},${hi}`;
+    const called = t.ups.some((up) => up !== BOTTOM);
+    const key = `${t.set},${lo},${hi}${called ? '' : '!'}`;
     const known = this.entries.get(key);
     if (known) return known;
+    this.called = called;
     this.walk(0, this.locals.start(t.set, lo, hi), end);
     const entry = this.take();
     this.entries.set(key, entry);
@@ -130,7 +134,7 @@ export class Masks {
         found[id >> 5] |= 1 << (id & 31);
         this.count++;
       }
-      if (locals.accepting(to) && after[n] > n + 1) this.pops.push(n);
+      if (this.called && locals.accepting(to) && after[n] > n + 1) this.pops.push(n);
       path[d] = to;
       n = locals.open(to) ? n + 1 : after[n];
       if (this.machine.work > end || locals.exhausted()) {
@@ -147,18 +151,20 @@ export class Masks {
   /** What the walks since the last call found. */
   private take(): Entry {
     const { found, count, pops } = this;
-    const dense = count > found.length;
+    const all = count === this.trie.count; // then nothing else is asked of it
+    const dense = !all && count > found.length;
     const entry: Entry = {
       bits: dense ? found.slice() : undefined,
-      ids: dense ? undefined : members(found, count),
+      ids: dense || all ? undefined : members(found, count),
       count,
       pops: Int32Array.from(pops),
       next: new Map(),
     };
-    this.bytes += 4 * (dense ? found.length : count) + 4 * pops.length + 300;
+    this.bytes += 4 * (dense ? found.length : all ? 0 : count) + 4 * pops.length + 300;
     found.fill(0);
     this.count = 0;
     this.pops = [];
+    this.called = true;
     return entry;
   }
 }
