@@ -19,6 +19,11 @@ export class ReasoningSplitter {
   /** Something of the reasoning has been given out: white space before that is none of it. */
   #begun = false;
 
+  /** Whether what comes next is reasoning. */
+  get inside(): boolean {
+    return this.#mode === 'inside';
+  }
+
   push(piece: string): Split {
     this.#buffer += piece;
     let reasoning = '';

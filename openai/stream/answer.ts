@@ -46,6 +46,8 @@ export interface UsageCounts {
   prompt: number;
   completion: number;
   cached: number;
+  /** Of the completion's tokens. */
+  reasoning?: number;
 }
 
 export interface Answer {

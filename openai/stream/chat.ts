@@ -13,6 +13,11 @@ const choicesOf = (r: ChatRequest): Choice[] => Array.from({ length: r.n }, () =
 /** What a chunk can say. That a call was cut is said by the finish reason. */
 type Shown = Exclude<Piece, { kind: 'cut' }>;
 
+const counted = (usage: UsageCounts, choices: readonly Choice[]): UsageCounts => ({
+  ...usage,
+  reasoning: choices.reduce((n, c) => n + c.reasoningTokens, 0),
+});
+
 const headOf = (meta: AnswerMeta, object: string) => ({
   id: `chatcmpl-${meta.id}`,
   object,
@@ -74,7 +79,7 @@ export class ChatStream implements Answer {
     const last = {
       ...headOf(this.#meta, 'chat.completion.chunk'),
       choices: [],
-      ...(this.#usage ? { usage: usageObject(usage) } : {}),
+      ...(this.#usage ? { usage: usageObject(counted(usage, this.#choices)) } : {}),
       ...extra,
     };
     return frame(JSON.stringify(last)) + DONE;
@@ -181,7 +186,12 @@ export class ChatWhole implements Answer {
       logprobs: this.#scored ? { content: chatLogprobs(w.logprobs), refusal: null } : null,
       finish_reason: w.finish,
     }));
-    return JSON.stringify({ ...headOf(this.#meta, 'chat.completion'), choices, usage: usageObject(usage), ...extra });
+    return JSON.stringify({
+      ...headOf(this.#meta, 'chat.completion'),
+      choices,
+      usage: usageObject(counted(usage, this.#choices)),
+      ...extra,
+    });
   }
 
   fail(error: ApiError): string {

@@ -44,6 +44,7 @@ export class Choice {
   readonly #reasoning: ReasoningSplitter | null;
   readonly #tools: ToolParser | null;
   #cut = false;
+  #thought = 0;
   readonly #single: boolean;
   /** Of the text given, and of the part that has left the stop matcher. */
   #length = 0;
@@ -61,6 +62,11 @@ export class Choice {
     return this.#stop.stopped || (this.#single && this.#tools?.complete === true);
   }
 
+  /** Tokens of reasoning, its end's tag with them. */
+  get reasoningTokens(): number {
+    return this.#thought;
+  }
+
   /** The stop string that ended the text. */
   get stopString(): string | undefined {
     return this.#stop.found;
@@ -76,11 +82,15 @@ export class Choice {
     return this.#tools?.calls ?? 0;
   }
 
+  /** The text of one token. */
   push(text: string, logprobs?: readonly TokenLogprobs[]): Piece[] {
     if (this.stopped) return [];
     if (logprobs) for (const l of logprobs) this.#pending.push({ ...l, offset: this.#length });
     this.#length += text.length;
-    return this.#pieces(this.#stop.push(text));
+    const thinking = this.#reasoning?.inside;
+    const pieces = this.#pieces(this.#stop.push(text));
+    if (thinking || this.#reasoning?.inside) this.#thought++;
+    return pieces;
   }
 
   /** Text that was not generated, such as an echoed prompt: shown as it is. */

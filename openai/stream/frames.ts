@@ -25,6 +25,7 @@ export function usageObject(u: UsageCounts): Record<string, unknown> {
     completion_tokens: u.completion,
     total_tokens: u.prompt + u.completion,
     prompt_tokens_details: { cached_tokens: u.cached },
+    ...(u.reasoning ? { completion_tokens_details: { reasoning_tokens: u.reasoning } } : {}),
   };
 }
 

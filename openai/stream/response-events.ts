@@ -61,7 +61,7 @@ const usageOf = (u: UsageCounts) => ({
   input_tokens: u.prompt,
   input_tokens_details: { cached_tokens: u.cached, cache_write_tokens: 0 },
   output_tokens: u.completion,
-  output_tokens_details: { reasoning_tokens: 0 },
+  output_tokens_details: { reasoning_tokens: u.reasoning ?? 0 },
   total_tokens: u.prompt + u.completion,
 });
 

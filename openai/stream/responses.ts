@@ -40,6 +40,10 @@ abstract class ResponseAnswer implements Answer {
     return this.events.push(this.#choice.push(text));
   }
 
+  protected counted(usage: UsageCounts): UsageCounts {
+    return { ...usage, reasoning: this.#choice.reasoningTokens };
+  }
+
   stopped(): boolean {
     return this.#choice.stopped;
   }
@@ -57,7 +61,7 @@ export class ResponseStream extends ResponseAnswer {
   readonly contentType = 'text/event-stream; charset=utf-8';
 
   close(usage: UsageCounts, extra?: Record<string, unknown>, completed?: number): string {
-    return this.events.close({ status: this.status, usage, extra, completed });
+    return this.events.close({ status: this.status, usage: this.counted(usage), extra, completed });
   }
 
   fail(error: ApiError): string {
@@ -84,7 +88,9 @@ export class ResponseWhole extends ResponseAnswer {
 
   close(usage: UsageCounts, extra?: Record<string, unknown>, completed?: number): string {
     this.events.close({ status: this.status }); // ends the open item
-    return JSON.stringify(responseObject(this.meta, { status: this.status, output: this.events.output, usage, extra, completed }));
+    return JSON.stringify(
+      responseObject(this.meta, { status: this.status, output: this.events.output, usage: this.counted(usage), extra, completed }),
+    );
   }
 
   fail(error: ApiError): string {

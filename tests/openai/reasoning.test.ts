@@ -95,6 +95,15 @@ describe('an answer with reasoning', () => {
     ]);
   });
 
+  it('counts its tokens', () => {
+    const { usage: counts } = JSON.parse(told(parseChat(chat)));
+    // a token a character here: from the opening tag's last to the closing tag's
+    expect(counts.completion_tokens_details).toEqual({ reasoning_tokens: '>\nThe tool <tool_call> helps.\n</think>'.length });
+    expect(JSON.parse(told(parseChat(chat), 'Hi')).usage.completion_tokens_details).toBeUndefined();
+    const response = JSON.parse(told(parseResponses({ model: 'm', input: 'Hi' })));
+    expect(response.usage.output_tokens_details.reasoning_tokens).toBe(counts.completion_tokens_details.reasoning_tokens);
+  });
+
   it('leaves completions alone', () => {
     expect(JSON.parse(told({ ...parseChat(chat), kind: 'completion', prompts: ['x'], echo: false })).choices[0].text).toBe(said);
   });
