@@ -55,10 +55,17 @@ export const unsupportedValue = (param: string, why: string): ApiError =>
   new ApiError(400, `Unsupported value: '${param}'. ${why}`, { param, code: 'unsupported_value' });
 
 /** `asked` = prompt tokens + tokens to generate; known after tokenization. */
-export const contextOverflow = (context: number, prompt: number, output: number, param = 'messages'): ApiError =>
+/** `about`: before the prompt's number when it was not counted to its end. */
+export const contextOverflow = (
+  context: number,
+  prompt: number,
+  output: number,
+  param = 'messages',
+  about: '' | 'at least ' = '',
+): ApiError =>
   new ApiError(
     400,
-    `This model's context is ${context} tokens, but ${prompt + output} were requested (${prompt} in the prompt, ${output} to generate). ` +
+    `This model's context is ${context} tokens, but ${about}${prompt + output} were requested (${about}${prompt} in the prompt, ${output} to generate). ` +
       'Shorten the prompt or lower the number of tokens to generate.',
     { param, code: 'context_length_exceeded' },
   );

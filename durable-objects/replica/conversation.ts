@@ -1,7 +1,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
 import { encodeDone, encodeFail, encodeHead, encodeIds, encodePage } from '../../kernels/npu/protocol.ts';
-import { contextOverflow, modelNotFound } from '../../openai/errors.ts';
+import { modelNotFound } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
 import type { Runtime } from './index.ts';
 import { chatPrompt } from './prompt.ts';
@@ -18,8 +18,7 @@ export const PAGES_PATH = '/v1/turnstone/pages';
 export function conversationPages(rt: Runtime, body: ChatRequest, http: Request): Response {
   const { served, engine } = rt;
   if (body.model !== served.id) throw modelNotFound(body.model, served.id);
-  const ids = chatPrompt(served, body.messages, body.tools, body.templateArgs);
-  if (ids.length > engine.maxPrompt) throw contextOverflow(engine.maxPrompt + 1, ids.length, 1);
+  const ids = chatPrompt(served, body.messages, body.tools, body.templateArgs, true, { limit: engine.maxPrompt, param: 'messages' });
   const salt = saltOf(tenantOf(http), body.cacheSalt);
   const names = engine.names.chain(ids, salt);
   const { kv } = engine.plan;

@@ -24,9 +24,10 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
 
   const chat = body.kind !== 'completion';
   const callable = body.kind !== 'completion' && body.toolChoice.mode !== 'none';
+  const param = { chat: 'messages', response: 'input', completion: 'prompt' }[body.kind];
   const prompts = chat
-    ? [chatPrompt(served, body.messages, body.tools, body.templateArgs)]
-    : body.prompts.map((p) => completionPrompt(tokenizer, p));
+    ? [chatPrompt(served, body.messages, body.tools, body.templateArgs, true, { limit: engine.maxPrompt, param })]
+    : body.prompts.map((p) => completionPrompt(tokenizer, p, engine.maxPrompt));
   const sampling = resolveSampling(
     body.sampling,
     served.sampling,
@@ -40,7 +41,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const constraint = chat ? constraintOf(served, body) : undefined;
   const stopIds = stopIdsOf(served, body, constraint !== undefined);
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
-    const maxTokens = outputLimit(engine, body, prompt.length, { chat: 'messages', response: 'input', completion: 'prompt' }[body.kind]);
+    const maxTokens = outputLimit(engine, body, prompt.length, param);
     return Array.from({ length: body.n }, (_, i) => ({
       id: `${id}/${p * body.n + i}`,
       prompt,

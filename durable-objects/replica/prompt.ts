@@ -1,5 +1,5 @@
-import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
-import { badRequest } from '../../openai/errors.ts';
+import { TextTooLong, type Tokenizer } from '../../models/tokenizer/tokenizer.ts';
+import { badRequest, contextOverflow } from '../../openai/errors.ts';
 import { templateMessages, templateTools } from '../../openai/requests/messages.ts';
 import { describeTools, shortIds } from '../../openai/requests/tool-prompt.ts';
 import type { ChatMessage, Tool } from '../../openai/requests/types.ts';
@@ -9,6 +9,12 @@ import type { Served } from './model.ts';
 /** A private-use character that keeps a client's text from spelling a control token; the tokenizer drops it again. */
 export const GUARD = '\uE0FF';
 
+/** Tokens that a prompt may have, and what the client calls it. */
+export interface Room {
+  limit: number;
+  param: string;
+}
+
 /** Puts GUARD into every control token's text that occurs in `text`, so that `<|im_end|>` in a message stays text. */
 export function guard(text: string, control: readonly string[]): string {
   let t = text.includes(GUARD) ? text.replaceAll(GUARD, '') : text;
@@ -16,18 +22,24 @@ export function guard(text: string, control: readonly string[]): string {
   return t;
 }
 
-/** Token ids of a conversation under the model's chat template, with the opening of the assistant's turn. */
+/**
+ * Token ids of a conversation under the model's chat template, with the opening of the assistant's turn. With a `limit` (tokens), a
+ * conversation that is longer is refused (400) as soon as that is known: one that is far longer before it is copied or tokenized.
+ */
 export function chatPrompt(
   served: Served,
   messages: readonly ChatMessage[],
   tools: readonly Tool[],
   args: Record<string, unknown> = {},
   addGenerationPrompt = true,
+  { limit, param }: Room = { limit: Number.POSITIVE_INFINITY, param: 'messages' },
 ): number[] {
   if (!served.template) {
     throw badRequest('This model has no chat template; use /v1/completions.', 'messages', 'no_chat_template');
   }
-  const { template } = served;
+  const { template, tokenizer } = served;
+  const least = tokenizer.fewest(messages.reduce((n, m) => n + (m.content?.length ?? 0), 0));
+  if (least > limit) throw contextOverflow(limit + 1, least, 1, param, 'at least ');
   const printed = tools.length === 0 || template.printsTools;
   const dialect = dialectFor(served);
   const render = (given: readonly ChatMessage[]) => {
@@ -44,7 +56,7 @@ export function chatPrompt(
     // a template refuses with raise_exception, e.g. roles that must alternate
     throw badRequest(`The chat template refuses these messages: ${error instanceof Error ? error.message : error}`, 'messages');
   }
-  return served.tokenizer.encode(text, { special: true, bos: false, drop: GUARD });
+  return within({ limit, param }, () => tokenizer.encode(text, { special: true, bos: false, drop: GUARD, limit }));
 }
 
 /** For a template that prints no tools: they are described in a system turn, or where it knows none, in the first turn of the user. */
@@ -56,10 +68,20 @@ function renderDescribed(render: (m: readonly ChatMessage[]) => string, messages
   }
 }
 
-/** Token ids of a completion's prompt; an empty one is the model's beginning-of-sequence token. */
-export function completionPrompt(tokenizer: Tokenizer, prompt: string | readonly number[]): number[] {
+/** Runs `encode`, whose TextTooLong is told as what it means: the context is `limit` tokens and one to generate. */
+function within({ limit, param }: Room, encode: () => number[]): number[] {
+  try {
+    return encode();
+  } catch (error) {
+    if (error instanceof TextTooLong) throw contextOverflow(limit + 1, error.atLeast, 1, param, 'at least ');
+    throw error;
+  }
+}
+
+/** Token ids of a completion's prompt, at most `limit`; an empty one is the model's beginning-of-sequence token. */
+export function completionPrompt(tokenizer: Tokenizer, prompt: string | readonly number[], limit: number): number[] {
   if (typeof prompt !== 'string') return [...prompt];
-  const ids = tokenizer.encode(prompt);
+  const ids = within({ limit, param: 'prompt' }, () => tokenizer.encode(prompt, { limit }));
   if (ids.length > 0) return ids;
   const begin = tokenizer.bos ?? tokenizer.eos;
   if (begin === undefined) throw badRequest('The prompt is empty and this model has no beginning-of-sequence token.', 'prompt');

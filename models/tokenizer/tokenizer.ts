@@ -12,6 +12,19 @@ export interface EncodeOptions {
   bos?: boolean;
   /** A character that is left out of the text, after control tokens were looked for: it keeps a client's text from spelling one. */
   drop?: string;
+  /** Most ids that are of use: a text that gives more ends with TextTooLong, as soon as that is known. */
+  limit?: number;
+}
+
+/** A text has more tokens than were asked for; `atLeast` so many. */
+export class TextTooLong extends Error {
+  override readonly name = 'TextTooLong';
+  readonly atLeast: number;
+
+  constructor(atLeast: number) {
+    super(`the text has at least ${atLeast} tokens`);
+    this.atLeast = atLeast;
+  }
 }
 
 export interface TokenStream {
@@ -33,7 +46,10 @@ export interface Tokenizer {
   isSpecial(id: number): boolean;
   /** A control or user-defined token by its text. */
   idOf(text: string): number | undefined;
+  /** Throws TextTooLong beyond `limit`. */
   encode(text: string, options?: EncodeOptions): number[];
+  /** Ids that a text of so many UTF-16 units has at least. */
+  fewest(units: number): number;
   /** Text of ids; with `skipSpecial`, control tokens give nothing. */
   decode(ids: readonly number[], options?: { skipSpecial?: boolean }): string;
   /** Bytes that a token stands for (a control token: its text). Empty for an unknown id. */
@@ -69,17 +85,23 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
   const named = new Map([...userDefined, ...specialIds].map((id) => [textOf(id), id]));
   const isSpecial = (id: number) => types[id] === TokenType.control || types[id] === TokenType.unknown;
 
+  // a unit is a byte or more; composing (NFC) makes at most three of them one
+  const most = Math.max(vocabulary.longest, ...[...named.keys()].map((t) => t.length)) * (rules.nfc ? 3 : 1);
+  const fewest = (units: number) => Math.ceil(units / most);
   const words = new WordCache(encodePiece, encoder);
   const spaces = rules.kind === 'spm' || rules.kind === 'bpe-chars';
 
-  function encodeText(text: string, first: boolean, out: number[], drop?: string): void {
+  function encodeText(text: string, first: boolean, out: number[], limit: number, drop?: string): void {
     let t = drop ? text.replaceAll(drop, '') : text;
     if (t === '') return;
     if (rules.nfc) t = t.normalize('NFC');
     if (spaces) t = t.replaceAll('▁', ' ');
     const prefix = rules.spacePrefix === 'always' || (rules.spacePrefix === 'first' && first);
     if (prefix && !(rules.spacePrefixOnce && t.startsWith(' '))) t = ` ${t}`;
-    for (const piece of splits.length > 0 ? pieces(t, splits) : [t]) words.encode(piece, out);
+    for (const piece of splits.length > 0 ? pieces(t, splits) : [t]) {
+      words.encode(piece, out);
+      if (out.length > limit) throw new TextTooLong(out.length);
+    }
   }
 
   return {
@@ -90,16 +112,19 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
     specialIds,
     isSpecial,
     idOf: (text) => named.get(text),
-    encode(text, { special = false, bos = rules.addBos, drop } = {}) {
+    fewest,
+    encode(text, { special = false, bos = rules.addBos, drop, limit = Number.POSITIVE_INFINITY } = {}) {
+      if (fewest(text.length) > limit) throw new TextTooLong(fewest(text.length));
       const out: number[] = [];
       if (bos && rules.bos !== undefined) out.push(rules.bos);
       let first = true;
       for (const part of (special ? withSpecial : always).split(text)) {
         if ('id' in part) out.push(part.id);
-        else encodeText(part.text, first, out, drop);
+        else encodeText(part.text, first, out, limit, drop);
         first = false;
       }
       if (rules.addEos && rules.eos !== undefined) out.push(rules.eos);
+      if (out.length > limit) throw new TextTooLong(out.length);
       return out;
     },
     decode(ids, { skipSpecial = false } = {}) {

@@ -16,7 +16,7 @@ const asked: ChatMessage[] = [
 
 /** The prompt's text under a template: its tokens are characters. */
 function prompt(source: string, messages: readonly ChatMessage[]): string {
-  const tokenizer = { encode: (text: string) => [...text].map((c) => c.codePointAt(0)) };
+  const tokenizer = { fewest: () => 0, encode: (text: string) => [...text].map((c) => c.codePointAt(0)) };
   const served = { template: compileTemplate(source, { bos: '<s>', eos: '</s>' }), control: [], tokenizer } as unknown as Served;
   return String.fromCodePoint(...chatPrompt(served, messages, tools));
 }
