@@ -1,10 +1,22 @@
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 // what is waited for comes late on a busy machine; a test that waits in vain fails all the same
 const expect = { poll: { timeout: 10_000 } };
 
+/** What takes longest begins first, so that it does not run alone at the end. */
+const LONG = ['tests/webgpu/chromium', 'tests/real/', 'tests/compare/', 'tests/npu/forward', 'tests/npu/faults', 'tests/grammar/combined'];
+const rank = (f: TestSpecification): number => (LONG.findIndex((name) => f.moduleId.includes(name)) + LONG.length + 1) % (LONG.length + 1);
+
+class LongFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b));
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongFirst },
     projects: [
       {
         test: {
