@@ -90,7 +90,7 @@ program
   .option('--memory-mb <n>', 'what an isolate may hold: a quantization that fits is chosen (128)', Number)
   .addHelpText(
     'after',
-    '\nHF_ENDPOINT names a mirror of the hub, HF_TOKEN opens gated and private repositories, TURNSTONE_HOME is where models are kept.',
+    '\nHF_ENDPOINT names a mirror of the hub, HF_TOKEN opens gated and private repositories, TURNSTONE_CACHE is where models are kept.',
   )
   .action(run(async (name: string, o: { memoryMb?: number }) => void (await (await import('./commands/models.ts')).pullCommand(name, o))));
 

@@ -189,7 +189,7 @@ async function room(folder: string, bytes: number): Promise<void> {
   const { bavail, bsize } = await statfs(folder);
   if (bytes + SPARE <= bavail * bsize) return;
   throw new PullError(
-    `${folder} has ${size(bavail * bsize)} free, and ${size(bytes)} are to come: make room, or set TURNSTONE_HOME to a folder elsewhere`,
+    `${folder} has ${size(bavail * bsize)} free, and ${size(bytes)} are to come: make room, or set TURNSTONE_CACHE to a folder elsewhere`,
   );
 }
 

@@ -27,9 +27,9 @@ export interface StoredModel {
 
 const RECORD = '.model.json';
 
-/** `TURNSTONE_HOME`, else the user's cache folder. */
+/** `TURNSTONE_CACHE`, else the user's cache folder. */
 export const storeFolder = (env = process.env): string =>
-  env.TURNSTONE_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'turnstone');
+  env.TURNSTONE_CACHE || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'turnstone');
 
 export class ModelStore {
   readonly folder: string;

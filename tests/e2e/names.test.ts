@@ -24,7 +24,7 @@ describe.skipIf(missing)('a model by name', () => {
   });
   const start = async (name: string, vars: Record<string, string>) => {
     const command = [process.execPath, '--import', 'tsx', join(ROOT, 'cli/index.ts'), 'start', name, '--npu', '0'];
-    const s = await launch({ EMBEDDER: '0', TURNSTONE_HOME: folder, ...vars }, command);
+    const s = await launch({ EMBEDDER: '0', TURNSTONE_CACHE: folder, ...vars }, command);
     servers.push(s);
     return s;
   };

@@ -219,7 +219,7 @@ describe('pull', () => {
     const path = join(folder, 'x');
     const file = { path: 'big.Q4_1.gguf', bytes: bavail * bsize + 1, sha256: 'a'.repeat(64) };
     await expect(download(hub, 'org/big-GGUF', 'main', file, path)).rejects.toThrow(
-      /free, and .* are to come: make room, or set TURNSTONE_HOME/,
+      /free, and .* are to come: make room, or set TURNSTONE_CACHE/,
     );
     expect(existsSync(`${path}.part`)).toBe(false);
 
