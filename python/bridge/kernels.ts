@@ -1,9 +1,11 @@
-/** The server's wasm kernels as functions of arrays, for PyTorch's custom ops: exact-1, to the bit. */
-import type { Act, Batch, Buf, KvFormat, Weight } from '../../engine/backend.ts';
+/** The server's kernels as functions of arrays, for PyTorch's custom ops: exact-1, to the bit. `backend` says which: wasm unless given. */
+import type { Act, Allocator, Backend, Batch, Buf, KvFormat, Weight } from '../../engine/backend.ts';
 import { BLOCK, FORMATS, weightBytes } from '../../engine/formats.ts';
 import { PAGE, pageBytes } from '../../engine/layout.ts';
+import { storeAct } from '../../kernels/reference/buffers.ts';
+import { createReference } from '../../kernels/reference/index.ts';
 import { quantize } from '../../kernels/reference/numeric.ts';
-import { countWasm, type WasmBackend } from '../../kernels/wasm/index.ts';
+import { countWasm } from '../../kernels/wasm/index.ts';
 import { ACT_BLOCK } from '../../kernels/wasm/memory.ts';
 import { type Format, formatOf, packedPieces } from '../../models/quantize/convert.ts';
 import type { ModelTensor } from '../../models/tensors.ts';
@@ -11,9 +13,35 @@ import type { Arr } from './frames.ts';
 import type { Call } from './main.ts';
 import { nodeWasm } from './wasm.ts';
 
+/** A backend that ops can run on: opened with this much memory, and given f32 rows [T, K] as activations in its own layout. */
+interface Kernels {
+  open(memoryBytes: number): Promise<Backend>;
+  activate(be: Backend, x: Act, values: Float32Array, T: number): void;
+}
+
+/** What the server runs, and the specification of its bits, in plain JavaScript. */
+const BACKENDS: Record<string, Kernels> = {
+  wasm: {
+    open: nodeWasm,
+    activate: (be, x, values, T) => be.write(x.data, x.format === 'i8' ? activations(values, T, x.K) : raw(values)),
+  },
+  reference: {
+    open: async () => createReference(),
+    activate(_be, x, values, T) {
+      for (let t = 0; t < T; t++) storeAct(x, t, values.subarray(t * x.K, (t + 1) * x.K));
+    },
+  },
+};
+
+function kernelsOf(backend: unknown): Kernels {
+  const name = String(backend ?? 'wasm');
+  if (Object.hasOwn(BACKENDS, name)) return BACKENDS[name];
+  throw new Error(`backend is ${JSON.stringify(name)}, must be one of ${Object.keys(BACKENDS).join(', ')}`);
+}
+
 /** Buffers of one shape of linear layer, with a memory of their own; `holds` names the weight that lies there. */
 interface Linear {
-  be: WasmBackend;
+  be: Backend;
   w: Weight;
   x: Act;
   y: Buf;
@@ -26,19 +54,19 @@ interface Linear {
 const SHAPES = 64;
 const linears = new Map<string, Linear>();
 
-async function linearOf(format: Weight['format'], N: number, K: number, T: number): Promise<Linear> {
+async function linearOf(backend: unknown, format: Weight['format'], N: number, K: number, T: number): Promise<Linear> {
   const rows = Math.max(64, 2 ** Math.ceil(Math.log2(T)));
-  const key = `${format} ${N} ${K} ${rows}`;
+  const key = `${backend} ${format} ${N} ${K} ${rows}`;
   const known = linears.get(key);
   linears.delete(key);
   if (linears.size >= SHAPES) linears.delete(linears.keys().next().value as string);
-  const made = known ?? (await makeLinear(format, N, K, rows));
+  const made = known ?? (await makeLinear(kernelsOf(backend), format, N, K, rows));
   linears.set(key, made);
   return made;
 }
 
-async function makeLinear(format: Weight['format'], N: number, K: number, rows: number): Promise<Linear> {
-  const alloc = (be: Pick<WasmBackend, 'alloc' | 'act'>) => ({
+async function makeLinear(on: Kernels, format: Weight['format'], N: number, K: number, rows: number): Promise<Linear> {
+  const alloc = (be: Allocator) => ({
     w: { format, N, K, data: be.alloc(weightBytes(format, N, K), 'weight') },
     x: be.act(FORMATS[format].act, rows, K, 'x'),
     y: be.alloc(rows * N * 4, 'y'),
@@ -46,16 +74,16 @@ async function makeLinear(format: Weight['format'], N: number, K: number, rows: 
   });
   const count = countWasm();
   alloc(count);
-  const be = await nodeWasm(count.used);
+  const be = await on.open(count.used);
   return { be, rows, ...alloc(be) };
 }
 
 /** A matrix as PyTorch or a file has it. */
 function tensor(type: string, N: number, K: number, data: Arr): ModelTensor {
-  const raw = new Uint8Array(data.data.buffer, data.data.byteOffset, data.data.byteLength);
-  const row = raw.length / N;
-  if (!Number.isInteger(row)) throw new Error(`${type}: ${raw.length} bytes are not ${N} rows`);
-  const read = async (from: number, to: number) => raw.slice(from * row, to * row);
+  const stored = bytes(data);
+  const row = stored.length / N;
+  if (!Number.isInteger(row)) throw new Error(`${type}: ${stored.length} bytes are not ${N} rows`);
+  const read = async (from: number, to: number) => stored.slice(from * row, to * row);
   return { name: 'weight', kind: 'down', layer: 0, vector: false, N, K, parts: [{ name: 'weight', type, rows: N, K, read }] };
 }
 
@@ -78,18 +106,19 @@ function activations(x: Float32Array, T: number, K: number): Uint8Array {
   return out;
 }
 
-const bytes = (a: Arr): Uint8Array => new Uint8Array(a.data.buffer, a.data.byteOffset, a.data.byteLength);
+const raw = (a: ArrayBufferView): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
+const bytes = (a: Arr): Uint8Array => raw(a.data);
 
 export const kernels: Record<string, Call> = {
   /**
    * y[T, N] = x[T, K] · wᵀ + bias, with w of GGUF's `type` in the server's `format` for it. `holds` names the weight: sent once, then only
    * named. Answers whether the weight must be sent.
    */
-  'ops.linear': async ({ N, K, type, format, holds, bias }, [x, ...rest]) => {
+  'ops.linear': async ({ backend, N, K, type, format, holds, bias }, [x, ...rest]) => {
     const [n, k] = [Number(N), Number(K)];
     const T = x.shape[0];
     const as = formatOf(tensor(String(type), n, k, { shape: [0], data: new Uint8Array(0) }), format as Format);
-    const l = await linearOf(as, n, k, T);
+    const l = await linearOf(backend, as, n, k, T);
     const sent = bias ? rest.slice(0, -1) : rest;
     if (sent.length > 0) {
       let at = 0;
@@ -99,8 +128,7 @@ export const kernels: Record<string, Call> = {
       }
       l.holds = String(holds);
     } else if (l.holds !== holds) return { value: { missing: true } };
-    const values = x.data as Float32Array;
-    l.be.write(l.x.data, l.x.format === 'i8' ? activations(values, T, k) : bytes(x));
+    kernelsOf(backend).activate(l.be, l.x, x.data as Float32Array, T);
     if (bias) l.be.write(l.bias, bytes(rest[rest.length - 1]));
     l.be.matmul(l.y, l.x, l.w, T, bias ? { bias: l.bias } : {});
     const y = await l.be.read(l.y, 0, T * n * 4);
@@ -108,11 +136,11 @@ export const kernels: Record<string, Call> = {
   },
 
   /** Pages [P, bytes] of one sequence's keys and values, each [T, G, d]: one layer. */
-  'ops.pages': async ({ format }, [k, v]) => {
+  'ops.pages': async ({ backend, format }, [k, v]) => {
     const [T, G, d] = k.shape;
     const P = Math.ceil(T / PAGE);
     const shape = { format: format as KvFormat, layers: 1, kvHeads: G, headDim: d };
-    const be = await nodeWasm((3 * T * G * d + T * d + 8 * T) * 4 + P * pageBytes(shape) + (1 << 20));
+    const be = await kernelsOf(backend).open((3 * T * G * d + T * d + 8 * T) * 4 + P * pageBytes(shape) + (1 << 20));
     const pool = be.kvPool(shape, P);
     const qkv = new Float32Array(T * 3 * G * d);
     for (let t = 0; t < T; t++) {
@@ -129,7 +157,7 @@ export const kernels: Record<string, Call> = {
   },
 
   /** out[T, H·d]: attention of q[T, H, d] over pages[P, bytes]; pos, seq [T] and blocks [S, M] as in the batch of engine/backend.ts. */
-  'ops.attention': async ({ format, kvHeads, layers, layer }, [q, pages, pos, seq, blocks]) => {
+  'ops.attention': async ({ backend, format, kvHeads, layers, layer }, [q, pages, pos, seq, blocks]) => {
     const [T, H, d] = q.shape;
     const [S, M] = blocks.shape;
     const P = pages.shape[0];
@@ -145,7 +173,7 @@ export const kernels: Record<string, Call> = {
         throw new Error(`paged_attention: token ${t} at position ${p} needs ${need} pages below ${P} in its row of ${M}`);
       }
     });
-    const be = await nodeWasm(2 * T * H * d * 4 + P * pageBytes(shape) + (4 * T + S * M) * 4 + (1 << 20));
+    const be = await kernelsOf(backend).open(2 * T * H * d * 4 + P * pageBytes(shape) + (4 * T + S * M) * 4 + (1 << 20));
     const pool = be.kvPool(shape, P);
     be.write(pool.data, bytes(pages));
     const fill = filler(be);
@@ -160,10 +188,10 @@ export const kernels: Record<string, Call> = {
 type Fill = (data: Float32Array | Uint32Array, label: string) => Buf;
 
 const filler =
-  (be: WasmBackend): Fill =>
+  (be: Backend): Fill =>
   (data, label) => {
     const b = be.alloc(Math.max(4, data.byteLength), label);
-    be.write(b, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    be.write(b, raw(data));
     return b;
   };
 

@@ -89,6 +89,69 @@ def q4_k(blocks: Tensor) -> Tensor:
     return out
 
 
+#: Where the float16 scales of a block lie.
+SCALES = {
+    **{"Q2_K": (80, 82), "Q3_K": (108,), "Q4_K": (0, 2), "Q5_K": (0, 2), "Q6_K": (208,), "IQ4_XS": (0,)},
+    **{"Q4_0": (0,), "Q4_1": (0, 2), "Q5_0": (0,), "Q5_1": (0, 2), "Q8_0": (0,), "IQ4_NL": (0,), "MXFP4": ()},
+}
+
+
+def any_blocks(type: str, N: int, K: int, g: torch.Generator) -> Tensor:
+    """Blocks [N, bytes] of random bytes with finite scales of both signs."""
+    elements, size = ops.K_QUANTS[type]
+    blocks = torch.randint(0, 256, (N, K // elements, size), generator=g, dtype=torch.uint8)
+    for at in SCALES[type]:
+        blocks[..., at : at + 2] = (torch.randn(N, K // elements, 1, generator=g) * 0.02).half().view(torch.uint8)
+    if type == "MXFP4":  # a power of two
+        blocks[..., 0] = torch.randint(118, 126, blocks.shape[:-1], generator=g, dtype=torch.uint8)
+    return blocks.reshape(N, -1)
+
+
+def same_bits(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and torch.equal(a.view(torch.int32), b.view(torch.int32))
+
+
+@pytest.mark.parametrize("type", ops.K_QUANTS)
+def test_k_quants_have_the_bits_of_the_reference(type: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wasm kernels and kernels/reference agree in every bit: one row, a few, more than a tile; rows that fill no group of eight."""
+    g = torch.Generator().manual_seed(5)
+    N, K = 37, 768
+    blocks, bias = any_blocks(type, N, K, g), torch.randn(N, generator=g)
+    inputs = [torch.randn(T, K, generator=g) * 3 for T in (1, 6, 70)]
+    inputs[1][2, 32:64] = 0
+    got = [torch.ops.turnstone.k_quant_linear(x, blocks, type, b) for x in inputs for b in (None, bias)]
+    assert all(bool(y.isfinite().all()) and y.std() > 0 for y in got)
+    monkeypatch.setattr(ops, "BACKEND", "reference")
+    want = [torch.ops.turnstone.k_quant_linear(x, blocks, type, b) for x in inputs for b in (None, bias)]
+    assert all(same_bits(a, b) for a, b in zip(got, want, strict=True))
+
+
+@pytest.mark.parametrize("format", ["i8", "f32"])
+@pytest.mark.parametrize("H,G,d", [(4, 2, 16), (9, 3, 64), (8, 1, 128)])
+def test_pages_and_attention_have_the_bits_of_the_reference(format: str, H: int, G: int, d: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    g = torch.Generator().manual_seed(6)
+    ks, vs = ([torch.randn(n, G, d, generator=g) * 2 for n in (37, 5)] for _ in range(2))
+    q = torch.randn(7, H, d, generator=g)
+    positions, sequences = torch.tensor([36, 3, 4, 0, 15, 16, 31]), torch.tensor([0, 1, 1, 0, 0, 0, 0])
+
+    def both() -> tuple[Tensor, Tensor]:
+        pool = torch.cat([ops.write_pages(k, v, format) for k, v in zip(ks, vs, strict=True)])
+        return pool, torch.ops.turnstone.paged_attention(q, pool, positions, sequences, torch.tensor([[0, 1, 2], [3, 3, 3]]), G, format, 1, 0)
+
+    pool, out = both()
+    assert bool(out.isfinite().all()) and out.std() > 0
+    monkeypatch.setattr(ops, "BACKEND", "reference")
+    expected_pool, expected = both()
+    assert torch.equal(pool, expected_pool)
+    assert same_bits(out, expected)
+
+
+def test_a_backend_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ops, "BACKEND", "gpu")
+    with pytest.raises(RuntimeError, match='"gpu", must be one of wasm, reference'):
+        ops.w8_linear(torch.randn(1, 32), torch.randn(8, 32))
+
+
 @pytest.mark.parametrize("format,tolerance", [("f32", 1e-5), ("i8", 2e-2)])
 def test_paged_attention(format: str, tolerance: float) -> None:
     g = torch.Generator().manual_seed(2)

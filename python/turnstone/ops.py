@@ -15,8 +15,13 @@ from .bridge import bridge
 BLOCK = 32
 #: Tokens a KV page.
 PAGE = 16
+#: What computes: `wasm`, the server's kernels, or `reference`, the slow specification of their bits.
+BACKEND = "wasm"
 #: GGUF's block formats: elements and bytes of a block.
-K_QUANTS = {"Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210), "Q4_0": (32, 18), "Q8_0": (32, 34)}
+K_QUANTS = {
+    **{"Q2_K": (256, 84), "Q3_K": (256, 110), "Q4_K": (256, 144), "Q5_K": (256, 176), "Q6_K": (256, 210), "IQ4_XS": (256, 136)},
+    **{"Q4_0": (32, 18), "Q4_1": (32, 20), "Q5_0": (32, 22), "Q5_1": (32, 24), "Q8_0": (32, 34), "IQ4_NL": (32, 18), "MXFP4": (32, 17)},
+}
 
 
 def w4_values(weight: Tensor) -> Tensor:
@@ -59,7 +64,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None, N: int, K: int, type
     if rows.shape[0] == 0:
         return x.new_zeros(*x.shape[:-1], N)
     holds = f"{weight.data_ptr()} {weight._version} {tuple(weight.shape)} {type}"
-    args = {"N": N, "K": K, "type": type, "format": format, "holds": holds, "bias": bias is not None}
+    args = {"backend": BACKEND, "N": N, "K": K, "type": type, "format": format, "holds": holds, "bias": bias is not None}
     tail = [] if bias is None else [bias.float()]
     data = weight.float() if type == "F32" else weight
     # a version says whether a tensor was changed in place, not whether another now lies where it lay: only parameters are kept
@@ -108,14 +113,14 @@ def paged_attention(
     of each sequence. A token sees positions 0 to its own.
     """
     words = [t.to(torch.int64).numpy().astype("uint32") for t in (positions, sequences, blocks)]
-    args = {"format": format, "kvHeads": kv_heads, "layers": layers, "layer": layer}
+    args = {"backend": BACKEND, "format": format, "kvHeads": kv_heads, "layers": layers, "layer": layer}
     _, out = bridge().call("ops.attention", args, [q.float(), pages, *words])
     return out[0].to(q.dtype)
 
 
 def write_pages(k: Tensor, v: Tensor, format: str = "i8") -> Tensor:
     """Keys and values [T, G, d] of one sequence as pages, uint8 [ceil(T / 16), bytes], quantized as the server does. Keys are rotated already."""
-    _, out = bridge().call("ops.pages", {"format": format}, [k.float(), v.float()])
+    _, out = bridge().call("ops.pages", {"backend": BACKEND, "format": format}, [k.float(), v.float()])
     return out[0]
 
 
