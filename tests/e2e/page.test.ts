@@ -142,9 +142,9 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     expect(await region(page).textContent()).toBe(before);
 
     await page.getByRole('button', { name: 'New chat', exact: true }).click();
-    expect(await answers(page).count()).toBe(0);
+    await expect.poll(() => answers(page).count()).toBe(0);
     await page.getByRole('link', { name: 'Nora has a small dog' }).click();
-    expect(await answers(page).count()).toBe(2);
+    await expect.poll(() => answers(page).count()).toBe(2);
     await page.goBack();
     await expect.poll(() => answers(page).count()).toBe(0);
   });
