@@ -136,7 +136,9 @@ export class Runs {
       if (!turn) return;
       const path = turns.path(id);
       const history = path.slice(0, -1).flatMap((t) => [...t.input, ...t.output]);
-      const chain = await messageChain([turn.tenant, turn.model, turn.echo], [...history, ...turn.input]);
+      // not the whole echo: previous_response_id, which is in it, differs at every turn
+      const { instructions, tools } = turn.echo as { instructions?: unknown; tools?: unknown };
+      const chain = await messageChain([turn.tenant, turn.model, instructions, tools], [...history, ...turn.input]);
       const place = await schedulerOf(env).admit({
         id,
         tenant: turn.tenant,
