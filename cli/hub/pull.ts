@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
+import { alive } from '../lock.ts';
 import { size } from '../table.ts';
 import { type Choice, choose } from './choose.ts';
 import { Hub, type HubFile, type HubOptions } from './client.ts';
@@ -86,14 +87,5 @@ async function lock(path: string, f: HubFile): Promise<() => Promise<void>> {
       if (pid > 0 && alive(pid)) throw new PullError(`process ${pid} is fetching ${f.path} already; wait for it, or end it`);
       await rm(path, { force: true });
     }
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
