@@ -1,7 +1,9 @@
 #!/usr/bin/env node
+import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { WEIGHT_FORMATS } from '../engine/formats.ts';
 import type { GpuHostFlags } from './commands/gpu-host.ts';
+import type { RunFlags } from './commands/run.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { PackOptions } from './pack.ts';
 import type { PackOnnxOptions } from './pack-onnx.ts';
@@ -12,7 +14,12 @@ type OnnxFlags = Omit<PackOnnxOptions, 'source'>;
 
 process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1)); // `| head` has read enough
 
-const program = new Command('turnstone').description('Serves language models from the edge.').showHelpAfterError();
+const VERSION = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+
+const program = new Command('turnstone')
+  .description('Serves language models from the edge.')
+  .version(VERSION, '--version')
+  .showHelpAfterError();
 
 const start = program
   .command('start')
@@ -33,6 +40,26 @@ const start = program
     ),
   );
 for (const flag of settingFlags()) start.addOption(flag);
+
+program
+  .command('run')
+  .description('answer a prompt, or talk in the terminal; Ctrl-C stops an answer')
+  .argument('[model]', 'as for start; with --url, a name that the server has')
+  .argument('[prompt...]', 'without one: what is piped in, else a conversation; - at its end: what is piped in follows')
+  .option('--url <url>', 'ask a server that runs already (its key in API_KEY) instead of starting one')
+  .option('--system <text>', 'system prompt')
+  .option('--temperature <n>', "default: the model's own", Number)
+  .option('--max-tokens <n>', 'longest answer', Number)
+  .option('--seed <n>', 'the same answer each time', Number)
+  .option('--memory-mb <n>', 'what the isolate may hold (128)', Number)
+  .option('--context <n>', 'longest conversation in tokens; default: what fits', Number)
+  .option('--figures', 'tokens and times, on the error output')
+  .option('--json', 'the whole answer as JSON')
+  .action(
+    run(async (model: string | undefined, prompt: string[], o: RunFlags) =>
+      (await import('./commands/run.ts')).runCommand(model, prompt, o),
+    ),
+  );
 
 program
   .command('pack')

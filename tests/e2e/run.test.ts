@@ -1,0 +1,103 @@
+/** `turnstone run`: one answer from a server of its own, and a conversation in the terminal with one that runs. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ROOT } from '../../cli/build.ts';
+import { converse } from '../../cli/chat/terminal.ts';
+import { environment } from './launcher.ts';
+import { missing, startTestServer } from './server.ts';
+
+const KEY = 'sk-run-0123456789abcdef';
+
+/** The command with this input; rejects never. */
+async function turnstone(
+  args: string[],
+  vars: Record<string, string>,
+  input = '',
+): Promise<{ code: number | null; out: string; err: string }> {
+  const child = spawn(process.execPath, ['--import', 'tsx', join(ROOT, 'cli/index.ts'), 'run', ...args], {
+    env: environment(vars),
+    cwd: ROOT,
+  });
+  let [out, err] = ['', ''];
+  child.stdout.on('data', (d) => {
+    out += d;
+  });
+  child.stderr.on('data', (d) => {
+    err += d;
+  });
+  child.stdin.end(input);
+  const code = await new Promise<number | null>((done) => child.once('close', done));
+  return { code, out, err };
+}
+
+describe.skipIf(missing)('turnstone run', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'turnstone-run-test-'));
+  let server: Awaited<ReturnType<typeof startTestServer>>;
+  beforeAll(async () => {
+    server = await startTestServer({ API_KEYS: KEY });
+  });
+  afterAll(async () => {
+    await server.stop();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('answers from a server of its own, which is gone afterwards', async () => {
+    const r = await turnstone([server.model, 'Who are you?', '--temperature', '0', '--figures'], { TMPDIR: folder });
+    expect(r, r.err).toMatchObject({ code: 0 });
+    expect(r.out.trim().length).toBeGreaterThan(3);
+    expect(r.err).toMatch(/\d+ tokens read, first after \d+ ms; \d+ written.*ended by (stop|length)/);
+    expect(readdirSync(folder).filter((name) => name.startsWith('turnstone'))).toEqual([]);
+    const here = await turnstone(['--url', server.url, '--temperature', '0', '--json'], { API_KEY: KEY }, 'Who are you?\n');
+    expect(JSON.parse(here.out).text, here.err).toBe(r.out.trimEnd());
+  });
+
+  it('says what is wrong, and ends with 1', async () => {
+    const said = async (args: string[], vars: Record<string, string> = {}) => {
+      const r = await turnstone(args, vars);
+      expect(r.code).toBe(1);
+      return r.err;
+    };
+    expect(await said([server.model, 'x', '--url', server.url])).toMatch(/key/);
+    expect(await said(['nobody', 'hello', '--url', server.url], { API_KEY: KEY })).toContain(`has no model nobody; it has ${server.model}`);
+    expect(await said([server.model, 'hello', '--url', 'http://127.0.0.1:1'])).toContain('http://127.0.0.1:1 does not answer');
+    expect(await said([])).toContain('nothing to answer');
+  });
+
+  it('talks: commands, the conversation saved and loaded', async () => {
+    const [input, output] = [new PassThrough(), new PassThrough()];
+    let text = '';
+    output.on('data', (d) => {
+      text += d;
+    });
+    const chat = { url: server.url, model: server.model, key: KEY };
+    const over = converse({ chat, sampling: { temperature: 0 }, system: 'Be short.', input, output });
+    const say = async (line: string, expected: RegExp) => {
+      text = '';
+      input.write(`${line}\n`);
+      await expect.poll(() => text).toMatch(expected);
+    };
+    const saved = join(folder, 'talk.json');
+    await say('/help', /\/system TEXT/);
+    await say('/nope', /there is no \/nope/);
+    await say('/set temperature warm', /temperature is a number/);
+    await say('/retry', /nothing to answer yet/);
+    await say('/figures', /> /);
+    await say('/set max_tokens 5', /> /);
+    await say('Who are\\\nyou?', /ended by (stop|length)\n/);
+    await say(`/save ${saved}`, /> /);
+    const first = JSON.parse(readFileSync(saved, 'utf8')) as { role: string; content: string }[];
+    expect(first.map((m) => m.role)).toEqual(['system', 'user', 'assistant']);
+    expect(first[1].content).toBe('Who are\nyou?');
+    await say('/retry', /ended by (stop|length)\n/);
+    await say(`/save ${saved}`, /> /);
+    expect(JSON.parse(readFileSync(saved, 'utf8'))).toEqual(first);
+    writeFileSync(saved, '{"role": "user"}');
+    await say(`/load ${saved}`, /that is no conversation/);
+    input.write('/bye\n');
+    await over;
+  });
+});
