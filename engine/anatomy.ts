@@ -4,7 +4,7 @@
  */
 import type { Activation, Allocator, AttentionOptions, Buf, Weight, WeightFormat } from './backend.ts';
 import type { LayerKind, ModelConfig, RopeScaling } from './config.ts';
-import { PLAIN, weightBytes } from './formats.ts';
+import { PLAIN, ROWS, weightBytes } from './formats.ts';
 
 /** [N] for a vector, [N, K] for a matrix, row-major before packing. */
 export type Shape = readonly [number] | readonly [number, number];
@@ -61,6 +61,19 @@ export type LayerWeights = Held1<typeof LAYER> & {
 };
 /** A model's tensors on a backend. When the embedding is tied, `head` is `embed`. */
 export type ModelWeights = Omit<Held1<typeof MODEL>, 'head'> & { readonly head: Weight; readonly layers: readonly LayerWeights[] };
+/** What a part of a model has of them. */
+export type PartWeights = Pick<ModelWeights, 'layers'> & Partial<Omit<ModelWeights, 'layers'>>;
+
+/** Half open. */
+export type Range = readonly [from: number, to: number];
+/** What of a model is in one place: layers, rows of the embedding, rows of the head (with the last norm). In a tied model both rows are the same. */
+export interface Part {
+  readonly layers: Range;
+  readonly embed?: Range;
+  readonly head?: Range;
+}
+/** All of a model. */
+export const whole = (c: ModelConfig): Part => ({ layers: [0, c.layers], embed: [0, c.vocab], head: [0, c.vocab] });
 
 export type ModelTensorName = keyof typeof MODEL;
 export type LayerTensorName = keyof typeof LAYER;
@@ -118,20 +131,58 @@ export function allocWeights(
   memory: Allocator,
   config: ModelConfig,
   formatOf: (t: TensorShape) => WeightFormat,
-  bytes: (format: WeightFormat, N: number, K: number) => number = weightBytes,
+  bytes?: (format: WeightFormat, N: number, K: number) => number,
 ): WeightMemory {
+  return allocPart(memory, config, whole(config), formatOf, bytes) as WeightMemory;
+}
+
+/** Rows of a tensor that a part holds, whole groups of them; undefined: none. */
+export function rowsOf({ kind, layer, shape: [N] }: TensorShape, c: ModelConfig, part: Part): Range | undefined {
+  if (layer >= 0) return layer >= part.layers[0] && layer < part.layers[1] ? [0, N] : undefined;
+  if (kind === 'norm') return part.head && [0, N];
+  return kind === 'head' ? part.head : (part.embed ?? (c.tied ? part.head : undefined));
+}
+
+/** The same for a part of a model; rows of embedding and head that are not all of them are matrices of their own. Throws when the part is none. */
+export function allocPart(
+  memory: Allocator,
+  config: ModelConfig,
+  part: Part,
+  formatOf: (t: TensorShape) => WeightFormat,
+  bytes: (format: WeightFormat, N: number, K: number) => number = weightBytes,
+): { weights: PartWeights; buffers: ReadonlyMap<string, Buf> } {
+  checkPart(config, part);
   const buffers = new Map<string, Buf>();
-  const layers = Array.from({ length: config.layers }, (): Record<string, Weight | Buf> => ({}));
+  const [first, end] = part.layers;
+  const layers = Array.from({ length: end - first }, (): Record<string, Weight | Buf> => ({}));
   const model: Record<string, Weight | Buf> = {};
   for (const t of tensorList(config)) {
-    const [N, K] = t.shape;
+    const rows = rowsOf(t, config, part);
+    if (!rows) continue;
+    const [N, K] = [rows[1] - rows[0], t.shape[1]];
     const format = K === undefined ? PLAIN : formatOf(t);
     const data = memory.alloc(K === undefined ? N * 4 : bytes(format, N, K), t.name);
     buffers.set(t.name, data);
-    (layers[t.layer] ?? model)[t.kind] = K === undefined ? data : { format, N, K, data };
-    if (t.kind === 'qkvBias') layers[t.layer].keyBalance = memory.alloc(2 * KV(config) * 4, `${t.name}.balance`);
+    const layer = t.layer < 0 ? undefined : layers[t.layer - first];
+    (layer ?? model)[t.kind] = K === undefined ? data : { format, N, K, data };
+    if (layer && t.kind === 'qkvBias') layer.keyBalance = memory.alloc(2 * KV(config) * 4, `${t.name}.balance`);
   }
-  return { weights: { ...model, head: model.head ?? model.embed, layers } as unknown as ModelWeights, buffers };
+  const { norm, embed, head = embed } = model;
+  return { weights: { norm, embed: part.embed && embed, head: part.head && head, layers } as unknown as PartWeights, buffers };
+}
+
+function checkPart(c: ModelConfig, { layers, embed, head }: Part): void {
+  const check = (what: string, [from, to]: Range, most: number, unit: number) => {
+    const ok = Number.isSafeInteger(from) && Number.isSafeInteger(to) && from >= 0 && from <= to && to <= most;
+    if (!ok) throw new RangeError(`${what} [${from}, ${to}) are not within [0, ${most})`);
+    if (from % unit !== 0 || (to % unit !== 0 && to !== most))
+      throw new RangeError(`${what} [${from}, ${to}) are not whole groups of ${unit}`);
+  };
+  check('layers', layers, c.layers, 1);
+  if (embed) check('rows of the embedding', embed, c.vocab, ROWS);
+  if (head) check('rows of the head', head, c.vocab, ROWS);
+  if (c.tied && embed && head && (embed[0] !== head[0] || embed[1] !== head[1]))
+    throw new RangeError('a tied embedding and head are the same rows');
 }
 
 /** How queries and keys are turned by their positions. */

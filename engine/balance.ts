@@ -5,7 +5,7 @@
  * of the rotated bias over the context, the scale of a pair what is then left of its bias beside a key's usual size. Both are constants of the
  * model, from its biases alone, and nothing is stored for them in pages.
  */
-import { layersOf, type ModelWeights, type Rope, ropesOf } from './anatomy.ts';
+import { layersOf, type PartWeights, type Rope, ropesOf } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { sincos } from './math.ts';
@@ -38,7 +38,7 @@ export function keyBalance(bias: Float32Array, rope: Rope, headDim: number, cont
 }
 
 /** Computes the balance of every layer whose keys have a bias, once its weights are on the backend. `first` is the number of the first layer that is there. */
-export async function balanceKeys(be: Backend, c: ModelConfig, w: ModelWeights, first = 0): Promise<void> {
+export async function balanceKeys(be: Backend, c: ModelConfig, w: Pick<PartWeights, 'layers'>, first = 0): Promise<void> {
   const layers = layersOf(c);
   const ropes = ropesOf(c);
   const n = c.kvHeads * c.headDim;

@@ -1,12 +1,13 @@
 import type { ModelWeights } from './anatomy.ts';
-import type { Backend, KvPool } from './backend.ts';
+import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
 import { allocLogits, END, LogitsStage } from './logits.ts';
+import { PagesLost } from './paged.ts';
 import { type Hash, PageNames, type PagePool } from './pages.ts';
 import type { Plan } from './plan.ts';
 import { Publisher } from './publish.ts';
-import { Runner } from './runner.ts';
+import { type Passes, Runner } from './runner.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { allowed, draftTokens, learn, ROW_COST } from './speculate.ts';
@@ -15,7 +16,8 @@ import type { GenerateRequest, StepEvent } from './types.ts';
 export interface EngineOptions {
   backend: Backend;
   config: ModelConfig;
-  weights: ModelWeights;
+  /** The model in one piece, or whatever runs its passes. */
+  weights: ModelWeights | Passes;
   plan: Plan;
   hash: Hash;
   /** Digest of the pack: part of every page's name. */
@@ -37,6 +39,9 @@ export interface EngineStats {
   largestBatch: number;
 }
 
+/** Times in a row that a step's pages may be lost before everybody is told. */
+const MOST_LOSSES = 3;
+
 /**
  * Token ids in, token ids out: continuous batching over paged KV. One `step()` schedules, runs and samples; call it
  * while `busy`, and let other work in between.
@@ -46,7 +51,7 @@ export class Engine {
   readonly plan: Plan;
   readonly backend: Backend;
   readonly names: PageNames;
-  private readonly runner: Runner;
+  private readonly runner: Passes;
   private readonly publisher: Publisher;
   private readonly scheduler: Scheduler;
   private readonly stage: LogitsStage;
@@ -54,6 +59,7 @@ export class Engine {
   private readonly sequences = new Map<string, Sequence>();
   private stepping = false;
   private arrivals = 0;
+  private losses = 0; // of pages, since a step was settled
   private readonly counters = {
     queried: 0,
     hit: 0,
@@ -72,7 +78,7 @@ export class Engine {
     this.backend = o.backend;
     this.rowCost = o.rowCost ?? ROW_COST;
     const { config, plan, backend, weights } = o;
-    this.runner = new Runner({ backend, config, weights, size: plan, kv: plan.kv, pages: plan.pages });
+    this.runner = 'pool' in weights ? weights : new Runner({ backend, config, weights, size: plan, kv: plan.kv, pages: plan.pages });
     this.names = new PageNames(o.hash, { pack: o.pack, kv: plan.kv, numerics: backend.numerics });
     this.publisher = new Publisher(this.pool, this.names);
     this.scheduler = new Scheduler(this.pool, this.names, plan);
@@ -83,7 +89,7 @@ export class Engine {
     return this.runner.pool;
   }
 
-  get kv(): KvPool {
+  get kv(): Passes['kv'] {
     return this.runner.kv;
   }
 
@@ -129,6 +135,7 @@ export class Engine {
   /** Takes everything out, for a new owner; cached pages stay. */
   reset(): void {
     this.stepping = false;
+    this.losses = 0;
     for (const seq of [...this.sequences.values()]) this.drop(seq);
   }
 
@@ -141,7 +148,14 @@ export class Engine {
     this.stepping = true;
     try {
       const slices = this.copied(this.scheduler.schedule(budget, (seq, room) => this.draft(seq, room)));
-      return this.settle(slices, await this.run(slices));
+      const events = this.settle(slices, await this.run(slices));
+      this.losses = 0;
+      return events;
+    } catch (error) {
+      if (!(error instanceof PagesLost) || ++this.losses > MOST_LOSSES) throw error;
+      this.scheduler.preemptAll();
+      this.pool.clear();
+      return [];
     } finally {
       this.stepping = false;
       for (const seq of [...this.sequences.values()]) if (seq.aborted) this.drop(seq);
@@ -177,11 +191,13 @@ export class Engine {
   private async run(slices: readonly Slice[]): Promise<StepEvent['tokens'][]> {
     if (slices.length === 0) return [];
     try {
-      this.runner.run(slices);
+      const pass = this.runner.run(slices);
+      if (pass) await pass;
       if (slices.some((s) => s.logits > 0)) return await this.stage.sample(slices);
       await this.backend.submit();
       return slices.map(() => []);
     } catch (error) {
+      if (error instanceof PagesLost) throw error;
       if (slices.length === 1) {
         slices[0].seq.fail(error);
         return [[]];

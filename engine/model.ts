@@ -1,4 +1,4 @@
-import type { Layer, LayerMatrix, ModelWeights } from './anatomy.ts';
+import type { Layer, LayerMatrix, PartWeights } from './anatomy.ts';
 import type { Act, ActFormat, Allocator, Backend, Batch, Buf, KvPool, Weight, WeightFormat } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { FORMATS } from './formats.ts';
@@ -37,22 +37,23 @@ function acts(be: Allocator, formats: readonly WeightFormat[], rows: number, K: 
 /** Formats that a model's weights have, by the matrix that reads the activations. */
 export type Formats = Record<LayerMatrix | 'head', readonly WeightFormat[]>;
 
-/** Formats that a model's activations must serve. */
-export function formatsOf(w: ModelWeights): Formats {
+/** Formats that the activations of a model, or of a part of it, must serve. */
+export function formatsOf(w: PartWeights): Formats {
   const of = (matrix: LayerMatrix) => [...new Set(w.layers.map((l) => l[matrix].format))];
-  return { qkv: of('qkv'), o: of('o'), gateUp: of('gateUp'), down: of('down'), head: [w.head.format] };
+  return { qkv: of('qkv'), o: of('o'), gateUp: of('gateUp'), down: of('down'), head: w.head ? [w.head.format] : [] };
 }
 
-/** Allocates the activations of a step of at most T tokens with R rows of logits. */
-export function allocScratch(be: Allocator, c: ModelConfig, formats: Formats, T: number, R: number, head = true): Scratch {
-  const { hidden: D, heads: H, kvHeads: G, headDim: d, ffn: F, vocab: V } = c;
+/** Allocates the activations of a step of at most T tokens with R rows of `V` logits (0: no head); where there are no layers, none of theirs. */
+export function allocScratch(be: Allocator, c: ModelConfig, formats: Formats, T: number, R: number, V = c.vocab): Scratch {
+  const { hidden: D, heads: H, kvHeads: G, headDim: d, ffn: F } = c;
+  const L = formats.qkv.length > 0 ? T : 0; // tokens that go through layers
   return {
     x: be.alloc(T * D * 4, 'x'),
-    qkv: be.alloc(T * (H + 2 * G) * d * 4, 'qkv'),
-    q: be.alloc(T * H * d * 4, 'q'),
-    gateUp: be.alloc(T * 2 * F * 4, 'gateUp'),
-    ...(c.postNorms && { branch: be.alloc(T * D * 4, 'branch') }),
-    ...(head && { logits: be.alloc(R * V * 4, 'logits') }),
+    qkv: be.alloc(L * (H + 2 * G) * d * 4, 'qkv'),
+    q: be.alloc(L * H * d * 4, 'q'),
+    gateUp: be.alloc(L * 2 * F * 4, 'gateUp'),
+    ...(c.postNorms && { branch: be.alloc(L * D * 4, 'branch') }),
+    ...(V > 0 && { logits: be.alloc(R * V * 4, 'logits') }),
     normed: acts(be, [...formats.qkv, ...formats.gateUp], T, D, 'normed'),
     attended: acts(be, formats.o, T, H * d, 'attended'),
     gated: acts(be, formats.down, T, F, 'gated'),
@@ -64,7 +65,7 @@ export function allocScratch(be: Allocator, c: ModelConfig, formats: Formats, T:
 export interface Model {
   readonly config: ModelConfig;
   readonly layers: readonly Layer[];
-  readonly weights: ModelWeights;
+  readonly weights: PartWeights;
   readonly first: number;
   /** A table of cosines and sines for each of the model's rotations. */
   readonly tables: readonly Buf[];
@@ -79,10 +80,21 @@ export type Tap = (matrix: LayerMatrix | 'head', layer: number, input: Act, rows
  * logits [R, V] of the rows that want them. Every family by configuration.
  */
 export function forward(be: Backend, m: Model, s: Scratch, batch: Batch, from = 0, to = m.config.layers, tap?: Tap): void {
-  const { hidden: D, heads: H, ffn: F, normEps: eps, layers: L } = m.config;
-  const { T, R } = batch;
+  if (from === 0) embed(be, m, s, batch.ids, batch.T);
+  through(be, m, s, batch, from, to, tap);
+  if (to === m.config.layers && batch.R > 0) head(be, m, s, batch.R, batch.rows, tap);
+}
 
-  if (from === 0) be.embed(s.x, m.weights.embed, batch.ids, T, m.config.embedScale); // x [T, D]
+/** x [T, D]: rows `ids` of the embedding. */
+export function embed(be: Backend, m: Model, s: Scratch, ids: Buf, T: number): void {
+  if (!m.weights.embed) throw new Error('the embedding is not here');
+  be.embed(s.x, m.weights.embed, ids, T, m.config.embedScale);
+}
+
+/** x [T, D] through layers [from, to). */
+export function through(be: Backend, m: Model, s: Scratch, batch: Batch, from: number, to: number, tap?: Tap): void {
+  const { hidden: D, heads: H, ffn: F, normEps: eps } = m.config;
+  const { T } = batch;
 
   for (let i = from; i < to; i++) {
     const { rope, attention, activation } = m.layers[i];
@@ -110,12 +122,16 @@ export function forward(be: Backend, m: Model, s: Scratch, batch: Batch, from = 
     tap?.('down', i, g, T);
     add(be, s, g, l.down, T, eps, l.ffnPostNorm); // x += [T, D]
   }
+}
 
-  if (to < L || R === 0) return;
-  const last = s.last(m.weights.head);
-  be.norm(last, s.x, m.weights.norm, eps, R, D, batch.rows); // last [R, D]
-  tap?.('head', L, last, R);
-  if (s.logits) be.matmul(s.logits, last, m.weights.head, R); // logits [R, V]
+/** Logits [R, V] of `rows` of x, of its first R rows unless given. */
+export function head(be: Backend, m: Model, s: Scratch, R: number, rows?: Buf, tap?: Tap): void {
+  const { head: w, norm } = m.weights;
+  if (!w || !norm) throw new Error('the head is not here');
+  const last = s.last(w);
+  be.norm(last, s.x, norm, m.config.normEps, R, m.config.hidden, rows); // last [R, D]
+  tap?.('head', m.config.layers, last, R);
+  if (s.logits) be.matmul(s.logits, last, w, R); // logits [R, V]
 }
 
 /** x += what a branch gives, or its norm where the layer has one for it. */

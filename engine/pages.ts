@@ -174,6 +174,13 @@ export class PagePool {
     for (let i = pages.length - 1; i >= 0; i--) this.release(pages[i]);
   }
 
+  /** Forgets all names: what the pages held is gone. */
+  clear(): void {
+    for (const [p] of this.names.entries()) this.forget(p);
+    this.free.push(...this.idle.keys());
+    this.idle.clear();
+  }
+
   private forget(p: number): void {
     const name = this.names[p];
     if (name !== undefined) this.byName.delete(name);

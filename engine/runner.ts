@@ -1,8 +1,9 @@
-import { layersOf, type ModelWeights, type Rope, ropesOf } from './anatomy.ts';
+import { layersOf, type PartWeights, type Rope, ropesOf } from './anatomy.ts';
 import type { Allocator, Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
 import { BatchBuffers, type BatchSlice } from './batch.ts';
 import type { ModelConfig } from './config.ts';
-import { allocScratch, type Formats, formatsOf, forward, type Model, type Scratch, type Tap } from './model.ts';
+import { allocScratch, embed, type Formats, formatsOf, forward, head, type Model, type Scratch, type Tap, through } from './model.ts';
+import { Paged } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { ropeRows } from './rope.ts';
 
@@ -19,7 +20,7 @@ export interface RunnerOptions {
   backend: Backend;
   config: ModelConfig;
   /** Of all layers, or of those from `first` on that are here. */
-  weights: ModelWeights;
+  weights: PartWeights;
   size: RunnerSize;
   kv: KvFormat;
   pages: number;
@@ -38,17 +39,28 @@ export const kvShape = (c: ModelConfig, format: KvFormat, layers = c.layers): Kv
 });
 
 /** Allocates everything of a runner but weights and pages; the same code counts for the plan and runs for real. */
-export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, size: RunnerSize, head = true) {
+export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, size: RunnerSize, vocab = c.vocab) {
   const { maxTokens: T, maxRows: R, maxSequences: S, maxBlocks } = size;
+  const turns = formats.qkv.length > 0; // where there are layers
   return {
-    scratch: allocScratch(be, c, formats, T, R, head),
+    scratch: allocScratch(be, c, formats, T, R, vocab),
     batch: new BatchBuffers(be, { T, S, R, maxBlocks }),
-    tables: ropesOf(c).map(() => be.alloc(size.context * c.headDim * 4, 'rope')),
+    tables: turns ? ropesOf(c).map(() => be.alloc(size.context * c.headDim * 4, 'rope')) : [],
   };
 }
 
-/** A model on a backend, or some of its layers: weights, activations, pages, tables and the batch. Runs slices of sequences through them. */
-export class Runner {
+/** What an engine runs its steps on: a model in one piece (Runner), or in stages (StagedRunner). */
+export interface Passes extends Paged {
+  /** Logits [R, V] of the last run, on the engine's backend. */
+  readonly logits: Buf;
+  /** The pass of a step. Where it is a promise, it may reject with PagesLost. */
+  run(slices: readonly BatchSlice[]): void | Promise<void>;
+  /** Copies pages before the next run: pairs of from, to. */
+  copy(pairs: Uint32Array): void;
+}
+
+/** A model on a backend, or a part of it: weights, activations, pages, tables and the batch. Runs slices of sequences through them. */
+export class Runner extends Paged implements Passes {
   readonly kv: KvPool;
   readonly pool: PagePool;
   readonly scratch: Scratch;
@@ -61,11 +73,13 @@ export class Runner {
   private readonly ropes: readonly Rope[];
 
   constructor(o: RunnerOptions) {
+    super();
     const { backend: be, config, weights, size } = o;
     this.be = be;
     this.size = size;
     this.ropes = ropesOf(config);
-    const { scratch, batch, tables } = allocRunner(be, config, formatsOf(weights), size, o.head);
+    const vocab = o.head === false ? 0 : (weights.head?.N ?? 0);
+    const { scratch, batch, tables } = allocRunner(be, config, formatsOf(weights), size, vocab);
     this.scratch = scratch;
     this.batch = batch;
     this.pool = new PagePool(o.pages);
@@ -94,6 +108,24 @@ export class Runner {
     forward(this.be, this.model, this.scratch, this.batch, layers[0], layers[1], tap);
   }
 
+  /** Records the lookup of token ids, at most maxTokens, counted from the first row that is here; they become the residual stream. */
+  embed(ids: Uint32Array): void {
+    this.be.write(this.batch.ids, new Uint8Array(ids.buffer, ids.byteOffset, ids.byteLength));
+    embed(this.be, this.model, this.scratch, this.batch.ids, ids.length);
+  }
+
+  /** Records `slices` through layers [from, to) alone: from and to the residual stream. */
+  through(slices: readonly BatchSlice[], layers: readonly [from: number, to: number]): void {
+    this.extendTables(slices);
+    this.batch.fill(this.be, slices);
+    through(this.be, this.model, this.scratch, this.batch, layers[0], layers[1]);
+  }
+
+  /** Records the logits of the residual stream's first R rows, at most maxRows. */
+  head(R: number): void {
+    head(this.be, this.model, this.scratch, R);
+  }
+
   /** Copies pages: pairs of from, to. */
   copy(pairs: Uint32Array): void {
     this.be.copyPages(this.kv, pairs);
@@ -109,38 +141,12 @@ export class Runner {
     this.be.write(this.scratch.x, x);
   }
 
-  /** The bytes of a page by its number in the pool. */
   readPage(page: number): Promise<Uint8Array> {
     return this.be.read(this.kv.data, page * this.kv.pageBytes, this.kv.pageBytes);
   }
 
-  /** The bytes of a cached page, or undefined when it is not here. */
-  async exportPage(name: string): Promise<Uint8Array | undefined> {
-    const page = this.pool.take(name);
-    if (page === undefined) return undefined;
-    try {
-      return await this.readPage(page);
-    } finally {
-      this.pool.release(page);
-    }
-  }
-
-  /**
-   * Puts a page computed elsewhere under its name, as cached; the caller has checked its digest. False when no page is free. Throws RangeError
-   * when it is no page of this model.
-   */
-  importPage(name: string, bytes: Uint8Array): boolean {
-    const { kv, pool } = this;
-    if (bytes.byteLength !== kv.pageBytes) {
-      throw new RangeError(`page ${name} has ${bytes.byteLength} bytes, a page of this model has ${kv.pageBytes}`);
-    }
-    if (pool.has(name)) return true;
-    const page = pool.alloc();
-    if (page === undefined) return false;
-    this.be.write(kv.data, bytes, page * kv.pageBytes);
-    pool.publish(page, name);
-    pool.release(page);
-    return true;
+  writePage(page: number, bytes: Uint8Array): void {
+    this.be.write(this.kv.data, bytes, page * this.kv.pageBytes);
   }
 
   /** Writes the tables up to the last position of a step; at the start there is better to do. */

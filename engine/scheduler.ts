@@ -181,6 +181,11 @@ export class Scheduler {
     return this.shares.sorted(others).at(-1) ?? oldest;
   }
 
+  /** Everybody computes from the beginning again. */
+  preemptAll(): void {
+    for (const seq of [...this.running]) this.preempt(seq);
+  }
+
   private preempt(seq: Sequence): void {
     this.preemptions++;
     this.running.splice(this.running.indexOf(seq), 1);

@@ -3,8 +3,16 @@
  * backend runs (Node, workerd), so it imports no test framework.
  */
 import { sha256 } from '@noble/hashes/sha2.js';
-import { type Backend, type Engine, type GenerateRequest, GREEDY, type ModelConfig, type StepEvent } from '../../engine/index.ts';
-import { noise, testEngine, tiny } from './random-model.ts';
+import {
+  type Backend,
+  type Engine,
+  type GenerateRequest,
+  GREEDY,
+  type KvPool,
+  type ModelConfig,
+  type StepEvent,
+} from '../../engine/index.ts';
+import { noise, type TestEngineOptions, testEngine, tiny } from './random-model.ts';
 
 /** Big enough that pages, chunks and groups matter, small enough for a test. */
 export const model = { ...tiny, vocab: 1000, hidden: 128, heads: 6, kvHeads: 2, headDim: 32, ffn: 256, layers: 3 };
@@ -57,20 +65,19 @@ async function run(engine: Engine, budget: number, meanwhile: (step: number) => 
 }
 
 /** Every way of serving the held requests, each on a fresh backend, with the digest of what came out. */
-export async function digests(create: () => Backend, generate = 200, config: ModelConfig = model): Promise<Record<string, string>> {
+export async function digests(
+  create: () => Backend,
+  generate = 200,
+  config: ModelConfig = model,
+  options: Partial<TestEngineOptions> = {},
+): Promise<Record<string, string>> {
   const out: Record<string, string> = {};
-  const fresh = (o: object = {}) => testEngine(create(), { ...sizes, config, ...o });
+  const fresh = (o: object = {}) => testEngine(create(), { ...sizes, config, ...options, ...o });
   const serve = (e: Engine) => {
     for (const r of held(generate)) e.add(r);
   };
 
-  const alone: Bits = new Map();
-  for (const r of held(generate)) {
-    const e = fresh();
-    e.add(r);
-    for (const [id, b] of await run(e, 512)) alone.set(id, b);
-  }
-  out.alone = digest(alone);
+  out.alone = await aloneDigest(create, generate, config, options);
 
   for (const chunk of [16, 64, 512]) {
     const e = fresh();
@@ -118,6 +125,22 @@ export async function digests(create: () => Backend, generate = 200, config: Mod
   return out;
 }
 
+/** Each of the held requests alone on a fresh engine. */
+export async function aloneDigest(
+  create: () => Backend,
+  generate: number,
+  config: ModelConfig,
+  o: Partial<TestEngineOptions> = {},
+): Promise<string> {
+  const alone: Bits = new Map();
+  for (const r of held(generate)) {
+    const e = testEngine(create(), { ...sizes, config, ...o });
+    e.add(r);
+    for (const [id, b] of await run(e, 512)) alone.set(id, b);
+  }
+  return digest(alone);
+}
+
 /** The short request alone, few tokens: what the reference can do in a test. */
 export async function shortDigest(create: () => Backend, config: ModelConfig = model): Promise<string> {
   const e = testEngine(create(), { ...sizes, config });
@@ -138,7 +161,7 @@ export async function sabotaged(create: () => Backend): Promise<{ right: string;
         .slice(3, 5)
         .map((n) => e.pool.take(n) as number);
       const spare = e.pool.alloc() as number;
-      e.backend.copyPages(e.kv, Uint32Array.of(a, spare, b, a, spare, b));
+      e.backend.copyPages(e.kv as KvPool, Uint32Array.of(a, spare, b, a, spare, b));
       e.pool.releaseAll([a, b, spare]);
     }
     for (const r of held(20)) e.add(r);

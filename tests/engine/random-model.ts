@@ -1,8 +1,8 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { keyBalance } from '../../engine/balance.ts';
-import { BLOCK, fits, PLAIN, packWeight } from '../../engine/formats.ts';
+import { BLOCK, fits, PLAIN, packWeight, ROWS, rowGroupBytes } from '../../engine/formats.ts';
 import {
-  allocWeights,
+  allocPart,
   type Backend,
   Engine,
   formatsOf,
@@ -10,11 +10,18 @@ import {
   type KvFormat,
   type ModelConfig,
   type ModelWeights,
+  type Part,
+  type PartWeights,
   planMemory,
   ropesOf,
+  rowsOf,
+  Stage,
+  StagedRunner,
+  type StagePort,
   type TensorShape,
   tensorList,
   type WeightFormat,
+  whole,
 } from '../../engine/index.ts';
 import { f32ToF16 } from '../../engine/math.ts';
 import { emptyPlanes, PLANES, type PlaneFormat, type PlaneName } from '../../engine/planes.ts';
@@ -100,17 +107,25 @@ function blocks(N: number, K: number, wide: number, from: number, next: () => nu
 }
 
 /** Seeded weights of a configuration, on a backend: norms near 1, biases near 0, matrices in `format` where they can be. */
-export function randomWeights(be: Backend, c: ModelConfig, format: WeightFormat, seed = 1): ModelWeights {
+export const randomWeights = (be: Backend, c: ModelConfig, format: WeightFormat, seed = 1): ModelWeights =>
+  randomPart(be, c, whole(c), format, seed) as ModelWeights;
+
+/** What a part of the model has of them. */
+export function randomPart(be: Backend, c: ModelConfig, part: Part, format: WeightFormat, seed = 1): PartWeights {
   const next = noise(seed);
   const formatOf = ({ shape: [, K = 1] }: TensorShape) => (fits(format, K) ? format : PLAIN);
-  const { weights, buffers } = allocWeights(be, c, formatOf);
+  const { weights, buffers } = allocPart(be, c, part, formatOf);
   for (const t of tensorList(c)) {
     const [N, K] = t.shape;
     const vector = () =>
       new Uint8Array(Float32Array.from({ length: N }, () => (t.kind === 'qkvBias' ? 0.1 * next() : 1 + 0.2 * next())).buffer);
     const bytes = K === undefined ? vector() : matrices[formatOf(t)](N, K, next);
-    be.write(buffers.get(t.name)!, bytes);
-    const balance = t.kind === 'qkvBias' ? weights.layers[t.layer].keyBalance : undefined;
+    const rows = rowsOf(t, c, part);
+    if (!rows) continue;
+    const from = K === undefined ? 0 : (rows[0] / ROWS) * rowGroupBytes(formatOf(t), K);
+    const buf = buffers.get(t.name)!;
+    be.write(buf, bytes.subarray(from, from + buf.bytes));
+    const balance = t.kind === 'qkvBias' ? weights.layers[t.layer - part.layers[0]].keyBalance : undefined;
     if (balance) {
       const keys = new Float32Array(bytes.buffer).subarray(t.parts[0], t.parts[0] + t.parts[1]);
       be.write(balance, new Uint8Array(keyBalance(keys, ropesOf(c)[0], c.headDim, c.context).buffer));
@@ -128,6 +143,8 @@ export interface TestEngineOptions {
   maxSequences?: number;
   rowCost?: number;
   hash?: Hash;
+  /** In stages, each on a backend of its own that `create` makes; `port`: what the engine gets in a stage's place. */
+  parts?: { stages: readonly Part[]; create: () => Backend; port?: (stage: Stage) => StagePort };
 }
 
 export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
@@ -145,7 +162,14 @@ export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
     maxTokens: o.maxTokens ?? 64,
     maxSequences: o.maxSequences ?? 16,
   });
-  return new Engine({ backend: be, config, weights, plan, hash: o.hash ?? sha256, pack: 'random', rowCost: o.rowCost });
+  const { stages, create, port = (s: Stage) => s } = o.parts ?? {};
+  const ports = stages?.map((part) => {
+    const backend = create!();
+    const held = randomPart(backend, config, part, o.format ?? 'w4');
+    return port(new Stage({ backend, config, part, weights: held, size: plan, kv: plan.kv, pages: plan.pages }));
+  });
+  const staged = ports && new StagedRunner({ backend: be, config, stages: ports, kv: plan.kv, pages: plan.pages, maxRows: plan.maxRows });
+  return new Engine({ backend: be, config, weights: staged ?? weights, plan, hash: o.hash ?? sha256, pack: 'random', rowCost: o.rowCost });
 }
 
 /** Tokens of every finished request. */

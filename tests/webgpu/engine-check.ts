@@ -1,7 +1,7 @@
 /** A model on WebGPU against the same model on wasm. */
 import type { Runtime } from '../../durable-objects/replica/index.ts';
 import { weightBytes } from '../../engine/formats.ts';
-import { formatsOf, GREEDY, layersOf } from '../../engine/index.ts';
+import { formatsOf, GREEDY, type KvPool, layersOf } from '../../engine/index.ts';
 import { allocScratch, forward } from '../../engine/model.ts';
 import { type Counts, countWebGpu, type WebGpuBackend } from '../../kernels/webgpu/index.ts';
 import type { Maker } from '../../local/open.ts';
@@ -74,6 +74,6 @@ function least({ served, engine }: Runtime): { layers: number; contract: number;
   const batch = { ...{ T: 1, S: 1, R: 1, maxBlocks: 1 }, ids: one, pos: one, slot: one, seqOf: one, blocks: one, rows: one };
   const scratch = allocScratch(countWebGpu(), served.config, formatsOf(served.weights), 1, 1);
   const { config, weights } = served;
-  forward(counting, { config, layers: layersOf(config), weights, first: 0, tables: [one], kv: engine.kv }, scratch, batch);
+  forward(counting, { config, layers: layersOf(config), weights, first: 0, tables: [one], kv: engine.kv as KvPool }, scratch, batch);
   return { layers: layers.length, contract, matrices };
 }

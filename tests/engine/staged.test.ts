@@ -1,0 +1,202 @@
+/** A model in stages is the model in one piece: tokens, logits, pages and their names, to the bit. */
+import { describe, expect, it } from 'vitest';
+import {
+  type GenerateRequest,
+  GREEDY,
+  type ModelConfig,
+  PAGE,
+  PagesLost,
+  type Part,
+  type Stage,
+  type StagePort,
+} from '../../engine/index.ts';
+import { createReference } from '../../kernels/reference/index.ts';
+import { createWasm } from '../../kernels/wasm/index.ts';
+import { wasmModules } from '../kernels/modules.ts';
+import { aloneDigest, digests, gemma, model } from './determinism.ts';
+import { drain, noise, testEngine, tiny } from './random-model.ts';
+
+const modules = wasmModules();
+const wasm = () => createWasm({ modules, memoryBytes: 24 << 20 });
+
+const biased: ModelConfig = { ...model, family: 'qwen2', qkvBias: true };
+/** Head and embedding cut in two, layers in two stages; vocabulary 1000 and layers 3. */
+const four: Part[] = [
+  { layers: [0, 0], embed: [0, 504], head: [0, 504] },
+  { layers: [0, 2] },
+  { layers: [2, 3] },
+  { layers: [3, 3], embed: [504, 1000], head: [504, 1000] },
+];
+/** The embedding with the first layers, the head with the last. */
+const two: Part[] = [
+  { layers: [0, 1], embed: [0, 1000] },
+  { layers: [1, 3], head: [0, 1000] },
+];
+
+describe('tokens and logits have the bits of one piece', () => {
+  it.each([
+    ['with biases and balanced keys (qwen2)', biased, four],
+    ['with layers that differ (gemma3)', gemma, four],
+  ] as const)('%s: whatever the batch, chunk, cache, preemption or speculation', async (_, config, stages) => {
+    const all = await digests(wasm, 20, config, { parts: { stages, create: wasm } });
+    expect(Object.keys(all)).toHaveLength(9);
+    const one = await aloneDigest(wasm, 20, config);
+    for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(one);
+  });
+
+  it.each([
+    ['llama, tied', model, four],
+    ['llama, untied', { ...model, tied: false }, two],
+  ] as const)('%s', async (_, config, stages) => {
+    expect(await aloneDigest(wasm, 8, config, { parts: { stages, create: wasm } })).toBe(await aloneDigest(wasm, 8, config));
+  });
+});
+
+const ids = (seed: number, n: number): number[] => {
+  const next = noise(seed);
+  return Array.from({ length: n }, () => Math.floor(((next() + 1) / 2) * tiny.vocab));
+};
+const request = (id: string, prompt: number[], maxTokens = 24): GenerateRequest => ({
+  ...{ id, prompt, maxTokens, stopIds: [], salt: 't' },
+  sampling: { ...GREEDY, temperature: 0.9, seed: [5, 6] },
+});
+
+const small: Part[] = [
+  { layers: [0, 1], embed: [0, 104], head: [0, 104] },
+  { layers: [1, 2], embed: [104, 199], head: [104, 199] },
+];
+
+describe('pages', () => {
+  it('have the names and the bytes of one piece, and go from one to the other', async () => {
+    const one = testEngine(wasm());
+    const staged = testEngine(wasm(), { parts: { stages: small, create: wasm } });
+    for (const e of [one, staged]) e.add(request('a', ids(1, 70)));
+    const tokens = await drain(one);
+    expect(await drain(staged)).toEqual(tokens);
+    const names = one.names.chain(ids(1, 70), 't');
+    expect(staged.names.chain(ids(1, 70), 't')).toEqual(names);
+    expect(staged.kv.pageBytes).toBe(one.kv.pageBytes);
+    const fresh = testEngine(wasm(), { parts: { stages: small, create: wasm } });
+    const back = testEngine(wasm());
+    for (const name of names) {
+      const page = await one.exportPage(name);
+      expect(page?.length).toBe(one.kv.pageBytes);
+      expect(await staged.exportPage(name)).toEqual(page);
+      expect(fresh.importPage(name, page as Uint8Array)).toBe(true);
+      expect(back.importPage(name, (await fresh.exportPage(name)) as Uint8Array)).toBe(true);
+    }
+    expect(await staged.exportPage('other')).toBeUndefined();
+    for (const e of [fresh, back]) {
+      e.add(request('a', ids(1, 70)));
+      const events = await e.step();
+      expect(events[0].cachedTokens).toBe(4 * PAGE);
+      expect(await drain(e, new Map([['a', events[0].tokens.map((t) => t.id)]]))).toEqual(tokens);
+    }
+  });
+});
+
+/** A stage that can be ended: what it held is gone, and calls fail until it is open again. */
+class Mortal implements StagePort {
+  readonly part: Part;
+  calls = 0;
+  opened = 0;
+  /** Ends it at that call. */
+  dieAt = Number.POSITIVE_INFINITY;
+  private alive = false;
+  private readonly stage: Stage;
+
+  constructor(stage: Stage) {
+    this.stage = stage;
+    this.part = stage.part;
+  }
+  async open() {
+    this.opened++;
+    if (!this.alive) for (let p = 0; p < 256; p++) await this.stage.writePage(p, new Uint8Array(this.stage.pageBytes).fill(0x55));
+    this.alive = true;
+  }
+  private async live<T>(work: () => Promise<T>): Promise<T> {
+    if (++this.calls === this.dieAt) this.alive = false;
+    if (!this.alive) throw new PagesLost('it ended');
+    return work();
+  }
+  embed: StagePort['embed'] = (a) => this.live(() => this.stage.embed(a));
+  through: StagePort['through'] = (...a) => this.live(() => this.stage.through(...a));
+  head: StagePort['head'] = (a) => this.live(() => this.stage.head(a));
+  readPage: StagePort['readPage'] = (a) => this.live(() => this.stage.readPage(a));
+  writePage: StagePort['writePage'] = (...a) => this.live(() => this.stage.writePage(...a));
+}
+
+describe('a stage that ends', () => {
+  const mortals = () => {
+    const made: Mortal[] = [];
+    const port = (stage: Stage) => {
+      made.push(new Mortal(stage));
+      return made.at(-1) as Mortal;
+    };
+    return { made, engine: testEngine(wasm(), { parts: { stages: small, create: wasm, port } }) };
+  };
+  const requests = [request('a', ids(1, 70)), request('b', ids(2, 33)), request('c', ids(3, 5))];
+
+  it('takes what its pages held with it: all sequences go on with the same tokens', async () => {
+    const one = testEngine(wasm());
+    for (const r of requests) one.add(r);
+    const tokens = await drain(one);
+    for (const dieAt of [2, 3, 4, 7, 20, 41]) {
+      const { made, engine } = mortals();
+      made[dieAt % 2].dieAt = dieAt;
+      for (const r of requests) engine.add(r);
+      expect(await drain(engine), `at call ${dieAt}`).toEqual(tokens);
+      expect(made.map((m) => m.opened)).toEqual([2, 2]);
+      expect(engine.stats().pages.referenced).toBe(0);
+      // what was cached before is not taken for what is there now
+      engine.add(request('again', ids(1, 70)));
+      expect((await drain(engine)).get('again')).toEqual(tokens.get('a'));
+    }
+  });
+
+  it('between two requests leaves no page that has a name and nothing in it', async () => {
+    const { made, engine } = mortals();
+    engine.add(requests[0]);
+    const tokens = await drain(engine);
+    made[1].dieAt = made[1].calls + 1;
+    engine.add(requests[0]);
+    expect(await drain(engine)).toEqual(tokens);
+    const [name] = engine.names.chain(requests[0].prompt, 't');
+    made[1].dieAt = made[1].calls + 1;
+    expect(await engine.exportPage(name)).toBeUndefined();
+    engine.add(requests[0]);
+    expect(await drain(engine)).toEqual(tokens);
+  });
+
+  it('and never comes back: the step says so, the engine is empty afterwards and serves again when it is there', async () => {
+    const { made, engine } = mortals();
+    const { open } = made[0];
+    made[0].open = () => Promise.reject(new PagesLost('stage 1 does not answer'));
+    engine.add(requests[0]);
+    await expect(drain(engine)).rejects.toThrow('stage 1 does not answer');
+    engine.reset();
+    expect(engine.stats().pages.referenced).toBe(0);
+    made[0].open = open;
+    engine.add(requests[0]);
+    expect((await drain(engine)).get('a')).toHaveLength(24);
+  });
+});
+
+describe('what is no cut is refused', () => {
+  const stages = (parts: Part[]) => testEngine(createReference(), { parts: { stages: parts, create: () => createReference() } });
+  it.each([
+    [[{ layers: [0, 1], embed: [0, 199], head: [0, 199] }], /layers of the stages end at 1, the model's at 2/],
+    [
+      [
+        { layers: [0, 2], embed: [0, 96], head: [0, 96] },
+        { layers: [2, 2], embed: [104, 199], head: [104, 199] },
+      ],
+      /rows of the embedding of the stages go on at 104, must at 96/,
+    ],
+    [[{ layers: [0, 2], embed: [0, 199], head: [0, 96] }], /a tied embedding and head are the same rows/],
+    [[{ layers: [0, 2], embed: [0, 100], head: [0, 100] }], /rows of the embedding \[0, 100\) are not whole groups of 8/],
+    [[{ layers: [0, 3], embed: [0, 199], head: [0, 199] }], /layers \[0, 3\) are not within \[0, 2\)/],
+  ] as [Part[], RegExp][])('%j', (parts, why) => {
+    expect(() => stages(parts)).toThrow(why);
+  });
+});
