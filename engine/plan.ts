@@ -53,6 +53,21 @@ const ENOUGH_PAGES = 512;
 
 const MB = (n: number): string => `${(n / 1048576).toFixed(1)} MB`;
 
+/** What a step takes, for contexts of a length: as wished, else as the vocabulary allows. */
+export function stepSize(c: ModelConfig, wishes: Pick<PlanInput, 'maxTokens' | 'maxSequences'>, context: number): RunnerSize {
+  const maxSequences = wishes.maxSequences ?? Math.max(LEAST_SEQUENCES, Math.min(SEQUENCES, Math.floor(LOGITS_BYTES / (c.vocab * 4))));
+  return {
+    context,
+    maxTokens: Math.max(wishes.maxTokens ?? STEP_TOKENS, maxSequences),
+    maxSequences,
+    maxRows: Math.max(maxSequences, LEAST_ROWS),
+    maxBlocks: Math.ceil(context / PAGE),
+  };
+}
+
+/** Pages for contexts of a length beyond which more would hardly be hit. */
+export const enoughPages = (context: number): number => Math.max(Math.ceil(context / PAGE) * CONTEXTS, ENOUGH_PAGES);
+
 /**
  * Divides the isolate's memory: weights and JavaScript as given, scratch for a step, and pages from what is left.
  * Throws MemoryPlanError with the arithmetic when not even one sequence of useful length fits.
@@ -60,17 +75,9 @@ const MB = (n: number): string => `${(n / 1048576).toFixed(1)} MB`;
 export function planMemory(input: PlanInput): Plan {
   const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes, engines = 1 } = input;
   const page = pageBytes(kvShape(c, kv));
-  const maxSequences = input.maxSequences ?? Math.max(LEAST_SEQUENCES, Math.min(SEQUENCES, Math.floor(LOGITS_BYTES / (c.vocab * 4))));
   const wanted = Math.min(c.context, input.context ?? c.context);
   const planFor = (context: number) => {
-    const p = {
-      context,
-      maxTokens: Math.max(input.maxTokens ?? STEP_TOKENS, maxSequences),
-      maxSequences,
-      maxRows: Math.max(maxSequences, LEAST_ROWS),
-      maxBlocks: Math.ceil(context / PAGE),
-      kv,
-    };
+    const p = { ...stepSize(c, input, context), kv };
     const scratch =
       engines *
       input.measure((be) => {
@@ -90,7 +97,7 @@ export function planMemory(input: PlanInput): Plan {
         `but the isolate has ${MB(memoryBytes)}. Use a smaller model or format, or set MEMORY_MB where the host allows more.`,
     );
   }
-  const pages = Math.min(fit, input.pages ?? Math.max(plan.maxBlocks * CONTEXTS, ENOUGH_PAGES));
+  const pages = Math.min(fit, input.pages ?? enoughPages(plan.context));
   return { ...plan, pages, bytes: { limit: memoryBytes, js: jsBytes, weights: weightBytes, scratch, kv: engines * pages * page } };
 }
 
