@@ -17,6 +17,8 @@ export interface SchedulerVars {
   API_KEYS?: string;
   /** Seconds after which a silent replica with work counts as dead. */
   LEASE_S?: string;
+  /** Sequences that a replica computes together. Until it has spoken its slots are these; then what it says. */
+  MAX_BATCH?: string;
 }
 
 /** Names of the replicas. */
@@ -44,5 +46,6 @@ export function policyConfig(v: SchedulerVars): PolicyConfig {
     concurrency: readNumber('CONCURRENCY', v),
     shared: owners(v.API_KEYS).size > 1,
     leaseMs: readNumber('LEASE_S', v) * 1000,
+    slots: readNumber('MAX_BATCH', v) ?? POLICY.slots,
   };
 }

@@ -25,7 +25,8 @@ export interface Launcher {
 /** Variables are the test's alone: none of this process's settings reach it. */
 export function environment(vars: Record<string, string>): NodeJS.ProcessEnv {
   const { PATH, HOME, TMPDIR } = process.env;
-  return { PATH, HOME, ...(TMPDIR && { TMPDIR }), PORT: '0', ...vars };
+  // npm asks its registry for news of itself once a week, and waits for the answer
+  return { PATH, HOME, ...(TMPDIR && { TMPDIR }), npm_config_update_notifier: 'false', PORT: '0', ...vars };
 }
 
 /** Starts it; resolves when it says that it serves. Rejects with what it printed when it ends before. `command`: in place of the launcher's own. */

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { PAGES, settingsHelp, settingsTable, withTable } from '../../cli/settings.ts';
+import { policyConfig } from '../../durable-objects/scheduler/config.ts';
 import { deviceNames } from '../../kernels/npu/device/index.ts';
 import { ASKED } from '../../models/quantize/convert.ts';
 import { POLICY } from '../../policy/config.ts';
+import { Queue } from '../../policy/queue.ts';
 import { faultsIn, misspelt, parseSetting, readNumber, SETTING_NAMES, SETTINGS } from '../../policy/settings.ts';
 
 describe('settings', () => {
@@ -32,6 +34,18 @@ describe('settings', () => {
     }
     expect(readNumber('MAX_QUEUE', { MAX_QUEUE: '' })).toBe(512);
     expect(readNumber('CONTEXT', {})).toBeUndefined();
+  });
+
+  it('bound the slots of a replica that has said nothing yet', () => {
+    const admitted = (vars: Record<string, string>) => {
+      const queue = new Queue(policyConfig(vars), ['0']);
+      const arrive = (id: string) =>
+        queue.arrive({ id, tenant: 'a', priority: 0, promptTokens: 4, chain: [], restart: false }, 0, () => {});
+      for (let i = 0; i < 20; i++) arrive(String(i));
+      return queue.dispatch(0, () => 0).length;
+    };
+    expect(admitted({ MAX_BATCH: '2' })).toBe(2);
+    expect(admitted({})).toBe(POLICY.slots);
   });
 
   it('are what the policy has when they are not set', () => {
