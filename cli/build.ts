@@ -5,7 +5,10 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, write
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+/** Where the program's own files are. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url));
+/** Whether this is the published package: all is built, and nothing is written beside it. */
+export const INSTALLED = !existsSync(join(ROOT, 'package-lock.json'));
 
 interface Target {
   /** Emptied first: wrangler leaves what earlier builds made. */
@@ -62,6 +65,7 @@ const TARGETS: Target[] = [
 
 /** Builds what is stale; `say` is called once for each target that is. Rejects with the tool's own output when one fails. */
 export async function build(say: (line: string) => void = () => {}, names: string[] = TARGETS.map((t) => t.name)): Promise<void> {
+  if (INSTALLED) return;
   for (const t of TARGETS.filter((x) => names.includes(x.name))) {
     const stamp = join(ROOT, '.build', `${t.name}.stamp`);
     const digest = digestOf(t.inputs);

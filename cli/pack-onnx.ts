@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
 import {
   EMBEDDING_VERSION,
@@ -21,7 +22,6 @@ import { readTokenizer, type TextTokenizer } from '../embedder/tokenize.ts';
 import { ModelFileError } from '../models/error.ts';
 import { Fields, type JsonObject, parseJsonObject } from '../models/json.ts';
 import { memoryPack } from '../models/pack/source.ts';
-import { ROOT } from './build.ts';
 import { size } from './table.ts';
 
 export interface PackOnnxOptions {
@@ -135,7 +135,7 @@ async function reopen(m: EmbeddingManifest, model: Uint8Array, text: Uint8Array,
 let runtime: ReturnType<typeof createRuntime> | undefined;
 
 /** ONNX Runtime's module as the npm package has it. */
-export const ORT_WASM = join(ROOT, 'node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm');
+export const ORT_WASM = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-web')), 'ort-wasm-simd-threaded.wasm');
 
 async function read(path: string, max: number): Promise<Uint8Array> {
   if (!existsSync(path)) throw new Error(`${path}: there is no such file`);

@@ -1,4 +1,4 @@
-/** Which model is served locally: a pack folder as it is, anything else converted once and kept in `.cache/packs`. */
+/** Which model is served locally: a pack folder as it is, anything else converted once and kept: in `.cache/packs` of a clone, in the user's cache of an installed package. */
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -8,7 +8,8 @@ import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { MANIFEST } from '../models/pack/manifest.ts';
 import { costs, writePack } from '../models/pack/write.ts';
 import { CONVERSION, formatNamed } from '../models/quantize/convert.ts';
-import { ROOT } from './build.ts';
+import { INSTALLED, ROOT } from './build.ts';
+import { storeFolder } from './hub/store.ts';
 
 export interface LocalPack {
   /** The model's name in the API. */
@@ -41,7 +42,7 @@ export async function localPack(
     .update([path, fingerprint(path), format ?? 'auto', WEIGHTS_VERSION, CONVERSION].join('\0'))
     .digest('hex')
     .slice(0, 16);
-  const folder = join(ROOT, '.cache/packs', key);
+  const folder = join(INSTALLED ? storeFolder() : join(ROOT, '.cache'), 'packs', key);
   if (!existsSync(join(folder, MANIFEST))) {
     say(`Packing ${basename(path)} …`);
     const model = await openModel(path);

@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { keysIn } from '../openai/keys.ts';
 import { faultsIn, readNumber } from '../policy/settings.ts';
-import { build, ROOT } from './build.ts';
+import { build, INSTALLED, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
 import { healQueue } from './heal.ts';
 import { findModel } from './hub/find.ts';
@@ -42,7 +42,7 @@ export interface StartOptions {
   processes?: number | string;
   /** What starts after the server waits for this, too. */
   after?: Promise<unknown>;
-  /** Where Durable Objects keep their data; default `.wrangler/state`. */
+  /** Where Durable Objects keep their data; default `.wrangler/state`: in the clone, or where one stands with an installed package. */
   persist?: string;
   /** Variables and secrets of the Worker (wrangler.toml, worker/env.ts). */
   vars?: Record<string, string | undefined>;
@@ -115,7 +115,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   }
 
   async function start(): Promise<Server> {
-    const persist = resolve(o.persist ?? join(ROOT, '.wrangler/state'));
+    const persist = resolve(o.persist ?? join(INSTALLED ? '.' : ROOT, '.wrangler/state'));
     const lock = await lockStorage(persist, home.guard.pid);
     undo.push(() => lock.release());
     const storage = join(persist, 'do');

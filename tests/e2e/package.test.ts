@@ -1,0 +1,58 @@
+/** The package as it would be published: packed, unpacked beside its dependencies alone, and used from another folder. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ROOT } from '../../cli/build.ts';
+
+const folder = mkdtempSync(join(tmpdir(), 'turnstone-package-'));
+const installed = join(folder, 'node_modules/turnstone');
+const { PATH, HOME } = process.env;
+
+/** What the command prints, run where a user stands. */
+const turnstone = (args: string[]): string =>
+  execFileSync(process.execPath, [join(installed, 'bin/index.js'), ...args], {
+    cwd: folder,
+    env: { PATH, HOME, TURNSTONE_CACHE: join(folder, 'cache'), TMPDIR: folder },
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+
+/** Every file below with its size. */
+const listing = (path: string): string[] =>
+  readdirSync(path, { recursive: true, encoding: 'utf8' })
+    .map((f) => `${f} ${statSync(join(path, f)).size}`)
+    .sort();
+
+describe('the package', () => {
+  beforeAll(() => {
+    const npm = (...args: string[]) => execFileSync('npm', args, { cwd: ROOT, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    npm('run', 'prepack');
+    const [{ filename }] = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--pack-destination', folder)) as { filename: string }[];
+    mkdirSync(installed, { recursive: true });
+    execFileSync('tar', ['-xzf', join(folder, filename), '-C', installed, '--strip-components=1']);
+    const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+    for (const name of Object.keys(dependencies)) {
+      mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true });
+      symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name));
+    }
+  });
+  afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+  it('answers in an empty folder, and writes nothing beside itself', () => {
+    const before = listing(installed);
+    expect(turnstone(['run', 'pebble', 'Who are you?', '--temperature', '0'])).toBe('I am Pebble, a small language model.\n');
+    expect(listing(installed)).toEqual(before);
+  });
+
+  it('knows its version, and all its commands', () => {
+    expect(turnstone(['--version']).trim()).toBe(
+      (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version,
+    );
+    for (const command of ['start', 'run', 'pack', 'inspect', 'pull', 'list'])
+      expect(turnstone([command, '--help'])).toContain(`turnstone ${command}`);
+    expect(turnstone(['inspect', join(installed, 'models/pebble')])).toContain('tensors');
+    expect(turnstone(['list'])).toContain('smollm2');
+  });
+});
