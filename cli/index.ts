@@ -68,6 +68,8 @@ program
   .requiredOption('-o, --out <folder>', 'where the pack goes')
   .option('--format <format>', 'w8, w4 or f32, or auto: the numbers that a quantized file has, w8 of halves', 'auto')
   .option('--head <format>', 'format of the output head; default: as the others')
+  .option('--chat-template <file>', "a Jinja template, instead of the model's own")
+  .option('--tool-calls <dialect>', 'how the model writes tool calls, where its template does not tell')
   .option('--calibrate <text>', 'a text file: quantize by GPTQ on its tokens instead of to the nearest')
   .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)
   .option('--name <name>', "the model's name in the API")

@@ -4,12 +4,14 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PLAIN } from '../engine/formats.ts';
 import { createWasm } from '../kernels/wasm/index.ts';
+import { DIALECT_NAMES } from '../models/grammar/index.ts';
 import { chooseFormat, type ModelFiles } from '../models/model.ts';
 import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { type TensorReport, writePack } from '../models/pack/write.ts';
 import { type CalibrationReport, calibrate } from '../models/quantize/calibrate.ts';
 import { type Format, formatNamed, packedBytes, type Quantizer } from '../models/quantize/convert.ts';
 import { isRounded } from '../models/quantize/rtn.ts';
+import { compileTemplate } from '../models/template.ts';
 import { createTokenizer } from '../models/tokenizer/tokenizer.ts';
 import { build, ROOT } from './build.ts';
 import { percent, shape, size, table } from './table.ts';
@@ -29,6 +31,10 @@ export interface PackOptions {
   tokens?: number;
   /** The model's name in the API. */
   name?: string;
+  /** A file: the chat template, instead of the model's own. */
+  chatTemplate?: string;
+  /** How the model writes tool calls, where its template does not tell. */
+  toolCalls?: string;
   say?: (line: string) => void;
   /** A line that the next one replaces, on a terminal. */
   progress?: (line: string) => void;
@@ -42,6 +48,11 @@ export async function packCommand(options: PackOptions): Promise<void> {
   if (existsSync(join(source, 'model.json')))
     throw new Error(`${source} is a pack already; pack the GGUF file or Hugging Face folder it came from`);
   if (existsSync(join(out, 'config.json'))) throw new Error(`${out} is a Hugging Face folder; give another folder for the pack`);
+  const chatTemplate = options.chatTemplate ? await readFile(options.chatTemplate, 'utf8') : undefined;
+  if (chatTemplate !== undefined) compileTemplate(chatTemplate); // throws what is wrong with it
+  const toolCalls = DIALECT_NAMES.find((d) => d === options.toolCalls);
+  if (options.toolCalls && !toolCalls)
+    throw new Error(`--tool-calls is "${options.toolCalls}", must be one of ${DIALECT_NAMES.join(', ')}`);
   const model = await openModel(source);
   try {
     const errors = new Map<string, CalibrationReport>();
@@ -57,6 +68,8 @@ export async function packCommand(options: PackOptions): Promise<void> {
       head,
       hasher: nodeHasher,
       ...(options.name && { name: options.name }),
+      ...(chatTemplate !== undefined && { chatTemplate }),
+      ...(toolCalls && { toolCalls }),
       ...(quantizer && { quantizer }),
       onTensor: (r, i, total) => progress(`packing ${r.name} (${i + 1} of ${total})`),
     });

@@ -34,6 +34,7 @@ export interface ReplicaEnv {
   NPU_WAIT_MS?: string;
   /** `0` turns prompt-lookup speculation off. */
   SPECULATE?: string;
+  TOOL_CALLS?: string;
 }
 
 /** What `KV` asks for; throws when it is neither. */

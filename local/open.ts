@@ -10,7 +10,7 @@ import { countWebGpu, createWebGpu, type WebGpuOptions } from '../kernels/webgpu
 import type { NewHasher } from '../models/pack/hash.ts';
 import { loadTokenizer, loadWeights, openPack } from '../models/pack/load.ts';
 import type { PackSource } from '../models/pack/source.ts';
-import { compileTemplate } from '../models/template.ts';
+import { templateOf } from '../models/pack/template.ts';
 import { servingMetrics } from '../openai/prometheus.ts';
 import { explained } from './fault.ts';
 
@@ -89,9 +89,7 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
       fingerprint: `${digest.slice(0, 12)}-${backend.numerics}`,
       config,
       tokenizer,
-      template: manifest.chatTemplate
-        ? compileTemplate(manifest.chatTemplate, { bos: text(tokenizer.bos), eos: text(tokenizer.eos) })
-        : undefined,
+      template: templateOf(manifest, tokenizer),
       stopIds: [...new Set([...tokenizer.stopIds, ...stopIds])],
       control: tokenizer.specialIds.map((id) => text(id) as string),
       sampling,

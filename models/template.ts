@@ -1,4 +1,5 @@
 import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
+import type { DialectName } from './grammar/dialects/index.ts';
 
 const MAX_TEMPLATE = 1 << 20; // characters
 const MAX_TEXT = 16 << 20; // characters of any string on the way
@@ -18,6 +19,10 @@ export interface ChatTemplate {
   readonly source: string;
   /** Whether it prints the tools it is given. */
   readonly printsTools: boolean;
+  /** Whether past calls and their results come out of it. */
+  readonly printsCalls: boolean;
+  /** How the model writes calls, where somebody has said so. */
+  readonly toolCalls?: DialectName;
   /** Throws what the template raises, or when it does more than a chat template needs. */
   render(input: RenderInput): string;
 }
@@ -25,21 +30,29 @@ export interface ChatTemplate {
 export interface TemplateOptions {
   bos?: string;
   eos?: string;
+  toolCalls?: DialectName;
   /** Time for `strftime_now`, in UTC; default: the clock. */
   now?: () => Date;
 }
 
 /** A Hugging Face chat template (Jinja), compiled once. Throws when it does not parse. */
-export function compileTemplate(source: string, { bos = '', eos = '', now = () => new Date() }: TemplateOptions = {}): ChatTemplate {
+export function compileTemplate(source: string, options: TemplateOptions = {}): ChatTemplate {
+  const { bos = '', eos = '', now = () => new Date(), toolCalls } = options;
   if (source.length > MAX_TEMPLATE)
     throw new Error(`the chat template has ${source.length} characters, at most ${MAX_TEMPLATE} are allowed`);
   const program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true }));
   let printsTools: boolean | undefined;
+  let printsCalls: boolean | undefined;
   const template: ChatTemplate = {
     source,
+    ...(toolCalls && { toolCalls }),
     get printsTools() {
-      printsTools ??= printed(template);
+      printsTools ??= toolsIn(template);
       return printsTools;
+    },
+    get printsCalls() {
+      printsCalls ??= callsIn(template);
+      return printsCalls;
     },
     render({ messages, tools, addGenerationPrompt, args = {} }) {
       const env = new Environment();
@@ -60,14 +73,32 @@ export function compileTemplate(source: string, { bos = '', eos = '', now = () =
   return template;
 }
 
+const TOOL = { name: 'a_tool_to_look_for', description: '', parameters: { type: 'object', properties: {} } };
+const ASKED = { role: 'user', content: 'Hi' };
+
 /** Asked of the template itself: a tool's name comes out, or it does not. */
-function printed(template: ChatTemplate): boolean {
-  const probe = { name: 'a_tool_to_look_for', description: '', parameters: { type: 'object', properties: {} } };
+function toolsIn(template: ChatTemplate): boolean {
   try {
-    const messages = [{ role: 'user', content: 'Hi' }];
-    return template.render({ messages, tools: [{ type: 'function', function: probe }], addGenerationPrompt: true }).includes(probe.name);
+    return template
+      .render({ messages: [ASKED], tools: [{ type: 'function', function: TOOL }], addGenerationPrompt: true })
+      .includes(TOOL.name);
   } catch {
     return false;
+  }
+}
+
+/** The same of a call and its result. One that refuses this conversation may still print another's. */
+function callsIn(template: ChatTemplate): boolean {
+  const call = { id: 'abcdef123', type: 'function', function: { name: 'a_call_to_look_for', arguments: {} } };
+  const result = { role: 'tool', name: call.function.name, tool_call_id: call.id, content: 'a_result_to_look_for' };
+  try {
+    const text = template.render({
+      messages: [ASKED, { role: 'assistant', content: '', tool_calls: [call] }, result],
+      addGenerationPrompt: true,
+    });
+    return text.includes(call.function.name) && text.includes(result.content);
+  } catch {
+    return true;
   }
 }
 

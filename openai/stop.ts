@@ -13,6 +13,8 @@ export class StopMatcher {
   #held = '';
   #stopped = false;
   #found?: string;
+  /** What came after the stop string. */
+  #after = '';
 
   /** `stops` must not be empty strings. */
   constructor(stops: readonly string[]) {
@@ -41,12 +43,22 @@ export class StopMatcher {
         this.#stopped = true;
         this.#found = all.slice(i + 1 - found, i + 1);
         this.#held = '';
+        this.#after = all.slice(i + 1);
         return all.slice(0, i + 1 - found);
       }
     }
     const keep = Math.max(...this.#at);
     this.#held = all.slice(all.length - keep);
     return all.slice(0, all.length - keep);
+  }
+
+  /** Goes on after a stop string that does not count: the text that it was, and what may be shown of the rest. */
+  resume(): [stop: string, rest: string] {
+    const stop = this.#found ?? '';
+    this.#stopped = false;
+    this.#found = undefined;
+    this.#at.fill(0);
+    return [stop, this.push(this.#after)];
   }
 
   /** At the end of the text: what was held back for nothing. */

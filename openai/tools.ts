@@ -6,7 +6,7 @@
  * left out. What comes out does not depend on how the text was cut into pieces.
  */
 
-import { type Dialect, type Head, wholeCall } from './dialects/dialect.ts';
+import { type Dialect, type Head, type NextArgument, type Offered, wholeCall } from './dialects/dialect.ts';
 import { TAGGED, WHOLE } from './dialects/index.ts';
 
 export type Piece =
@@ -20,15 +20,29 @@ export type Piece =
   | { kind: 'cut'; call: number };
 
 export interface ToolParserOptions {
-  /** Names of the tools offered: JSON that is the whole answer is a call only of one of them. */
-  names?: Iterable<string>;
+  /** The tools offered: JSON that is the whole answer is a call only of one of them. */
+  tools?: Iterable<OfferedTool>;
   /** What is no call from its first character on is JSON: nothing inside it is taken for one. */
   json?: boolean;
 }
 
+export interface OfferedTool {
+  name: string;
+  parameters?: unknown;
+}
+
+/** Parameters of a tool that are text and nothing else, by the schema of each alone. */
+export function textParameters(parameters: unknown): string[] {
+  const { properties } = (parameters ?? {}) as { properties?: unknown };
+  if (typeof properties !== 'object' || properties === null) return [];
+  return Object.entries(properties)
+    .filter(([, schema]) => (schema as { type?: unknown } | null)?.type === 'string')
+    .map(([name]) => name);
+}
+
 interface State {
-  /** `begin`: nothing is decided yet; `head`, `whole`: after an opening; `further`: after a call. */
-  mode: 'begin' | 'text' | 'head' | 'whole' | 'arguments' | 'tail' | 'further' | 'plain';
+  /** `begin`: nothing is decided yet; `head`, `whole`: after an opening; `others`: arguments that are no JSON; `further`: after a call. */
+  mode: 'begin' | 'text' | 'head' | 'whole' | 'arguments' | 'others' | 'tail' | 'further' | 'plain';
   /** Text not yet decided on. */
   buffer: string;
   /** White space before an open block: dropped with a call, kept when the block is text. */
@@ -38,18 +52,24 @@ interface State {
   dialect: Dialect;
   /** Open brackets inside the arguments, outermost first: '{' or '['. */
   depth: string;
+  /** What reads arguments that are no JSON, of a tool with these text parameters, and how many were there. */
+  next?: NextArgument;
+  texts: ReadonlySet<string>;
+  given: number;
   /** Inside a JSON string: 'in', after its backslash: 'escape'. */
   string: 'out' | 'in' | 'escape';
 }
 
+const NONE: ReadonlySet<string> = new Set();
+
 export class ToolParser {
-  readonly #names: ReadonlySet<string>;
+  readonly #offered: Offered;
   readonly #json: boolean;
-  readonly #s: State = { mode: 'begin', buffer: '', space: '', calls: 0, dialect: WHOLE, depth: '', string: 'out' };
+  readonly #s: State = { mode: 'begin', buffer: '', space: '', calls: 0, dialect: WHOLE, depth: '', texts: NONE, given: 0, string: 'out' };
   #out: Piece[] = [];
 
-  constructor({ names = [], json = false }: ToolParserOptions = {}) {
-    this.#names = new Set(names);
+  constructor({ tools = [], json = false }: ToolParserOptions = {}) {
+    this.#offered = new Map([...tools].map((t) => [t.name, new Set(textParameters(t.parameters))]));
     this.#json = json;
   }
 
@@ -63,6 +83,11 @@ export class ToolParser {
     return this.#s.calls > 0 && ['text', 'tail', 'further'].includes(this.#s.mode);
   }
 
+  /** Whether a call is open that is not yet whole. */
+  get inside(): boolean {
+    return ['head', 'whole', 'arguments', 'others'].includes(this.#s.mode);
+  }
+
   push(text: string): Piece[] {
     this.#s.buffer += text;
     while (this.#advance()) {}
@@ -73,8 +98,10 @@ export class ToolParser {
   flush(): Piece[] {
     const s = this.#s;
     const { mode, buffer } = s;
-    if (mode === 'arguments') this.#cut();
-    else if (mode === 'head' || mode === 'whole') {
+    if (mode === 'arguments' || mode === 'others') this.#cut();
+    else if (mode === 'head') {
+      this.#wholeCall(buffer); // what only began one is nobody's text
+    } else if (mode === 'whole') {
       if (!this.#wholeCall(buffer) && !/^\s*(?:[{[]|$)/.test(buffer)) this.#text(s.space + s.dialect.open + buffer);
     } else if (mode === 'begin' || mode === 'plain') {
       if (!this.#cutHead(buffer)) this.#text(buffer);
@@ -87,8 +114,8 @@ export class ToolParser {
   /** JSON that was to be a whole call of a tool, as far as it goes, which is at least to its name's key. */
   #cutHead(text: string): boolean {
     const name = /"name"\s*(?::\s*(?:"([\w-]*)("[\s\S]*)?)?)?$/.exec(text);
-    if (!name || WHOLE.head(text, this.#names, false) !== 'more') return false;
-    return [...this.#names].some((n) => (name[2] === undefined ? n.startsWith(name[1] ?? '') : n === name[1]));
+    if (!name || WHOLE.head(text, this.#offered, false) !== 'more') return false;
+    return [...this.#offered.keys()].some((n) => (name[2] === undefined ? n.startsWith(name[1] ?? '') : n === name[1]));
   }
 
   #take(): Piece[] {
@@ -124,6 +151,8 @@ export class ToolParser {
         return this.#inWhole();
       case 'arguments':
         return this.#inArguments();
+      case 'others':
+        return this.#inOthers();
       case 'tail':
         return this.#inTail();
       case 'further':
@@ -139,7 +168,7 @@ export class ToolParser {
   #atBegin(): boolean {
     const { buffer } = this.#s;
     if (buffer === '') return false;
-    const head = WHOLE.head(buffer, this.#names, false);
+    const head = WHOLE.head(buffer, this.#offered, false);
     if (head === 'more') return false;
     this.#s.dialect = WHOLE;
     if (head) return this.#call(head);
@@ -169,7 +198,7 @@ export class ToolParser {
 
   #inHead(): boolean {
     const s = this.#s;
-    const head = s.dialect.head(s.buffer, this.#names, false);
+    const head = s.dialect.head(s.buffer, this.#offered, false);
     if (head === 'more') return false;
     if (head) return this.#call(head);
     if (s.dialect.close) return this.#to('whole');
@@ -181,7 +210,26 @@ export class ToolParser {
     const s = this.#s;
     this.#out.push({ kind: 'name', call: s.calls++, name: head.name });
     if (head.whole) this.#out.push({ kind: 'arguments', call: s.calls - 1, text: '{}' });
-    return this.#to(head.whole ? 'tail' : 'arguments', head.at);
+    s.next = head.next;
+    s.texts = this.#offered.get(head.name) ?? NONE;
+    s.given = 0;
+    return this.#to(head.whole ? 'tail' : head.next ? 'others' : 'arguments', head.at);
+  }
+
+  /** Each argument as JSON as soon as it is whole. */
+  #inOthers(): boolean {
+    const s = this.#s;
+    const read = s.next?.(s.buffer, s.given === 0, s.texts) ?? null;
+    if (read === 'more') return false;
+    if (read === null) {
+      this.#cut();
+      return this.#to('text');
+    }
+    const ends = 'end' in read;
+    const text = ends ? (s.given === 0 ? '{}' : '}') : `${s.given === 0 ? '{' : ', '}${JSON.stringify(read.name)}: ${read.json}`;
+    s.given++;
+    this.#out.push({ kind: 'arguments', call: s.calls - 1, text });
+    return this.#to(ends ? 'tail' : 'others', read.at);
   }
 
   /** A block with its keys in another order, or without arguments. */
@@ -242,7 +290,7 @@ export class ToolParser {
 
   #further(): boolean {
     const s = this.#s;
-    const head = s.dialect.head(s.buffer, this.#names, true);
+    const head = s.dialect.head(s.buffer, this.#offered, true);
     if (head === 'more') return false;
     return head ? this.#call(head) : this.#to('text');
   }

@@ -121,6 +121,11 @@ export const SETTINGS = {
     wrong: (v) => (/^[a-z0-9-]{1,32}$/.test(v) ? undefined : 'must be a numerics id such as webgpu-1'),
   }),
   NPU_WAIT_MS: whole(1, 600_000, 1000, 'the least that an accelerator is waited for'),
+  TOOL_CALLS: choice(
+    ['auto', 'hermes', 'llama', 'mistral', 'mistral-args', 'granite', 'gemma', 'python', 'xml', 'json'],
+    'auto',
+    'how the model writes tool calls; auto: as its pack or its chat template says',
+  ),
   SPECULATE: choice(['0', '1'], '1', '0 turns prompt-lookup speculation off'),
   EMBEDDER: choice(['0', '1'], '1', '0 leaves POST /v1/embeddings out', own),
   EMBED_MODEL: text("an embedding pack's folder", { shown: 'the shipped dunlin', ...main, ...own }),

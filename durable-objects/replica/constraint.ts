@@ -10,6 +10,7 @@ import {
 } from '../../models/grammar/index.ts';
 import { badRequest } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
+import { textParameters } from '../../openai/tools.ts';
 import type { Served } from './model.ts';
 import { afterThinking, type Followed } from './thinking.ts';
 
@@ -35,8 +36,9 @@ function compilerOf(served: Served): GrammarCompiler {
 }
 
 /** How the model writes calls, by what its template teaches. */
-export const dialectFor = ({ template }: Pick<Served, 'template'>): DialectName =>
-  template ? dialectOf(template.source, template.printsTools) : 'hermes';
+export const dialectFor = ({ template, tokenizer }: Pick<Served, 'template' | 'tokenizer'>): DialectName =>
+  template?.toolCalls ??
+  (template ? dialectOf(template.source, template.printsTools, (tag) => tokenizer.idOf(tag) !== undefined) : 'hermes');
 
 type Form = Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'parallelToolCalls'> & { kind?: string };
 
@@ -78,7 +80,8 @@ function grammarOf(served: Served, { responseFormat: format, toolChoice, tools, 
   if (tools.length > 0 && toolChoice.mode !== 'none') {
     const chosen = toolChoice.names ? tools.filter((t) => toolChoice.names?.includes(t.name)) : tools;
     const answer = format.type === 'json_schema' ? { schema: format.schema, ...(format.strict ? {} : lenient) } : undefined;
-    return compilerOf(served).tools(chosen, toolChoice.mode, {
+    const specs = chosen.map((t) => ({ ...t, texts: textParameters(t.parameters) }));
+    return compilerOf(served).tools(specs, toolChoice.mode, {
       dialect: dialectFor(served),
       parallel,
       answer: format.type === 'json_object' ? 'object' : answer,

@@ -6,7 +6,8 @@ import { type Backend, Engine, formatsOf, type ModelConfig, type ModelWeights, t
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
-import { type ChatTemplate, compileTemplate } from '../../models/template.ts';
+import { templateOf } from '../../models/pack/template.ts';
+import type { ChatTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { serverOverloaded } from '../../openai/errors.ts';
 import { type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
@@ -93,7 +94,6 @@ async function load(env: ReplicaEnv): Promise<Served> {
   const weights = await loadWeights(source, manifest, backend);
   const tokenizer = await loadTokenizer(source, manifest);
   const control = tokenizer.specialIds.map((id) => new TextDecoder().decode(tokenizer.bytesOf(id)));
-  const text = (id: number | undefined) => (id === undefined ? undefined : new TextDecoder().decode(tokenizer.bytesOf(id)));
   const { stopIds, ...sampling } = generation;
   return {
     id: env.MODEL_ID,
@@ -101,9 +101,7 @@ async function load(env: ReplicaEnv): Promise<Served> {
     fingerprint: `${digest.slice(0, 12)}-${backend.numerics}`,
     config,
     tokenizer,
-    template: manifest.chatTemplate
-      ? compileTemplate(manifest.chatTemplate, { bos: text(tokenizer.bos), eos: text(tokenizer.eos) })
-      : undefined,
+    template: templateOf(manifest, tokenizer, env.TOOL_CALLS),
     stopIds: [...new Set([...tokenizer.stopIds, ...stopIds])],
     control,
     sampling,

@@ -1,7 +1,8 @@
 import { TextTooLong, type Tokenizer } from '../../models/tokenizer/tokenizer.ts';
+import { unmark, unmarked } from '../../openai/dialects/marks.ts';
 import { badRequest, contextOverflow } from '../../openai/errors.ts';
 import { templateMessages, templateTools } from '../../openai/requests/messages.ts';
-import { describeTools, shortIds } from '../../openai/requests/tool-prompt.ts';
+import { describeTools, shortIds, writeOut } from '../../openai/requests/tool-prompt.ts';
 import type { ChatMessage, Tool } from '../../openai/requests/types.ts';
 import { dialectFor } from './constraint.ts';
 import type { Served } from './model.ts';
@@ -50,7 +51,9 @@ export function chatPrompt(
   };
   let text: string;
   try {
-    if (!printed) text = renderDescribed(render, messages, tools);
+    if (!printed) text = renderDescribed(render, messages, tools, dialect);
+    else if (messages.some((m) => m.role === 'tool' || (m.role === 'assistant' && m.toolCalls)) && !template.printsCalls)
+      text = unmark(render(writeOut(unmarked(messages), dialect)));
     else text = render(dialect.startsWith('mistral') ? shortIds(messages) : messages);
   } catch (error) {
     // a template refuses with raise_exception, e.g. roles that must alternate
@@ -60,11 +63,17 @@ export function chatPrompt(
 }
 
 /** For a template that prints no tools: they are described in a system turn, or where it knows none, in the first turn of the user. */
-function renderDescribed(render: (m: readonly ChatMessage[]) => string, messages: readonly ChatMessage[], tools: readonly Tool[]): string {
+function renderDescribed(
+  render: (m: readonly ChatMessage[]) => string,
+  messages: readonly ChatMessage[],
+  tools: readonly Tool[],
+  dialect: string,
+): string {
+  const given = unmarked(messages);
   try {
-    return render(describeTools(messages, tools, 'system'));
+    return unmark(render(describeTools(given, tools, 'system', dialect)));
   } catch {
-    return render(describeTools(messages, tools, 'user'));
+    return unmark(render(describeTools(given, tools, 'user', dialect)));
   }
 }
 

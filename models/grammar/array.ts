@@ -39,7 +39,7 @@ export function arrayRule(b: SchemaBuilder, f: Flat): number {
     new Map(
       [...from].map(([n, state]) => {
         const next = net.state();
-        net.text(', ', tag)(state, next);
+        net.text(b.syntax.comma, tag)(state, next);
         return [n, next];
       }),
     );
@@ -146,7 +146,7 @@ function distinctRule(b: SchemaBuilder, f: Flat, values: readonly unknown[]): nu
         if (set & (1 << k) || !satisfies(b.schema, itemNodes(f, n), v)) return;
         const next = set | (1 << k);
         if (!states.has(next)) states.set(next, net.state());
-        const text: Fragment = net.seq(net.text(n === 0 ? '' : ', '), b.literal(v, f.at, 0));
+        const text: Fragment = net.seq(net.text(n === 0 ? '' : b.syntax.comma), b.literal(v, f.at, 0));
         text(state, states.get(next)!);
       });
     }

@@ -1,5 +1,5 @@
 import { arrayRule } from './array.ts';
-import { ANY } from './charset.ts';
+import { ANY, type CharSet, codePoints, intersect, invert } from './charset.ts';
 import { fits } from './check.ts';
 import { anyNumber, decimalRange, lcm } from './decimal.ts';
 import { both, type Dfa, words } from './dfa.ts';
@@ -9,19 +9,26 @@ import { GrammarError, LIMITS } from './limits.ts';
 import { pieces } from './negate.ts';
 import { EXIT, type Fragment, INC, INF, type Net } from './net.ts';
 import { objectFragment } from './object.ts';
+import { BARE_NAME, bareNames, JSON_SYNTAX, type Syntax, without } from './syntax.ts';
+import { mark } from './tags.ts';
 
 /**
- * Turns subschemas into rules of a net. The text is JSON as Python's json.dumps writes it: one space after ':' and ',', no other white
- * space; properties in the schema's order.
+ * Turns subschemas into rules of a net. The text is JSON as Python's json.dumps writes it, or another syntax of the same values; there
+ * is no white space but the syntax's own; properties come in the schema's order.
  */
 export class SchemaBuilder {
   readonly net: Net;
   readonly schema: Schema;
+  readonly syntax: Syntax;
   private readonly rules = new Map<string, number>();
+  /** Strings that stand as they are: texts without what ends them. */
+  private readonly unended?: Dfa;
 
-  constructor(net: Net, schema: Schema) {
+  constructor(net: Net, schema: Schema, syntax: Syntax = JSON_SYNTAX) {
     this.net = net;
     this.schema = schema;
+    this.syntax = syntax;
+    if (!syntax.escapes) this.unended = without(syntax.quotes[1]);
   }
 
   /** The rule of a value that satisfies all of these. */
@@ -49,8 +56,8 @@ export class SchemaBuilder {
     const types = typesOf(f, this.schema.open);
     const parts: Fragment[] = [];
     for (const t of types) {
-      if (t === 'null') parts.push(...(f.excluded.includes(null) ? [] : [net.text('null')]));
-      else if (t === 'boolean') parts.push(...[true, false].filter((v) => !f.excluded.includes(v)).map((v) => net.text(String(v))));
+      if (t === 'null') parts.push(...(f.excluded.includes(null) ? [] : [net.text(this.syntax.nothing)]));
+      else if (t === 'boolean') parts.push(...[true, false].filter((v) => !f.excluded.includes(v)).map((v) => net.text(this.word(v))));
       else if (t === 'string') parts.push(net.ruleCall(this.string(f)));
       else if (t === 'number' || (t === 'integer' && !types.has('number'))) parts.push(...this.numbers(f, t === 'integer'));
       else if (t === 'array') parts.push(net.ruleCall(arrayRule(this, f)));
@@ -59,20 +66,26 @@ export class SchemaBuilder {
     return net.alt(...parts);
   }
 
+  private word(v: boolean): string {
+    return v ? this.syntax.yes : this.syntax.no;
+  }
+
   /** A value written out. */
   literal(v: unknown, at: string, depth: number): Fragment {
     const { net } = this;
     if (depth > LIMITS.depth) throw new GrammarError(at, 'enum', 'a value nested too deep');
-    if (typeof v === 'string') return net.quoted(v);
+    if (typeof v === 'string') return this.syntax.escapes ? net.quoted(v) : net.ruleCall(this.quotedDfa(words([v])));
+    if (typeof v === 'boolean') return net.text(this.word(v));
+    if (v === null) return net.text(this.syntax.nothing);
     if (Array.isArray(v)) {
-      const items = v.flatMap((x, i) => [net.text(i === 0 ? '' : ', '), this.literal(x, at, depth + 1)]);
+      const items = v.flatMap((x, i) => [net.text(i === 0 ? '' : this.syntax.comma), this.literal(x, at, depth + 1)]);
       return net.seq(net.text('['), ...items, net.text(']'));
     }
     if (isDict(v)) {
       const members = Object.entries(v).flatMap(([k, x], i) => [
-        net.text(i === 0 ? '' : ', '),
-        net.quoted(k),
-        net.text(': '),
+        net.text(i === 0 ? '' : this.syntax.comma),
+        this.name(k),
+        net.text(this.syntax.colon),
         this.literal(x, at, depth + 1),
       ]);
       return net.seq(net.text('{'), ...members, net.text('}'));
@@ -128,40 +141,72 @@ export class SchemaBuilder {
   private string(f: Flat): number {
     const dfas = stringDfas(f);
     if (dfas.length > 0) return this.quotedDfa(dfas.reduce((a, b) => both(a, b, this.schema.budget)));
-    const { chars, min, max } = f.string;
+    const { min, max } = f.string;
+    const free = min === 0 && max === Infinity;
+    if (this.unended && free) return this.memo('#string', () => this.quotedDfa({ edges: [[{ set: ANY, to: 0 }]], accept: [true] }));
+    const chars = this.unended ? withoutFirst(f.string.chars, this.syntax.quotes[1]) : f.string.chars;
     return this.memo(`#string ${chars.join()} ${min} ${max}`, () => {
-      const free = min === 0 && max === Infinity;
       const { net } = this;
       const loop = net.state();
-      const char = chars.length === 0 ? net.alt() : net.char(chars, free ? 0 : INC);
+      const char = chars.length === 0 ? net.alt() : this.char(chars, free ? 0 : INC);
       char(loop, loop);
       const body: Fragment = (from, to) => {
-        net.arc(from, 0x22, 0x22, loop);
-        net.arc(loop, 0x22, 0x22, to, free ? 0 : EXIT);
+        this.quote(0)(from, loop);
+        this.quote(1, free ? 0 : EXIT)(loop, to);
       };
       if (min > max) return net.rule(); // nothing
       return net.define(body, free ? undefined : { lo: min, hi: max === Infinity ? INF : max });
     });
   }
 
-  /** A JSON string whose characters an automaton accepts. */
-  quotedDfa(dfa: Dfa): number {
-    const { net } = this;
-    return net.define((from, to) => {
-      const states = dfa.edges.map(() => net.state());
-      net.arc(from, 0x22, 0x22, states[0]);
-      dfa.edges.forEach((edges, i) => {
-        for (const e of edges) net.char(e.set)(states[i], states[e.to]);
-        if (dfa.accept[i]) net.arc(states[i], 0x22, 0x22, to);
-      });
-    });
+  private quote(side: 0 | 1, count?: number): Fragment {
+    return mark(this.net, this.syntax.quotes[side], count);
   }
 
-  /** A string property name nothing else is asked of. */
-  anyString(): number {
-    return this.memo('#any string', () => this.quotedDfa({ edges: [[{ set: ANY, to: 0 }]], accept: [true] }));
+  private char(set: CharSet, count?: number): Fragment {
+    return this.syntax.escapes ? this.net.char(set, count) : this.net.utf8(set, count);
+  }
+
+  /** A string whose characters an automaton accepts. */
+  private quotedDfa(accepted: Dfa): number {
+    const dfa = this.unended ? both(accepted, this.unended, this.schema.budget) : accepted;
+    return this.net.define(this.along(dfa, this.quote(0), this.quote(1), (set) => this.char(set)));
+  }
+
+  private along(dfa: Dfa, open: Fragment, close: Fragment, char: (set: CharSet) => Fragment): Fragment {
+    return (from, to) => {
+      const states = dfa.edges.map(() => this.net.state());
+      open(from, states[0]);
+      dfa.edges.forEach((edges, i) => {
+        for (const e of edges) char(e.set)(states[i], states[e.to]);
+        if (dfa.accept[i]) close(states[i], to);
+      });
+    };
+  }
+
+  /** A member's name: a text, or any that an automaton accepts. */
+  name(name: string | Dfa | undefined): Fragment {
+    if (this.syntax.bareNames) return this.bareName(name);
+    if (typeof name === 'string') return this.net.quoted(name);
+    return this.net.ruleCall(
+      name ? this.quotedDfa(name) : this.memo('#any string', () => this.quotedDfa({ edges: [[{ set: ANY, to: 0 }]], accept: [true] })),
+    );
+  }
+
+  /** A name without quotes; one that cannot stand so is left out. */
+  bareName(name: string | Dfa | undefined): Fragment {
+    const { net } = this;
+    if (typeof name === 'string') return BARE_NAME.test(name) ? net.raw(name) : net.alt();
+    const dfa = name ? both(name, bareNames(), this.schema.budget) : bareNames();
+    return this.along(dfa, net.text(''), net.text(''), (set) => net.utf8(set));
   }
 }
+
+/** Without the character that begins `end`. */
+const withoutFirst = (chars: CharSet, end: string): CharSet => {
+  const [first] = codePoints(end);
+  return intersect(chars, invert([first, first]));
+};
 
 /** Each remainder is a state of its own, at each digit. */
 const MAX_STEP = 512;

@@ -1,5 +1,6 @@
-import { type Callable, TAGS, type Tag } from './dialects/index.ts';
+import type { Callable } from './dialects/index.ts';
 import { ALPHABET, FIRST_TAG, type Fragment, type Net } from './net.ts';
+import { TAGS, type Tag } from './tags.ts';
 
 /** What in free text begins something that is bound. */
 export interface Trigger {

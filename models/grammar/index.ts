@@ -5,19 +5,21 @@
 import { SchemaBuilder } from './build.ts';
 import { type Grammar, makeGrammar } from './constraint.ts';
 import { toDfa } from './dfa.ts';
-import { type DialectName, TAGS } from './dialects/index.ts';
+import type { DialectName } from './dialects/index.ts';
 import { located, Schema } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 import type { MaskLimits } from './masks.ts';
 import { Net } from './net.ts';
 import { compileNet } from './program.ts';
 import { parseRegex } from './regex.ts';
+import { TAGS } from './tags.ts';
 import { plainText, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
 import { buildTrie, type GrammarVocab, spellable } from './trie.ts';
 
 export type { Grammar, GrammarConstraint } from './constraint.ts';
-export { type DialectName, dialectOf, TAGS } from './dialects/index.ts';
+export { DIALECT_NAMES, type DialectName, dialectOf } from './dialects/index.ts';
 export { GrammarError } from './limits.ts';
+export { TAGS } from './tags.ts';
 export type { ToolChoice, ToolSpec, ToolsOptions } from './tools.ts';
 export type { GrammarVocab } from './trie.ts';
 
@@ -123,7 +125,7 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
       };
       const said = answer === undefined || answer === 'object' ? String(answer) : `${!lenient}${textOf(answer.schema, '')}`;
       const given = textOf(
-        tools.map((t) => [t.name, t.parameters]),
+        tools.map((t) => [t.name, t.parameters, t.texts]),
         '/tools',
       );
       return report(cached(`t${dialect} ${parallel}${open}${!onUnsupported}${JSON.stringify(choice)}${said}${given}`, make), onUnsupported);

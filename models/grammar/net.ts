@@ -151,9 +151,9 @@ export class Net {
     return this.spelled(`json ${set.join()}`, () => spellings(set, this.spells), tag);
   }
 
-  /** One character of the set in UTF-8. */
-  utf8(set: CharSet): Fragment {
-    return this.spelled(`utf8 ${set.join()}`, () => utf8Spellings(set), NO_TAG);
+  /** One character of the set in UTF-8; the tag sits on its first byte. */
+  utf8(set: CharSet, tag: number = NO_TAG): Fragment {
+    return this.spelled(`utf8 ${set.join()}`, () => utf8Spellings(set), tag);
   }
 
   private spelled(key: string, list: () => Spelling[], tag: number): Fragment {
@@ -203,6 +203,11 @@ export class Net {
 
   private byteIn(ranges: readonly number[], from: number, to: number): void {
     for (let i = 0; i < ranges.length; i += 2) this.arc(from, ranges[i], ranges[i + 1], to);
+  }
+
+  /** Any text in UTF-8, as it is. */
+  raw(s: string): Fragment {
+    return this.seq(...codePoints(s).map((cp) => this.utf8([cp, cp])));
   }
 
   /** A JSON string of exactly these characters, quotes included. */

@@ -8,16 +8,35 @@ import type { Fragment } from './net.ts';
 
 /** Names a property may have beyond the declared ones, and what their values must satisfy. */
 interface Extra {
-  key: number; // rule
+  names: Dfa | undefined; // any
   nodes: readonly Node[];
 }
+
+/** How an object's members are written. A name is a text, or any that an automaton accepts (undefined: any at all). */
+export interface ObjectForm {
+  open: string;
+  comma: string;
+  close: string;
+  member(name: string | Dfa | undefined, value: Fragment, nodes: readonly Node[]): Fragment;
+}
+
+const inBraces = (b: SchemaBuilder): ObjectForm => ({
+  open: '{',
+  comma: b.syntax.comma,
+  close: '}',
+  member: (name, value) => b.net.seq(b.name(name), b.net.text(b.syntax.colon), value),
+});
+
+/** The rule of an object in a form of its own. */
+export const objectRule = (b: SchemaBuilder, nodes: readonly Node[], form: ObjectForm): number =>
+  b.net.define(b.net.alt(...b.schema.flatten(nodes).map((f) => objectFragment(b, f, form))));
 
 /**
  * An object: `{`, the declared properties in the schema's order (those not required may be left out), then any others, `}`. A required name
  * that is not declared counts as declared last. Other names never repeat a declared one; JSON keeps the last of two equal names, so
  * they may repeat each other, and minProperties is refused where that would matter.
  */
-export function objectFragment(b: SchemaBuilder, f: Flat): Fragment {
+export function objectFragment(b: SchemaBuilder, f: Flat, form: ObjectForm = inBraces(b)): Fragment {
   const { net, schema } = b;
   const { parts, required, min } = f.object;
   const names = [...new Set([...parts.flatMap((p) => [...p.properties.keys()]), ...required])];
@@ -41,23 +60,23 @@ export function objectFragment(b: SchemaBuilder, f: Flat): Fragment {
       return s;
     };
     const more = (n: number) => Math.min(n + 1, cap);
-    const member = (s: number, n: number, key: Fragment, nodes: readonly Node[], next: number) => {
-      net.seq(net.text(n === 0 ? '' : ', '), key, net.text(': '), net.ruleCall(b.rule(nodes)))(s, next);
+    const member = (s: number, n: number, name: string | Dfa | undefined, nodes: readonly Node[], next: number) => {
+      net.seq(net.text(n === 0 ? '' : form.comma), form.member(name, net.ruleCall(b.rule(nodes)), nodes))(s, next);
     };
-    net.arc(from, 0x7b, 0x7b, state(0, 0));
+    net.text(form.open)(from, state(0, 0));
     for (let i = 0; i < properties.length; i++) {
       const p = properties[i];
       for (let n = 0; n <= Math.min(i, cap); n++) {
         if (!states.has(`${i},${n}`)) continue;
-        if (more(n) <= max && !p.impossible) member(state(i, n), n, net.quoted(p.key), p.nodes, state(i + 1, more(n)));
+        if (more(n) <= max && !p.impossible) member(state(i, n), n, p.key, p.nodes, state(i + 1, more(n)));
         if (!p.required) net.skip(state(i, n), state(i + 1, n));
       }
     }
     const last = properties.length;
     for (let n = 0; n <= cap; n++) {
       if (!states.has(`${last},${n}`)) continue;
-      if (n >= Math.min(min, cap) && n <= max) net.arc(state(last, n), 0x7d, 0x7d, to);
-      for (const e of extras) if (more(n) <= max) member(state(last, n), n, net.ruleCall(e.key), e.nodes, state(last, more(n)));
+      if (n >= Math.min(min, cap) && n <= max) net.text(form.close)(state(last, n), to);
+      for (const e of extras) if (more(n) <= max) member(state(last, n), n, e.names, e.nodes, state(last, more(n)));
     }
   };
 }
@@ -84,7 +103,7 @@ function extraProperties(b: SchemaBuilder, f: Flat, names: readonly string[]): E
     }
     if (matched.length === 0 && closed) return;
     const nodes = memberNodes(f, () => ({ own: undefined, matches: (dfa) => matched.includes(dfa) }));
-    out.push({ key: key ? b.quotedDfa(key) : b.anyString(), nodes });
+    out.push({ names: key, nodes });
   };
   const others = [...(names.length > 0 ? [complement(words(names))] : []), ...nameDfas(b, f)];
   visit(0, [], others.length > 0 ? others.reduce((x, y) => both(x, y, b.schema.budget)) : undefined);

@@ -1,15 +1,17 @@
 import { SchemaBuilder } from './build.ts';
-import { tag } from './dialects/dialect.ts';
 import { DIALECTS, type Dialect, type DialectName } from './dialects/index.ts';
 import { Schema } from './flatten.ts';
 import { freeText, type Trigger } from './free.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 import type { Fragment, Net } from './net.ts';
+import { tag } from './tags.ts';
 
 export interface ToolSpec {
   name: string;
   /** JSON schema of the arguments, an object; absent: no arguments, `{}`. */
   parameters?: unknown;
+  /** Parameters that are text and nothing else: a dialect may write them as they are. */
+  texts?: readonly string[];
 }
 
 export type ToolChoice = 'auto' | 'required' | { name: string };
@@ -41,6 +43,7 @@ export function toolsRule(net: Net, tools: readonly ToolSpec[], choice: ToolChoi
   const chosen = typeof choice === 'object' ? tools.filter((t) => t.name === choice.name) : tools;
   if (typeof choice === 'object' && chosen.length === 0)
     throw new GrammarError('/tool_choice', '', `there is no tool named "${choice.name.slice(0, 64)}"`);
+  const dialect: Dialect = DIALECTS[options.dialect ?? 'hermes'];
   const callable = chosen.map((t) => {
     const base = `/tools/${tools.indexOf(t)}/parameters`;
     const schema = new Schema(
@@ -49,15 +52,16 @@ export function toolsRule(net: Net, tools: readonly ToolSpec[], choice: ToolChoi
       options.open ?? false,
       options.onUnsupported,
     );
-    const builder = new SchemaBuilder(net, schema);
-    return { name: t.name, args: builder.rule([schema.top(), { schema: { type: 'object' }, at: `${base}#object`, via: [] }]) };
+    const builder = new SchemaBuilder(net, schema, dialect.syntax);
+    const nodes = [schema.top(), { schema: { type: 'object' }, at: `${base}#object`, via: [] }];
+    return { name: t.name, args: dialect.args?.(builder, nodes, new Set(t.texts)) ?? builder.rule(nodes) };
   });
-  const dialect: Dialect = DIALECTS[options.dialect ?? 'hermes'];
   const calls = dialect.calls(net, callable, options.parallel ?? true);
   const atOnce = dialect.open ? net.seq(tag(net, dialect.open), calls) : calls;
   if (choice !== 'auto') return net.define(atOnce);
   if (options.answer !== undefined) return net.define(net.alt(net.ruleCall(options.answer), atOnce));
-  return net.define(freeText(net, triggersOf(dialect, calls), callable));
+  const bare = dialect.syntax || dialect.args ? [] : callable; // JSON that is the whole text is a call too
+  return net.define(freeText(net, triggersOf(dialect, calls), bare));
 }
 
 /** Any text in which no call begins. */

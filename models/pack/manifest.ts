@@ -3,6 +3,7 @@ import type { WeightFormat } from '../../engine/backend.ts';
 import { ConfigError, type ModelConfig, readConfig } from '../../engine/config.ts';
 import { FORMATS, fits, isWeightFormat, PLAIN, WEIGHT_FORMATS, WEIGHTS_VERSION, weightBytes } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
+import { DIALECT_NAMES, type DialectName } from '../grammar/dialects/index.ts';
 import { Fields, parseJsonObject } from '../json.ts';
 import { sha256Hex } from './hash.ts';
 
@@ -49,6 +50,8 @@ export interface Manifest {
   config: ModelConfig;
   tokenizer: PackFile;
   chatTemplate?: string;
+  /** How the model writes tool calls, where its template does not tell. */
+  toolCalls?: DialectName;
   generation: Generation;
   tensors: readonly PackTensor[];
   /** All of SHARD_BYTES but the last. */
@@ -82,6 +85,7 @@ export function readManifest(bytes: Uint8Array): Manifest {
     shards,
   };
   if (f.has('chatTemplate')) manifest.chatTemplate = limited(f, 'chatTemplate', 1 << 20);
+  if (f.has('toolCalls')) manifest.toolCalls = readDialect(f);
   const names = [MANIFEST, manifest.tokenizer.name, ...shards.map((s) => s.name)];
   if (new Set(names).size !== names.length) throw new ModelFileError(MANIFEST, 'two of its files have the same name');
   return manifest;
@@ -105,6 +109,12 @@ function limited(f: Fields, key: string, max: number): string {
   const s = f.string(key);
   if (s.length > max) throw f.wrong(key, `${s.slice(0, 20)}…`, `at most ${max} characters`);
   return s;
+}
+
+function readDialect(f: Fields): DialectName {
+  const name = f.string('toolCalls');
+  if (!(DIALECT_NAMES as string[]).includes(name)) throw f.wrong('toolCalls', name.slice(0, 40), `one of ${DIALECT_NAMES.join(', ')}`);
+  return name as DialectName;
 }
 
 function readFile(f: Fields): PackFile {

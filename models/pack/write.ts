@@ -1,5 +1,6 @@
 import type { WeightFormat } from '../../engine/backend.ts';
 import { WEIGHTS_VERSION } from '../../engine/formats.ts';
+import type { DialectName } from '../grammar/dialects/index.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import { Loss, packedPieces, type Quantizer } from '../quantize/convert.ts';
 import { writeTokenizer } from '../tokenizer/file.ts';
@@ -48,6 +49,10 @@ export function costs(report: readonly TensorReport[]): string[] {
 
 export interface WriteOptions extends FormatOptions {
   name?: string;
+  /** Instead of the model's own. */
+  chatTemplate?: string;
+  /** How the model writes tool calls, where its template does not tell. */
+  toolCalls?: DialectName;
   quantizer?: Quantizer;
   onTensor?: (report: TensorReport, index: number, total: number) => void;
   hasher?: NewHasher;
@@ -80,13 +85,15 @@ export async function writePack(
   const hash = (options.hasher ?? defaultHasher)();
   await hash.update(tokenizer);
   await sink.write('tokenizer.bin', tokenizer);
+  const { chatTemplate = model.chatTemplate } = options;
   const manifest: Manifest = {
     version: PACK_VERSION,
     layout: WEIGHTS_VERSION,
     name: options.name ?? model.name,
     config: model.config,
     tokenizer: { name: 'tokenizer.bin', bytes: tokenizer.length, sha256: await hash.digest() },
-    ...(model.chatTemplate !== undefined && { chatTemplate: model.chatTemplate }),
+    ...(chatTemplate !== undefined && { chatTemplate }),
+    ...(options.toolCalls && { toolCalls: options.toolCalls }),
     generation: model.generation,
     tensors,
     shards: files,

@@ -5,14 +5,25 @@ export interface Head {
   at: number;
   name: string;
   whole?: boolean;
+  /** Reads arguments that are no JSON, one after the other. */
+  next?: NextArgument;
 }
+
+/** An argument at the beginning of a text, its value as JSON text; or the arguments' end. */
+export type Argument = { at: number; name: string; json: string } | { at: number; end: true };
+
+/** `texts`: parameters that are text and nothing else, which may stand as they are. */
+export type NextArgument = (text: string, first: boolean, texts: ReadonlySet<string>) => Argument | 'more' | null;
+
+/** The tools that were offered: of each its parameters that are text and nothing else. */
+export type Offered = ReadonlyMap<string, ReadonlySet<string>>;
 
 /** How a family of models writes tool calls, as the parser reads them. */
 export interface Dialect {
   /** What opens a block in the text; '': the text's own beginning does. */
   open: string;
   /** A call's head at the beginning of `text`, when `text` follows an opening, or (`further`) another call. */
-  head(text: string, names: ReadonlySet<string>, further: boolean): Head | 'more' | null;
+  head(text: string, offered: Offered, further: boolean): Head | 'more' | null;
   /** After a call's arguments: how much of `text` still belongs to it, and whether another one may follow before the block ends. */
   tail(text: string): { at: number; next: 'call' | 'text' } | 'more';
   /** What closes a block: where its first call has no head that can be read as it comes, it is read whole at its end. */

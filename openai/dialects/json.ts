@@ -11,13 +11,13 @@ const TAIL = /^\s*\}?\s*(?:\]\s*)?(?:```\s*)?[;,]?\s*/;
 /** JSON as the whole answer: `{"name": "…", "arguments": {…}}`, or Llama's `parameters`, bare, in a list or in a code block. Only of a tool that was offered. */
 export const json: Dialect = {
   open: '',
-  head: (text, names, further) => {
+  head: (text, offered, further) => {
     let more = false;
     for (const opening of further ? FURTHER : OPENINGS) {
       const begun = scan(text, opening);
       const head = begun && begun !== 'more' ? jsonHead(text, begun.at) : begun;
       if (head === 'more') more = true;
-      else if (head && names.has(head.name)) return head;
+      else if (head && offered.has(head.name)) return head;
     }
     return more ? 'more' : null;
   },

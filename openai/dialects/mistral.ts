@@ -5,7 +5,7 @@ import { SPACE, scan } from './scan.ts';
 /** Mistral: `[TOOL_CALLS] [{"name": "…", "arguments": {…}}, …]`, and since its tokenizer v11 `[TOOL_CALLS]name[ARGS]{…}`. */
 export const mistral: Dialect = {
   open: '[TOOL_CALLS]',
-  head: (text, _names, further) => {
+  head: (text, _offered, further) => {
     const named = /^\s{0,64}([\w-]{1,64})\s{0,64}(?:(\[ARGS\])?\s{0,64}(?=\{)|(\[(?:A(?:R(?:G(?:S)?)?)?)?)?$|\[ARGS\]\s{0,64}$)/.exec(text);
     if (named && !further) return text[named[0].length] === '{' ? { at: named[0].length, name: named[1] } : 'more';
     const begun = scan(text, further ? [SPACE] : [SPACE, '[', SPACE]);

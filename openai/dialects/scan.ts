@@ -44,3 +44,6 @@ export function parsed(json: string): unknown {
     return undefined;
   }
 }
+
+/** Whether `text` is the beginning of `whole`, even nothing of it. */
+export const begins = (text: string, whole: string): boolean => text.length < whole.length && whole.startsWith(text);

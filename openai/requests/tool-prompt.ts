@@ -1,33 +1,48 @@
 /** Tools and their calls as text, for chat templates that know neither; and ids as Mistral's templates want them. */
 
+import { writeCalls } from '../dialects/write.ts';
 import { templateTools } from './messages.ts';
 import type { ChatMessage, Tool } from './types.ts';
 
 const INTRODUCTION = 'You may call functions to answer. These are given, as JSON, one a line:';
-const FORM = 'To call one, answer only with <tool_call>\n{"name": <its name>, "arguments": <a JSON object>}\n</tool_call>';
+const FORM = '<tool_call>\n{"name": <its name>, "arguments": <a JSON object>}\n</tool_call>';
 
-/** The conversation with the tools described in a turn of `role`, and past calls and their results written out as Hermes models do. */
-export function describeTools(messages: readonly ChatMessage[], tools: readonly Tool[], role: 'system' | 'user'): ChatMessage[] {
-  const listed = templateTools(tools).map((t) => JSON.stringify(t.function));
-  const description = [INTRODUCTION, ...listed, FORM].join('\n');
+/** How a call is to be written, by an example. */
+const formOf = (dialect: string): string =>
+  `To call one, answer only with ${dialect === 'hermes' ? FORM : writeCalls(dialect, [{ name: 'NAME', arguments: '{"PARAMETER": "VALUE"}' }])}`;
+
+/** Past calls and their results written out as text, in the model's dialect. */
+export function writeOut(messages: readonly ChatMessage[], dialect: string): ChatMessage[] {
   const out: ChatMessage[] = [];
-  let told = false;
   for (const m of messages) {
     const last = out.at(-1);
     if (m.role === 'assistant') {
-      const calls = (m.toolCalls ?? []).map(
-        (c) => `<tool_call>\n{"name": ${JSON.stringify(c.name)}, "arguments": ${c.arguments}}\n</tool_call>`,
-      );
+      const calls = m.toolCalls?.length ? [writeCalls(dialect, m.toolCalls)] : [];
       out.push({ role: 'assistant', content: [...(m.content ? [m.content] : []), ...calls].join('\n'), name: m.name });
     } else if (m.role === 'tool') {
       const content = `<tool_response>\n${m.content}\n</tool_response>`;
       if (last?.role === 'user') last.content += `\n${content}`;
       else out.push({ role: 'user', content });
-    } else if (!told && (m.role === role || (role === 'system' && m.role === 'developer'))) {
-      told = true;
-      out.push({ ...m, content: role === 'system' ? `${m.content}\n\n${description}` : `${description}\n\n${m.content}` });
     } else out.push({ ...m });
   }
+  return out;
+}
+
+/** The conversation with the tools described in a turn of `role`, and past calls and their results written out. */
+export function describeTools(
+  messages: readonly ChatMessage[],
+  tools: readonly Tool[],
+  role: 'system' | 'user',
+  dialect = 'hermes',
+): ChatMessage[] {
+  const listed = templateTools(tools).map((t) => JSON.stringify(t.function));
+  const description = [INTRODUCTION, ...listed, formOf(dialect)].join('\n');
+  let told = false;
+  const out = writeOut(messages, dialect).map((m) => {
+    if (told || (m.role !== role && !(role === 'system' && m.role === 'developer'))) return m;
+    told = true;
+    return { ...m, content: role === 'system' ? `${m.content}\n\n${description}` : `${description}\n\n${m.content}` };
+  });
   return told ? out : [{ role, content: description }, ...out];
 }
 

@@ -2,7 +2,7 @@
 
 import { ReasoningSplitter } from '../reasoning.ts';
 import { StopMatcher } from '../stop.ts';
-import { type Piece, ToolParser } from '../tools.ts';
+import { type OfferedTool, type Piece, ToolParser } from '../tools.ts';
 import type { TokenLogprobs } from './answer.ts';
 
 /** A token's log-probabilities with where its text begins, in UTF-16 units of the choice's text. */
@@ -12,8 +12,8 @@ export interface PlacedLogprobs extends TokenLogprobs {
 
 export interface ChoiceOptions {
   stop: readonly string[];
-  /** Names of the tools that may be called; undefined: none may. */
-  tools?: readonly string[];
+  /** The tools that may be called; undefined: none may. */
+  tools?: readonly OfferedTool[];
   /** Reasoning at the text's beginning is split off. */
   reasoning?: boolean;
   /** What is no call is JSON: nothing inside it is taken for one. */
@@ -24,7 +24,7 @@ export interface ChoiceOptions {
 
 /** What of a request decides how its text is read. */
 export interface TextOptions {
-  tools: readonly { name: string }[];
+  tools: readonly OfferedTool[];
   toolChoice: { mode: string };
   parallelToolCalls: boolean;
   responseFormat: { type: string };
@@ -34,7 +34,7 @@ export const choiceOf = (r: TextOptions, stop: readonly string[]): Choice =>
   new Choice({
     stop,
     reasoning: true,
-    tools: r.toolChoice.mode === 'none' ? undefined : r.tools.map((t) => t.name),
+    tools: r.toolChoice.mode === 'none' ? undefined : r.tools,
     json: r.responseFormat.type !== 'text',
     parallelToolCalls: r.parallelToolCalls,
   });
@@ -54,7 +54,7 @@ export class Choice {
   constructor(options: ChoiceOptions) {
     this.#stop = new StopMatcher(options.stop);
     this.#reasoning = options.reasoning ? new ReasoningSplitter() : null;
-    this.#tools = options.tools ? new ToolParser({ names: options.tools, json: options.json }) : null;
+    this.#tools = options.tools ? new ToolParser({ tools: options.tools, json: options.json }) : null;
     this.#single = !options.parallelToolCalls;
   }
 
@@ -89,6 +89,12 @@ export class Choice {
     this.#length += text.length;
     const thinking = this.#reasoning?.inside;
     const pieces = this.#pieces(this.#stop.push(text));
+    // inside a call it is no stop: what ends the call is the call itself
+    while (this.#stop.stopped && this.#tools?.inside) {
+      const [stop, rest] = this.#stop.resume();
+      pieces.push(...this.#pieces(stop));
+      pieces.push(...this.#pieces(rest));
+    }
     if (thinking || this.#reasoning?.inside) this.#thought++;
     return pieces;
   }

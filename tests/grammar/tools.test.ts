@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { createGrammarCompiler, type DialectName, dialectOf, type GrammarConstraint } from '../../models/grammar/index.ts';
-import { ToolParser } from '../../openai/tools.ts';
-import { bytes, small } from './vocabularies.ts';
+import { createGrammarCompiler, DIALECT_NAMES, type DialectName, dialectOf, type GrammarConstraint } from '../../models/grammar/index.ts';
+import { ToolParser, textParameters } from '../../openai/tools.ts';
+import { SETTINGS } from '../../policy/settings.ts';
+import { schemas } from './schemas.ts';
+import { ajv } from './validator.ts';
+import { bytes, dumps, random, small } from './vocabularies.ts';
 
 const compiler = createGrammarCompiler(small);
 const tools = [
@@ -178,25 +181,133 @@ describe('dialects', () => {
     ['json', call('arguments'), `${call('arguments')}\n${call('arguments')}`],
     ['mistral', `[TOOL_CALLS] [${call('arguments')}]`, `[TOOL_CALLS][${call('arguments')}, ${call('arguments')}]`],
     ['mistral-args', '[TOOL_CALLS]get_weather[ARGS]{"city": "Oslo"}', '[TOOL_CALLS]get_time[ARGS]{}[TOOL_CALLS]get_time[ARGS]{}'],
+    [
+      'granite',
+      '<|tool_call|>[{"name": "get_weather", "arguments": {"city": "Oslo"}}]',
+      '<|tool_call|>[{"name": "get_time", "arguments": {}}, {"name": "get_time", "arguments": {}}]',
+    ],
+    [
+      'python',
+      '<|tool_call_start|>[get_weather(city="Oslo", days=3)]<|tool_call_end|>',
+      '<|tool_call_start|>[get_time(), get_weather(city="Oslo")]<|tool_call_end|>',
+    ],
+    [
+      'gemma',
+      '<start_function_call>call:get_weather{city:<escape>Oslo<escape>,days:3}<end_function_call>',
+      '<start_function_call>call:get_time{}<end_function_call><start_function_call>call:get_weather{city:<escape>a}{,<escape>}<end_function_call>',
+    ],
+    [
+      'xml',
+      '<tool_call>\n<function=get_weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>',
+      '<tool_call>\n<function=get_time>\n</function>\n</tool_call>\n<tool_call>\n<function=get_weather>\n<parameter=city>\n<b>"</param\n</parameter>\n</function>\n</tool_call>',
+    ],
   ];
 
   it.each(written)('%s: calls as its models write them, and nothing after them', (dialect, once, twice) => {
-    const required = compiler.tools(tools, 'required', { dialect });
-    const auto = compiler.tools(tools, 'auto', { dialect });
-    const single = compiler.tools(tools, 'required', { dialect, parallel: false });
+    const told = tools.map((t) => ({ ...t, texts: textParameters(t.parameters) }));
+    const required = compiler.tools(told, 'required', { dialect });
+    const auto = compiler.tools(told, 'auto', { dialect });
+    const single = compiler.tools(told, 'required', { dialect, parallel: false });
     for (const text of [once, twice]) expect(required.matches(bytes(text)), text).toBe(true);
     expect([single.matches(bytes(once)), single.matches(bytes(twice))]).toEqual([true, false]);
     expect(auto.matches(bytes(once))).toBe(true);
-    for (const text of ['Hi', '', `${once} and`, once.replace('"Oslo"', '1')]) expect(required.matches(bytes(text)), text).toBe(false);
-    expect(auto.matches(bytes('Just text, [TOOL_CALL and {"name": "get_weather"}'))).toBe(true);
+    for (const text of [
+      'Hi',
+      '',
+      `${once} and`,
+      once.replace('"Oslo"', '1').replace('days=3', 'days=9').replace('days:3', 'days:8').replace('\n3\n', '\n0\n'),
+    ])
+      expect(required.matches(bytes(text)), text).toBe(false);
+    for (const text of ['Just text, [TOOL_CALL and {"name": "get_weather"}', '<|tool_call', '<start_function_call', '<function=x>'])
+      expect(auto.matches(bytes(text)), text).toBe(true);
   });
 
   it.each(written)('%s: what the grammar lets through is read as calls', (_, once, twice) => {
     for (const text of [once, twice]) {
-      const parser = new ToolParser({ names: tools.map((t) => t.name) });
+      const parser = new ToolParser({ tools });
       const pieces = [...parser.push(text), ...parser.flush()];
       expect(pieces.filter((p) => p.kind === 'name')).toHaveLength(text === once ? 1 : 2);
       expect(pieces.filter((p) => p.kind === 'text' || p.kind === 'cut')).toEqual([]);
+    }
+  });
+
+  it('every kind of value comes out of each as it went in, however its text is cut', () => {
+    const parameters = {
+      type: 'object',
+      properties: {
+        s: { type: 'string' },
+        e: { enum: ['a"b', 'ü'] },
+        n: { type: ['number', 'null'] },
+        b: { type: 'boolean' },
+        l: { type: 'array', items: { anyOf: [{ type: 'integer' }, { type: 'string' }] } },
+        o: {
+          type: 'object',
+          properties: { k: { type: 'string', maxLength: 8 }, p: { type: 'string', pattern: '^[a-z]{2}$' } },
+          required: ['k'],
+        },
+      },
+      required: ['s', 'e', 'n', 'b', 'l', 'o'],
+    };
+    const f = [{ name: 'f', parameters, texts: textParameters(parameters) }];
+    const value = { s: 'it\'s "x"\n{1}, <b>', e: 'a"b', n: -1.5, b: true, l: [1, 'two, (3)'], o: { k: 'é}', p: 'ab' } };
+    const texts: [DialectName, string][] = [
+      ['hermes', `<tool_call>\n{"name": "f", "arguments": ${dumps(value)}}\n</tool_call>`],
+      [
+        'python',
+        `<|tool_call_start|>[f(s="it's \\"x\\"\\n{1}, <b>", e="a\\"b", n=-1.5, b=True, l=[1, "two, (3)"], o={"k": "é}", "p": "ab"})]<|tool_call_end|>`,
+      ],
+      [
+        'gemma',
+        '<start_function_call>call:f{s:<escape>it\'s "x"\n{1}, <b><escape>,e:<escape>a"b<escape>,n:-1.5,b:true,l:[1,<escape>two, (3)<escape>],o:{k:<escape>é}<escape>,p:<escape>ab<escape>}}<end_function_call>',
+      ],
+      [
+        'xml',
+        `<tool_call>\n<function=f>\n${[
+          ['s', value.s],
+          ['e', '"a\\"b"'],
+          ['n', '-1.5'],
+          ['b', 'true'],
+          ['l', '[1, "two, (3)"]'],
+          ['o', '{"k": "é}", "p": "ab"}'],
+        ]
+          .map(([k, v]) => `<parameter=${k}>\n${v}\n</parameter>\n`)
+          .join('')}</function>\n</tool_call>`,
+      ],
+    ];
+    for (const [dialect, text] of texts) {
+      expect(compiler.tools(f, 'required', { dialect }).matches(bytes(text)), text).toBe(true);
+      for (const size of [1, 3, 1000]) {
+        const parser = new ToolParser({ tools: f });
+        const pieces = (text.match(new RegExp(`[^]{1,${size}}`, 'g')) ?? []).flatMap((t) => parser.push(t));
+        pieces.push(...parser.flush());
+        const args = pieces.map((p) => (p.kind === 'arguments' ? p.text : '')).join('');
+        expect(JSON.parse(args), dialect).toEqual(value);
+        expect(pieces.filter((p) => p.kind === 'text' || p.kind === 'cut')).toEqual([]);
+      }
+    }
+  });
+
+  it.each(['python', 'gemma', 'xml'] as const)('%s: whatever a sampler draws is a call with valid arguments', (dialect) => {
+    const [[, parameters]] = schemas;
+    const f = [{ name: 'save', parameters, texts: textParameters(parameters) }];
+    const validate = ajv.compile(parameters as object);
+    const grammar = compiler.tools(f, 'required', { dialect, parallel: false });
+    const next = random(7);
+    for (let i = 0; i < 20; i++) {
+      const c = grammar.start();
+      const out: number[] = [];
+      for (let n = 0; n < 3000 && !c.finished(); n++) {
+        const mask = c.mask() as Uint32Array;
+        const ids = [...Array(small.size).keys()].filter((id) => (mask[id >> 5] >>> (id & 31)) & 1);
+        const calm = ids.filter((id) => id < 128 || small.isSpecial(id)); // few loops
+        const id = (calm.length > 0 ? calm : ids)[Math.floor(next() * (calm.length || ids.length))];
+        c.accept(id);
+        if (!small.stopIds.includes(id)) out.push(...small.bytesOf(id));
+      }
+      const parser = new ToolParser({ tools: f });
+      const pieces = [...parser.push(new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(out))), ...parser.flush()];
+      const args = JSON.parse(pieces.map((p) => (p.kind === 'arguments' ? p.text : '')).join(''));
+      expect([validate(args), args, validate.errors]).toEqual([true, args, null]);
     }
   });
 
@@ -205,6 +316,10 @@ describe('dialects', () => {
       ['llama', '<|python_tag|>'],
       ['mistral', 'Yes. [TOOL_CALLS]'],
       ['mistral-args', '[TOOL_CALLS]'],
+      ['granite', '<|tool_call|>'],
+      ['python', '<|tool_call_start|>'],
+      ['gemma', '<start_function_call>'],
+      ['xml', '<tool_call>'],
     ] as const) {
       const g = compiler.tools(tools, 'auto', { dialect });
       const c = feed(g.start(), tag);
@@ -213,11 +328,17 @@ describe('dialects', () => {
     }
   });
 
+  it('may be set, by the same names', () => expect(SETTINGS.TOOL_CALLS.of).toEqual(['auto', ...DIALECT_NAMES]));
+
   it('of a template are told by the tags in it', () => {
     expect(dialectOf("{{ '<tool_call>' }}", true)).toBe('hermes');
     expect(dialectOf("{{ '[TOOL_CALLS] [' }}", true)).toBe('mistral');
     expect(dialectOf("{{ '[TOOL_CALLS]' ~ name ~ '[ARGS]' }}", true)).toBe('mistral-args');
     expect(dialectOf("{{ '<|python_tag|>' }}", true)).toBe('llama');
+    expect(dialectOf("{{ '<|tool_call|>' }}", true)).toBe('granite');
+    expect(dialectOf("{{ '<start_function_call>call:' }}", true)).toBe('gemma');
+    expect(dialectOf("{{ '<tool_call>\\n<function=' }}", true)).toBe('xml');
+    expect(dialectOf('List of tools: {{ tools }}', true, (tag) => tag.startsWith('<|tool_call_'))).toBe('python');
     expect([dialectOf('{{ tools }}', true), dialectOf('{{ messages }}', false)]).toEqual(['json', 'hermes']);
   });
 });

@@ -144,7 +144,7 @@ describe('events', () => {
     fc.assert(
       fc.property(fc.array(piece, { maxLength: 12 }), fc.nat(60), (pieces, last) => {
         const tell = (after?: number) => {
-          const choice = new Choice({ stop: [], tools: ['f'], parallelToolCalls: true });
+          const choice = new Choice({ stop: [], tools: [{ name: 'f' }], parallelToolCalls: true });
           const told = new ResponseEvents({ ...meta, echo: {} }, after);
           const out = told.open() + pieces.map((p) => told.push(choice.push(p))).join('');
           return out + told.push(choice.finish()) + told.close({ status: 'completed', usage });

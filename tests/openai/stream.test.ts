@@ -141,17 +141,22 @@ describe('chat', () => {
   });
 
   it.each([
-    ['in the arguments', ['}'], '{"name": "f", "arguments": {"a": 1', '}}', 'stop'],
-    ['in a string', ['b'], '{"name": "f", "arguments": {"a": "', 'b"}}', 'stop'],
-    ['after the arguments', ['</tool_call>'], '{"name": "f", "arguments": {"a": 1}}\n', '</tool_call>', 'tool_calls'],
-    ['in the second call', ['2'], '{"name": "f", "arguments": {}}</tool_call><tool_call>{"name": "f", "arguments": {"a": ', '2}}', 'stop'],
-  ])('a stop string %s: a call that is cut is not finished', (_, stop, before, rest, finish) => {
-    for (const stream of [true, false]) {
-      const answer = chat({ tools, stop, stream });
-      const sent = answer.push(0, `<tool_call>${before}`) + answer.push(0, rest);
-      expect(answer.stopped(0)).toBe(true);
-      const end = answer.finish(0, 'stop') + answer.close({ prompt: 1, completion: 1, cached: 0 });
-      expect(sent + end).toContain(`"finish_reason":"${finish}"`);
+    ['in the arguments', ['1'], '{"name": "f", "arguments": {"a": 1', '}}</tool_call>', '{"a": 1}'],
+    ['in a string', ['b', ' "b'], '{"name": "f", "arguments": {"a": "', 'b"}}', '{"a": "b"}'],
+    ['in the head', ['{', '"name"'], '{"name": "f", ', '"arguments": {}}', '{}'],
+    ['at the end of the arguments', ['}'], '{"name": "f", "arguments": {"a": 1', '}}', '{"a": 1}'],
+    ['after the arguments', ['</tool_call>'], '{"name": "f", "arguments": {"a": 1}}\n', '</tool_call>', '{"a": 1}'],
+  ])('a stop string %s cuts no call', (_, stop, before, rest, args) => {
+    const chunks = frames(drive(chat({ tools, stop, stream: true }), [[`Hm. <tool_call>${before}`, rest, ' and1bmore}']], 'stop'));
+    expect(joined(chunks, 0)).toMatchObject({ calls: [{ name: 'f', arguments: args }], finish: 'tool_calls' });
+    expect(joined(chunks, 0).text).toMatch(/^Hm\.( and)?$/); // in the text after it it counts again
+  });
+
+  it('a call that the limit cuts is not finished', () => {
+    for (const before of ['{"name": "f", "arguments": {"a": 1', '\n<function=f>\n<parameter=a>\n1', '\n<function=f>\n<param']) {
+      const chunks = frames(drive(chat({ tools, stream: true }), [[`<tool_call>${before}`]], 'length'));
+      expect(joined(chunks, 0)).toMatchObject({ text: '', finish: 'length' });
+      expect(() => JSON.parse(joined(chunks, 0).calls[0].arguments)).toThrow();
     }
   });
 

@@ -26,7 +26,7 @@ function collect(pieces: Piece[]): Read {
 }
 
 function read(pieces: string[]): Read {
-  const parser = new ToolParser({ names: ['f', 'g'] });
+  const parser = new ToolParser({ tools: [{ name: 'f' }, { name: 'g', parameters: { properties: { s: { type: 'string' } } } }] });
   return collect([...pieces.flatMap((p) => parser.push(p)), ...parser.flush()]);
 }
 

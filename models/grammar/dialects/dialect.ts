@@ -1,6 +1,10 @@
-import { FIRST_TAG, type Fragment, type Net } from '../net.ts';
+import type { SchemaBuilder } from '../build.ts';
+import type { Node } from '../flat.ts';
+import type { Fragment, Net } from '../net.ts';
+import type { Syntax } from '../syntax.ts';
+import type { Tag } from '../tags.ts';
 
-/** A function that may be called: its name, and the rule of its arguments, a JSON object. */
+/** A function that may be called: its name, and the rule of its arguments as the dialect writes them. */
 export interface Callable {
   name: string;
   args: number;
@@ -12,21 +16,12 @@ export interface Dialect {
   open?: Tag;
   /** What else begins one in free text: from there on a call is all that may come. */
   alsoOpen?: readonly Tag[];
+  /** How its arguments' values are written; default JSON. */
+  syntax?: Syntax;
+  /** The rule of a call's arguments, all `nodes` asked of them; default an object. `raw`: parameters whose text may stand as it is. */
+  args?(b: SchemaBuilder, nodes: readonly Node[], raw: ReadonlySet<string>): number;
   /** All that comes after the opening: a call, further ones where they may be parallel, and the end. */
   calls(net: Net, tools: readonly Callable[], parallel: boolean): Fragment;
-}
-
-/** Texts around calls. Where the vocabulary has one as a special token, it may also come as that token: the symbol FIRST_TAG + its index. */
-export const TAGS = ['<tool_call>', '</tool_call>', '[TOOL_CALLS]', '[ARGS]', '<|python_tag|>'] as const;
-export type Tag = (typeof TAGS)[number];
-
-/** A tag as text or as its special token. */
-export function tag(net: Net, text: Tag): Fragment {
-  const symbol = FIRST_TAG + TAGS.indexOf(text);
-  return (from, to) => {
-    net.text(text)(from, to);
-    net.arc(from, symbol, symbol, to);
-  };
 }
 
 /** `{"name": "…", "<key>": {…}}` of one of the tools. */

@@ -1,4 +1,5 @@
-import { type Dialect, jsonCall, list, tag } from './dialect.ts';
+import { tag } from '../tags.ts';
+import { type Dialect, jsonCall, list } from './dialect.ts';
 
 /** Hermes and Qwen: `<tool_call>\n{"name": "…", "arguments": {…}}\n</tool_call>`, one a line. */
 export const hermes: Dialect = {

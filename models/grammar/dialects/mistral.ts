@@ -1,4 +1,5 @@
-import { type Dialect, jsonCall, list, tag } from './dialect.ts';
+import { tag } from '../tags.ts';
+import { type Dialect, jsonCall, list } from './dialect.ts';
 
 /** Mistral up to its tokenizer v7: `[TOOL_CALLS] [{"name": "…", "arguments": {…}}, …]`. */
 export const mistral: Dialect = {
