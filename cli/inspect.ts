@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { parameters } from '../engine/anatomy.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { ModelFileError } from '../models/error.ts';
+import { samplingText } from '../models/generation.ts';
 import { ggufConfig } from '../models/gguf/config.ts';
 import { readGguf } from '../models/gguf/reader.ts';
 import type { GgufValue } from '../models/gguf/values.ts';
@@ -158,8 +159,8 @@ function tokenizerLines(t: Tokenizer): string[] {
 }
 
 function generationLines({ stopIds: _, ...rest }: Generation): string[] {
-  const set = Object.entries(rest).map(([k, v]) => `${k} ${v}`);
-  return set.length > 0 ? [`recommended: ${set.join(', ')}`] : [];
+  const said = samplingText(rest);
+  return said === undefined ? [] : [`drawn, where a request does not say: ${said}`];
 }
 
 function short(v: GgufValue): string {

@@ -1,3 +1,6 @@
+import { samplingText } from '../../models/generation.ts';
+import { folderPack } from '../../models/node/files.ts';
+import { openPack } from '../../models/pack/load.ts';
 import { keysIn } from '../../openai/keys.ts';
 import { faultsIn, misspelt, readNumber, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../policy/settings.ts';
 import { embeddingPack } from '../embedder.ts';
@@ -70,13 +73,14 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
   }
   const { model, memory } = (await ready.json()) as { model: string; memory: Record<string, number> };
   const mb = (n: number) => `${(n / 1048576).toFixed(0)} MB`;
+  const sampling = samplingText((await openPack(folderPack(server.pack.folder))).manifest.generation);
   const used = memory.js + memory.weights + memory.scratch + memory.kv;
   console.log(`
   Turnstone serves ${model} at ${server.url}   (ready in ${((performance.now() - began) / 1000).toFixed(1)} s)
 
   chat      ${server.url}/
   API       ${server.url}/v1${server.npu ? `\n  prefill   ${server.url}/npu (what the accelerator does)` : ''}
-  memory    ${mb(used)} of ${mb(memory.limit)}: weights ${mb(memory.weights)}, KV ${mb(memory.kv)}, scratch ${mb(memory.scratch)}, JavaScript ${mb(memory.js)}
+  memory    ${mb(used)} of ${mb(memory.limit)}: weights ${mb(memory.weights)}, KV ${mb(memory.kv)}, scratch ${mb(memory.scratch)}, JavaScript ${mb(memory.js)}${sampling ? `\n  sampling  ${sampling}, where a request does not say` : ''}
 
   curl -N ${server.url}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'

@@ -1,3 +1,4 @@
+import { samplingFields } from '../../openai/requests/sampling.ts';
 import type { Runtime } from './index.ts';
 
 /** A model as `GET /v1/models` lists it. */
@@ -7,6 +8,8 @@ export const modelObject = (rt: Runtime) => ({
   created: 0,
   owned_by: 'turnstone',
   max_model_len: rt.engine.plan.context,
+  /** What stands in for each that a request leaves out. */
+  sampling_defaults: samplingFields(rt.served.sampling),
 });
 
 /** Engine counters become Prometheus' at scrape time. */

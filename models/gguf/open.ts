@@ -1,4 +1,5 @@
 import { namesOf } from '../families/family.ts';
+import { ggufSampling } from '../generation.ts';
 import type { ModelFiles } from '../model.ts';
 import type { Source } from '../source.ts';
 import { ggufTokenizer } from '../tokenizer/gguf.ts';
@@ -18,6 +19,6 @@ export async function openGguf(source: Source): Promise<ModelFiles> {
     tensors: ggufTensors(file, config, namesOf(ggufFamily(file.metadata).gguf, file.metadata)),
     tokenizer,
     ...(file.metadata.has('tokenizer.chat_template') && { chatTemplate: file.metadata.string('tokenizer.chat_template') }),
-    generation: { stopIds: tokenizer.rules.stopIds },
+    generation: { ...ggufSampling(file.metadata), stopIds: tokenizer.rules.stopIds },
   };
 }

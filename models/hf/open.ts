@@ -2,9 +2,9 @@ import { isVector } from '../../engine/anatomy.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { ModelFileError } from '../error.ts';
 import { namesOf, type StoredNames } from '../families/family.ts';
+import { hfSampling } from '../generation.ts';
 import { Fields, isObject, type JsonObject, parseJsonObject } from '../json.ts';
 import type { ModelFiles } from '../model.ts';
-import type { Generation } from '../pack/manifest.ts';
 import type { Source } from '../source.ts';
 import { checkUsed, type ModelTensor, modelTensors, type Part } from '../tensors.ts';
 import { jsonTokenizer } from '../tokenizer/json.ts';
@@ -34,7 +34,7 @@ export async function openHf(folder: Folder): Promise<ModelFiles> {
     tensors: hfTensors(tensors, config, namesOf(hfFamily(fields).hf, fields)),
     tokenizer,
     ...(template !== undefined && { chatTemplate: template }),
-    generation: generationOf(generation, tokenizer.rules.stopIds),
+    generation: { ...hfSampling(new Fields(generation, 'generation_config.json')), stopIds: tokenizer.rules.stopIds },
   };
 }
 
@@ -131,17 +131,4 @@ function templateOf(config: JsonObject): string | undefined {
   const named = t.filter(isObject);
   const best = named.find((x) => x.name === 'default') ?? named[0];
   return typeof best?.template === 'string' ? best.template : undefined;
-}
-
-function generationOf(json: JsonObject, stopIds: readonly number[]): Generation {
-  const f = new Fields(json, 'generation_config.json');
-  const number = (to: string, from: string, lo: number, hi: number) => (f.has(from) ? { [to]: f.number(from, lo, hi) } : {});
-  return {
-    ...number('temperature', 'temperature', 0, 10),
-    ...number('topP', 'top_p', 0, 1),
-    ...number('topK', 'top_k', 0, 1 << 20),
-    ...number('minP', 'min_p', 0, 1),
-    ...number('repetition', 'repetition_penalty', 0.01, 10),
-    stopIds,
-  };
 }

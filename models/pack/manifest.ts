@@ -3,6 +3,7 @@ import type { WeightFormat } from '../../engine/backend.ts';
 import { ConfigError, type ModelConfig, readConfig } from '../../engine/config.ts';
 import { FORMATS, fits, isWeightFormat, PLAIN, WEIGHT_FORMATS, WEIGHTS_VERSION, weightBytes } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
+import { SAMPLING_BOUNDS } from '../generation.ts';
 import { DIALECT_NAMES, type DialectName } from '../grammar/dialects/index.ts';
 import { Fields, parseJsonObject } from '../json.ts';
 import { sha256Hex } from './hash.ts';
@@ -135,19 +136,12 @@ function configOf(f: Fields): ModelConfig {
 }
 
 function readGeneration(f: Fields, vocab: number): Generation {
-  const number = (key: string, lo: number, hi: number) => (f.has(key) ? { [key]: f.number(key, lo, hi) } : {});
   const stopIds = f.array('stopIds').map((id) => {
     if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= vocab) throw f.wrong('stopIds', id, `ids in 0..${vocab - 1}`);
     return id;
   });
-  return {
-    ...number('temperature', 0, 10),
-    ...number('topP', 0, 1),
-    ...number('topK', 0, 1 << 20),
-    ...number('minP', 0, 1),
-    ...number('repetition', 0.01, 10),
-    stopIds,
-  };
+  const said = Object.entries(SAMPLING_BOUNDS).filter(([key]) => f.has(key));
+  return { ...Object.fromEntries(said.map(([key, bounds]) => [key, f.number(key, ...bounds)])), stopIds };
 }
 
 /** The table must be what the configuration asks for, in that order, without overlaps, within the shards. */

@@ -21,7 +21,7 @@ export function formatNamed(option: string, name: string): Format {
 }
 
 /** Changes when `auto` makes something else of a file: what was converted before is converted anew. */
-export const CONVERSION = 2;
+export const CONVERSION = 3;
 
 const HALVES = ['F16', 'BF16'];
 

@@ -40,6 +40,15 @@ export function resolveSampling(given: SamplingParams, defaults: SamplingDefault
   };
 }
 
+/** Defaults under the names that a request gives them; those that are off too. */
+export function samplingFields(defaults: SamplingDefaults): Record<string, number> {
+  const of = (key: keyof typeof OPENAI) => defaults[key] ?? OPENAI[key];
+  return {
+    ...{ temperature: of('temperature'), top_p: of('topP'), top_k: of('topK'), min_p: of('minP') },
+    ...{ repetition_penalty: of('repetition'), frequency_penalty: of('frequency'), presence_penalty: of('presence') },
+  };
+}
+
 /** Each choice draws from a seed of its own; choice 0 keeps the request's, so that n = 1 and n = 4 begin alike. */
 export function choiceSeed(seed: readonly [number, number], choice: number): readonly [number, number] {
   if (choice === 0) return seed;

@@ -62,7 +62,9 @@ describe('turnstone pack and inspect', () => {
     await packCommand({ source: hf, out: join(folder, 'from-hf'), format: 'w4', name: 'other', say: () => {}, progress: () => {} });
     const { manifest } = await openPack(folderPack(join(folder, 'from-hf')));
     expect(manifest).toMatchObject({ name: 'other', generation: { temperature: 0.5 }, config: { ...small } });
-    expect(await lines((say) => inspectCommand(hf, say))).toMatch(/recommended: temperature 0\.5, topP 0\.9, topK 40/);
+    expect(await lines((say) => inspectCommand(hf, say))).toMatch(
+      /drawn, where a request does not say: temperature 0.5, top_k 40, top_p 0.9/,
+    );
     expect(await lines((say) => inspectCommand(join(hf, 'model.safetensors'), say))).toMatch(/model\.norm\.weight +F32 +64 +256 B/);
     await expect(packCommand({ source: hf, out: hf })).rejects.toThrow(/is a Hugging Face folder; give another/);
     await expect(packCommand({ source: hf, out: join(folder, 'x'), format: 'w3' })).rejects.toThrow(

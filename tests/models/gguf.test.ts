@@ -228,6 +228,25 @@ describe('configuration and tensors', () => {
     }
   });
 
+  it('reads general.sampling.*; what it leaves out is what llama.cpp takes then', async () => {
+    const generation = async (more: Record<string, Value>) => {
+      const file = memorySource(writeGguf({ ...ggufMetadata(small), ...more }, ggufTensors(small)), 'test.gguf');
+      const { stopIds: _, ...sampling } = (await openGguf(file)).generation;
+      return sampling;
+    };
+    const usual = { temperature: 0.8, topK: 40, topP: 0.95, minP: 0.05 };
+    expect(await generation({})).toEqual(usual);
+    const given = {
+      'general.sampling.temp': { type: 'f32', value: 0.6 },
+      'general.sampling.top_k': { type: 'i32', value: 20 },
+      'general.sampling.penalty_repeat': { type: 'f32', value: 1.25 },
+    } as const;
+    expect(await generation(given)).toEqual({ ...usual, temperature: 0.6, topK: 20, repetition: 1.25 });
+    await expect(generation({ 'general.sampling.top_p': { type: 'f32', value: 1.5 } })).rejects.toThrow(
+      /key "general.sampling.top_p": is 1.5, must be a number in 0..1/,
+    );
+  });
+
   it('reads RoPE scaling from metadata and from the rope_freqs tensor', async () => {
     const linear = writeGguf(
       {

@@ -65,6 +65,21 @@ describe('Hugging Face folders', () => {
     expect((await open(files)).chatTemplate).toBe('other');
   });
 
+  it('that say nothing of sampling get what llama.cpp takes; what says something is kept, and the rest is off', async () => {
+    const generation = async (file: object | undefined) => {
+      const files = hfFolder();
+      if (file) files.set('generation_config.json', json(file));
+      else files.delete('generation_config.json');
+      const { stopIds: _, ...sampling } = (await open(files)).generation;
+      return sampling;
+    };
+    const usual = { temperature: 0.8, topK: 40, topP: 0.95, minP: 0.05 };
+    expect(await generation(undefined)).toEqual(usual);
+    expect(await generation({ eos_token_id: [259], max_new_tokens: 9 })).toEqual(usual);
+    expect(await generation({ top_k: 64, top_p: 0.95 })).toEqual({ topK: 64, topP: 0.95 });
+    await expect(generation({ temperature: 'warm' })).rejects.toThrow(/generation_config.json: temperature is "warm", must be a number/);
+  });
+
   it('reads rope scaling in the old and the new place', async () => {
     const scaling = { rope_type: 'llama3', factor: 32, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 };
     const want = { kind: 'llama3', factor: 32, lowFreqFactor: 1, highFreqFactor: 4, originalContext: 8192 };
