@@ -12,11 +12,13 @@ import { build, INSTALLED, ROOT } from './build.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
 import { healQueue } from './heal.ts';
 import { findModel } from './hub/find.ts';
+import { bytesOf, createdOf } from './hub/known.ts';
 import { lockStorage } from './lock.ts';
+import { type Known, Models } from './models.ts';
 import { nodeHandler } from './node-http.ts';
 import { type Npu, startNpu } from './npu.ts';
 import { type LocalPack, localPack, modelPath } from './packs.ts';
-import { elsewhere, startProcesses } from './processes.ts';
+import { elsewhere, FIRST, startProcesses } from './processes.ts';
 import { serverConfig } from './workerd/config.ts';
 import { type Home, openHome } from './workerd/home.ts';
 import { Kept } from './workerd/keep.ts';
@@ -38,6 +40,8 @@ export interface StartOptions {
   accelerator?: { address: string; secret: string };
   /** Embeddings, in a process of its own that starts after the server: off unless given. `model`: an embedding pack's folder. */
   embedder?: { model?: string; memoryMb?: string };
+  /** Other models than `model`, loaded when they are asked for: none unless given. `known`: all that there are beside it. */
+  models?: { known: () => readonly Known[]; allMb: number; keepAliveMs: number };
   /** workerd processes that compute, each with `REPLICAS` replicas and a core: 1 unless given. All but the first start after the server. */
   processes?: number | string;
   /** What starts after the server waits for this, too. */
@@ -64,6 +68,7 @@ export interface Server {
   inspector(): string | undefined;
   npu?: Npu;
   embedder?: Embedder;
+  models?: Models;
   /** Settles when all processes compute. */
   whole: Promise<void>;
   /** Resolves with the reason when the server cannot be kept running. */
@@ -136,6 +141,10 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     }
 
     const { debug, ...others } = elsewhere(layout, home);
+    let objects: Objects | undefined;
+    const models = o.models && moreModels(home, pack, o.models, () => objects as Objects, { ...vars, ...others.vars });
+    if (models) undo.push(() => models.stop());
+    await models?.listen(home.sockets.path('launcher'));
     const control = { address: home.sockets.address('control'), secret: randomBytes(24).toString('hex') };
     const all = {
       ...(vars.API_KEYS || open ? {} : { LOCAL_ONLY: '1' }),
@@ -149,6 +158,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
         ...{ vars: all, pack, storage, control, elsewhere: others.elsewhere, npu: npu?.address },
         address: `${shownHost(host)}:${bound}`,
         embedder: embedder && home.sockets.address('embeddings'),
+        models: models && { launcher: home.sockets.address('launcher'), sockets: home.sockets.address('') },
       });
     let lose: (error: Error) => void = () => {};
     const lost = new Promise<Error>((done) => {
@@ -157,14 +167,15 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const kept = new Kept({
       name: 'workerd',
       say,
-      start: () => startWorkerd({ config: config(), guard: home.guard, debug, inspect: o.inspect }),
+      start: () =>
+        startWorkerd({ config: config(), guard: home.guard, debug: models ? home.sockets.path(FIRST) : debug, inspect: o.inspect }),
       gaveUp: lose,
     });
     undo.push((graceMs) => kept.stop(graceMs));
     bound = (await kept.start().catch(portTaken(port))).ports.get('http') ?? port;
 
     const elsewhereAre = others.elsewhere.flatMap((p) => p.replicas);
-    const objects = new Objects(home.sockets.path('control'), control.secret, elsewhereAre);
+    objects = new Objects(home.sockets.path('control'), control.secret, elsewhereAre);
     await healQueue(objects, storage, say);
     const more = await startProcesses({ ...layout, home, objects, vars: replicaVars(all), pack, npu: npu?.address, after: o.after, say });
     if (npu) undo.push(() => npu.stop());
@@ -173,12 +184,26 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     listens();
     return {
       url: `http://${shownHost(/^(0\.0\.0\.0|\*|::)$/.test(host) ? '127.0.0.1' : host)}:${bound}`,
-      ...{ pack, objects, npu, embedder, lost, stop },
-      drain: (ms, waits) => drain(objects, layout.processes * layout.replicas, ms, waits),
+      ...{ pack, objects, npu, embedder, models, lost, stop },
+      drain: (ms, waits) => drain(objects as Objects, layout.processes * layout.replicas, ms, models, waits),
       pid: () => kept.process?.pid,
       inspector: () => (o.inspect && kept.process ? `127.0.0.1:${kept.process.ports.get('inspector')}` : undefined),
       whole: more.ready,
     };
+  }
+
+  function moreModels(
+    home: Home,
+    pack: LocalPack,
+    { known, allMb, keepAliveMs }: NonNullable<StartOptions['models']>,
+    objects: () => Objects,
+    vars: Record<string, string>,
+  ): Models {
+    const { REPLICAS_HERE: _, NPU_URL: __, NPU_SECRET: ___, NPU_NUMERICS: ____, ...own } = replicaVars(vars);
+    const eachMb = readNumber('MEMORY_MB', own);
+    const first = { id: pack.id, path: found?.path ?? '', bytes: bytesOf(pack.folder), created: createdOf(pack.folder) };
+    const all = () => [first, ...known().filter((m) => m.id !== first.id && m.path !== first.path)];
+    return new Models({ ...{ home, objects, say, format: o.format, eachMb, allMb, keepAliveMs }, first: pack.id, known: all, vars: own });
   }
 
   async function accelerator(home: Home, pack: LocalPack, { KV = '', CONTEXT = '', NPU_DEVICE }: Record<string, string>) {
@@ -193,16 +218,28 @@ const POLL_MS = 100;
 const TELL_MS = 500;
 
 /** Rejects where the server does not answer any more. */
-async function drain(objects: Objects, replicas: number, ms: number, waits?: (requests: number) => void): Promise<number> {
+async function drain(
+  objects: Objects,
+  replicas: number,
+  ms: number,
+  models: Models | undefined,
+  waits?: (requests: number) => void,
+): Promise<number> {
   const SCHEDULER = objects.namespace('SCHEDULER') as never;
   const until = Date.now() + ms;
-  let left = await schedulerOf({ SCHEDULER }).close(false);
+  const close = async (now: boolean) => {
+    const queues = [schedulerOf({ SCHEDULER }), ...(models?.queues() ?? [])];
+    return (await Promise.all(queues.map((q) => q.close(now)))).reduce((n, left) => n + left, 0);
+  };
+  let left = await close(false);
   if (left > 0) waits?.(left);
-  for (; left > 0 && Date.now() < until; left = await schedulerOf({ SCHEDULER }).close(false)) await pause(POLL_MS);
+  for (; left > 0 && Date.now() < until; left = await close(false)) await pause(POLL_MS);
   if (left === 0) return 0;
-  await schedulerOf({ SCHEDULER }).close(true);
-  const close = (replica: string) => objects.replica(replica).fetch('https://replica/close', { method: 'POST' });
-  await Promise.allSettled(Array.from({ length: replicas }, (_, r) => close(String(r))));
+  await close(true);
+  const tell = (replica: { fetch(url: string, init?: RequestInit): Promise<Response> }) =>
+    replica.fetch('https://replica/close', { method: 'POST' });
+  const all = Array.from({ length: replicas }, (_, r) => objects.replica(String(r)));
+  await Promise.allSettled([...all, ...(models?.replicas() ?? [])].map(tell));
   await pause(TELL_MS);
   return left;
 }

@@ -11,6 +11,8 @@ export interface ReplicaEnv {
   SESSION?: DurableObjectNamespace;
   SCHEDULER?: DurableObjectNamespace;
   MODEL_ID: string;
+  /** Where MODEL_ID is not the deployment's first model: that one's name. */
+  FIRST_MODEL?: string;
   /** `f32` turns the int8 KV off. */
   KV?: string;
   /** What the isolate may hold, where the host allows another amount than 128 MB. */

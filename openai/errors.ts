@@ -88,10 +88,17 @@ export const unauthorized = (): ApiError =>
 
 export const notFound = (message: string): ApiError => new ApiError(404, message, { code: 'not_found' });
 
-export const modelNotFound = (model: string, served?: string): ApiError =>
+export const modelNotFound = (model: string, served?: string | readonly string[]): ApiError =>
   new ApiError(
     404,
-    `The model '${clip(model)}' does not exist here.${served ? ` This server serves '${served}'.` : ' See GET /v1/models.'}`,
+    `The model '${clip(model)}' does not exist here.${
+      served
+        ? ` This server serves ${[served]
+            .flat()
+            .map((m) => `'${m}'`)
+            .join(', ')}.`
+        : ' See GET /v1/models.'
+    }`,
     {
       param: 'model',
       code: 'model_not_found',

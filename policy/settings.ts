@@ -60,6 +60,13 @@ const longEnough = (value: string) => (value.trim().length < 8 ? 'must have 8 ch
 const origins = (value: string) =>
   value.split(',').every((o) => o.trim() === '*' || origin(o.trim())) ? undefined : 'must be origins such as https://example.org, or *';
 
+/** `name=model` pairs, comma-separated; undefined when it is none. */
+export function aliasesIn(value: string | undefined): Map<string, string> | undefined {
+  const pairs = (value ?? '').split(',').flatMap((pair) => (pair.trim() === '' ? [] : [pair.trim().split('=')]));
+  if (!pairs.every((p) => p.length === 2 && p.every((part) => part.trim() !== ''))) return undefined;
+  return new Map(pairs.map(([name, model]) => [name.trim(), model.trim()]));
+}
+
 const main = { main: true };
 const own = { launcher: true };
 
@@ -71,6 +78,15 @@ export const SETTINGS = {
     ...main,
     ...own,
   }),
+  MODELS: text('more models, comma-separated: paths or names; those that were pulled are there anyway', { shown: 'none', ...main, ...own }),
+  ALIASES: text('other names of models, comma-separated, such as gpt-4o-mini=smollm2', {
+    ...{ shown: 'none', ...main },
+    wrong: (v) => (aliasesIn(v) ? undefined : 'must be pairs such as gpt-4o-mini=smollm2, comma-separated'),
+  }),
+  MODELS_MB: whole(16, 1 << 20, undefined, 'what all models beside the first may hold together', {
+    ...{ shown: "half of the machine's memory", ...main, ...own },
+  }),
+  KEEP_ALIVE_S: number(0, 366 * 86_400, 300, 'seconds after its last use that a model beside the first stays loaded', { ...main, ...own }),
   FORMAT: choice(
     ['auto', 'w4', 'w8', 'f32'],
     'auto',

@@ -1,6 +1,7 @@
 /** A place in the queue, before the replica is called. */
 
 import type { Context } from 'hono';
+import { loadModel } from '../durable-objects/models.ts';
 import { BYTES_PER_TOKEN, chainTokens, messageChain } from '../durable-objects/scheduler/chain.ts';
 import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, refused } from '../openai/errors.ts';
@@ -14,6 +15,8 @@ export type Generation = ChatRequest | CompletionRequest | ResponsesRequest;
 
 /** Which replica, and the lease it runs under. */
 export interface Place {
+  /** Whose replica; the request's model unless given. */
+  model?: string;
   replica: string;
   epoch: number;
   /** Sequences that may be computed at once. */
@@ -58,11 +61,14 @@ async function ask(c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | '
     else signal.addEventListener('abort', leave);
   });
   gone.catch(() => {});
-  const scheduler = () => schedulerOf({ SCHEDULER });
+  const scheduler = () => schedulerOf({ ...c.env, SCHEDULER }, c.get('model'));
   try {
     for (;;) {
       const answer = await Promise.race([again(() => scheduler().admit(request)), gone]);
-      if (answer.kind === 'wait') continue;
+      if (answer.kind === 'wait') {
+        await loadModel(c.env, c.get('model')); // it may have been unloaded just then
+        continue;
+      }
       if (answer.kind === 'run') return answer;
       throw refused(answer);
     }
@@ -77,7 +83,9 @@ export async function giveBack(c: Context<App>, place: Place | undefined, failed
   const { SCHEDULER } = c.env;
   if (!SCHEDULER || !place) return;
   const ended = { id: c.get('requestId'), epoch: place.epoch, output: 0, failed };
-  await again(() => schedulerOf({ SCHEDULER }).release([ended])).catch((error) => console.warn('a place was not given back:', error));
+  await again(() => schedulerOf({ ...c.env, SCHEDULER }, c.get('model')).release([ended])).catch((error) =>
+    console.warn('a place was not given back:', error),
+  );
 }
 
 function chainOf(tenant: string, r: Generation) {

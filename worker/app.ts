@@ -1,6 +1,6 @@
 /** The Hono app: who may ask, what they may ask, and where it goes. */
 
-import { type Context, Hono, type MiddlewareHandler } from 'hono';
+import { Hono, type MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
 import { readJson } from '../durable-objects/body.ts';
@@ -13,10 +13,11 @@ import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest
 import { admin } from './admin.ts';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
-import { embeddingModels, embeddings } from './embeddings.ts';
+import { embeddings } from './embeddings.ts';
 import { type App, maxBodyBytes } from './env.ts';
 import { MESSAGES, messages, messagesError } from './messages.ts';
 import { metrics } from './metrics.ts';
+import { models, withModel } from './models.ts';
 import { accelerator } from './npu.ts';
 import { servePack } from './packs.ts';
 import { ready } from './ready.ts';
@@ -71,9 +72,7 @@ export function createApp(): Hono<App> {
 
   for (const [path, parse] of Object.entries(POSTS)) {
     app.post(path, async (c) => {
-      const request = parse(await readJson(c.req.raw, maxBodyBytes(c.env)));
-      const served = c.env.MODEL_ID;
-      if (served && request.model !== undefined && request.model !== served) throw modelNotFound(request.model, served);
+      const request = await withModel(c, parse(await readJson(c.req.raw, maxBodyBytes(c.env))));
       if (request.kind === 'chat' || request.kind === 'completion') {
         return generateOn(c, path, seeded(request, c.get('tenant'), idempotencyKey(c.req.raw)));
       }
@@ -82,9 +81,7 @@ export function createApp(): Hono<App> {
   }
 
   app.post(PAGES_PATH, async (c) => {
-    const request = parseChat(await readJson(c.req.raw, maxBodyBytes(c.env)));
-    const served = c.env.MODEL_ID;
-    if (served && request.model !== served) throw modelNotFound(request.model, served);
+    const request = await withModel(c, parseChat(await readJson(c.req.raw, maxBodyBytes(c.env))));
     return pagesOn(c, PAGES_PATH, request);
   });
 
@@ -107,14 +104,6 @@ export function createApp(): Hono<App> {
     return new Response(asset.body, asset); // its own headers cannot be added to
   });
   return app;
-}
-
-/** What the replica and the embedder serve; the replica's refusal as it is. */
-async function models(c: Context<App>, show: (data: { id: string }[]) => Response): Promise<Response> {
-  const [list, more] = await Promise.all([callReplica(c, '/v1/models'), embeddingModels(c)]);
-  if (!list.ok) return list;
-  const { data } = await list.json<{ data: { id: string }[] }>();
-  return show([...data, ...more]);
 }
 
 const requestId: MiddlewareHandler<App> = async (c, next) => {

@@ -1,8 +1,9 @@
+import type { Models } from '../durable-objects/models.ts';
 import type { Replicas } from '../durable-objects/replica/port.ts';
 import { readNumber } from '../policy/settings.ts';
 
 /** What the Worker is bound to; see wrangler.toml. */
-export interface Env extends Replicas {
+export interface Env extends Replicas, Models {
   /** Conversations that outlive their isolate. Unset: nothing is stored. */
   SESSION?: DurableObjectNamespace;
   /** The queue before all replicas. Unset: requests go straight to the first one. */
@@ -46,6 +47,8 @@ export interface App {
     requestId: string;
     /** Salt of shared pages and unit of fairness: a hash of the key, or `public`. */
     tenant: string;
+    /** The model that the request is for, by its own name; unset where the replica decides, or none is asked. */
+    model?: string;
   };
 }
 

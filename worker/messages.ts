@@ -3,12 +3,13 @@
 import { type Context, Hono } from 'hono';
 import { readJson } from '../durable-objects/body.ts';
 import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
-import { asApiError, modelNotFound } from '../openai/errors.ts';
+import { asApiError } from '../openai/errors.ts';
 import { parseCountTokens, parseMessages } from '../openai/requests/anthropic.ts';
 import type { ChatRequest, TokenizeRequest } from '../openai/requests/types.ts';
 import { anthropicError } from '../openai/stream/anthropic.ts';
 import { errand } from './admission.ts';
 import { type App, maxBodyBytes } from './env.ts';
+import { withModel } from './models.ts';
 import { callReplica, generateOn } from './replica.ts';
 
 export const MESSAGES = '/v1/messages';
@@ -39,10 +40,7 @@ export function messages(): Hono<App> {
 }
 
 async function requestOf(c: Context<App>, parse: (body: unknown) => ChatRequest): Promise<ChatRequest> {
-  const request = parse(await readJson(c.req.raw, maxBodyBytes(c.env)));
-  const served = c.env.MODEL_ID;
-  if (served && request.model !== served) throw modelNotFound(request.model, served);
-  return request;
+  return withModel(c, parse(await readJson(c.req.raw, maxBodyBytes(c.env))));
 }
 
 /** The replica refuses in OpenAI's envelope. */

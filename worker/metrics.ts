@@ -1,6 +1,7 @@
 /** `/metrics` of all replicas in one page. */
 
 import type { Context } from 'hono';
+import { otherModels } from '../durable-objects/models.ts';
 import { replicaNames } from '../durable-objects/scheduler/config.ts';
 import { CONTENT_TYPE, withLabel } from '../openai/prometheus.ts';
 import type { App } from './env.ts';
@@ -13,18 +14,27 @@ async function late(): Promise<never> {
   throw new Error('no answer');
 }
 
-async function page(c: Context<App>, replica: string): Promise<{ value: string; text: string }> {
-  const answer = await callReplica(c, '/metrics', undefined, { replica, epoch: 0 });
+async function page(c: Context<App>, replica: string, model?: string): Promise<{ value: string; text: string }> {
+  const answer = await callReplica(c, '/metrics', undefined, { model, replica, epoch: 0 });
   if (!answer.ok) throw new Error(`replica ${replica} answered ${answer.status}`);
   return { value: replica, text: await answer.text() };
 }
 
-/** One replica's page as it is; of several, each sample with the label `replica`. What does not answer is left out, unless none does. */
+/**
+ * One replica's page as it is; of several, each sample with the label `replica`. Replicas of other models are asked where these are
+ * loaded. What does not answer is left out, unless none does. Last, the launcher's: loads and unloads.
+ */
 export async function metrics(c: Context<App>): Promise<Response> {
   const names = replicaNames(c.env);
-  if (names.length === 1) return callReplica(c, '/metrics');
-  const asked = await Promise.allSettled(names.map((replica) => Promise.race([page(c, replica), late()])));
+  const { LAUNCHER } = c.env;
+  const others = LAUNCHER ? (await otherModels(c.env)).filter((m) => m.state === 'loaded' && m.id !== c.env.MODEL_ID) : [];
+  if (names.length === 1 && !LAUNCHER) return callReplica(c, '/metrics');
+  const asked = await Promise.allSettled(
+    [undefined, ...others].flatMap((m) => names.map((replica) => Promise.race([page(c, replica, m?.id), late()]))),
+  );
   const pages = asked.flatMap((a) => (a.status === 'fulfilled' ? [a.value] : []));
   if (pages.length === 0) return callReplica(c, '/metrics');
-  return new Response(withLabel('replica', pages), { headers: { 'content-type': CONTENT_TYPE } });
+  const launcher = LAUNCHER ? await (await LAUNCHER.fetch('http://launcher/metrics')).text() : '';
+  const all = pages.length === 1 ? pages[0].text : withLabel('replica', pages);
+  return new Response(all + launcher, { headers: { 'content-type': CONTENT_TYPE } });
 }

@@ -26,6 +26,7 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
     headers['x-turnstone-epoch'] = String(place.epoch);
     if (place.slots !== undefined) headers['x-turnstone-slots'] = String(place.slots);
   }
+  const model = place?.model ?? c.get('model');
   const init: RequestInit = { headers, signal: c.req.raw.signal };
   if (body !== undefined) {
     headers['content-type'] = 'application/json';
@@ -34,8 +35,8 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
   }
   for (let tries = 1; ; tries++) {
     try {
-      const response = await replicaOf(c.env, place?.replica ?? '0').fetch(`https://replica${path}`, init);
-      const body = place && isElsewhere(c.env, place.replica) ? unbroken(response) : response.body;
+      const response = await replicaOf(c.env, place?.replica ?? '0', model).fetch(`https://replica${path}`, init);
+      const body = place && isElsewhere(c.env, place.replica, model) ? unbroken(response) : response.body;
       return new Response(body, response); // with headers that may be added to
     } catch (error) {
       if (c.req.raw.signal.aborted)

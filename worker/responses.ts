@@ -10,12 +10,14 @@ import {
   createResponse,
   deleteResponse,
   listInput,
+  modelBefore,
   retrieveResponse,
 } from '../durable-objects/session/api.ts';
 import { openSession } from '../durable-objects/session/port.ts';
-import { clip, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
+import { clip, methodNotAllowed, notFound } from '../openai/errors.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
 import { type App, type Env, maxBodyBytes } from './env.ts';
+import { withModel } from './models.ts';
 import { generateOn } from './replica.ts';
 
 type Ctx = Context<App>;
@@ -23,9 +25,9 @@ type Ctx = Context<App>;
 export function responses(): Hono<App> {
   const app = new Hono<App>();
   app.post('/', async (c) => {
-    const request = parseResponses(await readJson(c.req.raw, maxBodyBytes(c.env)));
-    const served = c.env.MODEL_ID;
-    if (served && request.model !== served) throw modelNotFound(request.model, served);
+    const asked = parseResponses(await readJson(c.req.raw, maxBodyBytes(c.env)));
+    // without a model it goes on with the one before
+    const request = await withModel(c, { ...asked, model: asked.model || (await modelBefore(caller(c), asked)) });
     return createResponse(caller(c), request, (r) => generateOn(c, '/v1/responses', seeded(r, c.get('tenant'), idempotencyKey(c.req.raw))));
   });
   app.get('/:id', (c) => retrieveResponse(caller(c), c.req.param('id'), c.req.raw));

@@ -1,9 +1,11 @@
+import { totalmem } from 'node:os';
 import { samplingText } from '../../models/generation.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { openPack } from '../../models/pack/load.ts';
 import { keysIn } from '../../openai/keys.ts';
 import { faultsIn, misspelt, readNumber, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../policy/settings.ts';
 import { embeddingPack } from '../embedder.ts';
+import { knownModels } from '../hub/known.ts';
 import { startServer } from '../start.ts';
 
 const DRAIN_MS = 30_000;
@@ -25,6 +27,7 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
   if (faults.length > 0) fail(faults.join('\nturnstone: '));
   const embedder = env.EMBEDDER === '0' ? undefined : { model: env.EMBED_MODEL || undefined, memoryMb: env.EMBED_MEMORY_MB };
   if (embedder?.model) embeddingPack(embedder.model);
+  const others = attempt(() => knownModels(env.MODELS));
   const notes = misspelt(Object.keys(env)).map((m) => `${m.name} is no setting; did you mean ${m.meant}?`);
   for (const note of notes) console.error(`turnstone: ${note}`);
   let chatIsReady = () => {};
@@ -38,6 +41,7 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
     format: env.FORMAT || undefined,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
     embedder,
+    models: { known: others, allMb: readNumber('MODELS_MB', env) ?? halfOfMemory(), keepAliveMs: 1000 * readNumber('KEEP_ALIVE_S', env) },
     processes: env.PROCESSES,
     persist: env.STORAGE || undefined,
     after: chatReady,
@@ -118,6 +122,16 @@ function workerVars(env: NodeJS.ProcessEnv): Record<string, string | undefined> 
 const ACCELERATOR: ReadonlySet<SettingName> = new Set(['NPU_URL', 'NPU_SECRET', 'NPU_NUMERICS', 'NPU_WAIT_MS']);
 
 const npuMode = (value: string | undefined) => (value === '0' ? undefined : ((value || 'auto') as 'auto' | 'npu' | 'local'));
+
+const halfOfMemory = (): number => Math.floor(totalmem() / 2 / 2 ** 20);
+
+function attempt<T>(work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    fail((error as Error).message);
+  }
+}
 
 function fail(message: string): never {
   console.error(`turnstone: ${message}`);

@@ -3,6 +3,7 @@
  * what its Workers may ask of it (writing files among it), and whose own Worker before ours hears headers of clients. Here the
  * server's port leads to our Worker alone, and all else listens on Unix sockets (sockets.ts).
  */
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { transformSync } from 'esbuild';
@@ -20,6 +21,11 @@ export interface Elsewhere {
   address: string;
   classes: readonly string[];
 }
+
+/** The processes of models beside the first have one name, and each a socket of its own. */
+export const MODELS = 'models';
+const MODEL_SOCKET = 'model-';
+export const modelSocket = (model: string): string => MODEL_SOCKET + createHash('sha256').update(model).digest('hex').slice(0, 16);
 
 const SERVED = 'turnstone';
 /** The service here that stands for another process. */
@@ -39,6 +45,8 @@ export interface ServerConfig {
   elsewhere: readonly (Elsewhere & { replicas: readonly number[] })[];
   npu?: string;
   embedder?: string;
+  /** Where the launcher is asked for other models, and the folder of all sockets. */
+  models?: { launcher: string; sockets: string };
 }
 
 /** The first process: routes, queue, sessions, replicas. */
@@ -50,6 +58,9 @@ export function serverConfig(o: ServerConfig): Config {
     name: className.toUpperCase(),
     durableObjectNamespace: { className, serviceName: SERVED },
   }));
+  const others = o.models
+    ? [{ name: 'MODEL_REPLICA', durableObjectNamespace: { className: 'ModelReplica', serviceName: remoteName(MODELS) } }]
+    : [];
   const external = (name: string, address: string | undefined) =>
     address === undefined ? [] : [{ name, external: { address, http: {} } } as Service];
   const bindings = [
@@ -58,8 +69,10 @@ export function serverConfig(o: ServerConfig): Config {
     service('ASSETS', 'site'),
     ...(o.npu === undefined ? [] : [service('NPU', 'npu')]),
     ...(o.embedder === undefined ? [] : [service('EMBEDDER', 'embedder')]),
+    ...(o.models === undefined ? [] : [service('LAUNCHER', 'launcher')]),
     ...own,
     ...replicas,
+    ...others,
   ];
   return {
     services: [
@@ -75,10 +88,12 @@ export function serverConfig(o: ServerConfig): Config {
         durableObjectStorage: { localDisk: 'storage' },
       }),
       ...site(siteFiles(join(ROOT, 'dist/web')), packFiles(o.pack)),
-      worker('control', { ...module('control'), bindings: [{ name: 'SECRET', text: o.control.secret }, ...own, ...replicas] }),
+      worker('control', { ...module('control'), bindings: [{ name: 'SECRET', text: o.control.secret }, ...own, ...replicas, ...others] }),
       ...external('npu', o.npu),
       ...external('embedder', o.embedder),
+      ...external('launcher', o.models?.launcher),
       ...o.elsewhere.map(remote),
+      ...(o.models ? [remote({ name: MODELS, address: `${o.models.sockets}/${MODEL_SOCKET}`, classes: ['ModelReplica'] })] : []),
       internet(o.vars.NPU_URL !== undefined),
     ],
     sockets: [
@@ -151,7 +166,7 @@ const remote = ({ name, address, classes }: Elsewhere): Service =>
       { name: 'PORT', workerdDebugPort: kVoid },
       { name: 'ADDRESS', text: address },
     ],
-    durableObjectNamespaces: classes.map((className) => ({ className, uniqueKey: keyOf(name, className) })),
+    durableObjectNamespaces: classes.map((className) => ({ className, uniqueKey: keyOf(name, className.replace(/^Model/, '')) })),
     durableObjectStorage: { inMemory: kVoid },
   });
 

@@ -20,7 +20,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const arrived = Date.now();
   const { served, engine } = rt;
   const { tokenizer } = served;
-  if (body.model !== served.id) throw modelNotFound(body.model, served.id);
+  if (body.model && body.model !== served.id) throw modelNotFound(body.model, served.id);
 
   const chat = body.kind !== 'completion';
   const callable = body.kind !== 'completion' && body.toolChoice.mode !== 'none';

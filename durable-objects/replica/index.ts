@@ -12,7 +12,7 @@ import type { RunOrder } from '../session/types.ts';
 import { conversationPages, PAGES_PATH } from './conversation.ts';
 import { generate } from './generate.ts';
 import { EngineLoop } from './loop.ts';
-import { openEngine, type Served, served } from './model.ts';
+import { holding, isHeld, openEngine, type Served, served } from './model.ts';
 import { type NpuAdapter, npuOf } from './npu.ts';
 import type { SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
@@ -43,14 +43,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
     const path = new URL(request.url).pathname;
     try {
       const rt = await this.open();
-      if (request.method === 'GET') return this.get(path, rt);
-      if (path === '/close') {
-        rt.reporter?.close();
-        return new Response(null, { status: 204 });
-      }
-      if (path === '/session/run') return await this.turn(rt, (await request.json()) as RunOrder, request);
-      if (path === PAGES_PATH) return conversationPages(rt, (await request.json()) as ChatRequest, request);
-      return await post(rt, (await request.json()) as Body, request);
+      return await holding(() => this.answer(path, rt, request));
     } catch (error) {
       if (!(error instanceof ApiError)) console.error(path, error);
       const e = asApiError(error);
@@ -58,10 +51,23 @@ export class Replica extends DurableObject<ReplicaEnv> {
     }
   }
 
-  /** Loads the model once; after a failure the next request tries again. */
-  private open(): Promise<Runtime> {
+  private async answer(path: string, rt: Runtime, request: Request): Promise<Response> {
+    if (request.method === 'GET') return this.get(path, rt);
+    if (path === '/close') {
+      rt.reporter?.close();
+      return new Response(null, { status: 204 });
+    }
+    if (path === '/session/run') return this.turn(rt, (await request.json()) as RunOrder, request);
+    if (path === PAGES_PATH) return conversationPages(rt, (await request.json()) as ChatRequest, request);
+    return post(rt, (await request.json()) as Body, request);
+  }
+
+  /** Loads the model once; after a failure the next request tries again, and so it does where another model has come into its place. */
+  private async open(): Promise<Runtime> {
+    const open = await this.runtime?.catch(() => undefined);
+    if (open && !isHeld(open.served)) this.runtime = undefined;
     this.runtime ??= (async () => {
-      const model = await served(this.env);
+      const model = await served(this.env, this.#model());
       const { engine, metrics } = openEngine(model, this.env, this.ctx.id.toString());
       const loop = new EngineLoop(engine);
       const reporter = this.reporter(engine);
@@ -79,10 +85,17 @@ export class Replica extends DurableObject<ReplicaEnv> {
     });
   }
 
+  /** The one that it is named after (port.ts), or else this isolate's. */
+  #model(): string {
+    const { name = '' } = this.ctx.id;
+    const slash = name.indexOf('/');
+    return slash < 0 ? this.env.MODEL_ID : name.slice(slash + 1);
+  }
+
   private reporter(engine: Engine): Reporter | undefined {
     const { SCHEDULER } = this.env;
     if (!SCHEDULER) return undefined;
-    const send = (replica: string, beat: Heartbeat) => schedulerOf({ SCHEDULER }).heartbeat(replica, beat);
+    const send = (replica: string, beat: Heartbeat) => schedulerOf({ ...this.env, SCHEDULER }, this.#model()).heartbeat(replica, beat);
     const { maxSequences, pages } = engine.plan;
     return new Reporter({ slots: maxSequences, kvTokens: pages * PAGE, computed: (id) => engine.computed(id), send });
   }

@@ -9,7 +9,7 @@ import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
 import { templateOf } from '../../models/pack/template.ts';
 import type { ChatTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
-import { serverOverloaded } from '../../openai/errors.ts';
+import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
 import { type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
 import { readNumber } from '../../policy/settings.ts';
@@ -46,22 +46,73 @@ export interface Served {
 }
 
 /** Weights belong to the isolate: objects of one class may share it, and 128 MB hold them once. */
-let loading: { id: string; model: Promise<Served> } | undefined;
+let holder: Holder | undefined;
+interface Holder {
+  id: string;
+  model: Promise<Served>;
+  loaded?: Served;
+}
+/** Requests on their way into its engines. */
+let calls = 0;
 
-/** The isolate's model, loaded on first use. Rejects with the plan's arithmetic or the pack's error; then the next call tries again. */
-export function served(env: ReplicaEnv): Promise<Served> {
-  if (loading?.id !== env.MODEL_ID) {
-    const model = load(env);
-    loading = { id: env.MODEL_ID, model };
-    model.catch(() => {
-      loading = undefined;
-    });
+/**
+ * The isolate's model, loaded on first use. An isolate holds one, whose plan has all of its memory: another one that is idle is let
+ * go of; one that computes stays, and this rejects with the arithmetic. Rejects with the plan's arithmetic or the pack's error, too;
+ * then the next call tries again.
+ */
+export async function served(env: ReplicaEnv, id: string): Promise<Served> {
+  for (let other = holder; other !== undefined && other.id !== id; other = holder) {
+    const model = await other.model.catch(() => undefined);
+    if (holder !== other) continue; // somebody was faster
+    if (model && isBusy(model)) throw held(model, id);
+    holder = undefined;
   }
-  return loading!.model;
+  if (holder === undefined) {
+    const mine: Holder = { id, model: load(env, id) };
+    holder = mine;
+    mine.model.then(
+      (model) => {
+        mine.loaded = model;
+      },
+      () => {
+        if (holder === mine) holder = undefined;
+      },
+    );
+  }
+  return holder.model;
 }
 
-async function load(env: ReplicaEnv): Promise<Served> {
-  const source = await deployedPack(env as PackBindings, env.MODEL_ID);
+/** False: another model has the isolate now, and this one must be opened anew before it computes. */
+export const isHeld = (model: Served): boolean => holder?.loaded === model;
+
+/** While `work` settles, the isolate's model is not let go of. */
+export async function holding<T>(work: () => Promise<T> | T): Promise<T> {
+  calls++;
+  try {
+    return await work();
+  } finally {
+    calls--;
+  }
+}
+
+const isBusy = ({ engines }: Served): boolean =>
+  calls > 0 ||
+  [...engines.values()].some(({ engine }) => {
+    const { running, waiting } = engine.stats();
+    return running + waiting > 0;
+  });
+
+/** Two models are never planned into one isolate. */
+function held({ id, plan: { bytes } }: Served, other: string): ApiError {
+  const mib = (n: number) => Math.ceil(n / MIB);
+  const used = bytes.js + bytes.weights + bytes.scratch + bytes.kv;
+  return serverOverloaded(
+    `'${other}' is not loaded: this isolate computes with '${id}', which holds ${mib(used)} of its ${mib(bytes.limit)} MiB (weights ${mib(bytes.weights)}, KV ${mib(bytes.kv)}, scratch ${mib(bytes.scratch)}, JavaScript ${mib(bytes.js)}), and lets go of it when its answers have ended.`,
+  );
+}
+
+async function load(env: ReplicaEnv, id: string): Promise<Served> {
+  const source = await deployedPack(env as PackBindings, id);
   const { manifest, digest } = await openPack(source);
   const { config, generation } = manifest;
   const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
@@ -96,7 +147,7 @@ async function load(env: ReplicaEnv): Promise<Served> {
   const control = tokenizer.specialIds.map((id) => new TextDecoder().decode(tokenizer.bytesOf(id)));
   const { stopIds, ...sampling } = generation;
   return {
-    id: env.MODEL_ID,
+    id,
     digest,
     fingerprint: `${digest.slice(0, 12)}-${backend.numerics}`,
     config,

@@ -1,17 +1,26 @@
+import { type FirstModel, isFirst } from '../models.ts';
+
 /**
  * Where replicas are. `REPLICA_<n>` is bound where replica n belongs to another Worker or process (`script_name`), and so has
  * an isolate, and with it a core, of its own; the others are objects of `REPLICA`.
  */
-export interface Replicas {
+export interface Replicas extends FirstModel {
   REPLICA: DurableObjectNamespace;
+  /** Replicas of other models, where each has a process of its own. */
+  MODEL_REPLICA?: DurableObjectNamespace;
   [elsewhere: `REPLICA_${number}`]: DurableObjectNamespace | undefined;
 }
 
 /** Whether that replica may end without this isolate's process. */
-export const isElsewhere = (env: Replicas, replica: string): boolean => env[`REPLICA_${Number(replica)}`] !== undefined;
+export const isElsewhere = (env: Replicas, replica: string, model?: string): boolean =>
+  isFirst(env, model) ? env[`REPLICA_${Number(replica)}`] !== undefined : env.MODEL_REPLICA !== undefined;
 
-/** The object that the scheduler calls by this number. Take a new stub for every call: one that failed stays broken. */
-export function replicaOf(env: Replicas, replica: string): DurableObjectStub {
+/** The object that the model's scheduler calls by this number. Take a new stub for every call: one that failed stays broken. */
+export function replicaOf(env: Replicas, replica: string, model?: string): DurableObjectStub {
+  if (!isFirst(env, model)) {
+    const apart = env.MODEL_REPLICA ?? env.REPLICA;
+    return apart.get(apart.idFromName(`replica-${replica}/${model}`));
+  }
   const namespace = env[`REPLICA_${Number(replica)}`] ?? env.REPLICA;
   return namespace.get(namespace.idFromName(`replica-${replica}`));
 }

@@ -1,5 +1,6 @@
 import type { Ended } from '../../policy/ledger.ts';
 import type { AdmitRequest, Heartbeat, Progress } from '../../policy/ticket.ts';
+import { type FirstModel, isFirst } from '../models.ts';
 import type { AdmitAnswer, SchedulerStats } from './index.ts';
 
 /** The scheduler as its callers see it. */
@@ -17,9 +18,10 @@ export interface SchedulerPort {
   secret(): Promise<string>;
 }
 
-/** All replicas of a deployment share one queue. Take a new port for every call: one that failed stays broken. */
-export function schedulerOf(env: { SCHEDULER: DurableObjectNamespace }): SchedulerPort {
-  return env.SCHEDULER.get(env.SCHEDULER.idFromName('scheduler')) as unknown as SchedulerPort;
+/** All replicas of a model share one queue; `model`: the first one unless given. Take a new port for every call: one that failed stays broken. */
+export function schedulerOf(env: { SCHEDULER: DurableObjectNamespace } & FirstModel, model?: string): SchedulerPort {
+  const name = isFirst(env, model) ? 'scheduler' : `scheduler/${model}`;
+  return env.SCHEDULER.get(env.SCHEDULER.idFromName(name)) as unknown as SchedulerPort;
 }
 
 /** A queue that went away under the call, evicted or broken by its storage, has forgotten nothing: the same call finds its place. */

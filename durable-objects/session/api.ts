@@ -75,6 +75,12 @@ export async function createResponse(
   return Response.json(request.background ? await current(stub, id) : await ended(stub, id));
 }
 
+/** The model of the response that this one goes on from, '' where there is none: what is wrong with it is told when it is begun. */
+export async function modelBefore(caller: Caller, { previousResponseId: id }: ResponsesRequest): Promise<string> {
+  const session = id !== undefined && caller.session && ownSession(await caller.secret(), caller.tenant, id);
+  return session ? ((await open(caller, session).get(id))?.response.model ?? '') : '';
+}
+
 function newIds(secret: string, { tenant, key }: Caller, before: string | undefined): { session: string; id: string } {
   if (key !== undefined) return keyedIds(secret, tenant, key, before);
   const session = before ?? newSessionId();

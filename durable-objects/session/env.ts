@@ -1,8 +1,9 @@
 import { readNumber } from '../../policy/settings.ts';
+import type { Models } from '../models.ts';
 import type { Replicas } from '../replica/port.ts';
 
 /** A replica answers POST /session/run with the lines of a generation (RunLine). */
-export interface SessionEnv extends Replicas {
+export interface SessionEnv extends Replicas, Models {
   SCHEDULER: DurableObjectNamespace;
   /** Seconds a session is kept after its last use; a day when unset. */
   SESSION_TTL_S?: string;

@@ -1,9 +1,10 @@
-import { isTransient } from '../../openai/errors.ts';
+import { asApiError, isTransient } from '../../openai/errors.ts';
 import { MAX_LINKS } from '../../policy/chains.ts';
 import { MAX_PROMPT, type RefusalReason } from '../../policy/ticket.ts';
+import { loadModel } from '../models.ts';
 import { replicaOf } from '../replica/port.ts';
 import { chainTokens, messageChain } from '../scheduler/chain.ts';
-import { schedulerOf } from '../scheduler/port.ts';
+import { type SchedulerPort, schedulerOf } from '../scheduler/port.ts';
 import type { Answer } from './answer.ts';
 import { applyLine } from './apply.ts';
 import type { SessionEnv } from './env.ts';
@@ -15,6 +16,8 @@ import type { Json, RunLine, RunOrder, StoredResponse } from './types.ts';
 const MAX_FAILURES = 5;
 const MAX_TRIES = 10;
 const BACKOFF_MS = 100;
+/** A model that cannot be loaded now is asked for again. */
+const LOAD_MS = 2_000;
 /** A turn that cannot go on is not tried again when it has become so old. */
 const MAX_AGE_MS = 3_600_000;
 
@@ -80,6 +83,11 @@ export class Runs {
     return new Promise((resolve) => this.#deciding.set(id, resolve));
   }
 
+  /** Its model's. */
+  #queueOf(id: string): SchedulerPort {
+    return schedulerOf(this.#o.env, this.#o.turns.get(id)?.model);
+  }
+
   /** Why the queue refused the turn, if it did. */
   refusal(id: string): { reason: RefusalReason; retryAfter: number } | undefined {
     const turn = this.#o.turns.get(id);
@@ -91,7 +99,7 @@ export class Runs {
   /** Stops the turn here and in the queue. */
   async stop(id: string): Promise<void> {
     this.#live.get(id)?.abort(new Error('cancelled'));
-    await schedulerOf(this.#o.env).cancel(id);
+    await this.#queueOf(id).cancel(id);
   }
 
   /**
@@ -101,7 +109,7 @@ export class Runs {
   async watch(id: string): Promise<void> {
     const go = this.#goes.get(id);
     if (!go) return;
-    const lease = await schedulerOf(this.#o.env).lease(id);
+    const lease = await this.#queueOf(id).lease(id);
     if (lease.state === 'running' && lease.epoch === go.epoch) return;
     go.abort.abort(new Error('the lease is over'));
   }
@@ -134,12 +142,15 @@ export class Runs {
         return answer.end('failed', { error: serverError('No replica could generate this response.') });
       const turn = turns.get(id);
       if (!turn) return;
+      const missing = await loadModel(env, turn.model).then(() => undefined, asApiError);
+      if (missing && isTransient(missing.status) && !this.#old(id)) return later(LOAD_MS);
+      if (missing) return answer.end('failed', { error: missing.envelope().error as unknown as Json });
       const path = turns.path(id);
       const history = path.slice(0, -1).flatMap((t) => [...t.input, ...t.output]);
       // not the whole echo: previous_response_id, which is in it, differs at every turn
       const { instructions, tools } = turn.echo as { instructions?: unknown; tools?: unknown };
       const chain = await messageChain([turn.tenant, turn.model, instructions, tools], [...history, ...turn.input]);
-      const place = await schedulerOf(env).admit({
+      const place = await schedulerOf(env, turn.model).admit({
         id,
         tenant: turn.tenant,
         priority: turn.priority,
@@ -199,7 +210,7 @@ export class Runs {
       generated: turns.tokens(id).ids,
     };
     try {
-      const response = await replicaOf(env, replica).fetch('https://replica/session/run', {
+      const response = await replicaOf(env, replica, turn.model).fetch('https://replica/session/run', {
         method: 'POST',
         headers: { 'content-type': 'application/json', 'x-turnstone-tenant': turn.tenant, 'x-turnstone-request': id },
         body: JSON.stringify(order),
@@ -233,12 +244,12 @@ export class Runs {
   async #release(answer: Answer): Promise<void> {
     const usage = this.#o.turns.get(answer.id)?.usage;
     const known = usage && usage.prompt > 0 ? { promptTokens: usage.prompt, cachedTokens: usage.cached } : {};
-    await schedulerOf(this.#o.env).release([{ id: answer.id, epoch: answer.epoch, output: answer.length, ...known }]);
+    await this.#queueOf(answer.id).release([{ id: answer.id, epoch: answer.epoch, output: answer.length, ...known }]);
   }
 
   /** The lease is over without an end. */
   async #giveUp(id: string, epoch: number): Promise<void> {
-    await schedulerOf(this.#o.env).release([{ id, epoch, output: this.#o.answer(id).length, failed: true }]);
+    await this.#queueOf(id).release([{ id, epoch, output: this.#o.answer(id).length, failed: true }]);
   }
 }
 

@@ -20,7 +20,7 @@ export const LIMITS = {
 export function readGeneration(body: Fields): GenerationRequest {
   const stream = optional(body.stream, (v) => boolean(v, 'stream')) ?? false;
   return {
-    model: string(body.model, 'model', 1, LIMITS.name),
+    model: optional(body.model, (v) => string(v, 'model', 1, LIMITS.name)) ?? '',
     stream,
     includeUsage: readStreamOptions(body.stream_options, stream),
     n: optional(body.n, (v) => integer(v, 'n', 1, LIMITS.n)) ?? 1,

@@ -42,6 +42,7 @@ export type ResponseFormat =
 
 /** What every kind of generation shares. */
 export interface GenerationRequest {
+  /** '' when the client named none: the server's first. */
   model: string;
   stream: boolean;
   /** `stream_options.include_usage`. */

@@ -28,6 +28,18 @@ export class Replica extends Remote {
   }
 }
 
+/** A replica of another model: ADDRESS and a digest of the model's name, which is in the object's (`replica-0/<model>`), are its process's. */
+export class ModelReplica extends DurableObject<Env> {
+  override async fetch(request: Request): Promise<Response> {
+    const { name = '' } = this.ctx.id;
+    const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(name.slice(name.indexOf('/') + 1)));
+    const hex = Array.from(new Uint8Array(digest, 0, 8), (b) => b.toString(16).padStart(2, '0')).join('');
+    return this.env.PORT.connect(this.env.ADDRESS + hex)
+      .getActor('turnstone', 'Replica', this.ctx.id.toString())
+      .fetch(request);
+  }
+}
+
 export class Session extends Remote {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env, 'Session');

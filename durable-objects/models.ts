@@ -1,0 +1,88 @@
+/**
+ * The models of a deployment, by name. The first is the one that the server was started with; each of the others has a queue and
+ * replicas of its own under its name. On Cloudflare they are packs in R2, and an object loads the one that it is named after; on
+ * one's own machine the launcher keeps each in a process, which it starts when the model is asked for.
+ */
+import { ApiError, type ErrorEnvelope, modelNotFound } from '../openai/errors.ts';
+import { aliasesIn } from '../policy/settings.ts';
+
+/** How the first model is known to an object. */
+export interface FirstModel {
+  MODEL_ID?: string;
+  /** Where MODEL_ID is another model, in its own process: the first one's name. */
+  FIRST_MODEL?: string;
+}
+
+export interface Models extends FirstModel {
+  /** Other packs in the bucket, comma-separated. */
+  MODELS?: string;
+  /** `name=model` pairs, comma-separated. */
+  ALIASES?: string;
+  /** The launcher on this machine. */
+  LAUNCHER?: Fetcher;
+}
+
+/** A model of this server in `GET /v1/models`, beside what its replica says. */
+export interface ModelEntry {
+  id: string;
+  object: 'model';
+  created: number; // s
+  owned_by: string;
+  kind: 'chat';
+  state: 'loaded' | 'loading' | 'cold';
+  /** Of its file, where it is known. */
+  bytes?: number;
+  about?: string;
+  max_model_len?: number;
+}
+
+export const isFirst = (env: FirstModel, model: string | undefined): boolean => {
+  const first = env.FIRST_MODEL ?? env.MODEL_ID;
+  return model === undefined || first === undefined || model === first;
+};
+
+const named = (list = ''): string[] =>
+  list
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+
+/**
+ * The model that a request means by `asked`, '' for the first one. Throws 404 when there is none of that name. The answer is as
+ * asked where nobody said what is served.
+ */
+export function modelNamed(env: Models, asked: string): string {
+  const { MODEL_ID, MODELS, LAUNCHER } = env;
+  const name = aliasesIn(env.ALIASES)?.get(asked) ?? asked;
+  if (MODEL_ID === undefined || name === MODEL_ID || LAUNCHER) return name || (MODEL_ID ?? '');
+  if (name === '') return MODEL_ID;
+  const others = named(MODELS);
+  if (others.includes(name)) return name;
+  throw modelNotFound(asked, [MODEL_ID, ...others]);
+}
+
+/** Waits until the model is loaded where somebody loads models. Throws 404 when there is none of that name, and 503 with the arithmetic when it does not fit. */
+export async function loadModel(env: Models, model: string | undefined): Promise<void> {
+  if (isFirst(env, model) || !env.LAUNCHER) return;
+  const headers = { 'content-type': 'application/json' };
+  const answer = await env.LAUNCHER.fetch('http://launcher/load', { method: 'POST', headers, body: JSON.stringify({ model }) });
+  if (answer.ok) return;
+  const { error } = await answer.json<ErrorEnvelope>();
+  const retry = answer.headers.get('retry-after');
+  throw new ApiError(answer.status, error.message, {
+    type: error.type,
+    code: error.code ?? undefined,
+    param: error.param ?? undefined,
+    headers: retry === null ? undefined : { 'retry-after': retry },
+  });
+}
+
+/** Models beside the first. */
+export async function otherModels(env: Models): Promise<ModelEntry[]> {
+  if (env.LAUNCHER) {
+    const answer = await env.LAUNCHER.fetch('http://launcher/models');
+    return answer.ok ? (await answer.json<{ data: ModelEntry[] }>()).data : [];
+  }
+  const cold = { object: 'model', created: 0, owned_by: 'turnstone', kind: 'chat', state: 'cold' } as const;
+  return named(env.MODELS).map((id) => ({ id, ...cold }));
+}
