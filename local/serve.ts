@@ -113,8 +113,8 @@ function ofResponses(caller: Caller, path: string, request: Request): Promise<Re
 
 /** Refused before it is stored. */
 function ofModel(id: string, request: ResponsesRequest): ResponsesRequest {
-  if (request.model !== id) throw modelNotFound(request.model, id);
-  return request;
+  if (request.model && request.model !== id) throw modelNotFound(request.model, id);
+  return { ...request, model: id };
 }
 
 const body = (request: Request): Promise<unknown> => readAnyJson(request, MAX_BODY);

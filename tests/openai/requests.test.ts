@@ -148,7 +148,6 @@ describe('parseChat', () => {
 
   it.each([
     [{ messages: undefined }, 'messages', 'missing_required_parameter'],
-    [{ model: undefined }, 'model', 'missing_required_parameter'],
     [{ model: 3 }, 'model', 'invalid_type'],
     [{ messages: [] }, 'messages', 'array_too_short'],
     [{ messages: Array(2049).fill(user) }, 'messages', 'array_above_max_length'],
@@ -204,6 +203,11 @@ describe('parseChat', () => {
     [{ chat_template_kwargs: { a: {} } }, 'chat_template_kwargs.a', 'invalid_value'],
   ])('refuses %j, naming the parameter', (extra, param, code) => {
     expect(refusal(() => chat(extra))).toMatchObject({ status: 400, param, code });
+  });
+
+  it("may name no model: it is for the server's first", () => {
+    expect(chat({ model: undefined }).model).toBe('');
+    expect(chat({ model: null }).model).toBe('');
   });
 
   it.each([null, 'x', 3, [user], undefined])('refuses %j as a body', (body) => {

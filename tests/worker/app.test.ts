@@ -344,6 +344,10 @@ describe('bodies', () => {
     ['a refused parameter', { ...chat, audio: {} }, {}, {}, 400, 'unsupported_parameter', 'audio'],
     ['another model', chat, { MODEL_ID: 'other' }, {}, 404, 'model_not_found', 'model'],
     ['the model served', chat, { MODEL_ID: 'pebble' }, {}, 200, null, null],
+    ['no model', { messages: chat.messages }, { MODEL_ID: 'pebble' }, {}, 200, null, null],
+    ['another of several models', chat, { MODEL_ID: 'other', MODELS: 'a, pebble' }, {}, 200, null, null],
+    ['an alias', { ...chat, model: 'gpt-4o' }, { MODEL_ID: 'pebble', ALIASES: 'gpt-4o=pebble' }, {}, 200, null, null],
+    ['an alias of nothing', { ...chat, model: 'gpt-4o' }, { MODEL_ID: 'pebble', ALIASES: 'gpt-4o=x' }, {}, 404, 'model_not_found', 'model'],
   ])('%s', async (_, body, extra, headers, status, code, param) => {
     const response = await post('/v1/chat/completions', body, extra, headers);
     expect(response.status).toBe(status);
