@@ -9,6 +9,9 @@ import { Pace } from './pace.ts';
 
 /** A reader this far behind is given up: its answer is aborted. */
 const MAX_BEHIND = 1 << 20; // bytes
+/** And one that leaves more than this untaken for so long: nobody may be there any more. */
+const BUFFER = 65_536; // bytes
+const STALLED_MS = 30_000;
 /** After its first text a stream is written to this often at most, and all streams together once a ms: in a crowd writes cost as much as tokens. */
 const COALESCE_MS = 20;
 const CROWD_MS = 80; // never later than this
@@ -57,6 +60,8 @@ export class Job implements Sink {
   private controller?: ReadableStreamDefaultController<Uint8Array>;
   private pending = ''; // not sent yet
   private lastSent: number;
+  private sent = 0; // bytes
+  private taken = { bytes: -1, at: 0 }; // of these, as far as is known, and when that last grew
   private flowing = false; // text has been sent
   private over = false;
   private readonly sse: boolean;
@@ -125,7 +130,7 @@ export class Job implements Sink {
         },
         cancel: () => this.cancel(),
       },
-      new ByteLengthQueuingStrategy({ highWaterMark: 65_536 }),
+      new ByteLengthQueuingStrategy({ highWaterMark: BUFFER }),
     );
     return new Response(body, { headers: this.sse ? headers : { ...headers, ...UNCOMPRESSED } });
   }
@@ -221,11 +226,20 @@ export class Job implements Sink {
     }
     this.lastSent = now;
     this.flowing ||= this.usage.completion > 0;
-    controller.enqueue(this.encoder.encode(text));
-    if ((controller.desiredSize ?? 0) < -MAX_BEHIND) {
+    const bytes = this.encoder.encode(text);
+    controller.enqueue(bytes);
+    this.sent += bytes.byteLength;
+    if (this.lost(BUFFER - (controller.desiredSize ?? 0), now)) {
       controller.error(new Error('the reader is too slow'));
       this.cancel();
     }
+  }
+
+  /** Whether the reader, who has not taken so many bytes, is to be given up. */
+  private lost(behind: number, now: number): boolean {
+    const bytes = this.sent - behind;
+    if (behind <= BUFFER || bytes > this.taken.bytes) this.taken = { bytes, at: now };
+    return behind > BUFFER + MAX_BEHIND || now - this.taken.at > STALLED_MS;
   }
 
   /** Everything is said. */
