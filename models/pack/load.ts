@@ -1,12 +1,12 @@
-import { allocWeights, type ModelWeights } from '../../engine/anatomy.ts';
+import { allocPart, type ModelWeights, type Part, type PartWeights, rowsOf, tensorList, whole } from '../../engine/anatomy.ts';
 import type { Backend, Buf } from '../../engine/backend.ts';
 import { balanceKeys } from '../../engine/balance.ts';
-import { PLAIN } from '../../engine/formats.ts';
+import { PLAIN, weightBytes } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
 import { readTokenizer } from '../tokenizer/file.ts';
 import { createTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { defaultHasher, type NewHasher } from './hash.ts';
-import { MANIFEST, type Manifest, type PackTensor, packDigest, readManifest } from './manifest.ts';
+import { MANIFEST, type Manifest, packDigest, readManifest } from './manifest.ts';
 import { chunks, type PackSource, readWhole } from './source.ts';
 
 const MAX_MANIFEST = 16 << 20;
@@ -51,53 +51,95 @@ export async function loadWeights(
   backend: Backend,
   options: LoadOptions = {},
 ): Promise<ModelWeights> {
+  return (await loadPart(source, manifest, backend, whole(manifest.config), options)) as ModelWeights;
+}
+
+/** The same for a part of the model. Only shards that hold something of it are read; these as a whole, for their hashes. */
+export async function loadPart(
+  source: PackSource,
+  manifest: Manifest,
+  backend: Backend,
+  part: Part,
+  options: LoadOptions = {},
+): Promise<PartWeights> {
   const { onProgress, verify = true, hasher = defaultHasher } = options;
-  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
-  const { weights, buffers } = allocWeights(backend, manifest.config, (t) => formats.get(t.name) ?? PLAIN);
-  const total = manifest.shards.reduce((n, s) => n + s.bytes, 0);
-  const sink = new TensorSink(backend, manifest.tensors, buffers);
-  for (const shard of manifest.shards) {
+  const { weights, pieces } = place(manifest, backend, part);
+  const inside = (from: number, to: number) => pieces.some((p) => p.offset < to && p.offset + p.bytes > from);
+  let start = 0;
+  const shards = manifest.shards
+    .map((s) => ({ ...s, start: (start += s.bytes) - s.bytes }))
+    .filter((s) => inside(s.start, s.start + s.bytes));
+  const total = shards.reduce((n, s) => n + s.bytes, 0);
+  const sink = new PieceSink(backend, pieces);
+  let loaded = 0;
+  for (const shard of shards) {
     const where = `shard "${shard.name}"`;
     const hash = verify ? hasher() : undefined;
     let at = 0;
+    sink.skipTo(shard.start);
     for await (const chunk of chunks(await source.open(shard.name))) {
       if (at + chunk.length > shard.bytes) throw new ModelFileError(where, `is longer than ${shard.bytes} bytes`, shard.bytes);
       const hashed = hash?.update(chunk);
       sink.write(chunk);
       if (hashed) await hashed;
       at += chunk.length;
-      onProgress?.(sink.at, total);
+      onProgress?.((loaded += chunk.length), total);
     }
     if (at !== shard.bytes) throw new ModelFileError(where, `ends after ${at} of ${shard.bytes} bytes, within ${sink.name()}`, at);
     if (!hash) continue;
     const got = await hash.digest();
     if (got !== shard.sha256) throw new ModelFileError(where, `has SHA-256 ${got}, must have ${shard.sha256}; it is damaged`);
   }
-  await balanceKeys(backend, manifest.config, weights);
+  await balanceKeys(backend, manifest.config, weights, part.layers[0]);
   return weights;
 }
 
-/** Sends consecutive bytes of the shards' stream to the tensors they belong to, in whole words as devices want them. */
-class TensorSink {
-  /** Bytes of the stream taken so far. */
-  at = 0;
+/** Bytes of the shards' stream, and where they belong. */
+interface Piece {
+  name: string;
+  offset: number;
+  bytes: number;
+  buf: Buf;
+}
+
+/** Allocates a part, and says which bytes of the stream it is made of, in their order. */
+function place({ config, tensors }: Manifest, backend: Backend, part: Part): { weights: PartWeights; pieces: Piece[] } {
+  const byName = new Map(tensors.map((t) => [t.name, t]));
+  const { weights, buffers } = allocPart(backend, config, part, (t) => byName.get(t.name)?.format ?? PLAIN);
+  const pieces = tensorList(config).flatMap((t): Piece[] => {
+    const [rows, packed, buf] = [rowsOf(t, config, part), byName.get(t.name), buffers.get(t.name)];
+    if (!rows || !packed || !buf) return [];
+    const [, K] = t.shape;
+    const skipped = K === undefined ? 0 : weightBytes(packed.format, rows[0], K);
+    return [{ name: t.name, offset: packed.offset + skipped, bytes: buf.bytes, buf }];
+  });
+  return { weights, pieces: pieces.sort((a, b) => a.offset - b.offset) };
+}
+
+/** Sends bytes of the shards' stream to the tensors they belong to, in whole words as devices want them. */
+class PieceSink {
+  /** Where in the stream the next byte is. */
+  #at = 0;
   readonly #backend: Backend;
-  readonly #tensors: readonly PackTensor[];
-  readonly #buffers: ReadonlyMap<string, Buf>;
+  readonly #pieces: readonly Piece[];
   #index = 0;
   readonly #word = new Uint8Array(4); // a word cut in two by the border of a chunk
   #held = 0;
 
-  constructor(backend: Backend, tensors: readonly PackTensor[], buffers: ReadonlyMap<string, Buf>) {
+  constructor(backend: Backend, pieces: readonly Piece[]) {
     this.#backend = backend;
-    this.#tensors = tensors;
-    this.#buffers = buffers;
+    this.#pieces = pieces;
   }
 
   /** The tensor that the next byte belongs to, for errors. */
   name(): string {
-    const t = this.#tensors[this.#index];
-    return t ? `tensor "${t.name}"` : 'the end';
+    const piece = this.#pieces[this.#index];
+    return piece ? `tensor "${piece.name}"` : 'the end';
+  }
+
+  /** The stream goes on at `offset`, a whole word; nothing between is wanted. */
+  skipTo(offset: number): void {
+    if (this.#at < offset) this.#at = offset;
   }
 
   write(chunk: Uint8Array): void {
@@ -117,23 +159,23 @@ class TensorSink {
   #words(bytes: Uint8Array): void {
     let from = 0;
     while (from < bytes.length) {
-      const t = this.#tensors[this.#index];
-      if (!t) {
-        this.at += bytes.length - from;
+      const piece = this.#pieces[this.#index];
+      if (!piece) {
+        this.#at += bytes.length - from;
         return;
       }
-      if (this.at < t.offset) {
-        const gap = Math.min(t.offset - this.at, bytes.length - from);
-        this.at += gap;
+      if (this.#at < piece.offset) {
+        const gap = Math.min(piece.offset - this.#at, bytes.length - from);
+        this.#at += gap;
         from += gap;
         continue;
       }
-      const inside = this.at - t.offset;
-      const n = Math.min(t.bytes - inside, bytes.length - from);
-      this.#backend.write(this.#buffers.get(t.name) as Buf, bytes.subarray(from, from + n), inside);
-      this.at += n;
+      const inside = this.#at - piece.offset;
+      const n = Math.min(piece.bytes - inside, bytes.length - from);
+      this.#backend.write(piece.buf, bytes.subarray(from, from + n), inside);
+      this.#at += n;
       from += n;
-      if (inside + n === t.bytes) this.#index++;
+      if (inside + n === piece.bytes) this.#index++;
     }
   }
 }

@@ -1,4 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import type { Part, Range } from '../../engine/anatomy.ts';
 import type { Buf } from '../../engine/backend.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { ModelFileError } from '../../models/error.ts';
@@ -6,7 +7,7 @@ import { openGguf } from '../../models/gguf/open.ts';
 import { loadModel } from '../../models/model.ts';
 import { nodeHasher } from '../../models/node/files.ts';
 import { defaultHasher } from '../../models/pack/hash.ts';
-import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
+import { loadPart, loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
 import { type Manifest, packDigest, readManifest, SHARD_BYTES } from '../../models/pack/manifest.ts';
 import { deployedPack, memoryPack, type PackSource, r2Pack, urlPack } from '../../models/pack/source.ts';
 import { writePack } from '../../models/pack/write.ts';
@@ -154,6 +155,37 @@ describe('packs', () => {
       loadModel(await openGguf(memorySource(smallGguf(big), 'x')), be, { format: 'f32', hasher: nodeHasher }),
     );
     for (const [name, bytes] of direct) expect(Buffer.compare(loaded.get(name) ?? new Uint8Array(), bytes), name).toBe(0);
+  });
+
+  it('load a part of the model: its bytes, and no shard without any of them', async () => {
+    const big = { ...small, vocab: 52_000, hidden: 128, tied: true };
+    const many = new Map<string, Uint8Array>();
+    const { manifest } = await pack(big, 'f32', many);
+    const all = await memoryOf((be) => loadWeights(memoryPack(many), manifest, be, { hasher: nodeHasher }));
+    const parts: [Part, shards: number[]][] = [
+      [{ layers: [0, 0], embed: [0, 800], head: [0, 800] }, [0, 1]],
+      [{ layers: [0, 0], embed: [800, 1600] }, [0]],
+      [{ layers: [1, big.layers] }, [1]],
+      [{ layers: [0, 1], embed: [51_200, 52_000], head: [51_200, 52_000] }, [1]],
+    ];
+    for (const [part, shards] of parts) {
+      const opened: string[] = [];
+      const source: PackSource = {
+        open(name) {
+          opened.push(name);
+          return memoryPack(many).open(name);
+        },
+      };
+      const loaded = await memoryOf((be) => loadPart(source, manifest, be, part, { hasher: nodeHasher }));
+      expect(opened, JSON.stringify(part)).toEqual(shards.map((i) => manifest.shards[i].name));
+      for (const [name, bytes] of loaded) {
+        const from = name === 'embed' ? (part.embed as Range)[0] * big.hidden * 4 : 0;
+        expect(Buffer.compare(bytes, (all.get(name) as Uint8Array).subarray(from, from + bytes.length)), name).toBe(0);
+      }
+      expect(
+        [...loaded.keys()].filter((name) => name.startsWith('layers.')).every((name) => Number(name.split('.')[1]) >= part.layers[0]),
+      ).toBe(true);
+    }
   });
 
   it('has one digest for one content, whatever the order of its keys', () => {
