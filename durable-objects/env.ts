@@ -34,6 +34,9 @@ export interface ReplicaEnv {
   NPU_NUMERICS?: string;
   /** How long a prompt sent to the accelerator is waited for at least, ms; default 1000. */
   NPU_WAIT_MS?: string;
+  /** A model in stages: how it is cut (policy/stages.ts), as JSON. Each stage that is not in this isolate is the object of a binding, by its number. */
+  STAGES?: string;
+  [stage: `STAGE_${number}`]: DurableObjectNamespace | undefined;
   /** `0` turns prompt-lookup speculation off. */
   SPECULATE?: string;
   TOOL_CALLS?: string;

@@ -1,6 +1,7 @@
 import type { Part } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
+import { PAGE } from './layout.ts';
 import { Runner, type RunnerOptions } from './runner.ts';
 
 /** A sequence's share of a step as a stage needs it: positions [start, start + count) and the numbers of all its pages. */
@@ -58,6 +59,7 @@ export class Stage implements StagePort {
 
   through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array> {
     return this.alone(() => {
+      this.check(slices, x);
       if (copies.length > 0) this.runner.copy(copies);
       this.runner.putStream(x);
       const batch = slices.map(({ start, count, pages }) => ({ seq: { ids: [], pages }, start, count, logits: 0, draft: [] }));
@@ -82,6 +84,16 @@ export class Stage implements StagePort {
 
   writePage(page: number, bytes: Uint8Array): Promise<void> {
     return this.alone(async () => this.runner.writePage(page, bytes));
+  }
+
+  /** What comes from elsewhere is bounded before it is used. Throws RangeError. */
+  private check(slices: readonly StageSlice[], x: Uint8Array): void {
+    const tokens = slices.reduce((n, s) => n + s.count, 0);
+    if (x.byteLength !== tokens * this.config.hidden * 4) throw new RangeError(`${tokens} tokens do not have ${x.byteLength} bytes`);
+    for (const { start, count, pages } of slices) {
+      const enough = start >= 0 && count > 0 && pages.length >= Math.ceil((start + count) / PAGE);
+      if (!enough || !pages.every((p) => p >= 0 && p < this.runner.kv.pages)) throw new RangeError('a slice has no such pages');
+    }
   }
 
   /** One call after the other: all use the same activations. */

@@ -205,8 +205,8 @@ export class StagedRunner extends Paged implements Passes {
     return groups;
   }
 
-  /** Waits until all stages are there. */
-  private async open(): Promise<void> {
+  /** Waits until all stages are there. Rejects with PagesLost saying which is not. */
+  async open(): Promise<void> {
     this.opening ??= Promise.all(this.stages.map((s) => s.open()));
     try {
       await this.opening;

@@ -1,4 +1,5 @@
 /** What goes wrong with a request, in OpenAI's words: one class, one envelope. */
+import { PagesLost } from '../engine/paged.ts';
 
 export type ErrorType =
   | 'invalid_request_error'
@@ -151,6 +152,9 @@ export const modelUnavailable = (cause: unknown): ApiError =>
     cause,
   });
 
+/** Seconds in which a stage of a model is started again. */
+const RESTART_S = 5;
+
 /** Says nothing of the cause to the client; the cause is for the log. */
 export const internalError = (cause?: unknown): ApiError =>
   new ApiError(500, 'The server had an error while processing the request.', { code: 'internal_error', cause });
@@ -158,7 +162,12 @@ export const internalError = (cause?: unknown): ApiError =>
 /** Whether the same request may succeed elsewhere or later: every other fault is the request's own, and comes again with it. */
 export const isTransient = (status: number): boolean => status === 503;
 
-export const asApiError = (error: unknown): ApiError => (error instanceof ApiError ? error : internalError(error));
+export const asApiError = (error: unknown): ApiError =>
+  error instanceof ApiError
+    ? error
+    : error instanceof PagesLost
+      ? serverOverloaded('A part of the model is being started again.', RESTART_S)
+      : internalError(error);
 
 /** Client text quoted in a message is cut, so that an error stays small. */
 export function clip(text: string, max = 64): string {

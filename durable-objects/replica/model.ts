@@ -2,9 +2,19 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
 import { allocWeights } from '../../engine/anatomy.ts';
-import { type Backend, Engine, formatsOf, type ModelConfig, type ModelWeights, type Plan, planMemory } from '../../engine/index.ts';
+import {
+  type Backend,
+  Engine,
+  formatsOf,
+  type ModelConfig,
+  type ModelWeights,
+  type Passes,
+  type Plan,
+  planMemory,
+} from '../../engine/index.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
+import type { Manifest } from '../../models/pack/manifest.ts';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
 import { templateOf } from '../../models/pack/template.ts';
 import type { ChatTemplate } from '../../models/template.ts';
@@ -13,8 +23,10 @@ import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
 import { type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
 import { readNumber } from '../../policy/settings.ts';
+import type { StagesPlan } from '../../policy/stages.ts';
 import { kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
+import { enginePlan, memoryHere, openStages, stagesOf } from './stages.ts';
 
 const MIB = 1 << 20;
 
@@ -39,7 +51,8 @@ export interface Served {
   control: readonly string[];
   sampling: SamplingDefaults;
   backend: Backend;
-  weights: ModelWeights;
+  /** Of the whole model, or its stages as one. */
+  weights: ModelWeights | Passes;
   plan: Plan;
   /** By the id of the replica's object. */
   engines: Map<string, Kept>;
@@ -115,7 +128,43 @@ async function load(env: ReplicaEnv, id: string): Promise<Served> {
   const source = await deployedPack(env as PackBindings, id);
   const { manifest, digest } = await openPack(source);
   const { config, generation } = manifest;
-  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
+  const staged = id === env.MODEL_ID ? stagesOf(env) : undefined;
+  const { plan, memoryBytes } = staged ? inStages(staged, manifest, env) : inOnePiece(manifest, env);
+  const wasm = createWasm({ modules: { relaxed, simd }, memoryBytes });
+  // with an accelerator of other arithmetic no page here is exact to the bit any more, and none may be named as if it were
+  const numerics = env.NPU_NUMERICS || wasm.numerics;
+  if (!/^[a-z0-9-]{1,32}$/.test(numerics)) throw new Error(`NPU_NUMERICS is "${numerics}", must be a numerics id such as webgpu-1`);
+  const backend = { ...wasm, numerics };
+  const weights = staged
+    ? await openStages(staged, { env, id, source, manifest, digest, backend, plan })
+    : await loadWeights(source, manifest, backend);
+  const tokenizer = await loadTokenizer(source, manifest);
+  const control = tokenizer.specialIds.map((id) => new TextDecoder().decode(tokenizer.bytesOf(id)));
+  const { stopIds, ...sampling } = generation;
+  return {
+    id,
+    digest,
+    fingerprint: `${digest.slice(0, 12)}-${backend.numerics}`,
+    config,
+    tokenizer,
+    template: templateOf(manifest, tokenizer, env.TOOL_CALLS),
+    stopIds: [...new Set([...tokenizer.stopIds, ...stopIds])],
+    control,
+    sampling,
+    backend,
+    weights,
+    plan,
+    engines: new Map(),
+  };
+}
+
+function inStages(staged: StagesPlan, manifest: Manifest, env: ReplicaEnv): { plan: Plan; memoryBytes: number } {
+  const plan = enginePlan(staged, manifest.config, kvOf(env.KV));
+  return { plan, memoryBytes: memoryHere(staged, plan, manifest) + 64 };
+}
+
+function inOnePiece({ config, tensors }: Manifest, env: ReplicaEnv): { plan: Plan; memoryBytes: number } {
+  const formats = new Map(tensors.map((t) => [t.name, t.format]));
   const count = countWasm();
   const counted = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
   const weightBytes = count.used;
@@ -137,30 +186,7 @@ async function load(env: ReplicaEnv, id: string): Promise<Served> {
     maxSequences: readNumber('MAX_BATCH', env),
   });
   const { scratch, kv } = plan.bytes;
-  const wasm = createWasm({ modules: { relaxed, simd }, memoryBytes: weightBytes + scratch + kv + 64 });
-  // with an accelerator of other arithmetic no page here is exact to the bit any more, and none may be named as if it were
-  const numerics = env.NPU_NUMERICS || wasm.numerics;
-  if (!/^[a-z0-9-]{1,32}$/.test(numerics)) throw new Error(`NPU_NUMERICS is "${numerics}", must be a numerics id such as webgpu-1`);
-  const backend = { ...wasm, numerics };
-  const weights = await loadWeights(source, manifest, backend);
-  const tokenizer = await loadTokenizer(source, manifest);
-  const control = tokenizer.specialIds.map((id) => new TextDecoder().decode(tokenizer.bytesOf(id)));
-  const { stopIds, ...sampling } = generation;
-  return {
-    id,
-    digest,
-    fingerprint: `${digest.slice(0, 12)}-${backend.numerics}`,
-    config,
-    tokenizer,
-    template: templateOf(manifest, tokenizer, env.TOOL_CALLS),
-    stopIds: [...new Set([...tokenizer.stopIds, ...stopIds])],
-    control,
-    sampling,
-    backend,
-    weights,
-    plan,
-    engines: new Map(),
-  };
+  return { plan, memoryBytes: weightBytes + scratch + kv + 64 };
 }
 
 /**

@@ -1,0 +1,71 @@
+/** A replica of a model that is cut into stages (policy/stages.ts): which are elsewhere, which part is here, and what of this isolate's memory they take. */
+import { type Backend, type KvFormat, type ModelConfig, type Plan, StagedRunner } from '../../engine/index.ts';
+import { allocLogits } from '../../engine/logits.ts';
+import { stepSize } from '../../engine/plan.ts';
+import { countWasm } from '../../kernels/wasm/index.ts';
+import type { Manifest } from '../../models/pack/manifest.ts';
+import type { PackSource } from '../../models/pack/source.ts';
+import type { StagesPlan } from '../../policy/stages.ts';
+import { buildId } from '../build-id.ts';
+import { type ReplicaEnv, replicasHere } from '../env.ts';
+import { allocStage, openStage } from '../stage/load.ts';
+import { RemoteStage } from '../stage/port.ts';
+import type { StageObject } from '../stage/wire.ts';
+
+/** The cuts that `STAGES` says, or undefined. Throws when it says something else. */
+export function stagesOf(env: ReplicaEnv): StagesPlan | undefined {
+  if (!env.STAGES) return undefined;
+  if (replicasHere(env) !== 1) throw new Error('a model in stages has one replica: unset REPLICAS');
+  try {
+    return JSON.parse(env.STAGES) as StagesPlan;
+  } catch {
+    throw new Error('STAGES is no plan of stages');
+  }
+}
+
+/** The engine's plan for them. */
+export const enginePlan = (p: StagesPlan, config: ModelConfig, kv: KvFormat): Plan => ({
+  ...stepSize(config, p, p.context),
+  ...{ pages: p.pages, kv, bytes: p.replica },
+});
+
+/** What this isolate's backend holds: logits of a step, and the part of the model that is here. */
+export function memoryHere(p: StagesPlan, plan: Plan, manifest: Manifest): number {
+  const count = countWasm();
+  for (const { layers, embed, head } of p.stages.filter((s) => s.replica))
+    allocStage(count, manifest, { part: { layers, embed, head }, kv: plan.kv, size: plan, pages: plan.pages });
+  count.alloc(plan.maxRows * manifest.config.vocab * 4, 'logits');
+  allocLogits(count, plan.maxRows, manifest.config.vocab);
+  return count.used;
+}
+
+export interface StagesOptions {
+  env: ReplicaEnv;
+  /** The model's name. */
+  id: string;
+  source: PackSource;
+  manifest: Manifest;
+  digest: string;
+  backend: Backend;
+  plan: Plan;
+}
+
+/** Loads the part that is here, opens the others, and gives them as one. Rejects naming the stage that is not bound, does not answer or refuses. */
+export async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
+  const { env, id, source, manifest, digest, backend, plan } = o;
+  const { context, maxTokens, maxSequences, maxRows, maxBlocks, pages, kv } = plan;
+  const size = { context, maxTokens, maxSequences, maxRows, maxBlocks };
+  const ports = await Promise.all(
+    stages.map(({ layers, embed, head, replica }, i) => {
+      const part = { layers, embed, head };
+      if (replica) return openStage(source, manifest, backend, { part, kv, size, pages });
+      const objects = env[`STAGE_${i}`];
+      if (!objects) throw new Error(`the model has ${stages.length} stages, but STAGE_${i} is not bound`);
+      const object = () => objects.get(objects.idFromName(`stage-${i}`)) as unknown as StageObject;
+      return new RemoteStage(`stage ${i}`, object, { build: buildId, pack: digest, model: id, part, kv, size, pages });
+    }),
+  );
+  const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, maxRows });
+  await staged.open();
+  return staged;
+}

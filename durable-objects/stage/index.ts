@@ -1,0 +1,55 @@
+/** A stage's Worker, a script of its own: a part of a model in an isolate of its own (wrangler.toml beside it). Nothing but a replica's binding reaches it. */
+import { DurableObject } from 'cloudflare:workers';
+import { buildId } from '../build-id.ts';
+import { loadStage, type StageEnv } from './load.ts';
+import type { StageAnswer, StageCall, StageObject, StageOrder } from './wire.ts';
+
+/** The isolate's part; its weights outlive the object. */
+let held: { order: string; stage: ReturnType<typeof loadStage> } | undefined;
+let instance: string | undefined;
+
+export class Stage extends DurableObject<StageEnv> implements StageObject {
+  async open(order: StageOrder): Promise<{ instance: string } | { refused: string }> {
+    if (order.build !== buildId)
+      return { refused: `it was built from other sources (${buildId}) than the replica (${order.build}); deploy both again` };
+    const wanted = JSON.stringify(order);
+    if (held?.order !== wanted) {
+      const stage = loadStage(this.env, order);
+      held = { order: wanted, stage };
+      stage.catch(() => {
+        held = undefined;
+      });
+    }
+    try {
+      await held.stage;
+    } catch (error) {
+      return { refused: error instanceof Error ? error.message : String(error) };
+    }
+    instance = crypto.randomUUID();
+    return { instance };
+  }
+
+  async call(wanted: string, call: StageCall): Promise<StageAnswer> {
+    if (wanted !== instance || !held) return { gone: true };
+    const stage = await held.stage;
+    try {
+      switch (call.op) {
+        case 'embed':
+          return { bytes: await stage.embed(call.ids) };
+        case 'through':
+          return { bytes: await stage.through(call.slices, call.x, call.copies) };
+        case 'head':
+          return { bytes: await stage.head(call.x) };
+        case 'read':
+          return { bytes: await stage.readPage(call.page) };
+        case 'write':
+          await stage.writePage(call.page, call.bytes);
+          return { bytes: new Uint8Array() };
+      }
+    } catch (error) {
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+}
+
+export default { fetch: () => new Response('Not found', { status: 404 }) } satisfies ExportedHandler<StageEnv>;

@@ -1,0 +1,56 @@
+import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
+import simd from '../../.build/wasm/turnstone-simd.wasm';
+import { type Allocator, allocPart, type Backend, formatsOf, kvShape, Stage } from '../../engine/index.ts';
+import { allocRunner } from '../../engine/runner.ts';
+import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
+import { loadPart, openPack } from '../../models/pack/load.ts';
+import type { Manifest } from '../../models/pack/manifest.ts';
+import { deployedPack, type PackBindings, type PackSource } from '../../models/pack/source.ts';
+import { readNumber } from '../../policy/settings.ts';
+import { jsBytes } from '../replica/memory.ts';
+import type { StageOrder } from './wire.ts';
+
+/** Bindings and variables of a stage's Worker. */
+export interface StageEnv {
+  /** Packs, as the replica has them. */
+  PACKS?: R2Bucket;
+  ASSETS?: Fetcher;
+  /** What the isolate may hold, where the host allows another amount than 128 MB. */
+  MEMORY_MB?: string;
+}
+
+const MIB = 1 << 20;
+
+/** Loads what the order asks for. Rejects with what is wrong: another pack, no room, damaged shards. */
+export async function loadStage(env: StageEnv, order: StageOrder): Promise<Stage> {
+  const source = await deployedPack(env as PackBindings, order.model);
+  const { manifest, digest } = await openPack(source);
+  if (digest !== order.pack)
+    throw new Error(`its pack of ${order.model} is ${digest.slice(0, 12)}, the replica's ${order.pack.slice(0, 12)}`);
+  const count = countWasm();
+  allocStage(count, manifest, order);
+  const need = count.used;
+  const limit = readNumber('MEMORY_MB', env) * MIB;
+  if (jsBytes(0) + need > limit) {
+    throw new Error(`its part needs ${mb(need)} beside ${mb(jsBytes(0))} of JavaScript, the isolate may hold ${mb(limit)} (MEMORY_MB)`);
+  }
+  return openStage(source, manifest, createWasm({ modules: { relaxed, simd }, memoryBytes: need + 64 }), order);
+}
+
+type Held = Pick<StageOrder, 'part' | 'kv' | 'size' | 'pages'>;
+
+/** Allocates what a part takes, or counts it. */
+export function allocStage(be: Allocator, { config, tensors }: Manifest, { part, kv, size, pages }: Held): void {
+  const formats = new Map(tensors.map((t) => [t.name, t.format]));
+  const { weights } = allocPart(be, config, part, (t) => formats.get(t.name) ?? 'f32');
+  allocRunner(be, config, formatsOf(weights), size, weights.head?.N ?? 0);
+  be.kvPool(kvShape(config, kv, weights.layers.length), pages);
+}
+
+/** Loads a part onto a backend that has room for it. */
+export async function openStage(source: PackSource, manifest: Manifest, backend: Backend, o: Held): Promise<Stage> {
+  const weights = await loadPart(source, manifest, backend, o.part);
+  return new Stage({ backend, config: manifest.config, weights, part: o.part, kv: o.kv, size: o.size, pages: o.pages });
+}
+
+const mb = (n: number): string => `${(n / MIB).toFixed(1)} MB`;

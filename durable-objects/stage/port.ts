@@ -1,0 +1,77 @@
+import { PagesLost, type Part, type StagePort, type StageSlice } from '../../engine/index.ts';
+import type { StageCall, StageObject, StageOrder } from './wire.ts';
+
+/** How long a stage that does not answer is waited for: locally it is started again, and reads its weights, in a few seconds. */
+const WAIT_MS = 15_000;
+const PAUSE_MS = 50;
+
+/** A stage in another isolate, behind its Durable Object. */
+export class RemoteStage implements StagePort {
+  readonly part: Part;
+  readonly #name: string;
+  readonly #object: () => StageObject;
+  readonly #order: StageOrder;
+  #instance?: string;
+
+  /** `object`: a new stub; one that failed stays broken. */
+  constructor(name: string, object: () => StageObject, order: StageOrder) {
+    this.part = order.part;
+    this.#name = name;
+    this.#object = object;
+    this.#order = order;
+  }
+
+  async open(): Promise<void> {
+    this.#instance = undefined;
+    for (const until = Date.now() + WAIT_MS; ; ) {
+      try {
+        const answer = await this.#object().open(this.#order);
+        if ('refused' in answer) throw new PagesLost(`${this.#name} refuses: ${answer.refused}`);
+        this.#instance = answer.instance;
+        return;
+      } catch (error) {
+        if (error instanceof PagesLost) throw error;
+        if (Date.now() > until) throw new PagesLost(`${this.#name} does not answer: ${error instanceof Error ? error.message : error}`);
+        await scheduler.wait(PAUSE_MS);
+      }
+    }
+  }
+
+  embed(ids: Uint32Array): Promise<Uint8Array> {
+    return this.#call({ op: 'embed', ids });
+  }
+
+  through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array> {
+    return this.#call({ op: 'through', slices, x: own(x), copies });
+  }
+
+  head(x: Uint8Array): Promise<Uint8Array> {
+    return this.#call({ op: 'head', x: own(x) });
+  }
+
+  readPage(page: number): Promise<Uint8Array> {
+    return this.#call({ op: 'read', page });
+  }
+
+  async writePage(page: number, bytes: Uint8Array): Promise<void> {
+    await this.#call({ op: 'write', page, bytes: own(bytes) });
+  }
+
+  async #call(call: StageCall): Promise<Uint8Array> {
+    const instance = this.#instance;
+    if (instance === undefined) throw new PagesLost(`${this.#name} is not open`);
+    const answer = await this.#object()
+      .call(instance, call)
+      .catch((error: unknown) => {
+        console.warn(`${this.#name} was lost:`, error instanceof Error ? error.message : error);
+        return { gone: true } as const;
+      });
+    if ('bytes' in answer) return answer.bytes;
+    if ('error' in answer) throw new Error(`${this.#name}: ${answer.error}`);
+    if (this.#instance === instance) this.#instance = undefined;
+    throw new PagesLost(`${this.#name} was lost`);
+  }
+}
+
+/** A view that owns its buffer: what is sent is the whole buffer behind a view. */
+const own = (bytes: Uint8Array): Uint8Array => (bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice());
