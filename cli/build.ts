@@ -19,6 +19,8 @@ interface Target {
   /** Exists when it was built. */
   output: string;
   command: string[];
+  /** It is told what the arithmetic was built from (durable-objects/build-id.ts). */
+  named?: boolean;
 }
 
 const node = process.execPath;
@@ -38,6 +40,18 @@ const TARGETS: Target[] = [
     folder: '.build/worker',
     output: '.build/worker/index.js',
     command: [...bin('wrangler', 'bin/wrangler.js'), 'deploy', '--dry-run', '--outdir', '.build/worker'],
+    named: true,
+  },
+  {
+    name: 'stage',
+    inputs: ['engine', 'kernels', 'models', 'policy', 'durable-objects', 'wasm', 'package-lock.json'],
+    folder: '.build/stage',
+    output: '.build/stage/index.js',
+    command: [
+      ...bin('wrangler', 'bin/wrangler.js'),
+      ...['deploy', '--dry-run', '--config', 'durable-objects/stage/wrangler.toml', '--outdir', '../../.build/stage'],
+    ],
+    named: true,
   },
   {
     name: 'npu',
@@ -74,12 +88,15 @@ export async function build(say: (line: string) => void = () => {}, names: strin
     if (t.name === 'embedder') shipPack('dunlin', '.build/embedder-assets/packs');
     rmSync(stamp, { force: true });
     if (t.folder) rmSync(join(ROOT, t.folder), { recursive: true, force: true });
-    await run(t.command);
+    await run(t.named ? [...t.command, '--define', `BUILD_ID:"${buildId()}"`] : t.command);
     mkdirSync(join(ROOT, '.build'), { recursive: true });
     writeFileSync(stamp, digest);
   }
   if (names.includes('page')) shipPack('pebble', 'dist/web/packs');
 }
+
+/** What the replica and its stages must have in common: two builds with the same compute the same bits, and understand each other. */
+export const buildId = (): string => digestOf(['engine', 'kernels', 'wasm', 'durable-objects/stage']).slice(0, 16);
 
 /** A shipped pack is a static asset too, so that a deployment without R2 answers. */
 function shipPack(name: string, folder: string): void {

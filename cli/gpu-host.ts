@@ -2,9 +2,11 @@
  * `turnstone gpu-host`: the API and the accelerator's prefill contract from a runtime that has WebGPU. The engine, packs,
  * pages and answers are the Worker's; only the backend is another.
  */
+
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { sha256 } from '@noble/hashes/sha2.js';
+import type { ModelWeights } from '../engine/index.ts';
 import { device as deviceSpec } from '../kernels/npu/device/index.ts';
 import { DeviceLostError, openDevice } from '../kernels/webgpu/index.ts';
 import { openModel, webGpuMaker } from '../local/open.ts';
@@ -69,7 +71,7 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
       new Prefiller({
         backend,
         config,
-        weights,
+        weights: weights as ModelWeights, // it was opened in one piece
         kv,
         pack: digest,
         hash: sha256,

@@ -8,7 +8,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { keysIn } from '../openai/keys.ts';
 import { faultsIn, readNumber } from '../policy/settings.ts';
+import type { StagesPlan } from '../policy/stages.ts';
 import { build, INSTALLED, ROOT } from './build.ts';
+import { cutPack } from './cut.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
 import { healQueue } from './heal.ts';
 import { findModel } from './hub/find.ts';
@@ -19,6 +21,7 @@ import { nodeHandler } from './node-http.ts';
 import { type Npu, startNpu } from './npu.ts';
 import { type LocalPack, localPack, modelPath } from './packs.ts';
 import { elsewhere, FIRST, startProcesses } from './processes.ts';
+import { type StageProcesses, stagesElsewhere, startStages } from './stage-processes.ts';
 import { serverConfig } from './workerd/config.ts';
 import { type Home, openHome } from './workerd/home.ts';
 import { Kept } from './workerd/keep.ts';
@@ -44,6 +47,8 @@ export interface StartOptions {
   models?: { known: () => readonly Known[]; allMb: number; keepAliveMs: number };
   /** workerd processes that compute, each with `REPLICAS` replicas and a core: 1 unless given. All but the first start after the server. */
   processes?: number | string;
+  /** Isolates that the model is cut into: as few as hold it unless given, 1 for one piece. */
+  stages?: number | string;
   /** What starts after the server waits for this, too. */
   after?: Promise<unknown>;
   /** Where Durable Objects keep their data; default `.wrangler/state`: in the clone, or where one stands with an installed package. */
@@ -69,6 +74,8 @@ export interface Server {
   npu?: Npu;
   embedder?: Embedder;
   models?: Models;
+  /** Of a model in stages: those in processes of their own. */
+  stages?: StageProcesses;
   /** Settles when all processes compute. */
   whole: Promise<void>;
   /** Resolves with the reason when the server cannot be kept running. */
@@ -91,7 +98,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   const host = o.host ?? '127.0.0.1';
   const port = o.port ?? 8787;
   const vars = Object.fromEntries(Object.entries(o.vars ?? {}).filter((e): e is [string, string] => e[1] !== undefined));
-  const faults = faultsIn({ ...vars, PROCESSES: o.processes?.toString() });
+  const faults = faultsIn({ ...vars, PROCESSES: o.processes?.toString(), STAGES: o.stages?.toString() });
   if (faults.length > 0) throw new Error(faults.join('\n'));
   keysIn(vars.API_KEYS);
   const open = vars.PUBLIC === '1';
@@ -128,6 +135,9 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     chmodSync(storage, 0o700); // conversations are the user's alone, also in a folder of before
     await build(say, ['wasm', 'page', 'worker']);
     const pack = await localPack(found?.path, say, o.format, found?.id);
+    const cuts = await cutPack(pack, vars, readNumber('STAGES', { STAGES: o.stages?.toString() }), say);
+    const stages = cuts && (await inStages(cuts, home, pack, vars));
+    if (stages) undo.push(() => stages.stop());
 
     const npu = await accelerator(home, pack, vars);
     let listens = () => {};
@@ -151,6 +161,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
       ...vars,
       ...others.vars,
       ...(npu && { NPU_SECRET: npu.secret, NPU_ROUTE: o.npu ?? 'auto' }),
+      ...(cuts && { STAGES: JSON.stringify(cuts) }),
     };
     let bound = port;
     const config = () =>
@@ -159,6 +170,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
         address: `${shownHost(host)}:${bound}`,
         embedder: embedder && home.sockets.address('embeddings'),
         models: models && { launcher: home.sockets.address('launcher'), sockets: home.sockets.address('') },
+        stages: cuts ? stagesElsewhere(cuts, home) : [],
       });
     let lose: (error: Error) => void = () => {};
     const lost = new Promise<Error>((done) => {
@@ -184,7 +196,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     listens();
     return {
       url: `http://${shownHost(/^(0\.0\.0\.0|\*|::)$/.test(host) ? '127.0.0.1' : host)}:${bound}`,
-      ...{ pack, objects, npu, embedder, models, lost, stop },
+      ...{ pack, objects, npu, embedder, models, stages, lost, stop },
       drain: (ms, waits) => drain(objects as Objects, layout.processes * layout.replicas, ms, models, waits),
       pid: () => kept.process?.pid,
       inspector: () => (o.inspect && kept.process ? `127.0.0.1:${kept.process.ports.get('inspector')}` : undefined),
@@ -204,6 +216,18 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const first = { id: pack.id, path: found?.path ?? '', bytes: bytesOf(pack.folder), created: createdOf(pack.folder) };
     const all = () => [first, ...known().filter((m) => m.id !== first.id && m.path !== first.path)];
     return new Models({ ...{ home, objects, say, format: o.format, eachMb, allMb, keepAliveMs }, first: pack.id, known: all, vars: own });
+  }
+
+  async function inStages(
+    cuts: StagesPlan,
+    home: Home,
+    pack: LocalPack,
+    { MEMORY_MB = '' }: Record<string, string>,
+  ): Promise<StageProcesses> {
+    if (layout.processes * layout.replicas > 1)
+      throw new Error(`${pack.id} is served in stages, and so by one replica: unset PROCESSES and REPLICAS.`);
+    await build(say, ['stage']);
+    return startStages(cuts, { home, pack, vars: { MEMORY_MB }, say });
   }
 
   async function accelerator(home: Home, pack: LocalPack, { KV = '', CONTEXT = '', NPU_DEVICE }: Record<string, string>) {

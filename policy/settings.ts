@@ -100,6 +100,10 @@ export const SETTINGS = {
   CONTEXT: whole(16, 1 << 20, undefined, 'longest sequence in tokens', { shown: "the model's own", ...main }),
   MAX_BATCH: whole(1, 256, undefined, 'sequences computed together', { shown: 'as the memory allows', ...main }),
   PROCESSES: whole(1, 16, 1, 'workerd processes that compute, each on a core and in memory of its own', { ...main, ...own }),
+  STAGES: whole(1, 16, undefined, 'isolates that the model is cut into, each a process with a core and MEMORY_MB of its own', {
+    shown: 'as few as hold it',
+    ...{ ...main, ...own },
+  }),
   REPLICAS: whole(1, 64, 1, 'replicas of the model in each process; they share the queue and divide the memory', main),
   STORAGE: text('folder for sessions and the queue, for one server at a time', { shown: '.wrangler/state', ...main, ...own }),
   API_KEYS: text(

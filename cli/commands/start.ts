@@ -43,6 +43,7 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
     embedder,
     models: { known: others, allMb: readNumber('MODELS_MB', env) ?? halfOfMemory(), keepAliveMs: 1000 * readNumber('KEEP_ALIVE_S', env) },
     processes: env.PROCESSES,
+    stages: env.STAGES || undefined,
     persist: env.STORAGE || undefined,
     after: chatReady,
     vars: workerVars(env),

@@ -43,6 +43,8 @@ export interface ServerConfig {
   control: { address: string; secret: string };
   /** Replicas in other processes, by number. */
   elsewhere: readonly (Elsewhere & { replicas: readonly number[] })[];
+  /** Stages of the model, by number. */
+  stages: readonly (Elsewhere & { stage: number })[];
   npu?: string;
   embedder?: string;
   /** Where the launcher is asked for other models, and the folder of all sockets. */
@@ -73,6 +75,9 @@ export function serverConfig(o: ServerConfig): Config {
     ...own,
     ...replicas,
     ...others,
+    ...o.stages.map((p) => ({
+      ...{ name: `STAGE_${p.stage}`, durableObjectNamespace: { className: 'Stage', serviceName: remoteName(p.name) } },
+    })),
   ];
   return {
     services: [
@@ -94,6 +99,7 @@ export function serverConfig(o: ServerConfig): Config {
       ...external('launcher', o.models?.launcher),
       ...o.elsewhere.map(remote),
       ...(o.models ? [remote({ name: MODELS, address: `${o.models.sockets}/${MODEL_SOCKET}`, classes: ['ModelReplica'] })] : []),
+      ...o.stages.map(remote),
       internet(o.vars.NPU_URL !== undefined),
     ],
     sockets: [
@@ -137,6 +143,23 @@ export function replicasConfig(o: ReplicasConfig): Config {
       ...(o.npu === undefined ? [] : [{ name: 'npu', external: { address: o.npu, http: {} } }]),
       remote(o.first),
       internet(o.vars.NPU_URL !== undefined),
+    ],
+    sockets: [],
+  };
+}
+
+/** A process with a stage of the model; the first one calls it. */
+export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string }): Config {
+  return {
+    services: [
+      worker(SERVED, {
+        ...built('stage', 'durable-objects/stage/wrangler.toml'),
+        bindings: [...texts(o.vars), service('ASSETS', 'site')],
+        durableObjectNamespaces: [{ className: 'Stage', uniqueKey: keyOf(o.name, 'Stage'), enableSql: true }],
+        durableObjectStorage: { inMemory: kVoid }, // stages keep nothing
+      }),
+      ...site(packFiles(o.pack)),
+      internet(false),
     ],
     sockets: [],
   };

@@ -1,7 +1,7 @@
 /** A model on WebGPU against the same model on wasm. */
 import type { Runtime } from '../../durable-objects/replica/index.ts';
 import { weightBytes } from '../../engine/formats.ts';
-import { formatsOf, GREEDY, type KvPool, layersOf } from '../../engine/index.ts';
+import { formatsOf, GREEDY, type KvPool, layersOf, type ModelWeights } from '../../engine/index.ts';
 import { allocScratch, forward } from '../../engine/model.ts';
 import { type Counts, countWebGpu, type WebGpuBackend } from '../../kernels/webgpu/index.ts';
 import type { Maker } from '../../local/open.ts';
@@ -60,7 +60,8 @@ async function countStep(be: WebGpuBackend, run: (n: number) => Promise<void>): 
 
 /** The least a decode step can take: a dispatch for each op that the engine asks for, and each weight matrix read once. */
 function least({ served, engine }: Runtime): { layers: number; contract: number; matrices: number } {
-  const { layers, embed, head } = served.weights;
+  const weights = served.weights as ModelWeights;
+  const { layers, embed, head } = weights;
   const all = [head, ...layers.flatMap((l) => [l.qkv, l.o, l.gateUp, l.down])];
   const row = weightBytes(embed.format, embed.N, embed.K) / embed.N;
   const matrices = all.reduce((n, w) => n + weightBytes(w.format, w.N, w.K), row);
@@ -72,8 +73,8 @@ function least({ served, engine }: Runtime): { layers: number; contract: number;
   });
   const one = { label: 'x', bytes: 0 };
   const batch = { ...{ T: 1, S: 1, R: 1, maxBlocks: 1 }, ids: one, pos: one, slot: one, seqOf: one, blocks: one, rows: one };
-  const scratch = allocScratch(countWebGpu(), served.config, formatsOf(served.weights), 1, 1);
-  const { config, weights } = served;
+  const scratch = allocScratch(countWebGpu(), served.config, formatsOf(weights), 1, 1);
+  const { config } = served;
   forward(counting, { config, layers: layersOf(config), weights, first: 0, tables: [one], kv: engine.kv as KvPool }, scratch, batch);
   return { layers: layers.length, contract, matrices };
 }

@@ -5,6 +5,7 @@
  *   npx tsx tests/webgpu/perturbed.ts [EPS ...]
  */
 import { localPack } from '../../cli/packs.ts';
+import type { ModelWeights } from '../../engine/index.ts';
 import { wasmMaker } from '../../local/open.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { wasmModules } from '../kernels/modules.ts';
@@ -14,7 +15,8 @@ const { folder } = await localPack(undefined, () => {});
 const fresh = () => open(folderPack(folder), 'pebble', wasmMaker(wasmModules()));
 
 /** Multiplies each norm gain by 1 + eps·u, u uniform in [-1, 1). */
-async function perturb({ engine, served: { weights } }: Awaited<ReturnType<typeof fresh>>, eps: number): Promise<void> {
+async function perturb({ engine, served }: Awaited<ReturnType<typeof fresh>>, eps: number): Promise<void> {
+  const weights = served.weights as ModelWeights;
   for (const gains of [weights.norm, ...weights.layers.flatMap((l) => [l.attnNorm, l.ffnNorm])]) {
     const f = new Float32Array((await engine.backend.read(gains, 0, engine.config.hidden * 4)).slice().buffer);
     f.forEach((x, i) => {

@@ -40,6 +40,12 @@ export class ModelReplica extends DurableObject<Env> {
   }
 }
 
+export class Stage extends Remote {
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env, 'Stage');
+  }
+}
+
 export class Session extends Remote {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env, 'Session');

@@ -1,0 +1,83 @@
+/** Whether a model is served in one piece or in stages, before anything of it is loaded. */
+import { jsBytes } from '../durable-objects/replica/memory.ts';
+import {
+  allocPart,
+  formatsOf,
+  MemoryPlanError,
+  type ModelConfig,
+  planMemory,
+  type TensorShape,
+  type WeightFormat,
+  whole,
+} from '../engine/index.ts';
+import { countWasm } from '../kernels/wasm/index.ts';
+import { folderPack } from '../models/node/files.ts';
+import { openPack } from '../models/pack/load.ts';
+import { describeStages, isolatesOf } from '../policy/cuts.ts';
+import { parseSetting, readNumber } from '../policy/settings.ts';
+import type { StagesPlan } from '../policy/stages.ts';
+import type { LocalPack } from './packs.ts';
+import { planStages } from './stages.ts';
+import { table } from './table.ts';
+
+type FormatOf = (t: TensorShape) => WeightFormat;
+
+/**
+ * The cuts of a pack that one isolate cannot hold, or that is wanted in `stages` of them; undefined: one piece. Says how it is cut. Throws with
+ * the arithmetic when it cannot be.
+ */
+export async function cutPack(
+  pack: LocalPack,
+  vars: Record<string, string>,
+  stages: number | undefined,
+  say: (line: string) => void,
+): Promise<StagesPlan | undefined> {
+  if (stages === 1) return undefined;
+  const { manifest } = await openPack(folderPack(pack.folder));
+  const { config } = manifest;
+  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
+  const formatOf: FormatOf = (t) => formats.get(t.name) ?? 'f32';
+  const wish = {
+    ...{ memoryMb: readNumber('MEMORY_MB', vars), kv: (parseSetting('KV', vars.KV) ?? 'i8') as 'i8' | 'f32' },
+    ...{ context: readNumber('CONTEXT', vars), maxSequences: readNumber('MAX_BATCH', vars) },
+  };
+  if (stages === undefined && fitsOne(config, formatOf, wish, readNumber('REPLICAS', vars))) return undefined;
+  const plan = planStages(config, formatOf, { ...wish, stages });
+  const [header, ...rows] = describeStages(plan);
+  const why = stages === undefined ? `is larger than an isolate of ${wish.memoryMb} MB` : 'is cut as STAGES asks';
+  say(`${pack.id} ${why} and served by ${isolatesOf(plan)}, ${plan.context} tokens of context:\n`);
+  for (const line of table(header, rows)) say(`  ${line}`);
+  say('');
+  return plan;
+}
+
+/** As the replica plans it (durable-objects/replica/model.ts). */
+function fitsOne(config: ModelConfig, formatOf: FormatOf, o: Wish, engines: number): boolean {
+  const count = countWasm();
+  const { weights } = allocPart(count, config, whole(config), formatOf);
+  try {
+    planMemory({
+      ...{
+        config,
+        formats: formatsOf(weights),
+        kv: o.kv,
+        weightBytes: count.used,
+        memoryBytes: o.memoryMb << 20,
+        jsBytes: jsBytes(config.vocab),
+      },
+      ...{ engines, context: o.context, maxSequences: o.maxSequences },
+      measure(build) {
+        const c = countWasm();
+        const before = c.used;
+        build(c);
+        return c.used - before;
+      },
+    });
+    return true;
+  } catch (error) {
+    if (error instanceof MemoryPlanError) return false;
+    throw error;
+  }
+}
+
+type Wish = Omit<Parameters<typeof planStages>[2], 'stages'>;
