@@ -18,16 +18,24 @@ export const missing: string | null = shipped || existsSync(STORIES) ? null : 'n
 /** A story teller has no chat template; a conversation is its text. */
 const TEMPLATE = '{{ bos_token }}{% for m in messages %}{{ m.content }} {% endfor %}';
 
-/** `keep`: a port and storage that outlive the server. `processes`: all of them compute when it resolves. `given`: another model's path. */
+/** `keep`: a port and storage that outlive the server. `processes`: all of them compute when it resolves. `given`: another model's path. `stages`: what it is cut into. */
 export async function startTestServer(
   vars: Record<string, string>,
   keep?: { port: number; persist: string },
   processes = 1,
   given?: string,
+  stages?: number,
 ): Promise<Server & { model: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-test-'));
   const model = given ?? (shipped ? undefined : await withTemplate(folder));
-  const server = await startServer({ port: keep?.port ?? 0, model, persist: keep?.persist ?? join(folder, 'state'), processes, vars });
+  const server = await startServer({
+    port: keep?.port ?? 0,
+    model,
+    persist: keep?.persist ?? join(folder, 'state'),
+    processes,
+    stages,
+    vars,
+  });
   await server.whole;
   return {
     ...server,

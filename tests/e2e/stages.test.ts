@@ -1,0 +1,103 @@
+/** The shipped model cut into stages, each in a process of its own: the answers are those of one piece, also when stages are killed. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startServer } from '../../cli/start.ts';
+import { missing, startTestServer } from './server.ts';
+
+type Test = Awaited<ReturnType<typeof startTestServer>>;
+const KILLS = 10;
+
+describe.skipIf(missing)('a model in three stages', () => {
+  let staged: Test;
+  let one: Test;
+  beforeAll(async () => {
+    staged = await startTestServer({}, undefined, 1, undefined, 3);
+    one = await startTestServer({});
+  });
+  afterAll(async () => {
+    await staged?.stop();
+    await one?.stop();
+  });
+
+  const headers = { 'content-type': 'application/json' };
+  const ask = (server: Test, path: string, body: object) =>
+    fetch(server.url + path, { method: 'POST', headers, body: JSON.stringify({ model: server.model, ...body }) });
+  const chat = { messages: [{ role: 'user', content: 'Tell me a story about a fox and a river.' }], logprobs: true, top_logprobs: 5 };
+  const choices = async (server: Test, body: object) =>
+    ((await (await ask(server, '/v1/chat/completions', body)).json()) as { choices: unknown }).choices;
+
+  it('says how it is cut, and runs a process for each stage that is not in the replica’s', () => {
+    expect([...(staged.stages?.pids().keys() ?? [])]).toEqual([1, 2]);
+    expect(one.stages).toBeUndefined();
+  });
+
+  it('answers with the tokens and log-probabilities of one piece, drawn and greedy, together and after a prefix hit', async () => {
+    const bodies = [
+      { ...chat, temperature: 0, max_tokens: 60 },
+      { ...chat, temperature: 1, seed: 7, max_tokens: 60, n: 3 },
+      { ...chat, temperature: 0.8, top_p: 0.9, seed: 8, frequency_penalty: 0.5, max_tokens: 40 },
+    ];
+    const expected = await Promise.all(bodies.map((b) => choices(one, b)));
+    expect(JSON.stringify(expected)).toContain('"logprob":-');
+    expect(await Promise.all(bodies.map((b) => choices(staged, b)))).toEqual(expected);
+    expect(await choices(staged, bodies[1])).toEqual(expected[1]);
+  });
+
+  it(`goes on after each of ${KILLS} SIGKILLs of a stage in the middle of streams, stored or not, with the same text`, async () => {
+    const story = { temperature: 1, seed: 11, ignore_eos: true };
+    const stored = { ...story, input: 'Once upon a time', stream: true, max_output_tokens: 90 };
+    const plain = { ...story, prompt: 'Once upon a time', stream: true, max_tokens: 90 };
+    const texts = async (server: Test) => {
+      const [a, b] = await Promise.all([ask(server, '/v1/responses', stored), ask(server, '/v1/completions', plain)]);
+      const [sse, other] = await Promise.all([a.text(), b.text()]);
+      const deltas = [...sse.matchAll(/^data: (\{"type":"response\.output_text\.delta".*)$/gm)].map(
+        (m) => JSON.parse(m[1]).delta as string,
+      );
+      const pieces = [...other.matchAll(/^data: (\{.*)$/gm)].map((m) => (JSON.parse(m[1]).choices[0]?.text ?? '') as string);
+      return {
+        stored: deltas.join(''),
+        plain: pieces.join(''),
+        ended: [sse.includes('response.completed') || sse.includes('response.incomplete'), other.endsWith('data: [DONE]\n\n')],
+      };
+    };
+    const expected = await texts(one);
+    expect(expected.stored.length).toBeGreaterThan(100);
+    expect(expected.ended).toEqual([true, true]);
+    for (let kill = 0; kill < KILLS; kill++) {
+      const running = texts(staged);
+      await pause(20 + 17 * (kill % 5));
+      const pids = staged.stages?.pids() ?? new Map<number, number>();
+      const victim = pids.get(1 + (kill % 2)) as number;
+      process.kill(victim, 'SIGKILL');
+      expect(await running, `kill ${kill}`).toEqual(expected);
+      await expect.poll(() => staged.stages?.pids().get(1 + (kill % 2))).not.toBe(victim);
+    }
+    const stats = async () =>
+      (
+        (await (await staged.objects.replica('0').fetch('https://replica/ready')).json()) as {
+          stats: { preemptions: number; pages: { referenced: number } };
+        }
+      ).stats;
+    await expect.poll(async () => (await stats()).pages.referenced).toBe(0);
+    expect((await stats()).preemptions, 'kills that met a stream').toBeGreaterThan(KILLS);
+  });
+
+  it('keeps a conversation’s pages as one piece does', async () => {
+    const first = (await (
+      await ask(staged, '/v1/responses', { input: 'My cat is called Momo. '.repeat(12), temperature: 0, max_output_tokens: 20 })
+    ).json()) as { id: string };
+    const next = { input: 'And then?', previous_response_id: first.id, temperature: 0, max_output_tokens: 8 };
+    const again = (await (await ask(staged, '/v1/responses', next)).json()) as {
+      usage: { input_tokens_details: { cached_tokens: number } };
+    };
+    expect(again.usage.input_tokens_details.cached_tokens).toBeGreaterThan(32);
+  });
+});
+
+describe('what cannot be cut is refused before anything listens', () => {
+  it.skipIf(missing)('with the arithmetic, or what to unset', async () => {
+    await expect(startServer({ port: 0, vars: { MEMORY_MB: '17' } })).rejects.toThrow(/does not fit.*MB.*CONTEXT|MEMORY_MB/);
+    await expect(startServer({ port: 0, stages: 2, processes: 2 })).rejects.toThrow(/unset PROCESSES and REPLICAS/);
+    await expect(startServer({ port: 0, stages: 'many' })).rejects.toThrow(/STAGES/);
+  });
+});
