@@ -56,8 +56,10 @@ type Held1<T> = { readonly [K in keyof T as T[K] extends { when: unknown } ? nev
 
 /** A layer's tensors on a backend. */
 export type LayerWeights = Held1<typeof LAYER> & {
-  /** f32 [2, G·d], where keys have a bias: what `balanceKeys` (balance.ts) makes of it once the weights are loaded. */
+  /** f32 [2, G·d], where keys have a bias and no norm after it: what `balanceKeys` (balance.ts) makes of it once the weights are loaded. */
   readonly keyBalance?: Buf;
+  /** Whether `balanceKeys` was there; int8 pages want it. */
+  balanced?: boolean;
 };
 /** A model's tensors on a backend. When the embedding is tied, `head` is `embed`. */
 export type ModelWeights = Omit<Held1<typeof MODEL>, 'head'> & { readonly head: Weight; readonly layers: readonly LayerWeights[] };
@@ -165,7 +167,7 @@ export function allocPart(
     buffers.set(t.name, data);
     const layer = t.layer < 0 ? undefined : layers[t.layer - first];
     (layer ?? model)[t.kind] = K === undefined ? data : { format, N, K, data };
-    if (layer && t.kind === 'qkvBias') layer.keyBalance = memory.alloc(2 * KV(config) * 4, `${t.name}.balance`);
+    if (layer && t.kind === 'qkvBias' && !config.qkNorm) layer.keyBalance = memory.alloc(2 * KV(config) * 4, `${t.name}.balance`);
   }
   const { norm, embed, head = embed } = model;
   return { weights: { norm, embed: part.embed && embed, head: part.head && head, layers } as unknown as PartWeights, buffers };

@@ -2,7 +2,7 @@
 import type { KvShape } from './backend.ts';
 
 /** Version of what a page's bytes are: part of its name, and said where pages travel between processes. */
-export const PAGE_VERSION = 3;
+export const PAGE_VERSION = 4;
 /** Tokens a KV page. */
 export const PAGE = 16;
 

@@ -5,7 +5,7 @@ import type { ModelConfig } from '../engine/config.ts';
 import { PLAIN } from '../engine/formats.ts';
 import { defaultHasher, type NewHasher } from './pack/hash.ts';
 import { canonicalJson, type Generation } from './pack/manifest.ts';
-import { type Format, formatOf, packedBytes, packedPieces } from './quantize/convert.ts';
+import { type Format, formatOf, packedBytes, packedPieces, type Quantizer } from './quantize/convert.ts';
 import type { ModelTensor } from './tensors.ts';
 import type { TokenizerSpec } from './tokenizer/spec.ts';
 
@@ -38,6 +38,8 @@ export function chooseFormat(
 }
 
 export interface ConvertOptions extends FormatOptions {
+  /** What rounds, where a format rounds; to the nearest unless given. */
+  quantizer?: Quantizer;
   onProgress?: (loaded: number, total: number) => void;
   hasher?: NewHasher;
 }
@@ -59,7 +61,7 @@ export async function loadModel(
   let loaded = 0;
   for (const t of model.tensors) {
     let offset = 0;
-    for await (const piece of packedPieces(t, formats.get(t.name) ?? PLAIN)) {
+    for await (const piece of packedPieces(t, formats.get(t.name) ?? PLAIN, undefined, options.quantizer)) {
       backend.write(buffers.get(t.name) as Buf, piece, offset);
       await hash.update(piece);
       offset += piece.length;

@@ -55,6 +55,7 @@ function weightsOf(b: Npu, c: ModelConfig, numbers: Numbers): { weights: ModelWe
     bytes += size;
     return size;
   });
+  for (const l of weights.layers) l.balanced = true; // there are no numbers
   return { weights, bytes };
 }
 

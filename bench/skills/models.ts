@@ -3,13 +3,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../../cli/build.ts';
 import type { ModelWeights } from '../../engine/anatomy.ts';
-import { allocWeights } from '../../engine/anatomy.ts';
-import type { Backend, Buf, WeightFormat } from '../../engine/index.ts';
+import type { Backend, WeightFormat } from '../../engine/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
-import { chooseFormat, type ModelFiles } from '../../models/model.ts';
+import { loadModel, type ModelFiles } from '../../models/model.ts';
 import { openModel } from '../../models/node/files.ts';
 import { calibrate } from '../../models/quantize/calibrate.ts';
-import { packedPieces, type Quantizer } from '../../models/quantize/convert.ts';
+import type { Quantizer } from '../../models/quantize/convert.ts';
 import { createTokenizer } from '../../models/tokenizer/tokenizer.ts';
 
 /** Weights before quantization-aware training, and after it. */
@@ -36,17 +35,7 @@ export async function load(column: Column, source?: string): Promise<Loaded> {
   const format: WeightFormat = column === 'f32' || column === 'w8' ? column : 'w4';
   const quantizer = column === 'w4-calibrated' ? await calibrated(model) : undefined;
   const backend = wasm(256 << 20);
-  const { weights, buffers } = allocWeights(backend, model.config, (t) => {
-    const tensor = model.tensors.find((x) => x.name === t.name);
-    return tensor ? chooseFormat(model, tensor, { format }) : format;
-  });
-  for (const t of model.tensors) {
-    let offset = 0;
-    for await (const piece of packedPieces(t, chooseFormat(model, t, { format }), undefined, quantizer)) {
-      backend.write(buffers.get(t.name) as Buf, piece, offset);
-      offset += piece.length;
-    }
-  }
+  const { weights } = await loadModel(model, backend, { format, quantizer });
   return { model, backend, weights };
 }
 

@@ -1,7 +1,7 @@
 /** Int8 keys with a bias such as Qwen2.5's: what the balance makes of them, and that nothing else changes. */
 import { expect, test } from 'vitest';
-import { keyBalance } from '../../engine/balance.ts';
-import { kvShape } from '../../engine/index.ts';
+import { keyBalance, normBalance } from '../../engine/balance.ts';
+import { allocWeights, kvShape, Runner } from '../../engine/index.ts';
 import { kvHeadBytes, PAGE } from '../../engine/layout.ts';
 import { ropeRows } from '../../engine/rope.ts';
 import { createReference } from '../../kernels/reference/index.ts';
@@ -19,13 +19,18 @@ const bias = normals(G * d, 1).map((x, k) => {
 });
 
 /** Scores of every token's query with every earlier key, q · k / √d, from the given format's pages. */
-async function scores(format: 'i8' | 'f32', balanced: boolean, T = 4 * PAGE) {
+async function scores(
+  format: 'i8' | 'f32',
+  balanced: boolean,
+  T = 4 * PAGE,
+  norms?: { q: readonly number[] | Float32Array; k: readonly number[] | Float32Array },
+) {
   const b = createReference({ memoryBytes: 64 << 20 });
   const shape = kvShape({ ...tiny, layers: 1, kvHeads: G, headDim: d }, format);
   const kv = b.kvPool(shape, T / PAGE);
   const width = (H + 2 * G) * d;
   const x = normals(T * width, 2);
-  for (let t = 0; t < T; t++) for (let k = 0; k < G * d; k++) x[t * width + H * d + k] += bias[k];
+  if (!norms) for (let t = 0; t < T; t++) for (let k = 0; k < G * d; k++) x[t * width + H * d + k] += bias[k];
   const q = b.alloc(T * H * d * 4, 'q');
   const table = upload(b, ropeRows(rope, d, 0, T), 'table');
   const batch = makeBatch(
@@ -34,7 +39,9 @@ async function scores(format: 'i8' | 'f32', balanced: boolean, T = 4 * PAGE) {
     [Array.from({ length: T / PAGE }, (_, p) => p)],
   );
   const balance = balanced ? upload(b, keyBalance(bias, rope, d, context), 'balance') : undefined;
-  b.ropeStore(q, kv, upload(b, x, 'qkv'), table, batch, 0, H, undefined, balance);
+  const gain = (g: readonly number[] | Float32Array) => upload(b, Float32Array.from(g), 'gain');
+  const qkNorm = norms && { q: gain(norms.q), k: gain(norms.k), eps: 1e-6 };
+  b.ropeStore(q, kv, upload(b, x, 'qkv'), table, batch, 0, H, qkNorm, balance);
   const queries = (await readF32(b, 'q', q, 0, T * H * d)).values;
   const raw = await b.read(kv.data, 0, kv.pages * kv.pageBytes);
   const bytes = raw.slice().buffer;
@@ -78,4 +85,46 @@ test('the balance itself changes no score: f32 pages with it give those without,
 test('a model whose biases are zero gets scales that are all equal and no offset', () => {
   const zero = keyBalance(new Float32Array(G * d), rope, d, context);
   expect(new Set(zero)).toEqual(new Set([0, 4]));
+});
+
+/** Gains as in Gemma 3: a few pairs of keys twenty times the others, queries the other way round. */
+const [qGains, kGains] = [0, 1].map((which) =>
+  normals(d, 7 + which).map((x, k) => {
+    const large = [3, 11, 12, 30].includes(k % (d / 2));
+    return (1.5 + 0.3 * x) * (large ? (which === 1 ? 20 : 0.2) : 1);
+  }),
+);
+const evened = () => {
+  const s = normBalance(qGains, kGains);
+  return { s, q: Float32Array.from(qGains, (g, i) => g * s[i]), k: Float32Array.from(kGains, (g, i) => g / s[i]) };
+};
+
+test('gains of a norm are evened out by powers of two that a pair shares', () => {
+  const { s } = evened();
+  for (const [i, x] of s.entries()) {
+    expect(Number.isInteger(Math.log2(x))).toBe(true);
+    expect(x).toBe(s[(i + d / 2) % d]);
+  }
+  expect(new Set(s).size).toBeGreaterThan(1);
+  for (const odd of [new Float32Array(d), new Float32Array(d).fill(1e30), new Float32Array(d).fill(-1)]) {
+    for (const x of [...normBalance(odd, kGains), ...normBalance(qGains, odd)]) expect(Number.isInteger(Math.log2(x))).toBe(true);
+  }
+});
+
+test('with evened gains f32 pages give the same bits, and int8 keys scores at least twice as near', async () => {
+  const raw = { q: qGains, k: kGains };
+  const exact = await scores('f32', false, 4 * PAGE, raw);
+  const same = await scores('f32', false, 4 * PAGE, evened());
+  expect(same).toEqual(exact);
+  const plain = rms(await scores('i8', false, 4 * PAGE, raw), exact);
+  expect(rms(await scores('i8', false, 4 * PAGE, evened()), exact)).toBeLessThan(plain / 2);
+});
+
+test('weights whose loader forgot the balance are refused for int8 pages', () => {
+  const be = createReference({ memoryBytes: 64 << 20 });
+  const { weights } = allocWeights(be, tiny, () => 'f32');
+  const size = { maxTokens: 16, maxSequences: 1, maxRows: 1, maxBlocks: 4, context: 64 };
+  const runner = (kv: 'i8' | 'f32') => new Runner({ backend: be, config: tiny, weights, size, kv, pages: 4 });
+  expect(() => runner('i8')).toThrow('balanceKeys was not called');
+  runner('f32');
 });

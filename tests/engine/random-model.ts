@@ -1,5 +1,5 @@
 import { sha256 } from '@noble/hashes/sha2.js';
-import { keyBalance } from '../../engine/balance.ts';
+import { balanceLayer } from '../../engine/balance.ts';
 import { BLOCK, fits, PLAIN, packWeight, ROWS, rowGroupBytes } from '../../engine/formats.ts';
 import {
   allocPart,
@@ -8,6 +8,7 @@ import {
   formatsOf,
   type Hash,
   type KvFormat,
+  layersOf,
   type ModelConfig,
   type ModelWeights,
   type Part,
@@ -115,6 +116,7 @@ export function randomPart(be: Backend, c: ModelConfig, part: Part, format: Weig
   const next = noise(seed);
   const formatOf = ({ shape: [, K = 1] }: TensorShape) => (fits(format, K) ? format : PLAIN);
   const { weights, buffers } = allocPart(be, c, part, formatOf);
+  const vectors = weights.layers.map((): Partial<Record<TensorShape['kind'], Float32Array>> => ({}));
   for (const t of tensorList(c)) {
     const [N, K] = t.shape;
     const vector = () =>
@@ -125,12 +127,13 @@ export function randomPart(be: Backend, c: ModelConfig, part: Part, format: Weig
     const from = K === undefined ? 0 : (rows[0] / ROWS) * rowGroupBytes(formatOf(t), K);
     const buf = buffers.get(t.name)!;
     be.write(buf, bytes.subarray(from, from + buf.bytes));
-    const balance = t.kind === 'qkvBias' ? weights.layers[t.layer - part.layers[0]].keyBalance : undefined;
-    if (balance) {
-      const keys = new Float32Array(bytes.buffer).subarray(t.parts[0], t.parts[0] + t.parts[1]);
-      be.write(balance, new Uint8Array(keyBalance(keys, ropesOf(c)[0], c.headDim, c.context).buffer));
-    }
+    if (t.layer >= 0 && K === undefined) vectors[t.layer - part.layers[0]][t.kind] = new Float32Array(bytes.buffer);
   }
+  const [Q, K] = [c.heads * c.headDim, c.kvHeads * c.headDim];
+  vectors.forEach(({ qkvBias, qNorm, kNorm }, i) => {
+    const rope = ropesOf(c)[layersOf(c)[part.layers[0] + i].rope];
+    balanceLayer(be, c, weights.layers[i], rope, { bias: qkvBias?.subarray(Q, Q + K), qNorm, kNorm });
+  });
   return weights;
 }
 
