@@ -1,5 +1,6 @@
 import type { Constraint } from '../../engine/index.ts';
 import {
+  type AnswerForm,
   createGrammarCompiler,
   type DialectName,
   dialectOf,
@@ -9,7 +10,7 @@ import {
   GrammarError,
 } from '../../models/grammar/index.ts';
 import { badRequest } from '../../openai/errors.ts';
-import type { ChatRequest } from '../../openai/requests/types.ts';
+import type { ChatRequest, CompletionRequest, ResponseFormat } from '../../openai/requests/types.ts';
 import { textParameters } from '../../openai/tools.ts';
 import type { Served } from './model.ts';
 import { afterThinking, type Followed } from './thinking.ts';
@@ -54,6 +55,15 @@ export function constraintOf(served: Served, body: Form): ((prompt: readonly num
   return grammar && ((prompt) => afterThinking(served, prompt, () => follow(grammar.start(), told)));
 }
 
+/** The same of a completion, whose text is the answer from its first token on. */
+export function completionConstraint(served: Served, body: CompletionRequest): (() => Constraint) | undefined {
+  const answer = answerOf(body.responseFormat);
+  if (!answer) return undefined;
+  const told = faultOf(body);
+  const grammar = told(() => compilerOf(served).answer(answer));
+  return () => follow(grammar.start(), told);
+}
+
 type Told = <T>(what: () => T) => T;
 
 /** Makes a grammar's fault the request's. */
@@ -64,9 +74,9 @@ export const faultOf =
       return what();
     } catch (error) {
       if (!(error instanceof GrammarError)) throw error;
-      const format = body.kind === 'response' ? 'text.format' : 'response_format';
+      const { param } = { param: body.kind === 'response' ? 'text.format' : 'response_format', ...body.responseFormat };
       const ofTools = body.responseFormat.type === 'text' || error.pointer.startsWith('/tools');
-      throw badRequest(error.message, ofTools ? 'tools' : format, 'unsupported_schema');
+      throw badRequest(error.message, ofTools ? 'tools' : param, 'unsupported_schema');
     }
   };
 
@@ -76,19 +86,32 @@ export const follow = (c: GrammarConstraint, told: Told): Followed => ({
   clone: () => follow(c.clone(), told),
 });
 
-function grammarOf(served: Served, { responseFormat: format, toolChoice, tools, parallelToolCalls: parallel }: Form): Grammar | undefined {
+/** What is said where no tool is called; undefined: any text. */
+function answerOf(format: ResponseFormat): AnswerForm | undefined {
+  switch (format.type) {
+    case 'json_schema':
+      return { schema: format.schema, ...(format.strict ? {} : lenient) };
+    case 'json_object':
+      return { object: true };
+    case 'regex':
+      return { regex: format.pattern };
+    case 'choice':
+      return { choice: format.choices };
+    case 'grammar':
+      return { gbnf: format.grammar };
+    default:
+      return undefined;
+  }
+}
+
+function grammarOf(served: Served, { responseFormat, toolChoice, tools, parallelToolCalls: parallel }: Form): Grammar | undefined {
+  const answer = answerOf(responseFormat);
   if (tools.length > 0 && toolChoice.mode !== 'none') {
     const chosen = toolChoice.names ? tools.filter((t) => toolChoice.names?.includes(t.name)) : tools;
-    const answer = format.type === 'json_schema' ? { schema: format.schema, ...(format.strict ? {} : lenient) } : undefined;
     const specs = chosen.map((t) => ({ ...t, texts: textParameters(t.parameters) }));
-    return compilerOf(served).tools(specs, toolChoice.mode, {
-      dialect: dialectFor(served),
-      parallel,
-      answer: format.type === 'json_object' ? 'object' : answer,
-      ...(chosen.some((t) => t.strict) ? {} : lenient),
-    });
+    const options = { dialect: dialectFor(served), parallel, answer, ...(chosen.some((t) => t.strict) ? {} : lenient) };
+    return compilerOf(served).tools(specs, toolChoice.mode, options);
   }
-  if (format.type === 'json_schema') return compilerOf(served).jsonSchema(format.schema, format.strict ? {} : lenient);
-  if (format.type === 'json_object') return compilerOf(served).jsonObject();
+  if (answer) return compilerOf(served).answer(answer);
   return tools.length > 0 ? compilerOf(served).plainText(dialectFor(served)) : undefined;
 }

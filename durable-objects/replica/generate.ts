@@ -4,7 +4,7 @@ import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
-import { constraintOf } from './constraint.ts';
+import { completionConstraint, constraintOf } from './constraint.ts';
 import { early, takesLong } from './early.ts';
 import type { Runtime } from './index.ts';
 import { Job } from './job.ts';
@@ -38,7 +38,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const tenant = tenantOf(http);
   const salt = saltOf(tenant, body.cacheSalt);
   checkIds(served, body, prompts.flat());
-  const constraint = chat ? constraintOf(served, body) : undefined;
+  const constraint = chat ? constraintOf(served, body) : completionConstraint(served, body);
   const stopIds = stopIdsOf(served, body, constraint !== undefined);
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
     const maxTokens = outputLimit(engine, body, prompt.length, param);

@@ -4,23 +4,24 @@
  */
 import { SchemaBuilder } from './build.ts';
 import { type Grammar, makeGrammar } from './constraint.ts';
-import { toDfa } from './dfa.ts';
+import { type Dfa, toDfa, words } from './dfa.ts';
 import type { DialectName } from './dialects/index.ts';
 import { located, Schema } from './flatten.ts';
+import { gbnfRule } from './gbnf.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 import type { MaskLimits } from './masks.ts';
 import { Net } from './net.ts';
 import { compileNet } from './program.ts';
 import { parseRegex } from './regex.ts';
 import { TAGS } from './tags.ts';
-import { plainText, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
+import { type AnswerForm, plainText, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
 import { buildTrie, type GrammarVocab, spellable } from './trie.ts';
 
 export type { Grammar, GrammarConstraint } from './constraint.ts';
 export { DIALECT_NAMES, type DialectName, dialectOf } from './dialects/index.ts';
 export { GrammarError } from './limits.ts';
 export { TAGS } from './tags.ts';
-export type { ToolChoice, ToolSpec, ToolsOptions } from './tools.ts';
+export type { AnswerForm, ToolChoice, ToolSpec, ToolsOptions } from './tools.ts';
 export type { GrammarVocab } from './trie.ts';
 
 export interface SchemaOptions {
@@ -43,6 +44,12 @@ export interface GrammarCompiler {
   plainText(dialect?: DialectName): Grammar;
   /** The whole text matches an ECMAScript pattern (the subset in README.md). Text is UTF-8. */
   regex(pattern: string): Grammar;
+  /** One of these texts. */
+  choice(texts: readonly string[]): Grammar;
+  /** A text of a grammar in llama.cpp's GBNF. */
+  gbnf(source: string): Grammar;
+  /** Any of these forms. */
+  answer(form: AnswerForm): Grammar;
 }
 
 export interface CompilerLimits extends MaskLimits {
@@ -100,7 +107,14 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
   const objectRule = (net: Net): number =>
     new SchemaBuilder(net, new Schema(true, '', true, undefined)).rule([{ schema: { type: 'object' }, at: '', via: [] }]);
 
-  return {
+  const answerRule = (net: Net, answer: AnswerForm, open: boolean): number => {
+    if ('schema' in answer) return schemaRule(net, answer.schema, open, answer.onUnsupported);
+    if ('regex' in answer) return regexRule(net, answer.regex);
+    if ('choice' in answer) return choiceRule(net, answer.choice);
+    return 'gbnf' in answer ? gbnfRule(net, answer.gbnf) : objectRule(net);
+  };
+
+  const compiler: GrammarCompiler = {
     jsonSchema(schema, options = {}) {
       const { open = false, onUnsupported } = options;
       const make = () => {
@@ -113,42 +127,60 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
     plainText: (dialect = 'hermes') => cached(`p${dialect}`, () => build((net) => plainText(net, dialect))),
     tools(tools, choice, options = {}) {
       const { parallel = true, open = false, onUnsupported, answer, dialect = 'hermes' } = options;
-      const lenient = answer !== undefined && answer !== 'object' ? answer.onUnsupported : undefined;
       const make = () => {
         const { ignored, onUnsupported: note } = noting(onUnsupported);
         return build((net) => {
-          let said: number | undefined;
-          if (answer === 'object') said = objectRule(net);
-          else if (answer) said = schemaRule(net, answer.schema, open, lenient);
+          const said = answer && answerRule(net, answer, open);
           return toolsRule(net, tools, choice, { dialect, parallel, open, onUnsupported: note, answer: said });
         }, ignored);
       };
-      const said = answer === undefined || answer === 'object' ? String(answer) : `${!lenient}${textOf(answer.schema, '')}`;
+      const said = answer && 'schema' in answer ? `${!answer.onUnsupported}${textOf(answer.schema, '')}` : JSON.stringify(answer);
       const given = textOf(
         tools.map((t) => [t.name, t.parameters, t.texts]),
         '/tools',
       );
       return report(cached(`t${dialect} ${parallel}${open}${!onUnsupported}${JSON.stringify(choice)}${said}${given}`, make), onUnsupported);
     },
-    regex(pattern) {
-      const make = () => {
-        if (pattern.length > LIMITS.patternChars) throw new GrammarError('', 'pattern', `longer than ${LIMITS.patternChars} characters`);
-        const dfa = located('', 'pattern', () => toDfa(parseRegex(pattern, '', true)));
-        return build((net) =>
-          net.define((from, to) => {
-            const states = dfa.edges.map(() => net.state());
-            net.skip(from, states[0]);
-            dfa.edges.forEach((edges, i) => {
-              for (const e of edges) net.utf8(e.set)(states[i], states[e.to]);
-              if (dfa.accept[i]) net.skip(states[i], to);
-            });
-          }),
-        );
-      };
-      return cached(`r${pattern}`, make);
+    regex: (pattern) => cached(`r${pattern}`, () => build((net) => regexRule(net, pattern))),
+    choice: (texts) => cached(`c${JSON.stringify(texts)}`, () => build((net) => choiceRule(net, texts))),
+    gbnf: (source) => cached(`g${source}`, () => build((net) => gbnfRule(net, source))),
+    answer(form) {
+      if ('schema' in form) return compiler.jsonSchema(form.schema, { onUnsupported: form.onUnsupported });
+      if ('regex' in form) return compiler.regex(form.regex);
+      if ('choice' in form) return compiler.choice(form.choice);
+      return 'gbnf' in form ? compiler.gbnf(form.gbnf) : compiler.jsonObject();
     },
   };
+  return compiler;
 }
+
+function regexRule(net: Net, pattern: string): number {
+  if (pattern.length > LIMITS.patternChars) throw new GrammarError('', 'pattern', `longer than ${LIMITS.patternChars} characters`);
+  return wholeText(
+    net,
+    located('', 'pattern', () => toDfa(parseRegex(pattern, '', false))),
+  );
+}
+
+function choiceRule(net: Net, texts: readonly string[]): number {
+  if (texts.length === 0 || texts.length > LIMITS.enumValues)
+    throw new GrammarError('', 'choice', `${texts.length} texts, must be 1 to ${LIMITS.enumValues}`);
+  return wholeText(
+    net,
+    located('', 'choice', () => words(texts)),
+  );
+}
+
+/** A text in UTF-8 that an automaton accepts. */
+const wholeText = (net: Net, dfa: Dfa): number =>
+  net.define((from, to) => {
+    const states = dfa.edges.map(() => net.state());
+    net.skip(from, states[0]);
+    dfa.edges.forEach((edges, i) => {
+      for (const e of edges) net.utf8(e.set)(states[i], states[e.to]);
+      if (dfa.accept[i]) net.skip(states[i], to);
+    });
+  });
 
 function textOf(schema: unknown, at: string): string {
   let text: string | undefined;

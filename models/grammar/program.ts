@@ -205,7 +205,7 @@ function refuseLeftRecursion(net: Net, live: Uint8Array, nullable: Uint8Array): 
         done[top.rule] = 2;
         path.pop();
       } else if (done[next] === 1) {
-        throw new GrammarError('', '', 'a value is defined as itself (a $ref cycle with nothing in between)');
+        throw new GrammarError('', '', 'a rule calls itself before any text (a $ref cycle, or left recursion)');
       } else if (done[next] === 0) {
         done[next] = 1;
         path.push({ rule: next, todo: [...first[next]] });

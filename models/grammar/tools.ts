@@ -18,9 +18,17 @@ export type ToolChoice = 'auto' | 'required' | { name: string };
 
 /** Options of tools as the compiler takes them. */
 export interface ToolsOptions extends Omit<RuleOptions, 'answer'> {
-  /** With `auto`: JSON that is said instead of a call, in place of any text: of a schema, or any object. */
-  answer?: { schema: unknown; onUnsupported?: RuleOptions['onUnsupported'] } | 'object';
+  /** With `auto`: what is said instead of a call, in place of any text. */
+  answer?: AnswerForm;
 }
+
+/** JSON of a schema or any object, a text that matches a pattern, one of some texts, or a text of a grammar. */
+export type AnswerForm =
+  | { schema: unknown; onUnsupported?: RuleOptions['onUnsupported'] }
+  | { object: true }
+  | { regex: string }
+  | { choice: readonly string[] }
+  | { gbnf: string };
 
 interface RuleOptions {
   /** How the model writes calls. Default hermes. */

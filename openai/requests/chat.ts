@@ -2,11 +2,12 @@
 
 import { badRequest } from '../errors.ts';
 import { bodyObject, boolean, type Fields, integer, optional } from './fields.ts';
+import { readForm } from './form.ts';
 import { LIMITS, readGeneration } from './generation.ts';
 import { readMessages } from './messages.ts';
 import { chatParameters, checkParameters } from './parameters.ts';
 import { readTemplateArgs, thinkingArgs } from './template-args.ts';
-import { readResponseFormat, readToolChoice, readTools } from './tools.ts';
+import { readToolChoice, readTools } from './tools.ts';
 import type { ChatRequest } from './types.ts';
 
 /** Throws an `ApiError` (400) that names the first parameter at fault. */
@@ -23,7 +24,7 @@ export function parseChat(value: unknown): ChatRequest {
     tools,
     toolChoice: readToolChoice(body.tool_choice, tools),
     parallelToolCalls: optional(body.parallel_tool_calls, (v) => boolean(v, 'parallel_tool_calls')) ?? true,
-    responseFormat: readResponseFormat(body.response_format),
+    responseFormat: readForm(body),
     templateArgs: {
       ...thinkingArgs(body.reasoning_effort, 'reasoning_effort'),
       ...optional(body.enable_thinking, (v) => ({ enable_thinking: boolean(v, 'enable_thinking') })),

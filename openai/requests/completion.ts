@@ -2,6 +2,7 @@
 
 import { badRequest, unsupported } from '../errors.ts';
 import { array, bodyObject, boolean, integer, optional, string } from './fields.ts';
+import { readForm } from './form.ts';
 import { LIMITS, readGeneration } from './generation.ts';
 import { checkParameters, completionParameters } from './parameters.ts';
 import type { CompletionRequest } from './types.ts';
@@ -24,7 +25,7 @@ export function parseCompletion(value: unknown): CompletionRequest {
   if (prompts.length * generation.n > MAX_PROMPTS) {
     throw badRequest(`Invalid 'n': ${prompts.length} prompts × ${generation.n} choices are more than ${MAX_PROMPTS}.`, 'n');
   }
-  return { kind: 'completion', ...generation, prompts, echo };
+  return { kind: 'completion', ...generation, prompts, echo, responseFormat: readForm(body) };
 }
 
 /** A string, strings, token ids, or arrays of token ids. */

@@ -6,6 +6,7 @@
 
 import { badRequest, clip, unsupported } from '../errors.ts';
 import type { Fields } from './fields.ts';
+import { FORM_PARAMETERS } from './form.ts';
 
 export type Parameter = 'read' | { use: 'ignored'; why: string } | { use: 'refused'; why: string; neutral?: readonly unknown[] };
 
@@ -21,6 +22,9 @@ const generation: Parameters = {
   ...read('model', 'stream', 'n', 'stop', 'seed', 'temperature', 'top_p', 'frequency_penalty', 'presence_penalty', 'logit_bias'),
   ...read('logprobs', 'max_tokens', 'stream_options', 'prompt_cache_key'),
   ...read('top_k', 'min_p', 'repetition_penalty', 'min_tokens', 'ignore_eos', 'stop_token_ids', 'cache_salt', 'priority', 'explain'),
+  ...read(...FORM_PARAMETERS),
+  guided_decoding_backend: ignored('there is one'),
+  guided_whitespace_pattern: ignored("JSON has one space after ':' and ',' and no other white space"),
   user: ignored('names the end user for abuse reports; no part of the prompt'),
   metadata: ignored('labels for a dashboard; no part of the prompt'),
   safety_identifier: ignored('names the end user for abuse reports; no part of the prompt'),
@@ -62,7 +66,7 @@ export const responsesParameters: Parameters = {
 
 export const completionParameters: Parameters = {
   ...generation,
-  ...read('prompt', 'echo', 'best_of'),
+  ...read('prompt', 'echo', 'best_of', 'response_format'),
   suffix: refused('Text is not inserted before a suffix.', ''),
 };
 

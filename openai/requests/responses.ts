@@ -2,6 +2,7 @@
 
 import { badRequest, unsupportedValue } from '../errors.ts';
 import { array, bodyObject, boolean, type Fields, identifier, integer, object, oneOf, optional, string } from './fields.ts';
+import { readForm } from './form.ts';
 import { LIMITS, readGeneration } from './generation.ts';
 import { readInput } from './items.ts';
 import { checkParameters, responsesParameters } from './parameters.ts';
@@ -34,7 +35,7 @@ export function parseResponses(value: unknown): ResponsesRequest {
     tools,
     toolChoice: readToolChoice(body.tool_choice, tools),
     parallelToolCalls: flag('parallel_tool_calls') ?? true,
-    responseFormat: readFormat(body.text),
+    responseFormat: readForm(body, readFormat(body.text)),
     templateArgs: { ...thinkingArgs(reasoning?.effort, 'reasoning.effort'), ...readTemplateArgs(body.chat_template_kwargs) },
   };
   if (request.background && request.store === false)
@@ -44,7 +45,8 @@ export function parseResponses(value: unknown): ResponsesRequest {
 
 /** What every state of the response repeats of its request. */
 function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesRequest['echo'] {
-  const format = r.responseFormat.type === 'json_schema' ? { description: undefined, ...r.responseFormat } : r.responseFormat;
+  const { param, ...form } = { param: undefined, ...r.responseFormat };
+  const format = param !== undefined ? { type: 'text' } : form.type === 'json_schema' ? { description: undefined, ...form } : form;
   return {
     background: r.background,
     instructions: r.instructions ?? null,

@@ -81,6 +81,9 @@ export function readResponseFormat(v: unknown): ResponseFormat {
   if (v === undefined || v === null) return { type: 'text' };
   const format = object(v, 'response_format');
   const type = oneOf(format.type, 'response_format.type', ['text', 'json_object', 'json_schema']);
+  // llama.cpp's and others' short form: the schema beside the type
+  const schema = optional(format.schema, (s) => readSchema(s, 'response_format.schema'));
+  if (schema !== undefined && type !== 'text' && !format.json_schema) return { type: 'json_schema', name: 'answer', schema, strict: false };
   if (type !== 'json_schema') return { type };
   return readJsonSchema(object(format.json_schema, 'response_format.json_schema'), 'response_format.json_schema');
 }

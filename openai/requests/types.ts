@@ -38,7 +38,11 @@ export interface ToolChoice {
 export type ResponseFormat =
   | { type: 'text' }
   | { type: 'json_object' }
-  | { type: 'json_schema'; name: string; description?: string; schema: JsonSchema; strict: boolean };
+  /** `param`: what the client called it, where that is not the API's own name. */
+  | { type: 'json_schema'; name: string; description?: string; schema: JsonSchema; strict: boolean; param?: string }
+  | { type: 'regex'; pattern: string; param: string }
+  | { type: 'choice'; choices: string[]; param: string }
+  | { type: 'grammar'; grammar: string; param: string };
 
 /** What every kind of generation shares. */
 export interface GenerationRequest {
@@ -101,6 +105,7 @@ export interface CompletionRequest extends GenerationRequest {
   prompts: (string | number[])[];
   /** The prompt's text comes before the completion's: the replica calls `answer.echo` with it. */
   echo: boolean;
+  responseFormat: ResponseFormat;
 }
 
 export interface TokenizeRequest {

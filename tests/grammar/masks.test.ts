@@ -56,6 +56,8 @@ const grammars: [string, () => Grammar][] = [
   ],
   ['tools, chosen freely', () => compiler.tools([{ name: 'ab', parameters: person }, { name: 'abc' }], 'auto')],
   ['a tool that must be called', () => compiler.tools([{ name: 'ab', parameters: person }, { name: 'abc' }], 'required')],
+  ['a grammar', () => compiler.gbnf('root ::= (item ", ")* item\nitem ::= [a-zé]{2,5} ws | "<" root ">"\nws ::= [ \\t]*')],
+  ['one of some texts', () => compiler.choice(['yes', 'yes and no', 'é', ''])],
   ['a regular expression', () => compiler.regex('(the|the quick|[é-日]{2,})( \\d+)?')],
 ];
 

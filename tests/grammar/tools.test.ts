@@ -99,7 +99,7 @@ describe('tools with a form of the answer', () => {
   );
 
   it('any object is such a form; a call that is required leaves it out', () => {
-    const any = compiler.tools(tools, 'auto', { answer: 'object' });
+    const any = compiler.tools(tools, 'auto', { answer: { object: true } });
     for (const text of ['{"x": [1]}', time]) expect(any.matches(bytes(text))).toBe(true);
     const required = compiler.tools(tools, 'required', { answer: { schema: answer } });
     expect([required.matches(bytes(time)), required.matches(bytes('{"ok": true}'))]).toEqual([true, false]);

@@ -1,0 +1,84 @@
+/** Answers bound by vLLM's and llama.cpp's parameters, through OpenAI's own client, at temperature 1. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import OpenAI from 'openai';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { nodeHandler } from '../../cli/node-http.ts';
+import { localPack } from '../../cli/packs.ts';
+import { openModel, wasmMaker } from '../../local/open.ts';
+import { Responses } from '../../local/responses.ts';
+import { serve } from '../../local/serve.ts';
+import { asTenant } from '../../local/tenant.ts';
+import { folderPack } from '../../models/node/files.ts';
+import { wasmModules } from '../kernels/modules.ts';
+
+const model = 'pebble';
+let client: OpenAI;
+let stop: () => void;
+
+beforeAll(async () => {
+  const { folder } = await localPack(undefined, () => {});
+  const rt = await openModel({ source: folderPack(folder), id: model, maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
+  const responses = new Responses(async () => rt);
+  const http = createServer(nodeHandler((request) => serve(rt, asTenant(request), responses), { local: true }));
+  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+  const { port } = http.address() as AddressInfo;
+  client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'sk-test-0123456789', maxRetries: 0 });
+  stop = () => {
+    responses.close();
+    http.closeAllConnections();
+    http.close();
+  };
+});
+afterAll(() => stop?.());
+
+const schema = { type: 'object', properties: { n: { type: 'integer', minimum: 3, maximum: 5 } }, required: ['n'] };
+const forms: [object, RegExp][] = [
+  [{ guided_choice: ['positive', 'negative', 'it depends'] }, /^(positive|negative|it depends)$/],
+  [{ structured_outputs: { choice: ['pear', 'fig'] } }, /^(pear|fig)$/],
+  [{ guided_regex: '[a-f]{2}-\\d{3}' }, /^[a-f]{2}-\d{3}$/],
+  [{ regex: '(ja|nein)!' }, /^(ja|nein)!$/],
+  [{ guided_json: schema }, /^\{"n": [345]\}$/],
+  [{ json_schema: schema }, /^\{"n": [345]\}$/],
+  [{ response_format: { type: 'json_object', schema } }, /^\{"n": [345]\}$/],
+  [{ grammar: 'root ::= "- " [a-z]{3} ("\\n- " [a-z]{3}){2}' }, /^- [a-z]{3}\n- [a-z]{3}\n- [a-z]{3}$/],
+  [{ guided_grammar: 'root ::= ("é" | "日"){2}' }, /^[é日]{2}$/],
+];
+
+describe.each(forms)('%j', (extra, form) => {
+  it('binds a chat, a completion and a response', async () => {
+    for (const seed of [1, 2]) {
+      const messages = [{ role: 'user' as const, content: 'Hello?' }];
+      const chat = await client.chat.completions.create({ model, messages, seed, max_tokens: 40, ...extra });
+      expect(chat.choices[0].message.content).toMatch(form);
+      expect(chat.choices[0].finish_reason).toBe('stop');
+      const completion = await client.completions.create({ model, prompt: 'Hello?', seed, max_tokens: 40, ...extra });
+      expect(completion.choices[0].text).toMatch(form);
+    }
+    if ('response_format' in extra) return;
+    const response = await client.responses.create({ model, input: 'Hello?', max_output_tokens: 40, ...extra });
+    expect(response.output_text).toMatch(form);
+  });
+});
+
+it('a tool may be called instead', async () => {
+  const tools = [{ type: 'function' as const, function: { name: 'get_time', parameters: { type: 'object', properties: {} } } }];
+  const ask = (tool_choice: 'auto' | 'required') =>
+    client.chat.completions.create({
+      ...{ model, tools, tool_choice, max_tokens: 60, messages: [{ role: 'user', content: 'What time is it?' }] },
+      ...({ guided_choice: ['I do not know'] } as object),
+    });
+  const [{ message }] = (await ask('auto')).choices;
+  expect(message.tool_calls?.[0] ?? message.content).toSatisfy((x) => x === 'I do not know' || x.function.name === 'get_time');
+  expect((await ask('required')).choices[0].message.tool_calls).toHaveLength(1);
+});
+
+it.each([
+  [{ guided_regex: '(?=a)' }, 'guided_regex'],
+  [{ grammar: 'root ::= x' }, 'grammar'],
+  [{ guided_json: { type: 'string', format: 'iri' } }, 'guided_json'],
+  [{ structured_outputs: { grammar: '' } }, 'structured_outputs.grammar'],
+])('%j is refused, naming it', async (extra, param) => {
+  const refused = client.chat.completions.create({ model, messages: [{ role: 'user', content: 'x' }], ...(extra as object) });
+  await expect(refused).rejects.toMatchObject({ status: 400, param });
+});
