@@ -299,18 +299,20 @@ describe('over the API', () => {
     expect(await plain.json()).toMatchObject({ usage: { completion_tokens: 16 } });
   });
 
-  it('a call that a stop string or the limit cuts does not look finished', async () => {
+  it('a stop string cuts no call, and one that the limit cuts does not look finished', async () => {
     const required = { tools: [tool], tool_choice: 'required' };
     const whole = await chat(required);
     expect(whole.finish_reason).toBe('tool_calls');
     JSON.parse(whole.message.tool_calls![0].function.arguments);
-    expect((await chat({ ...required, stop: ['}'] })).finish_reason).toBe('stop');
+    expect((await chat({ ...required, stop: ['"', '}'] })).message.tool_calls).toMatchObject([
+      { function: { arguments: whole.message.tool_calls![0].function.arguments } },
+    ]);
     expect((await chat({ ...required, max_tokens: 15 })).finish_reason).toBe('length');
     for (const store of [true, false]) {
       const { name, parameters } = tool.function;
       const r = await ask('ours', '/v1/responses', {
         ...{ input: messages[0].content, tools: [{ type: 'function', name, parameters }], tool_choice: 'required', seed: 4 },
-        ...{ stop: ['}'], max_output_tokens: 60, store },
+        ...{ max_output_tokens: 15, store },
       });
       expect(await r.json()).toMatchObject({ output: [{ type: 'function_call', status: 'incomplete' }] });
     }
