@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
@@ -24,6 +25,7 @@ export default defineConfig({
           include: ['tests/**/*.test.ts'],
           exclude: ['tests/workerd/**', 'tests/e2e/**'],
           testTimeout: 120_000,
+          maxWorkers: availableParallelism(), // by itself vitest leaves one core idle
           expect,
         },
       },

@@ -9,20 +9,27 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT } from '../cli/build.ts';
+import type { Noted } from './skips.ts';
 
 const INSTALL_S = 240;
 const TESTS_S = 300; // measured: 96 s on 2 cores of a Xeon, other work beside it, 30 November 2026 (`npm test python` says it)
 const FOLDER = join(ROOT, 'python');
 const REQUIREMENTS = join(FOLDER, 'requirements-test.txt');
 
+const skipped: Noted['skipped'] = [];
 const result = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0 };
 const python = environment();
 if (typeof python === 'string') process.exitCode = tests(python);
 else {
   console.log(`skipped: ${python.reason}`);
   result.numPendingTests = 1;
+  skipped.push({ why: python.reason, tests: 1 });
 }
-writeFileSync(join(ROOT, '.build/tests-python.json'), JSON.stringify(result));
+writeFileSync(
+  join(ROOT, '.build/tests-python.json'),
+  JSON.stringify({ ...result, success: process.exitCode === undefined || process.exitCode === 0 }),
+);
+if (process.env.NOTES) writeFileSync(process.env.NOTES, JSON.stringify({ retried: [], skipped } satisfies Noted));
 
 /** The interpreter that has all requirements, or why there is none. */
 function environment(): string | { reason: string } {
@@ -82,6 +89,7 @@ function tests(interpreter: string): number {
   result.numPassedTests = count('passed');
   result.numFailedTests = count('failed') + count('errors?') + (r.error ? 1 : 0);
   result.numPendingTests = count('skipped');
+  for (const [, n, why] of (r.stdout ?? '').matchAll(/^SKIPPED \[(\d+)\] \S+?:\d+: (.*)$/gm)) skipped.push({ why, tests: Number(n) });
   if (r.error) console.log(`python: ${r.error.message} (${TESTS_S} s at most)`);
   console.log(`python: ${((Date.now() - started) / 1000).toFixed(0)} s`);
   return r.status ?? 1;

@@ -1,58 +1,169 @@
-/** `npm test`: checks, then tests in Node, inside workerd, and over HTTP and in a browser. One closing line; non-zero when anything failed. */
-import { spawnSync } from 'node:child_process';
+/**
+ * `npm test [SUITE …]`: checks, then tests in Node, inside workerd, PyTorch's, and over HTTP and in a browser. One closing line;
+ * non-zero when anything failed. `REQUIRE=data,models,browser,python` (any of these): a test skipped for want of it fails the gate.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { build, ROOT } from '../cli/build.ts';
+import { kindOf, NO_REASON, type Noted, wantedKinds } from './skips.ts';
+
+interface Suite {
+  name: string;
+  command: string[];
+  /** Its end at the latest: what hangs fails, and ends. */
+  limitS: number;
+  /** Its output comes in one piece when it has ended. */
+  quiet?: boolean;
+}
 
 const node = process.execPath;
 const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
-const report = (name: string) => join(ROOT, '.build', `tests-${name}.json`);
-const suite = (name: string, ...args: string[]) => ({
+const built = (file: string) => join(ROOT, '.build', file);
+const report = (name: string) => built(`tests-${name}.json`);
+const notes = (name: string) => built(`tests-${name}-notes.json`);
+const suite = (name: string, limitS: number, ...args: string[]): Suite => ({
   name,
-  command: [node, vitest, 'run', ...args, '--reporter=default', '--reporter=json', `--outputFile.json=${report(name)}`],
+  limitS,
+  command: [
+    ...[node, vitest, 'run', ...args, '--reporter=default', '--reporter=json', `--outputFile.json=${report(name)}`],
+    ...['--reporter', join(ROOT, 'scripts/notes.ts')],
+  ],
+});
+const script = (name: string, limitS: number): Suite => ({
+  name,
+  limitS,
+  command: [node, '--import', 'tsx', join(ROOT, `scripts/${name}.ts`)],
 });
 
 /** Tests over real servers are tried again when they fail; that may hide a fault, so more than one of them fails the gate. */
-const RETRIES = join(ROOT, '.build/tests-retries.json');
 const MOST_RETRIES = 1;
+/** From a suite's report to its end. One that hangs after all its tests have passed counts as a try again. */
+const EXIT_MS = 30_000;
+
+/** One after the other; what is together runs at once, a core each. */
+const LANES: Suite[][] = [
+  [script('check', 300)],
+  [suite('node', 1_200, '--project', 'node')],
+  [suite('workerd', 600, '--config', 'vitest.workerd.config.ts'), { ...script('python', 600), quiet: true }],
+  [suite('e2e', 1_800, '--project', 'e2e')], // by itself: servers are timed
+];
+
+const running = new Set<ChildProcess>();
+// whatever ends this ends them
+process.once('exit', () => {
+  for (const child of running) end(child);
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1));
 
 const only = process.argv.slice(2);
-const suites = [
-  suite('node', '--project', 'node'),
-  suite('workerd', '--config', 'vitest.workerd.config.ts'),
-  suite('e2e', '--project', 'e2e', '--reporter', join(ROOT, 'scripts/retries.ts')), // by itself: servers are timed
-  { name: 'python', command: [node, '--import', 'tsx', join(ROOT, 'scripts/python.ts')] },
-].filter((s) => only.length === 0 || only.includes(s.name));
+const known = LANES.flat().map((s) => s.name);
+const unknown = only.filter((name) => !known.includes(name));
+if (unknown.length > 0) fail(`${unknown.join(', ')}: no such suite; there are ${known.join(', ')}`);
+const required = wantedKinds(process.env.REQUIRE ?? '', fail);
 
 await build((line) => console.log(line));
 mkdirSync(join(ROOT, '.build'), { recursive: true });
-rmSync(RETRIES, { force: true });
+const began = Date.now();
 let failed = 0;
+let retries = 0;
+const times: string[] = [];
 const total = { passed: 0, failed: 0, skipped: 0 };
-if (only.length === 0 || only.includes('check')) failed += run('check', [node, '--import', 'tsx', join(ROOT, 'scripts/check.ts')]);
-for (const s of suites) {
-  rmSync(report(s.name), { force: true });
-  failed += run(s.name, s.command);
-  if (!existsSync(report(s.name))) continue; // it did not get that far, and has failed
-  const r = JSON.parse(readFileSync(report(s.name), 'utf8')) as { numPassedTests: number; numFailedTests: number; numPendingTests: number };
-  total.passed += r.numPassedTests;
-  total.failed += r.numFailedTests;
-  total.skipped += r.numPendingTests;
+const reasons = new Map<string, number>();
+for (const lane of LANES) await Promise.all(lane.filter((s) => only.length === 0 || only.includes(s.name)).map(one));
+
+for (const [why, n] of [...reasons].sort((a, b) => b[1] - a[1])) {
+  const kind = kindOf(why);
+  const wrong = why.startsWith(NO_REASON) || (kind !== undefined && required.has(kind));
+  console.log(`${wrong ? '✗ ' : ''}skipped ${n}: ${why}${wrong && kind ? ` (REQUIRE names ${kind})` : ''}`);
+  if (wrong) failed++;
 }
-const retried = existsSync(RETRIES) ? (JSON.parse(readFileSync(RETRIES, 'utf8')) as { test: string; times: number; why: string }[]) : [];
-for (const r of retried) console.log(`tried again ${r.times} time${r.times > 1 ? 's' : ''}: ${r.test}: ${r.why}`);
-const retries = retried.reduce((n, r) => n + r.times, 0);
 if (retries > MOST_RETRIES) {
   console.log(`${retries} tries again are more than ${MOST_RETRIES}: something fails now and then`);
   failed++;
 }
-console.log(`\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+console.log(
+  `\n${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped, ${retries} tried again in ${seconds(began)} (${times.join(', ')})`,
+);
 process.exit(failed > 0 ? 1 : 0);
 
-/** 1 when the command failed. */
-function run(name: string, [file, ...args]: string[]): number {
-  console.log(`\n── ${name} ──`);
-  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', RETRIES };
-  const r = spawnSync(file, args, { cwd: ROOT, stdio: 'inherit', env });
-  return r.status === 0 ? 0 : 1;
+async function one(suite: Suite): Promise<void> {
+  const { name } = suite;
+  for (const file of [report(name), notes(name)]) rmSync(file, { force: true });
+  const started = Date.now();
+  if (!(await run(suite))) failed++;
+  times.push(`${name} ${seconds(started)}`);
+  if (existsSync(report(name))) {
+    const r = read<{ numPassedTests: number; numFailedTests: number; numPendingTests: number }>(report(name));
+    total.passed += r.numPassedTests;
+    total.failed += r.numFailedTests;
+    total.skipped += r.numPendingTests;
+  } // else it did not get that far, and has failed
+  if (!existsSync(notes(name))) return;
+  const { retried, skipped } = read<Noted>(notes(name));
+  for (const r of retried) {
+    console.log(`tried again ${r.times} time${r.times > 1 ? 's' : ''}: ${r.test}: ${r.why}`);
+    retries += r.times;
+  }
+  for (const { why, tests } of skipped) reasons.set(why, (reasons.get(why) ?? 0) + tests);
+}
+
+function seconds(since: number): string {
+  return `${((Date.now() - since) / 1000).toFixed(0)} s`;
+}
+
+function read<T>(file: string): T {
+  return JSON.parse(readFileSync(file, 'utf8')) as T;
+}
+
+/** Whether it succeeded. */
+async function run({ name, command: [file, ...args], limitS, quiet }: Suite): Promise<boolean> {
+  if (!quiet) console.log(`\n── ${name} ──`);
+  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NOTES: notes(name) };
+  // a group of its own, so that nothing it started outlives it
+  const child = spawn(file, args, {
+    cwd: ROOT,
+    env,
+    detached: true,
+    stdio: ['ignore', quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],
+  });
+  let said = '';
+  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (d) => (said += d));
+  running.add(child);
+  const over = new Promise<number>((done) => child.once('close', (code) => done(code ?? 1)));
+  const code = await Promise.race([over, tooLong(name, limitS * 1000)]);
+  if (quiet) console.log(`\n── ${name} ──\n${said.trim()}`);
+  running.delete(child);
+  if (typeof code === 'number') return code === 0;
+  end(child);
+  console.log(`${name}: ${code}`);
+  const clean = existsSync(report(name)) && read<{ success: boolean }>(report(name)).success;
+  if (clean) retries++;
+  return clean;
+}
+
+/** Resolves with what is wrong when the suite goes on for longer than `limitMs`, or than EXIT_MS after its report. */
+async function tooLong(name: string, limitMs: number): Promise<string> {
+  const until = Date.now() + limitMs;
+  let reported = 0;
+  for (;;) {
+    await pause(1000, undefined, { ref: false });
+    if (Date.now() > until) return `not done after ${limitMs / 1000} s, ended`;
+    if (reported === 0 && existsSync(report(name))) reported = Date.now();
+    if (reported > 0 && Date.now() > reported + EXIT_MS) return `its tests are done, it is not: ended ${EXIT_MS / 1000} s later`;
+  }
+}
+
+function end(child: ChildProcess): void {
+  try {
+    process.kill(-(child.pid as number), 'SIGKILL');
+  } catch {
+    // it has ended by itself
+  }
+}
+
+function fail(why: string): never {
+  console.error(`npm test: ${why}`);
+  process.exit(2);
 }

@@ -118,9 +118,12 @@ describe('replay', () => {
   });
 
   const trace = fileURLToPath(new URL('../../../shared/data/traces/AzureLLMInferenceTrace_conv.csv', import.meta.url));
-  test.skipIf(!existsSync(trace))('the Azure trace is read (skipped where ../shared/data is not there)', () => {
-    const list = readAzureTrace(trace);
-    expect(list.length).toBe(19366);
-    expect(list.every((r, i) => i === 0 || r.at >= list[i - 1].at)).toBe(true);
-  });
+  test.skipIf(!existsSync(trace))(
+    `the Azure trace is read${existsSync(trace) ? '' : ' (skipped: ../shared/data/traces is not there)'}`,
+    () => {
+      const list = readAzureTrace(trace);
+      expect(list.length).toBe(19366);
+      expect(list.every((r, i) => i === 0 || r.at >= list[i - 1].at)).toBe(true);
+    },
+  );
 });

@@ -63,7 +63,7 @@ describe('embeddings answers', () => {
     expect(text.usage).toEqual({ prompt_tokens: 5, total_tokens: 5 });
   });
 
-  it.skipIf(missing)("are what OpenAI's description says", () => {
+  it.skipIf(missing)(`are what OpenAI's description says${missing ? ` (skipped: ${missing})` : ''}`, () => {
     check('CreateEmbeddingResponse', embeddingsResponse('m', vectors, 'float', 5));
     expect(() => check('CreateEmbeddingResponse', { object: 'list', data: [], model: 'm' })).toThrow();
   });
