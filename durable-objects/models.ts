@@ -77,6 +77,12 @@ export async function loadModel(env: Models, model: string | undefined): Promise
   });
 }
 
+/** Models whose queues and replicas there are now, the first one's as undefined. */
+export async function modelNames(env: Models): Promise<(string | undefined)[]> {
+  const others = await otherModels(env);
+  return [undefined, ...others.filter((m) => !env.LAUNCHER || m.state === 'loaded').map((m) => m.id)];
+}
+
 /** Models beside the first. */
 export async function otherModels(env: Models): Promise<ModelEntry[]> {
   if (env.LAUNCHER) {

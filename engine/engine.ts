@@ -107,6 +107,12 @@ export class Engine {
     return this.sequences.size === 1;
   }
 
+  /** Whether it has a sequence of that owner. */
+  runs(owner: string): boolean {
+    for (const seq of this.sequences.values()) if (seq.request.owner === owner) return true;
+    return false;
+  }
+
   /** Queues a request. Throws RangeError, before any page is allocated, when it can never run. */
   add(request: GenerateRequest): void {
     const n = request.prompt.length + (request.generated?.length ?? 0);

@@ -138,11 +138,12 @@ const WHY = {
   rate_limit: 'Too many requests.',
   concurrency_limit: 'Too many requests at once.',
   draining: 'The server is being replaced.',
+  erased: 'What is kept of this key is being erased.',
 } as const;
 
 /** The queue's refusal as the client sees it: 429, or 503 while the server is replaced, with Retry-After. */
 export const refused = ({ reason, retryAfter }: { reason: keyof typeof WHY; retryAfter: number }): ApiError =>
-  reason === 'draining' ? serverOverloaded(WHY.draining, retryAfter) : rateLimited(retryAfter, WHY[reason]);
+  reason === 'draining' || reason === 'erased' ? serverOverloaded(WHY[reason], retryAfter) : rateLimited(retryAfter, WHY[reason]);
 
 /** A replica that could not load its model; the next request tries again, maybe on another. */
 export const modelUnavailable = (cause: unknown): ApiError =>

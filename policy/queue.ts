@@ -114,6 +114,17 @@ export class Queue {
     return true;
   }
 
+  /** Nothing is known of the tenant any more: what waits leaves, what runs is aborted by its replica, its account is gone. Answers who waited, and how many ran. */
+  erase(tenant: string): { waiting: string[]; running: number } {
+    const L = this.ledger;
+    const own = [...L.tickets.values()].filter((t) => t.tenant === tenant);
+    const waiting = own.filter((t) => t.state === 'waiting').map((t) => t.id);
+    for (const t of own) this.cancel(t.id);
+    for (const t of [...L.suspects.values()]) if (t.tenant === tenant) L.suspects.delete(t.id);
+    if (L.tenants.all.delete(tenant)) L.tenants.dirty.add(tenant);
+    return { waiting, running: own.length - waiting.length };
+  }
+
   /** The caller's connection to the scheduler is gone, not its wish: the place is kept for `attachMs`. */
   detach(id: string, now: number): void {
     const t = this.ledger.tickets.get(id);

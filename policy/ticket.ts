@@ -78,7 +78,7 @@ export interface Heartbeat {
   lateMs?: number;
 }
 
-export type RefusalReason = 'queue_full' | 'too_slow' | 'rate_limit' | 'concurrency_limit' | 'draining';
+export type RefusalReason = 'queue_full' | 'too_slow' | 'rate_limit' | 'concurrency_limit' | 'draining' | 'erased';
 
 export interface Refusal {
   reason: RefusalReason;

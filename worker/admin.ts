@@ -1,10 +1,13 @@
-/** For whoever runs the server: where the queue stands, and draining replicas for a deploy. Behind a key of its own; without one there is nothing here. */
+/** For whoever runs the server: where the queue stands, draining replicas for a deploy, erasing a tenant. Behind a key of its own; without one there is nothing here. */
 
 import { Hono } from 'hono';
 import { readJson } from '../durable-objects/body.ts';
-import { schedulerOf } from '../durable-objects/scheduler/port.ts';
+import { modelNames } from '../durable-objects/models.ts';
+import { replicaOf } from '../durable-objects/replica/port.ts';
+import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
+import { listOf } from '../durable-objects/tenant/port.ts';
 import { badRequest, notFound, unauthorized } from '../openai/errors.ts';
-import { isKey } from './auth.ts';
+import { isKey, tenantNamed } from './auth.ts';
 import type { App, Env } from './env.ts';
 
 export function admin(): Hono<App> {
@@ -25,10 +28,60 @@ export function admin(): Hono<App> {
     if (typeof draining !== 'boolean') throw badRequest("'draining' must be true or false.", 'draining');
     return c.json({ replica, draining, running: await queue(c.env).drain(replica, draining) });
   });
+  app.delete('/tenants/:name', async (c) => {
+    const { name } = c.req.param();
+    const erased = await eraseTenant(c.env, AS_IT_IS.test(name) ? name : await tenantNamed(name));
+    return c.json({ tenant: name, ...erased }, erased.left > 0 ? 202 : 200);
+  });
   return app;
 }
 
-function queue({ SCHEDULER }: Env) {
+/** Not a name in API_KEYS: those without a key, and a tenant as `/admin/queue` shows it. */
+const AS_IT_IS = /^(public|[0-9a-f]{32})$/;
+/** Sessions are erased for so long by one request. */
+const ERASE_MS = 20_000;
+
+/**
+ * Ends what a tenant's requests do, and erases what is kept of it: sessions with their responses and pages, its account in each queue,
+ * and the pages that replicas keep in memory. `left`: sessions that are still there; ask again.
+ */
+async function eraseTenant(env: Env, tenant: string): Promise<{ sessions: number; requests: number; left: number }> {
+  const { TENANT } = env;
+  if (!TENANT) throw notFound('This server keeps no lists of sessions: bind TENANT (wrangler.toml).');
+  const models = await modelNames(env);
+  const total = { sessions: 0, requests: 0, left: 0 };
+  const queues = async () => {
+    for (const model of models) {
+      const { waiting, running } = await again(() => queue(env, model).erase(tenant));
+      total.requests += waiting + running;
+    }
+  };
+  const sessions = async () => {
+    const late = Date.now() + ERASE_MS;
+    do {
+      const { sessions, left } = await listOf({ TENANT }, tenant).erase();
+      total.sessions += sessions;
+      total.left = left;
+    } while (total.left > 0 && Date.now() < late);
+  };
+  await queues();
+  await sessions();
+  await Promise.all(
+    models.map(async (model) => {
+      for (const r of (await queue(env, model).stats()).replicas) {
+        if (r.absent) continue; // it has lost its memory already
+        const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ tenant }) };
+        await replicaOf(env, r.id, model).fetch('https://replica/forget', init);
+      }
+    }),
+  );
+  // what ran has stored its last tokens and pages meanwhile
+  await sessions();
+  await queues();
+  return total;
+}
+
+function queue({ SCHEDULER, ...env }: Env, model?: string) {
   if (!SCHEDULER) throw notFound('This server has no queue.');
-  return schedulerOf({ SCHEDULER });
+  return schedulerOf({ ...env, SCHEDULER }, model);
 }

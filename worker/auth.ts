@@ -32,12 +32,19 @@ function keysOf(env: Env): Promise<Key[]> | null {
   return keys;
 }
 
+async function hashed(text: string): Promise<string> {
+  return Array.from((await sha256(text)).slice(0, 16), (b) => b.toString(16).padStart(2, '0')).join('');
+}
+
+/** The tenant of the keys of that name, whether there are any now or not. */
+export const tenantNamed = (name: string): Promise<string> => hashed(`turnstone tenant of name\0${name}`);
+
 async function parseKeys(secret: string): Promise<Key[]> {
   const keys: Key[] = [];
   for (const { name, key } of namedKeysIn(secret)) {
     // The tenant id travels to logs and storage: it is hashed apart from the digest that lets in.
-    const tenant = (await sha256(name === undefined ? `turnstone tenant\0${key}` : `turnstone tenant of name\0${name}`)).slice(0, 16);
-    keys.push({ digest: await sha256(key), tenant: Array.from(tenant, (b) => b.toString(16).padStart(2, '0')).join('') });
+    const tenant = name === undefined ? await hashed(`turnstone tenant\0${key}`) : await tenantNamed(name);
+    keys.push({ digest: await sha256(key), tenant });
   }
   return keys;
 }

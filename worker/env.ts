@@ -8,6 +8,8 @@ export interface Env extends Replicas, Models {
   SESSION?: DurableObjectNamespace;
   /** The queue before all replicas. Unset: requests go straight to the first one. */
   SCHEDULER?: DurableObjectNamespace;
+  /** Lists of each tenant's sessions. Unset: a tenant cannot be erased. */
+  TENANT?: DurableObjectNamespace;
   /** The chat page. */
   ASSETS?: Fetcher;
   /** Packs, under the names the URLs have below `/packs/`. */

@@ -28,6 +28,7 @@ const MODEL_SOCKET = 'model-';
 export const modelSocket = (model: string): string => MODEL_SOCKET + createHash('sha256').update(model).digest('hex').slice(0, 16);
 
 const SERVED = 'turnstone';
+const CLASSES = ['Replica', 'Session', 'Scheduler', 'Tenant'];
 /** The service here that stands for another process. */
 const remoteName = (process: string) => `at-${process}`;
 /** Objects of a process are told from those of another by it; the first one's is also the folder's name on disk. */
@@ -56,7 +57,7 @@ export function serverConfig(o: ServerConfig): Config {
   const replicas = o.elsewhere.flatMap((p) =>
     p.replicas.map((r) => ({ name: `REPLICA_${r}`, durableObjectNamespace: { className: 'Replica', serviceName: remoteName(p.name) } })),
   );
-  const own = ['Replica', 'Session', 'Scheduler'].map((className) => ({
+  const own = CLASSES.map((className) => ({
     name: className.toUpperCase(),
     durableObjectNamespace: { className, serviceName: SERVED },
   }));
@@ -85,7 +86,7 @@ export function serverConfig(o: ServerConfig): Config {
       worker(SERVED, {
         ...built('worker', 'wrangler.toml'),
         bindings,
-        durableObjectNamespaces: ['Replica', 'Session', 'Scheduler'].map((className) => ({
+        durableObjectNamespaces: CLASSES.map((className) => ({
           className,
           uniqueKey: keyOf(SERVED, className),
           enableSql: true,

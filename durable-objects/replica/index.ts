@@ -42,6 +42,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
   override async fetch(request: Request): Promise<Response> {
     const path = new URL(request.url).pathname;
     try {
+      if (path === '/forget' && !this.runtime) return Response.json({ idle: true }); // it need not be opened for that
       const rt = await this.open();
       return await holding(() => this.answer(path, rt, request));
     } catch (error) {
@@ -57,6 +58,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
       rt.reporter?.close();
       return new Response(null, { status: 204 });
     }
+    if (path === '/forget') return forget(rt, ((await request.json()) as { tenant: string }).tenant);
     if (path === '/session/run') return this.turn(rt, (await request.json()) as RunOrder, request);
     if (path === PAGES_PATH) return conversationPages(rt, (await request.json()) as ChatRequest, request);
     return post(rt, (await request.json()) as Body, request);
@@ -74,7 +76,8 @@ export class Replica extends DurableObject<ReplicaEnv> {
       loop.watch = (event) => reporter?.event(event);
       const npu = npuOf(this.env, { engine, loop, pack: model.digest, registry: metrics.registry });
       const { SESSION } = this.env;
-      const keyed = SESSION && ((tenant: string, key: string) => fetcher(SESSION.get(SESSION.idFromName(cacheName(tenant, key)))));
+      const keyed =
+        SESSION && ((tenant: string, key: string) => owned(fetcher(SESSION.get(SESSION.idFromName(cacheName(tenant, key)))), tenant));
       return { served: model, engine, loop, metrics, npu, reporter, keyed };
     })();
     this.runtime.catch(() => {
@@ -118,6 +121,23 @@ export class Replica extends DurableObject<ReplicaEnv> {
 }
 
 const fetcher = (session: DurableObjectStub) => session as unknown as SessionFetcher;
+
+/** Told whose it is: a session that keeps pages alone knows of no turn. */
+const owned = (session: SessionFetcher, tenant: string): SessionFetcher => ({
+  missing: (names) => session.missing(names),
+  fetch: (url, init) => session.fetch(url, { ...init, headers: { 'x-turnstone-tenant': tenant } }),
+});
+
+/** So long a tenant's sequences have to end, after the queue has told of it: a heartbeat, and a step. */
+const END_MS = 5_000;
+
+/** Forgets all pages that are kept, a tenant's among them, once it runs nothing here. Answers whether that was so in time. */
+async function forget(rt: Runtime, tenant: string): Promise<Response> {
+  const late = Date.now() + END_MS;
+  while (rt.engine.runs(tenant) && Date.now() < late) await scheduler.wait(20);
+  rt.engine.pool.clear();
+  return Response.json({ idle: !rt.engine.runs(tenant) });
+}
 
 function post(rt: Runtime, body: Body, request: Request): Promise<Response> | Response {
   const { tokenizer } = rt.served;

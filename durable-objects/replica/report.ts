@@ -43,7 +43,7 @@ interface Leased {
   owned: boolean;
 }
 
-const leaseOver = () => new ApiError(503, 'The request was moved to another replica.', { code: 'lease_over' });
+const leaseOver = () => new ApiError(503, 'The queue has ended this request, or moved it to another replica.', { code: 'lease_over' });
 const stopping = () =>
   new ApiError(503, 'The server stops before the answer has ended. Ask again.', {
     code: 'server_stopping',

@@ -100,6 +100,15 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     return known;
   }
 
+  /** For whoever erases a tenant: its requests end, and its account is forgotten. Answers how many there were. */
+  erase(tenant: string): { waiting: number; running: number } {
+    const now = Date.now();
+    const { waiting, running } = this.#sound(now, () => this.#queue.erase(tenant));
+    for (const id of waiting) this.#answer(id, { kind: 'refused', reason: 'erased', retryAfter: CLOSED_S });
+    this.#settle(now);
+    return { waiting: waiting.length, running };
+  }
+
   /** Requests that ended; for a caller that never reached its replica, or saw it fail (`failed`). Answers how many were counted. */
   release(list: Progress[]): number {
     const now = Date.now();

@@ -7,6 +7,7 @@ import type { AdmitAnswer, SchedulerStats } from './index.ts';
 export interface SchedulerPort {
   admit(request: AdmitRequest): Promise<AdmitAnswer>;
   cancel(id: string): Promise<boolean>;
+  erase(tenant: string): Promise<{ waiting: number; running: number }>;
   release(list: Progress[]): Promise<number>;
   heartbeat(replica: string, beat: Heartbeat): Promise<{ abort: string[]; draining: boolean }>;
   died(replica: string): Promise<Ended>;

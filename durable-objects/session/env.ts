@@ -5,6 +5,8 @@ import type { Replicas } from '../replica/port.ts';
 /** A replica answers POST /session/run with the lines of a generation (RunLine). */
 export interface SessionEnv extends Replicas, Models {
   SCHEDULER: DurableObjectNamespace;
+  /** Lists of each tenant's sessions. Unset: a tenant cannot be erased. */
+  TENANT?: DurableObjectNamespace;
   /** Seconds a session is kept after its last use; a day when unset. */
   SESSION_TTL_S?: string;
   /** Bytes of KV pages one session keeps; 64 MiB when unset. */

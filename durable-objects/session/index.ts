@@ -1,6 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import { concatBytes } from '@noble/hashes/utils.js';
 import { prepare, type Schema } from '../schema.ts';
+import { listOf } from '../tenant/port.ts';
 import { Answer } from './answer.ts';
 import { type SessionEnv, sessionLimits } from './env.ts';
 import { type Frame, frameBytes, frameHead, readFrames } from './frames.ts';
@@ -23,6 +24,14 @@ const LIFE: Schema = {
   tables: ['life'],
   keep: true,
   create: 'CREATE TABLE IF NOT EXISTS life (id INTEGER PRIMARY KEY CHECK (id = 0), expires INTEGER NOT NULL)',
+};
+
+/** In whose list this session stands. */
+const LISTED: Schema = {
+  part: 'listed',
+  version: 1,
+  tables: ['listed'],
+  create: 'CREATE TABLE IF NOT EXISTS listed (id INTEGER PRIMARY KEY CHECK (id = 0), tenant TEXT NOT NULL)',
 };
 
 interface Stores {
@@ -67,11 +76,13 @@ export class Session extends DurableObject<SessionEnv> {
     // 53 bits: a client can ask for the same answer again with `seed`, a JSON number
     const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
     turns.insert(newTurn(r, r.seed ?? [lo!, hi! >>> 11], Date.now()));
+    const listed = this.#list(r.tenant);
     await this.#touch();
     const decided = runs.decided(r.id);
     this.ctx.waitUntil(runs.start(r.id));
     // a refusal comes at once, and is the client's to hear before anything is promised
     await Promise.race([decided, scheduler.wait(DECIDE_MS)]);
+    await listed;
     const refused = runs.refusal(r.id);
     if (!refused) return { ok: true };
     this.#answers.delete(r.id);
@@ -119,10 +130,12 @@ export class Session extends DurableObject<SessionEnv> {
   /** Nothing is left, in storage or memory. */
   async erase(): Promise<void> {
     const stores = this.#stores;
+    if (!stores) return; // nothing was ever stored
+    this.#unlist();
     this.#stores = undefined;
     for (const answer of this.#answers.values()) answer.close();
     this.#answers.clear();
-    if (stores) await Promise.all(stores.turns.open().map((id) => stores.runs.stop(id)));
+    await Promise.all(stores.turns.open().map((id) => stores.runs.stop(id)));
     await this.ctx.storage.deleteAlarm();
     await this.ctx.storage.deleteAll();
   }
@@ -149,7 +162,8 @@ export class Session extends DurableObject<SessionEnv> {
   override async fetch(request: Request): Promise<Response> {
     const url = new URL(request.url);
     if (url.pathname === '/pages' && request.method === 'PUT' && request.body) {
-      return this.#putPages(request.body, url.searchParams.get('response'));
+      const owner = request.headers.get('x-turnstone-tenant') ?? undefined;
+      return this.#putPages(request.body, url.searchParams.get('response'), owner);
     }
     if (url.pathname === '/pages' && request.method === 'POST') return this.#getPages((await request.json<{ names: string[] }>()).names);
     if (url.pathname === '/events') {
@@ -166,6 +180,7 @@ export class Session extends DurableObject<SessionEnv> {
     if (!stores) return;
     const open = stores.turns.open();
     if (open.length === 0 && Date.now() >= this.#expires()) return this.erase();
+    await this.#list(stores.turns.tenant());
     for (const id of open) {
       if (stores.runs.has(id)) this.ctx.waitUntil(stores.runs.watch(id).catch((error) => console.warn('session: watch', error)));
       else this.ctx.waitUntil(stores.runs.start(id));
@@ -173,7 +188,7 @@ export class Session extends DurableObject<SessionEnv> {
     await this.#arm();
   }
 
-  async #putPages(body: ReadableStream<Uint8Array>, turn: string | null): Promise<Response> {
+  async #putPages(body: ReadableStream<Uint8Array>, turn: string | null, owner?: string): Promise<Response> {
     const gone = () => turn !== null && !this.#stores?.turns.get(turn);
     let stores = gone() ? undefined : this.#stores;
     const begun = stores !== undefined || !gone();
@@ -204,7 +219,7 @@ export class Session extends DurableObject<SessionEnv> {
     } catch (error) {
       return Response.json({ stored, refused, error: error instanceof Error ? error.message : String(error) }, { status: 400 });
     }
-    if (stores) await this.#touch();
+    if (stores) await Promise.all([this.#touch(), this.#list(owner ?? stores.turns.tenant())]);
     return Response.json({ stored, refused });
   }
 
@@ -240,6 +255,7 @@ export class Session extends DurableObject<SessionEnv> {
     if (this.#stores) return this.#stores;
     const { sql } = this.ctx.storage;
     prepare(sql, LIFE);
+    prepare(sql, LISTED);
     const turns = new TurnStore(sql);
     const pages = new PageStore(sql, this.#limits.quota);
     const runs = new Runs({
@@ -261,6 +277,31 @@ export class Session extends DurableObject<SessionEnv> {
     }
     if (!answer.open) this.#answers.delete(id);
     return answer;
+  }
+
+  /** Puts the session on its tenant's list, once. What fails is tried again when it is next used. */
+  async #list(tenant: string | undefined): Promise<void> {
+    const { TENANT } = this.env;
+    if (!TENANT || tenant === undefined || this.#listed() === tenant) return;
+    try {
+      await listOf({ TENANT }, tenant).add(this.ctx.id.toString());
+      if (this.#stores) this.ctx.storage.sql.exec('INSERT OR REPLACE INTO listed (id, tenant) VALUES (0, ?)', tenant);
+    } catch (error) {
+      console.warn("session: it is not on its tenant's list yet", error);
+    }
+  }
+
+  #listed(): string | undefined {
+    for (const row of this.ctx.storage.sql.exec<{ tenant: string }>('SELECT tenant FROM listed')) return row.tenant;
+    return undefined;
+  }
+
+  #unlist(): void {
+    const { TENANT } = this.env;
+    const tenant = this.#listed();
+    if (!TENANT || tenant === undefined) return;
+    const gone = listOf({ TENANT }, tenant).remove(this.ctx.id.toString());
+    this.ctx.waitUntil(gone.catch((error) => console.warn("session: it stays on its tenant's list", error)));
   }
 
   #expires(): number {

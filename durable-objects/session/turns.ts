@@ -63,6 +63,13 @@ export class TurnStore {
     return [...this.#sql.exec<Row>(`SELECT ${COLUMNS} FROM turns ORDER BY created, id`)].map(fromRow);
   }
 
+  /** Whose they are; undefined where there is none. */
+  tenant(): string | undefined {
+    const tenant = "SELECT json_extract(data, '$.tenant') AS tenant FROM turns LIMIT 1";
+    for (const row of this.#sql.exec<{ tenant: string }>(tenant)) return row.tenant;
+    return undefined;
+  }
+
   /** Turns still to be generated. */
   open(): string[] {
     const rows = this.#sql.exec<{ id: string }>("SELECT id FROM turns WHERE status IN ('queued', 'in_progress') ORDER BY created, id");

@@ -1,14 +1,17 @@
 /** Two keys beside each other on the real server: a request of one that goes wrong changes nothing for the other's stream. */
+import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { listOf } from '../../durable-objects/tenant/port.ts';
 import { missing, startTestServer } from './server.ts';
 
 const OURS = 'ours:a-key-of-the-one';
 const THEIRS = 'theirs:a-key-of-the-other';
+const OPERATOR = 'a-key-of-the-operator';
 
 describe.skipIf(missing)('one key’s faults', () => {
   let server: Awaited<ReturnType<typeof startTestServer>>;
   beforeAll(async () => {
-    server = await startTestServer({ API_KEYS: `${OURS},${THEIRS}` });
+    server = await startTestServer({ API_KEYS: `${OURS},${THEIRS}`, ADMIN_KEY: OPERATOR });
   });
   afterAll(() => server?.stop());
 
@@ -97,5 +100,49 @@ describe.skipIf(missing)('one key’s faults', () => {
       expect(await stored.json()).toMatchObject({ status: 'completed' });
     });
     expect(loud).toBe(quiet);
+  });
+
+  it('and is erased, with its responses, pages and place in the queue, while the other’s goes on', async () => {
+    const input = 'Tell me of a fox and a crow that met at a well, at some length, and of what they said to each other.';
+    const kept = async (key: string) =>
+      ((await (await post(key, '/v1/responses', { input, max_output_tokens: 8 })).json()) as { id: string }).id;
+    const get = (key: string, id: string) =>
+      fetch(`${server.url}/v1/responses/${id}`, { headers: { authorization: `Bearer ${key.split(':')[1]}` } }).then((r) => r.status);
+    const cached = async (key: string) => {
+      const r = await post(key, '/v1/chat/completions', {
+        messages: [{ role: 'user', content: input }],
+        max_tokens: 8,
+        prompt_cache_key: 'k',
+      });
+      return ((await r.json()) as { usage: { prompt_tokens_details: { cached_tokens: number } } }).usage.prompt_tokens_details
+        .cached_tokens;
+    };
+    const admin = (path: string, method = 'GET') =>
+      fetch(`${server.url}/admin/${path}`, { method, headers: { authorization: `Bearer ${OPERATOR}` } });
+    const tenant = createHash('sha256').update('turnstone tenant of name\0ours').digest('hex').slice(0, 32);
+    const count = () => listOf({ TENANT: server.objects.namespace('TENANT') as never }, tenant).count();
+
+    const ours = [await kept(OURS), await kept(OURS)];
+    const theirs = await kept(THEIRS);
+    await cached(OURS);
+    expect(await cached(OURS)).toBeGreaterThan(0);
+    await expect.poll(count).toBeGreaterThanOrEqual(3); // the pages' comes after its answer
+    let sse = '';
+    const text = await stream(3, async () => {
+      const running = await post(OURS, '/v1/completions', { prompt: 'Once', max_tokens: 1900, ignore_eos: true, stream: true });
+      const erased = await admin('tenants/ours', 'DELETE');
+      expect(erased.status).toBe(200);
+      expect(await erased.json()).toMatchObject({ tenant: 'ours', left: 0, requests: 1 });
+      sse = await running.text();
+    });
+    expect(text).toBe(await stream(3, async () => {}));
+    expect(sse).toContain('"code":"lease_over"');
+    expect(await Promise.all(ours.map((id) => get(OURS, id)))).toEqual([404, 404]);
+    expect(await get(THEIRS, theirs)).toBe(200);
+    expect(await count()).toBe(0);
+    const { tenants } = (await (await admin('queue')).json()) as { tenants: { name: string }[] };
+    expect(tenants.map((t) => t.name)).not.toContain(tenant);
+    expect(await cached(OURS)).toBe(0); // nothing of it in the replica's memory either
+    expect((await admin('tenants/nobody', 'DELETE')).status).toBe(200);
   });
 });

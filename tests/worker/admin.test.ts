@@ -35,3 +35,39 @@ it('shows the queue and drains a replica that there is', async () => {
   }
   expect(calls).toHaveLength(1);
 });
+
+it('erases a tenant by the name of its keys, or as the queue shows it, in the queue, its sessions and each replica', async () => {
+  const asked: string[] = [];
+  const note = <T>(what: string, answer: T): T => {
+    asked.push(what);
+    return answer;
+  };
+  const replica = { fetch: async (url: string, init: RequestInit) => note(`replica ${url} ${init.body}`, new Response()) };
+  const more = {
+    SCHEDULER: {
+      idFromName: (n: string) => n,
+      get: () => ({ ...scheduler, erase: async (t: string) => note(`queue ${t}`, { waiting: 1, running: 0 }) }),
+    },
+    TENANT: {
+      idFromName: (n: string) => n,
+      get: (t: string) => ({ erase: async () => note(`sessions ${t}`, { sessions: 2, left: 0 }) }),
+    },
+    REPLICA: { idFromName: (n: string) => n, get: () => replica },
+  } as unknown as Partial<Env>;
+  const erase = (name: string, over = {}) =>
+    app.request(`/admin/tenants/${name}`, { method: 'DELETE', headers }, { ...env, ...more, ...over } as Env);
+  const id = 'ab'.repeat(16);
+  expect(await (await erase(id)).json()).toEqual({ tenant: id, sessions: 4, requests: 2, left: 0 });
+  expect(asked).toEqual([
+    `queue ${id}`,
+    `sessions ${id}`,
+    ...['0', '1'].map(() => `replica https://replica/forget {"tenant":"${id}"}`),
+    `sessions ${id}`,
+    `queue ${id}`,
+  ]);
+  asked.length = 0;
+  expect((await erase('ann')).status).toBe(200);
+  expect(asked[0]).toMatch(/^queue [0-9a-f]{32}$/);
+  expect((await erase('ann', { TENANT: undefined })).status).toBe(404);
+  expect((await app.request('/admin/tenants/ann', { method: 'DELETE' }, env)).status).toBe(401);
+});

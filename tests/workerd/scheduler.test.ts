@@ -59,6 +59,24 @@ test('a waiting request that is cancelled leaves at once; a running one is abort
   expect(await stub.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 5 }]))).toEqual({ abort: ['a'], draining: false });
 });
 
+test('a tenant that is erased waits and runs no more, and has no account', async () => {
+  const { name, stub } = scheduler();
+  await oneSlotEach(stub);
+  const a = await stub.admit(ask('a', { tenant: 'gone' }));
+  await stub.admit(ask('b', { tenant: 'stays' }));
+  const waiting = stub.admit(ask('c', { tenant: 'gone' }));
+  while ((await stub.stats()).waiting < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(await stub.erase('gone')).toEqual({ waiting: 1, running: 1 });
+  expect(await waiting).toMatchObject({ kind: 'refused', reason: 'erased' });
+  if (a.kind !== 'run') throw new Error('not admitted');
+  expect(await stub.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 5 }]))).toMatchObject({ abort: ['a'] });
+  expect((await stub.stats()).tenants.map((t) => t.name)).toEqual(['stays']);
+  await abortAllDurableObjects();
+  const after = scheduler(name).stub;
+  expect((await after.stats()).tenants.map((t) => t.name)).toEqual(['stays']);
+  expect(await stub.erase('gone').catch(() => after.erase('gone'))).toEqual({ waiting: 0, running: 0 });
+});
+
 test('a full queue refuses with a Retry-After', async () => {
   const { stub } = scheduler();
   await oneSlotEach(stub);

@@ -1,0 +1,13 @@
+import type { Erased } from './index.ts';
+
+/** A tenant's list of its sessions, as its callers see it. */
+export interface TenantPort {
+  add(session: string): Promise<void>;
+  remove(session: string): Promise<void>;
+  count(): Promise<number>;
+  erase(): Promise<Erased>;
+}
+
+export function listOf(env: { TENANT: DurableObjectNamespace }, tenant: string): TenantPort {
+  return env.TENANT.get(env.TENANT.idFromName(tenant)) as unknown as TenantPort;
+}
