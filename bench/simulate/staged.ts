@@ -1,0 +1,196 @@
+/**
+ * A model in stages in time: the real engine, its scheduler, its speculation and its runner over stages, on stages that only say how long they
+ * would compute and how long a call to them is on its way. The tokens are made up so that a drafted one is accepted with a given chance.
+ */
+import { sha256 } from '@noble/hashes/sha2.js';
+import type { Part } from '../../engine/anatomy.ts';
+import type { ModelConfig } from '../../engine/config.ts';
+import { Engine, GREEDY, type Plan } from '../../engine/index.ts';
+import type { StagePort, StageSlice } from '../../engine/stage.ts';
+import { StagedRunner } from '../../engine/staged.ts';
+import { createReference } from '../../kernels/reference/index.ts';
+import { VirtualClock } from './clock.ts';
+
+/** What one isolate takes for a step, ms: `step` + `token` · tokens, and `row` for the head of each that wants logits. */
+export interface StepCost {
+  step: number;
+  token: number;
+  row: number;
+}
+
+export interface StagedSetup {
+  /** Isolates, as large as each other; the replica's own is the first. 1: the model in one piece. */
+  stages: number;
+  /** A call to another isolate and back, ms. */
+  hop: number;
+  streams: number;
+  speculate: boolean;
+  /** Chance that the next token is the one that follows in the text before. */
+  repeats: number;
+  cost: StepCost;
+  prompt?: number;
+  output?: number;
+}
+
+export interface StagedResult {
+  /** Generated tokens a second of all streams, from when all have begun until the first ends. */
+  rate: number;
+  /** ms until the first token of the first stream. */
+  first: number;
+  /** Of drafted tokens. */
+  accepted: number;
+}
+
+/** Tokens of a text before it repeats itself. */
+const PERIOD = 8;
+const MOST_STREAMS = 64;
+const VOCAB = PERIOD * MOST_STREAMS;
+const HIDDEN = 8;
+/** Tokens a step: the engine's own (engine/plan.ts). */
+const STEP_TOKENS = 128;
+
+const configOf = (layers: number): ModelConfig => ({
+  ...{ family: 'llama', vocab: VOCAB, hidden: HIDDEN, layers, heads: 1, kvHeads: 1, headDim: 8, ffn: 8, context: 4096, normEps: 1e-5 },
+  ...{ ropeTheta: 10000, tied: true, qkvBias: false, qkNorm: false },
+});
+
+/** Runs `streams` requests that all come at once. */
+export async function simulateStaged(o: StagedSetup): Promise<StagedResult> {
+  const { stages, hop, streams, cost, prompt = 4 * PERIOD, output = 64 } = o;
+  const clock = new VirtualClock();
+  const config = configOf(stages);
+  const rows = (i: number): readonly [number, number] => [bound(i, stages), bound(i + 1, stages)];
+  const ports = Array.from({ length: stages }, (_, i) => {
+    const part = { layers: [i, i + 1], embed: rows(i), head: rows(i) } as const;
+    return new SimulatedStage(clock, part, i === 0 ? 0 : hop, cost, o);
+  });
+  const plan: Plan = {
+    ...{ context: 4096, maxTokens: STEP_TOKENS, maxSequences: MOST_STREAMS, maxRows: MOST_STREAMS, maxBlocks: 256, kv: 'f32' },
+    ...{ pages: 4096, bytes: { limit: 0, js: 0, weights: 0, scratch: 0, kv: 0 } },
+  };
+  const backend = createReference();
+  const runner = new StagedRunner({ backend, config, stages: ports, kv: plan.kv, pages: plan.pages, maxRows: plan.maxRows });
+  const rowCost = o.speculate ? rowCostOf(o) : Number.POSITIVE_INFINITY;
+  const engine = new Engine({ backend, config, weights: runner, plan, hash: sha256, pack: 'simulated', rowCost });
+  for (let s = 0; s < streams; s++) {
+    const ids = Array.from({ length: prompt }, (_, i) => s * PERIOD + (i % PERIOD));
+    engine.add({ id: String(s), prompt: ids, maxTokens: output, stopIds: [], sampling: GREEDY, salt: String(s) });
+  }
+  const begun = new Set<string>();
+  let [tokens, first, from, to, counted] = [0, 0, 0, 0, 0];
+  await clock.run(
+    (async () => {
+      while (engine.busy) {
+        const events = await engine.step();
+        for (const e of events) {
+          if (e.error) throw e.error;
+          if (e.tokens.length > 0 && begun.size === 0) first = clock.now;
+          if (e.tokens.length > 0) begun.add(e.request);
+        }
+        const all = from > 0;
+        if (begun.size === streams && !all) from = clock.now;
+        if (all && to === 0) {
+          counted += events.reduce((n, e) => n + e.tokens.length, 0);
+          if (events.some((e) => e.finish)) to = clock.now;
+        }
+        tokens += events.reduce((n, e) => n + e.tokens.length, 0);
+      }
+    })(),
+  );
+  if (tokens !== streams * output) throw new Error(`${tokens} tokens were generated, wanted ${streams * output}`);
+  const { proposed, accepted } = engine.stats().draft;
+  return { rate: (1000 * counted) / (to - from), first, accepted: proposed > 0 ? accepted / proposed : 0 };
+}
+
+/** What one more row adds to a decode step of one sequence, in steps: hops are shared, so that it is less with them. */
+export function rowCostOf({ stages, hop, cost }: Pick<StagedSetup, 'stages' | 'hop' | 'cost'>): number {
+  const head = cost.row / stages;
+  return (cost.token + head) / (cost.step + cost.token + head + hopsOf(stages) * hop);
+}
+
+/** Calls that a decode step waits for one after the other: rows of the embedding, layers elsewhere, the head's parts at once. */
+export const hopsOf = (stages: number): number => (stages === 1 ? 0 : stages + 1);
+
+const bound = (i: number, stages: number): number => Math.floor((VOCAB * i) / stages / 8) * 8;
+
+/** A part of a model that is busy as long as it would compute. The residual stream carries each token's id and position. */
+class SimulatedStage implements StagePort {
+  readonly part: Part;
+  private readonly clock: VirtualClock;
+  private readonly hop: number;
+  private readonly cost: StepCost;
+  private readonly share: number;
+  private readonly repeats: number;
+  private busy = 0;
+
+  constructor(clock: VirtualClock, part: Part, hop: number, cost: StepCost, o: Pick<StagedSetup, 'stages' | 'repeats'>) {
+    this.clock = clock;
+    this.part = part;
+    this.hop = hop;
+    this.cost = cost;
+    this.share = 1 / o.stages;
+    this.repeats = o.repeats;
+  }
+
+  async open(): Promise<void> {}
+
+  async embed(ids: Uint32Array): Promise<Uint8Array> {
+    await this.computed(0);
+    const [base] = this.part.embed ?? [0];
+    const x = new Float32Array(ids.length * HIDDEN);
+    ids.forEach((id, t) => {
+      x[t * HIDDEN] = base + id;
+    });
+    return new Uint8Array(x.buffer);
+  }
+
+  async through(slices: readonly StageSlice[], x: Uint8Array): Promise<Uint8Array> {
+    const out = new Float32Array(x.slice().buffer);
+    let t = 0;
+    for (const { start, count } of slices) for (let i = 0; i < count; i++) out[t++ * HIDDEN + 1] = start + i;
+    await this.computed(this.share * (this.cost.step + this.cost.token * t));
+    return new Uint8Array(out.buffer);
+  }
+
+  async head(x: Uint8Array): Promise<Uint8Array> {
+    const [from, to] = this.part.head ?? [0, 0];
+    const stream = new Float32Array(x.slice().buffer);
+    const R = stream.length / HIDDEN;
+    const logits = new Float32Array(R * (to - from));
+    for (let r = 0; r < R; r++) {
+      const next = nextToken(stream[r * HIDDEN], stream[r * HIDDEN + 1], this.repeats);
+      if (next >= from && next < to) logits[r * (to - from) + next - from] = 1;
+    }
+    await this.computed(this.share * this.cost.row * R);
+    return new Uint8Array(logits.buffer);
+  }
+
+  async readPage(): Promise<Uint8Array> {
+    throw new Error('nothing is stored in the simulation');
+  }
+
+  writePage = this.readPage as never;
+
+  /** Half a hop, the wait for what came before, the work, half a hop. */
+  private async computed(ms: number): Promise<void> {
+    await this.clock.until(this.clock.now + this.hop / 2);
+    this.busy = Math.max(this.busy, this.clock.now) + ms;
+    await this.clock.until(this.busy);
+    await this.clock.until(this.clock.now + this.hop / 2);
+  }
+}
+
+/** What follows a token at a position: the next one of its text, or now and then another place in it. */
+function nextToken(id: number, position: number, repeats: number): number {
+  const text = Math.floor(id / PERIOD) * PERIOD;
+  const chance = hash(id, position);
+  return text + ((id - text + (chance < repeats ? 1 : 2 + Math.floor(hash(position, id) * (PERIOD - 2)))) % PERIOD);
+}
+
+/** 0..1 of two integers. */
+function hash(a: number, b: number): number {
+  let x = (Math.imul(a + 1, 0x9e3779b1) ^ Math.imul(b + 1, 0x85ebca6b)) >>> 0;
+  x = Math.imul(x ^ (x >>> 16), 0x7feb352d) >>> 0;
+  x = Math.imul(x ^ (x >>> 15), 0x846ca68b) >>> 0;
+  return ((x ^ (x >>> 16)) >>> 0) / 2 ** 32;
+}
