@@ -11,10 +11,11 @@ import { StagedRunner } from '../../engine/staged.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { VirtualClock } from './clock.ts';
 
-/** What one isolate takes for a step, ms: `step` + `token` · tokens, and `row` for the head of each that wants logits. */
+/** What one isolate takes, ms: layers `step` + `token` · tokens of a call, the head `headStep` + `row` · rows. The first parts read the weights. */
 export interface StepCost {
   step: number;
   token: number;
+  headStep: number;
   row: number;
 }
 
@@ -104,8 +105,8 @@ export async function simulateStaged(o: StagedSetup): Promise<StagedResult> {
 
 /** What one more row adds to a decode step of one sequence, in steps: hops are shared, so that it is less with them. */
 export function rowCostOf({ stages, hop, cost }: Pick<StagedSetup, 'stages' | 'hop' | 'cost'>): number {
-  const head = cost.row / stages;
-  return (cost.token + head) / (cost.step + cost.token + head + hopsOf(stages) * hop);
+  const row = cost.token + cost.row / stages;
+  return row / (cost.step + cost.headStep / stages + row + hopsOf(stages) * hop);
 }
 
 /** Calls that a decode step waits for one after the other: rows of the embedding, layers elsewhere, the head's parts at once. */
@@ -161,7 +162,7 @@ class SimulatedStage implements StagePort {
       const next = nextToken(stream[r * HIDDEN], stream[r * HIDDEN + 1], this.repeats);
       if (next >= from && next < to) logits[r * (to - from) + next - from] = 1;
     }
-    await this.computed(this.share * this.cost.row * R);
+    await this.computed(this.share * (this.cost.headStep + this.cost.row * R));
     return new Uint8Array(logits.buffer);
   }
 

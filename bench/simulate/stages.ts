@@ -9,7 +9,7 @@ import { OTHERS } from './others.ts';
 import { type StepCost, simulateStaged } from './staged.ts';
 
 /** Qwen2.5-Coder-0.5B Q4_K_M in one isolate. */
-const COST: StepCost = { step: 3, token: 10, row: 2.9 };
+const COST: StepCost = { step: 28, token: 6.8, headStep: 15.5, row: 1.5 };
 const REPEATS = 0.8;
 const HOPS = [0.1, 0.3, 1, 2, 5, 10, 20] as const;
 const STAGES = [2, 3, 4, 5, 6, 8] as const;
@@ -68,9 +68,10 @@ function render(r: Results): { page: string; pictures: Record<string, string> } 
   const over = (name: string, f: (hop: number) => number, dashed = false): Series => ({
     ...{ name, dashed, points: hops.map((hop) => [hop, f(hop)] as const) },
   });
+  const cost = `layers ${r.cost.step} + ${r.cost.token} · tokens, head ${r.cost.headStep} + ${r.cost.row} · rows, ms`;
   const x = { label: 'a call to a stage and back, ms', log: true, ticks: hops, format: String };
   const y = { label: 'tokens/s', min: 0 };
-  const note = `one isolate: ${r.cost.step} ms a step + ${r.cost.token} ms a token + ${r.cost.row} ms a row of the head; cut evenly`;
+  const note = `one isolate: ${cost}; cut evenly`;
   const one = lineChart({
     ...{ title: 'One stream, over the distance of the stages', note, x, y },
     series: [
@@ -101,8 +102,8 @@ function render(r: Results): { page: string; pictures: Record<string, string> } 
     'Written by `npx tsx bench/simulate/stages.ts`. What a model in stages ([stages.md](stages.md)) would give if its stages were farther apart than',
     'they are on one machine, each with a core of its own. The real engine runs, with its scheduler, its page table, its speculation and its runner over',
     'stages (`engine/staged.ts`), in a time that only passes when everybody waits; only what a stage computes is modelled, and how long a call to it is',
-    `on its way. The model is of Qwen2.5-Coder-0.5B's size: in one isolate a step takes ${r.cost.step} ms, and ${r.cost.token} ms more for each token and`,
-    `${r.cost.row} ms for each row of the head, as [measured](stages.md#what-it-costs). n stages have an n-th of it each; the first is the replica's own`,
+    `on its way. The model is of Qwen2.5-Coder-0.5B's size. In one isolate a step takes: ${cost}`,
+    "([measured](stages.md#what-it-costs)). n stages have an n-th of it each; the first is the replica's own",
     'isolate, so that n stages are n − 1 hops for the layers, and one each for embedding and head. A hop is a call and its answer. Text repeats itself so',
     `that a drafted token comes true with a chance of ${r.repeats}.`,
     '',

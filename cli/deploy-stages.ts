@@ -1,0 +1,73 @@
+/** Wrangler's configuration of a model in stages: the replica's Worker and one script for each stage that is elsewhere. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import type { StagesPlan } from '../policy/stages.ts';
+import { buildId, ROOT } from './build.ts';
+
+export interface Script {
+  name: string;
+  /** Its wrangler.toml. */
+  path: string;
+}
+
+export interface Deployment {
+  /** The pack's name in the bucket. */
+  model: string;
+  plan: StagesPlan;
+  /** Folder that the files go into, one folder a script. */
+  out: string;
+  /** Name of the replica's script; those of the stages begin with it. */
+  name?: string;
+  /** Variables of the replica's Worker. */
+  vars?: Readonly<Record<string, string>>;
+}
+
+/** Writes the configuration of every script, in the order in which they are deployed: the stages, then what binds them. */
+export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {} }: Deployment): Script[] {
+  const elsewhere = plan.stages.flatMap((s, i) => (s.replica ? [] : [i]));
+  const stageName = (i: number) => `${name}-stage-${i}`;
+  const write = (script: string, source: string, set: Settings): Script => {
+    const path = join(resolve(out), script, 'wrangler.toml');
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, configured(join(ROOT, source), path, { name: script, ...set }));
+    return { name: script, path };
+  };
+  const bindings = elsewhere.flatMap((i) => [
+    '[[durable_objects.bindings]]',
+    ...[`name = "STAGE_${i}"`, 'class_name = "Stage"', `script_name = "${stageName(i)}"`, ''],
+  ]);
+  return [
+    ...elsewhere.map((i) => write(stageName(i), 'durable-objects/stage/wrangler.toml', { vars: {}, tables: [] })),
+    write(name, 'wrangler.toml', { vars: { ...vars, MODEL_ID: model, STAGES: JSON.stringify(plan) }, tables: bindings }),
+  ];
+}
+
+interface Settings {
+  vars: Readonly<Record<string, string>>;
+  /** Lines of TOML behind the others. */
+  tables: readonly string[];
+}
+
+/** A wrangler.toml of the repository as it is at `to`: its paths lead from there, and its name and variables are these. */
+function configured(from: string, to: string, { name, vars, tables }: Settings & { name: string }): string {
+  const moved = (path: string) => relative(dirname(to), resolve(dirname(from), path)).replaceAll('\\', '/');
+  const text = readFileSync(from, 'utf8')
+    .replace(/^#.*\n/gm, '')
+    .replace(/^name = ".*"$/m, `name = ${quoted(name)}`)
+    .replace(/^(main|directory) = "(.*)"$/gm, (_, key: string, path: string) => `${key} = ${quoted(moved(path))}`)
+    .replace(/^\[vars\]\n(?:[A-Z_]+ = .*\n)*/m, '');
+  const variables = Object.entries(vars).map(([key, value]) => `${key} = ${quoted(value)}`);
+  return [
+    `# Written by \`turnstone stages\` from ${relative(ROOT, from)}.`,
+    text.trim(),
+    '',
+    ...(variables.length > 0 ? ['[vars]', ...variables, ''] : []),
+    ...tables,
+    '[define]',
+    `BUILD_ID = ${quoted(JSON.stringify(buildId()))}`,
+    '',
+  ].join('\n');
+}
+
+/** A basic string of TOML, which JSON's are too. */
+const quoted = (text: string): string => JSON.stringify(text);
