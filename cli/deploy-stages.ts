@@ -18,12 +18,13 @@ export interface Deployment {
   out: string;
   /** Name of the replica's script; those of the stages begin with it. */
   name?: string;
-  /** Variables of the replica's Worker. */
+  /** Variables of the replica's Worker, and of every script. */
   vars?: Readonly<Record<string, string>>;
+  shared?: Readonly<Record<string, string>>;
 }
 
 /** Writes the configuration of every script, in the order in which they are deployed: the stages, then what binds them. */
-export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {} }: Deployment): Script[] {
+export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {}, shared = {} }: Deployment): Script[] {
   const elsewhere = plan.stages.flatMap((s, i) => (s.replica ? [] : [i]));
   const stageName = (i: number) => `${name}-stage-${i}`;
   const write = (script: string, source: string, set: Settings): Script => {
@@ -37,8 +38,8 @@ export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {
     ...[`name = "STAGE_${i}"`, 'class_name = "Stage"', `script_name = "${stageName(i)}"`, ''],
   ]);
   return [
-    ...elsewhere.map((i) => write(stageName(i), 'durable-objects/stage/wrangler.toml', { vars: {}, tables: [] })),
-    write(name, 'wrangler.toml', { vars: { ...vars, MODEL_ID: model, STAGES: JSON.stringify(plan) }, tables: bindings }),
+    ...elsewhere.map((i) => write(stageName(i), 'durable-objects/stage/wrangler.toml', { vars: shared, tables: [] })),
+    write(name, 'wrangler.toml', { vars: { ...shared, ...vars, MODEL_ID: model, STAGES: JSON.stringify(plan) }, tables: bindings }),
   ];
 }
 

@@ -5,6 +5,7 @@ import { WEIGHT_FORMATS } from '../engine/formats.ts';
 import type { GpuHostFlags } from './commands/gpu-host.ts';
 import type { RunFlags } from './commands/run.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
+import type { StagesFlags } from './commands/stages.ts';
 import type { PackOptions } from './pack.ts';
 import type { PackOnnxOptions } from './pack-onnx.ts';
 import { settingFlags, settingsHelp, settingsOf } from './settings.ts';
@@ -88,6 +89,20 @@ program
   .description('show a GGUF file, a safetensors file, a Hugging Face folder or a pack')
   .argument('<path>')
   .action(run(async (path: string) => (await import('./inspect.ts')).inspectCommand(path)));
+
+program
+  .command('stages')
+  .description('how a model that is larger than an isolate is cut; with --out, the wrangler configuration of each of its scripts')
+  .argument('<model>', 'as for start')
+  .option('--stages <n>', 'isolates; default: as few as hold it', Number)
+  .option('--context <n>', 'longest sequence in tokens; default: what fits, 2,048 at least', Number)
+  .option('--max-batch <n>', 'sequences computed together', Number)
+  .option('--memory-mb <n>', 'what an isolate may hold (128)', Number)
+  .option('--kv <format>', 'i8 or f32: format of the KV cache (i8)')
+  .option('--format <format>', 'as for start', 'auto')
+  .option('-o, --out <folder>', 'writes a folder with a wrangler.toml for each script')
+  .option('--name <name>', 'name of the Worker, which those of the stages begin with', 'turnstone')
+  .action(run(async (model: string, o: StagesFlags) => (await import('./commands/stages.ts')).stagesCommand(model, o)));
 
 program
   .command('simulate')

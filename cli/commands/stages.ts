@@ -4,6 +4,7 @@ import type { KvFormat } from '../../engine/backend.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { openPack } from '../../models/pack/load.ts';
 import { describeStages, isolatesOf } from '../../policy/cuts.ts';
+import { faultsIn } from '../../policy/settings.ts';
 import { writeDeployment } from '../deploy-stages.ts';
 import { findModel } from '../hub/find.ts';
 import { localPack } from '../packs.ts';
@@ -13,6 +14,7 @@ import { table } from '../table.ts';
 export interface StagesFlags {
   stages?: number;
   context?: number;
+  maxBatch?: number;
   memoryMb?: number;
   kv?: KvFormat;
   format?: string;
@@ -23,18 +25,30 @@ export interface StagesFlags {
 /** Rejects with the arithmetic when the model cannot be cut so. */
 export async function stagesCommand(model: string, o: StagesFlags, say: (line: string) => void = console.log): Promise<void> {
   const { memoryMb = 128, kv = 'i8' } = o;
+  check(o);
   const found = await findModel(model, { memoryMb });
   const pack = await localPack(found?.path, say, o.format, found?.id);
   const { manifest } = await openPack(folderPack(pack.folder));
   const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
-  const plan = planStages(manifest.config, (t) => formats.get(t.name) ?? 'f32', { ...o, memoryMb, kv });
+  const plan = planStages(manifest.config, (t) => formats.get(t.name) ?? 'f32', { ...o, memoryMb, kv, maxSequences: o.maxBatch });
   const [header, ...rows] = describeStages(plan);
   say(`${pack.id}: ${isolatesOf(plan)} isolates of ${memoryMb} MB, ${plan.context.toLocaleString('en-US')} tokens of context`);
   for (const line of table(header, rows)) say(`  ${line}`);
   if (!o.out) return;
   const vars = { ...(o.kv && { KV: kv }) };
-  const scripts = writeDeployment({ model: pack.id, plan, out: o.out, name: o.name, vars });
+  const shared = { ...(o.memoryMb && { MEMORY_MB: String(memoryMb) }) };
+  const scripts = writeDeployment({ model: pack.id, plan, out: o.out, name: o.name, vars, shared });
   say('');
-  say(`Its files go into the bucket under ${pack.id}/: docs/models.md. Then, in this order:`);
+  say(`Put the files of ${relative(process.cwd(), pack.folder)} into the bucket as ${pack.id}/<file>, then deploy in this order:`);
   for (const { path } of scripts) say(`  npx wrangler deploy --config ${relative(process.cwd(), path)}`);
+}
+
+/** Throws naming the flag that is outside its range; the same as of the settings of `start`. */
+function check({ stages, context, maxBatch, memoryMb, kv, name }: StagesFlags): void {
+  const settings = { STAGES: stages, CONTEXT: context, MAX_BATCH: maxBatch, MEMORY_MB: memoryMb, KV: kv };
+  const faults = faultsIn(Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value?.toString()])));
+  if (faults.length > 0) throw new Error(faults.join('\n'));
+  if (stages === 1) throw new Error('--stages is 1: a model in one piece needs no configuration but wrangler.toml');
+  if (name !== undefined && !/^[a-z0-9][a-z0-9-]{0,49}$/.test(name))
+    throw new Error(`--name is "${name}", must be 1 to 50 of a-z, 0-9 and -, as a Worker's name is`);
 }
