@@ -16,6 +16,7 @@ import { roofline } from './suites/roofline.ts';
 import { serving } from './suites/serving.ts';
 import { sessions } from './suites/sessions.ts';
 import { speculation } from './suites/speculation.ts';
+import { stages } from './suites/stages.ts';
 import { BenchWorker } from './workerd/host.ts';
 
 interface Suite {
@@ -38,6 +39,11 @@ const SUITES: Record<string, Suite> = {
   embeddings: { about: 'POST /v1/embeddings: latency for 1, 8, 32 texts, resident memory', rounds: 1, run: (bench) => embeddings(bench) },
   peers: { about: 'native llama.cpp, wllama, ONNX Runtime Web on the same weights', rounds: 3, run: peers },
   quality: { about: 'perplexity of real models beside llama.cpp, and what each part loses', rounds: 8, run: (bench) => quality(bench) },
+  stages: {
+    about: 'a model larger than an isolate: in stages, in one isolate with more memory, in llama.cpp; what a hop costs',
+    rounds: 3,
+    run: (bench) => stages(bench),
+  },
   gate: { about: 'the targets, in under five minutes; exits 1 when one is missed', rounds: 3, run: gate },
 };
 

@@ -47,6 +47,8 @@ export interface LlamaOptions {
   context: number;
   /** GGML's names; llama.cpp's default is F16. */
   kv?: 'F32' | 'F16' | 'Q8_0';
+  /** 1 unless given. */
+  threads?: number;
   /** Flash attention rounds to f16 inside; off, f32 stays f32. llama.cpp decides unless given. */
   flash?: boolean;
 }
@@ -81,7 +83,14 @@ export class LlamaPeer {
     const model = await llama.loadModel({ modelPath: path, gpuLayers: 0 });
     const kv = o.kv ? { experimentalKvCacheKeyType: o.kv, experimentalKvCacheValueType: o.kv } : {};
     const flash = o.flash === undefined ? {} : { flashAttention: o.flash };
-    const context = await model.createContext({ contextSize: o.context, batchSize: BATCH, sequences: 1, threads: 1, ...kv, ...flash });
+    const context = await model.createContext({
+      contextSize: o.context,
+      batchSize: BATCH,
+      sequences: 1,
+      threads: o.threads ?? 1,
+      ...kv,
+      ...flash,
+    });
     return new LlamaPeer(llama, model, context);
   }
 

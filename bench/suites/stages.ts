@@ -1,0 +1,129 @@
+/** A model that is larger than an isolate: in stages of 128 MB, in one isolate with more memory, and in llama.cpp with one thread and with two. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Server, startServer } from '../../cli/start.ts';
+import { randomIds } from '../engine/runner.ts';
+import { complete, rate } from '../http.ts';
+import { installPeers } from '../peers/install.ts';
+import { LlamaPeer } from '../peers/llama.ts';
+import { REAL_MODELS, realModel } from '../real-models.ts';
+import type { Bench } from '../report.ts';
+import { alternate, quantile, spread } from '../stats.ts';
+
+const VOCAB = 151_936;
+const PROMPT = 1000;
+const [STREAMS, TOKENS] = [8, 16];
+const DECODED = 32;
+/** Stages of the shipped model for the price of a hop: it computes next to nothing. */
+const HOP_STAGES = 5;
+let seed = 500_000;
+const fresh = (n: number, vocab = VOCAB): number[] => randomIds(n, vocab, seed++);
+
+const STAGED = 'in stages';
+const ONE = 'one isolate';
+
+export async function stages(bench: Bench): Promise<void> {
+  const { path, missing } = realModel('qwen-coder');
+  if (missing) {
+    bench.note(`Not measured: ${missing}.`);
+    return;
+  }
+  installPeers(bench.progress);
+  bench.note(
+    `${REAL_MODELS['qwen-coder'].name}, over HTTP from the server that \`npm start\` runs: in stages of 128 MB each, a process each, and in one isolate of ` +
+      '1,024 MB; speculation off. llama.cpp is node-llama-cpp in this process. Always the clock on the wall.',
+  );
+  const vars = { SPECULATE: '0', MAX_BATCH: String(STREAMS) };
+  const servers = {
+    [STAGED]: await serve(path, vars, bench.progress),
+    [ONE]: await serve(path, { ...vars, MEMORY_MB: '1024' }, bench.progress, 1),
+  };
+  const peers = Object.fromEntries(
+    await Promise.all([1, 2].map(async (threads) => [llama(threads), await LlamaPeer.open(path, { context: 2048, threads })] as const)),
+  );
+  try {
+    await compare(bench, servers, peers);
+  } finally {
+    for (const peer of Object.values(peers)) await peer.close();
+    for (const s of Object.values(servers)) await s.stop();
+  }
+  await hops(bench);
+}
+
+const llama = (threads: number): string => `llama.cpp, ${threads} thread${threads > 1 ? 's' : ''}`;
+
+async function compare(bench: Bench, servers: Record<string, Server>, peers: Record<string, LlamaPeer>): Promise<void> {
+  const onRun = (name: string, round: number, value: number) => bench.progress(`${name}, round ${round + 1}: ${value.toFixed(1)} tokens/s`);
+  const over = (ask: (s: Server) => Promise<number>) =>
+    Object.fromEntries(Object.entries(servers).map(([name, s]) => [name, () => ask(s)]));
+  const beside = (ask: (p: LlamaPeer) => Promise<number>) =>
+    Object.fromEntries(Object.entries(peers).map(([name, p]) => [name, () => ask(p)]));
+  const figures = async (what: string, runs: Record<string, () => Promise<number>>) => {
+    const rates = await alternate(runs, bench.rounds, { warm: true, onRun });
+    for (const [name, value] of Object.entries(rates)) bench.figure({ name: `${what}, ${name}`, unit: 'tokens/s', value });
+    return rates[STAGED].median / rates[ONE].median;
+  };
+  const short = fresh(16);
+  const prefill = await figures(`prefill of ${PROMPT.toLocaleString('en-US')} tokens`, {
+    ...over(async (s) => (1000 * PROMPT) / (await complete(s.url, s.pack.id, fresh(PROMPT), 1)).ttft),
+    ...beside(async (p) => (1000 * PROMPT) / (await p.prefill(fresh(PROMPT)))),
+  });
+  const together = await figures(`${STREAMS} streams of ${TOKENS} tokens`, {
+    ...over(async (s) => {
+      const from = performance.now();
+      const all = await Promise.all(Array.from({ length: STREAMS }, () => complete(s.url, s.pack.id, fresh(16), TOKENS)));
+      return (1000 * all.reduce((n, x) => n + x.tokens, 0)) / (performance.now() - from);
+    }),
+  });
+  const decode = await figures('decode of one stream', {
+    ...over(async (s) => rate(await complete(s.url, s.pack.id, fresh(16), DECODED))),
+    ...beside(async (p) => (1000 * DECODED) / (await p.decode(short, DECODED))),
+  });
+  bench.target({ name: `prefill of ${PROMPT} tokens in stages against one isolate`, got: prefill, want: 1.7, unit: '×' });
+  bench.target({ name: `${STREAMS} streams in stages against one isolate`, got: together, want: 1.6, unit: '×' });
+  bench.target({ name: 'decode of one stream in stages against one isolate', got: decode, want: 0.85, unit: '×' });
+}
+
+/** What a hop costs: between tokens of the shipped model in stages and in one piece, by the calls that a step waits for. */
+async function hops(bench: Bench): Promise<void> {
+  const gaps = async (count: number) => {
+    const s = await serve(undefined, { SPECULATE: '0' }, bench.progress, count);
+    try {
+      const all: number[] = [];
+      for (let round = -1; round < Math.max(3, bench.rounds); round++) {
+        const stream = await complete(s.url, s.pack.id, fresh(16, 4096), 100);
+        if (round >= 0) all.push(...stream.gaps);
+      }
+      return all;
+    } finally {
+      await s.stop();
+    }
+  };
+  const one = quantile(await gaps(1), 0.5);
+  const staged = await gaps(HOP_STAGES);
+  // rows of the embedding, the layers of the stages that are elsewhere, the parts of the head at once
+  const calls = 1 + (HOP_STAGES - 1) + 1;
+  const each = staged.map((gap) => (gap - one) / calls);
+  const note = `p50 / p95 ${[0.5, 0.95].map((q) => quantile(each, q).toFixed(2)).join(' / ')}; pebble in ${HOP_STAGES} stages, ${calls} calls a token, each of them in a process of its own`;
+  bench.figure({ name: 'a hop: a call to a stage and back', unit: 'ms', value: spread(each), note });
+}
+
+/** A server with storage of its own, on a free port; it takes its storage along when it stops. */
+async function serve(
+  model: string | undefined,
+  vars: Record<string, string>,
+  say: (line: string) => void,
+  stages?: number,
+): Promise<Server> {
+  const persist = mkdtempSync(join(tmpdir(), 'turnstone-bench-'));
+  const server = await startServer({ port: 0, model, persist, vars, say, stages });
+  await server.whole;
+  return {
+    ...server,
+    stop: async (ms?: number) => {
+      await server.stop(ms);
+      rmSync(persist, { recursive: true, force: true });
+    },
+  };
+}
