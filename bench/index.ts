@@ -42,7 +42,7 @@ const SUITES: Record<string, Suite> = {
   stages: {
     about: 'a model larger than an isolate: in stages, in one isolate with more memory, in llama.cpp; what a hop costs',
     rounds: 3,
-    run: (bench) => stages(bench),
+    run: stages,
   },
   gate: { about: 'the targets, in under five minutes; exits 1 when one is missed', rounds: 3, run: gate },
 };

@@ -12,18 +12,23 @@ const program = new Command('tsx bench/soak/index.ts')
   .description('Many conversations over several replicas, their connections lost at random.')
   .option('--sessions <n>', 'conversations', Number, 500)
   .option('--replicas <n>', 'replicas of the model', Number, 4)
+  .option('--stages <n>', 'the model is cut into so many isolates, and has one replica', Number)
   .option('--seconds <n>', 'how long they take together', Number, 180)
   .option('--waves <n>', 'they come in so many waves', Number, 5)
   .parse();
-const { sessions, replicas, seconds, waves } = program.opts<Record<'sessions' | 'replicas' | 'seconds' | 'waves', number>>();
+const { sessions, seconds, waves, stages, ...o } = program.opts<
+  Record<'sessions' | 'replicas' | 'seconds' | 'waves', number> & { stages?: number }
+>();
+const replicas = stages === undefined ? o.replicas : 1;
 
 const before = new Set(workerds());
 const persist = mkdtempSync(join(tmpdir(), 'turnstone-soak-'));
-const server = await startServer({ port: 0, persist, vars: { REPLICAS: String(replicas) }, say: (line) => console.error(line) });
-const pid = workerds().find((p) => !before.has(p)) ?? 0;
+const server = await startServer({ port: 0, persist, stages, vars: { REPLICAS: String(replicas) }, say: (line) => console.error(line) });
+const stagePids = () => [...(server.stages?.pids().values() ?? [])];
+const pid = workerds().find((p) => !before.has(p) && !stagePids().includes(p)) ?? 0;
 let ok = false;
 try {
-  const result = await soak({ server, pid, replicas, sessions, seconds, waves, say: (line) => console.error(line) });
+  const result = await soak({ server, pid, stages: stagePids, replicas, sessions, seconds, waves, say: (line) => console.error(line) });
   ok = result.wrong.length === 0 && result.leaks.length === 0 && flat(result);
   console.log(describeMachine(machine()));
   for (const line of resultLines(result)) console.log(line);

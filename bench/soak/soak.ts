@@ -10,8 +10,9 @@ import { Client, newTally, type Tally, type Trouble, type Turn } from './client.
 
 export interface SoakOptions {
   server: Server;
-  /** workerd's process. */
+  /** workerd's process, and those of the model's stages, if it has any. */
   pid: number;
+  stages?: () => readonly number[];
   replicas: number;
   sessions: number;
   /** All of them begin and end within about so long. */
@@ -85,7 +86,7 @@ export async function soak(o: SoakOptions): Promise<SoakResult> {
   const from = performance.now();
   const seconds = () => (performance.now() - from) / 1000;
   const samples: { at: number; mb: number }[] = [];
-  const sampler = setInterval(() => samples.push({ at: seconds(), mb: resident(o.pid).now }), 500);
+  const sampler = setInterval(() => samples.push({ at: seconds(), mb: memoryOf(o) }), 500);
   const wrong: string[] = [];
   const gone: string[] = [];
   let ended = 0;
@@ -131,6 +132,9 @@ export async function soak(o: SoakOptions): Promise<SoakResult> {
   const peak = Math.max(...samples.map((s) => s.mb));
   return { sessions: o.sessions, seconds: took, tally, wrong, ...left, memory: { waves: memory, peak } };
 }
+
+/** Resident MB of all processes that compute. */
+const memoryOf = ({ pid, stages }: SoakOptions): number => [pid, ...(stages?.() ?? [])].reduce((n, p) => n + resident(p).now, 0);
 
 /** All turns of a conversation, one after the other. Ids of stored responses are added to `ids`, also of branches that were given up. */
 async function converse(
@@ -207,7 +211,7 @@ export function resultLines(r: SoakResult): string[] {
   return [
     `${r.sessions} sessions, ${t.turns} turns in ${r.seconds.toFixed(0)} s: ${t.disconnects} connections lost, ${t.cancelled} answers cancelled, ${t.deleted} responses deleted, ${t.refused} refusals (429) waited for`,
     `tokens by replica: ${r.tokens.join(', ')}`,
-    `resident memory of workerd by wave: ${m.waves.map(mb).join(', ')}; ${mb(m.peak)} at most`,
+    `resident memory of workerd, all processes, by wave: ${m.waves.map(mb).join(', ')}; ${mb(m.peak)} at most`,
     `wrong answers: ${r.wrong.length}`,
     ...r.wrong.slice(0, 10),
     `leaks: ${r.leaks.length}`,

@@ -3,13 +3,17 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Server, startServer } from '../../cli/start.ts';
+import { useClock } from '../clock.ts';
+import { inWorkerd } from '../contenders.ts';
 import { randomIds } from '../engine/runner.ts';
 import { complete, rate } from '../http.ts';
+import { packOf } from '../model.ts';
 import { installPeers } from '../peers/install.ts';
 import { LlamaPeer } from '../peers/llama.ts';
 import { REAL_MODELS, realModel } from '../real-models.ts';
 import type { Bench } from '../report.ts';
 import { alternate, quantile, spread } from '../stats.ts';
+import type { BenchWorker } from '../workerd/host.ts';
 
 const VOCAB = 151_936;
 const PROMPT = 1000;
@@ -23,7 +27,7 @@ const fresh = (n: number, vocab = VOCAB): number[] => randomIds(n, vocab, seed++
 const STAGED = 'in stages';
 const ONE = 'one isolate';
 
-export async function stages(bench: Bench): Promise<void> {
+export async function stages(bench: Bench, worker: BenchWorker): Promise<void> {
   const { path, missing } = realModel('qwen-coder');
   if (missing) {
     bench.note(`Not measured: ${missing}.`);
@@ -49,6 +53,34 @@ export async function stages(bench: Bench): Promise<void> {
     for (const s of Object.values(servers)) await s.stop();
   }
   await hops(bench);
+  await steps(bench, worker, path);
+}
+
+/** What a step of the model takes in one isolate, in processor time where there is one: what bench/simulate/stages.ts reckons with. */
+async function steps(bench: Bench, worker: BenchWorker, path: string): Promise<void> {
+  const clock = useClock(process.platform === 'linux' ? 'cpu' : 'wall');
+  try {
+    const pack = await packOf(path, bench.progress);
+    await worker.upload(pack);
+    await worker.load({ id: pack.id, context: 1024, sequences: 16 });
+    const one = inWorkerd(worker);
+    const runs: Record<string, (round: number) => Promise<number>> = {
+      'a prompt of 128 tokens, a token': async () => (await one.prefill(fresh(128))) / 128,
+    };
+    for (const n of [1, 8, 16]) {
+      runs[`a decode step of ${n}`] = async () =>
+        (
+          await one.batch(
+            Array.from({ length: n }, () => fresh(16)),
+            12,
+          )
+        ).ms / 12;
+    }
+    const taken = await alternate(runs, bench.rounds, { warm: true });
+    for (const [what, value] of Object.entries(taken)) bench.figure({ name: `${what}, one isolate, processor time`, unit: 'ms', value });
+  } finally {
+    useClock(clock);
+  }
 }
 
 const llama = (threads: number): string => `llama.cpp, ${threads} thread${threads > 1 ? 's' : ''}`;
