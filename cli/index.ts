@@ -86,9 +86,15 @@ program
 
 program
   .command('inspect')
-  .description('show a GGUF file, a safetensors file, a Hugging Face folder or a pack')
+  .description('show a GGUF file, a safetensors file, a Hugging Face folder or a pack, whether it runs here and what it takes')
   .argument('<path>')
-  .action(run(async (path: string) => (await import('./inspect.ts')).inspectCommand(path)));
+  .option('--memory-mb <n>', 'what an isolate may hold', Number, 128)
+  .option('--json', 'the verdict alone, as JSON')
+  .action(
+    run(async (path: string, o: { json?: boolean; memoryMb: number }) =>
+      (await import('./inspect.ts')).inspectCommand(path, console.log, o),
+    ),
+  );
 
 program
   .command('stages')

@@ -7,6 +7,7 @@ import type { ModelConfig } from '../engine/config.ts';
 import { ModelFileError } from '../models/error.ts';
 import { samplingText } from '../models/generation.ts';
 import { ggufConfig } from '../models/gguf/config.ts';
+import { openGguf } from '../models/gguf/open.ts';
 import { readGguf } from '../models/gguf/reader.ts';
 import type { GgufValue } from '../models/gguf/values.ts';
 import { readSafetensors } from '../models/hf/safetensors.ts';
@@ -18,21 +19,40 @@ import { ggufTokenizer } from '../models/tokenizer/gguf.ts';
 import type { TokenizerSpec } from '../models/tokenizer/spec.ts';
 import { createTokenizer, type Tokenizer } from '../models/tokenizer/tokenizer.ts';
 import { count, shape, size, table } from './table.ts';
+import { type Verdict, verdictLines, verdictOf, verdictOfPack } from './verdict.ts';
 
 type Say = (line: string) => void;
 
-/** Prints configuration, tensors, tokenizer and sizes. Rejects with ModelFileError when the file is damaged. */
-export async function inspectCommand(path: string, say: Say = console.log): Promise<void> {
-  if (!existsSync(path)) throw new Error(`${path}: there is no such file or folder`);
-  if ((await stat(path)).isDirectory()) {
-    if (existsSync(join(path, 'model.json'))) return inspectPack(path, say);
-    return inspectFolder(path, say);
-  }
-  if (path.endsWith('.safetensors')) return inspectSafetensors(path, say);
-  return inspectGguf(path, say);
+export interface InspectOptions {
+  /** The verdict alone, as JSON. */
+  json?: boolean;
+  /** What an isolate may hold; 128 unless given. */
+  memoryMb?: number;
 }
 
-async function inspectGguf(path: string, say: Say): Promise<void> {
+/**
+ * Prints configuration, tensors, tokenizer and sizes, and whether it runs here and what it takes. Rejects with ModelFileError when the file is
+ * damaged.
+ */
+export async function inspectCommand(path: string, say: Say = console.log, o: InspectOptions = {}): Promise<void> {
+  if (!existsSync(path)) throw new Error(`${path}: there is no such file or folder`);
+  const memoryMb = o.memoryMb ?? 128;
+  if (!Number.isInteger(memoryMb) || memoryMb < 16 || memoryMb > 4096) throw new Error('--memory-mb must be a whole number in 16..4096');
+  const verdict = await inspect(path, o.json ? () => {} : say, memoryMb);
+  if (o.json) return say(JSON.stringify({ path, ...verdict }, null, 2));
+  say('');
+  for (const line of verdictLines(verdict)) say(line);
+}
+
+async function inspect(path: string, say: Say, memoryMb: number): Promise<Verdict> {
+  if ((await stat(path)).isDirectory())
+    return existsSync(join(path, 'model.json')) ? inspectPack(path, say, memoryMb) : inspectFolder(path, say, memoryMb);
+  if (!path.endsWith('.safetensors')) return inspectGguf(path, say, memoryMb);
+  await inspectSafetensors(path, say);
+  return { runs: false, why: 'One safetensors file is no model: give the folder that holds it, config.json and tokenizer.json.', memoryMb };
+}
+
+async function inspectGguf(path: string, say: Say, memoryMb: number): Promise<Verdict> {
   const source = await fileSource(path);
   try {
     const file = await readGguf(source);
@@ -51,6 +71,7 @@ async function inspectGguf(path: string, say: Say): Promise<void> {
     say('');
     await attempt(say, async () => configLines(await ggufConfig(file)));
     await attempt(say, async () => specLines(ggufTokenizer(file.metadata)));
+    return await verdictOf(() => openGguf(source), memoryMb);
   } finally {
     await source.close();
   }
@@ -69,8 +90,14 @@ async function inspectSafetensors(path: string, say: Say): Promise<void> {
   }
 }
 
-async function inspectFolder(path: string, say: Say): Promise<void> {
-  const model = await openModel(path);
+async function inspectFolder(path: string, say: Say, memoryMb: number): Promise<Verdict> {
+  let model: Awaited<ReturnType<typeof openModel>>;
+  try {
+    model = await openModel(path);
+  } catch (e) {
+    if (!(e instanceof ModelFileError)) throw e;
+    return { runs: false, why: e.message, memoryMb };
+  }
   try {
     say(`${path}: Hugging Face folder, ${model.tensors.length} tensors`);
     say('');
@@ -83,12 +110,13 @@ async function inspectFolder(path: string, say: Say): Promise<void> {
     say('');
     for (const line of [...configLines(model.config), ...specLines(model.tokenizer), ...generationLines(model.generation)]) say(line);
     say(`chat template: ${model.chatTemplate ? `${model.chatTemplate.length} characters` : 'none'}`);
+    return await verdictOf(async () => model, memoryMb);
   } finally {
     await model.close();
   }
 }
 
-async function inspectPack(path: string, say: Say): Promise<void> {
+async function inspectPack(path: string, say: Say, memoryMb: number): Promise<Verdict> {
   const source = folderPack(path);
   const { manifest, digest } = await openPack(source);
   const total = manifest.shards.reduce((n, s) => n + s.bytes, 0);
@@ -117,9 +145,11 @@ async function inspectPack(path: string, say: Say): Promise<void> {
   for (const line of table(['file', 'size', 'sha256', 'state'], files)) say(line);
   say('');
   for (const line of configLines(manifest.config)) say(line);
-  for (const line of tokenizerLines(await loadTokenizer(source, manifest))) say(line);
+  const tokenizer = await loadTokenizer(source, manifest);
+  for (const line of tokenizerLines(tokenizer)) say(line);
   for (const line of generationLines(manifest.generation)) say(line);
   say(`chat template: ${manifest.chatTemplate ? `${manifest.chatTemplate.length} characters` : 'none'}`);
+  return verdictOfPack(manifest, tokenizer, memoryMb);
 }
 
 /** Lines, or why there are none: a file can be looked at although it cannot be run. */
@@ -128,7 +158,7 @@ async function attempt(say: Say, lines: () => Promise<string[]>): Promise<void> 
     for (const line of await lines()) say(line);
   } catch (e) {
     if (!(e instanceof ModelFileError)) throw e;
-    say(`cannot be run: ${e.message}`);
+    // the verdict says why
   }
 }
 

@@ -102,7 +102,7 @@ export function planMemory(input: PlanInput): Plan {
 }
 
 /** The plan in a line, for logs and /ready. */
-export function describePlan(p: Plan): string {
+export function describePlan(p: Pick<Plan, 'bytes' | 'pages'>): string {
   const b = p.bytes;
   const total = b.js + b.weights + b.scratch + b.kv;
   return (

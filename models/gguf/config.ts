@@ -2,6 +2,7 @@ import { ConfigError, MAX_CONTEXT, type ModelConfig, readConfig } from '../../en
 import { ModelFileError } from '../error.ts';
 import type { GgufSide, RawConfig } from '../families/family.ts';
 import { familyNamed, familyNames } from '../families/index.ts';
+import { whyNot } from '../families/others.ts';
 import { decoders } from './blocks.ts';
 import type { Metadata } from './metadata.ts';
 import type { GgufFile, GgufTensor } from './reader.ts';
@@ -25,7 +26,11 @@ const ARCHITECTURE = 'general.architecture';
 export function ggufFamily(m: Metadata): { name: string; gguf: GgufSide } {
   const name = m.string(ARCHITECTURE);
   const family = familyNamed(name);
-  if (!family) throw new ModelFileError(`key "${ARCHITECTURE}"`, `is "${name}"; what runs here: ${familyNames()}`, m.offset(ARCHITECTURE));
+  if (!family) {
+    const why = whyNot(name);
+    const problem = `is "${name}"${why ? `: ${why}` : ''}; what runs here: ${familyNames()}`;
+    throw new ModelFileError(`key "${ARCHITECTURE}"`, problem, m.offset(ARCHITECTURE));
+  }
   return family;
 }
 

@@ -2,6 +2,7 @@ import { ConfigError, MAX_CONTEXT, type ModelConfig, readConfig } from '../../en
 import { ModelFileError } from '../error.ts';
 import type { Family, RawConfig } from '../families/family.ts';
 import { familyNames, familyOfType } from '../families/index.ts';
+import { whyNot } from '../families/others.ts';
 import { Fields, type JsonObject } from '../json.ts';
 
 /** Keys of config.json that every family has, by the field they give. */
@@ -23,7 +24,10 @@ const KEYS = {
 export function hfFamily(f: Fields): Family {
   const name = f.string('model_type');
   const family = familyOfType(name);
-  if (!family) throw f.wrong('model_type', name, `one of ${familyNames()}`);
+  if (!family) {
+    const why = whyNot(name);
+    throw f.wrong('model_type', name, `one of ${familyNames()}${why ? ` (${why})` : ''}`);
+  }
   return family;
 }
 

@@ -6,12 +6,14 @@ import { inspectCommand } from '../../cli/inspect.ts';
 import { packCommand } from '../../cli/pack.ts';
 import { randomGguf, shapes } from '../../cli/random-gguf.ts';
 import { table } from '../../cli/table.ts';
+import type { Verdict } from '../../cli/verdict.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { fileSource, folderPack, nodeHasher, openModel } from '../../models/node/files.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
 import { createTokenizer } from '../../models/tokenizer/tokenizer.ts';
-import { hfFolder, small, smallGguf } from './small-model.ts';
+import { writeGguf } from './gguf-writer.ts';
+import { ggufMetadata, ggufTensors, hfFolder, small, smallGguf } from './small-model.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -44,7 +46,10 @@ describe('turnstone pack and inspect', () => {
     await loadWeights(source, manifest, createReference(), { hasher: nodeHasher });
     expect((await loadTokenizer(source, manifest)).vocab).toBe(264);
 
+    expect(shown).toMatch(/^verdict: runs, in one isolate of 128 MB, with a context of 128 tokens$/m);
+
     const gguf = await lines((say) => inspectCommand(file, say));
+    expect(gguf).toMatch(/^ {2}kept {7}F32 \(10 matrices\)$/m);
     expect(gguf).toMatch(/tokenizer\.ggml\.merges = \["h e", "l l", "he ll"\] \(3\)/);
     expect(gguf).toMatch(/^blk\.1\.ffn_down\.weight +F32 +64 × 96 +24\.0 KB +\d+$/m);
 
@@ -71,6 +76,54 @@ describe('turnstone pack and inspect', () => {
       '--format is "w3", must be one of auto, f32, w8, w4',
     );
     await expect(inspectCommand(join(folder, 'nothing'))).rejects.toThrow('there is no such file');
+  });
+});
+
+describe('the verdict of inspect', () => {
+  const verdict = async (bytes: Uint8Array, memoryMb?: number): Promise<Verdict> => {
+    const file = join(folder, 'judged.gguf');
+    await writeFile(file, bytes);
+    return JSON.parse(await lines((say) => inspectCommand(file, say, { json: true, memoryMb })));
+  };
+  const named = (architecture: string) => {
+    const metadata = { ...ggufMetadata(small), 'general.architecture': { type: 'string', value: architecture } } as const;
+    return writeGguf(metadata, ggufTensors(small));
+  };
+
+  it('names what keeps a file from running', async () => {
+    for (const [architecture, why] of [
+      ['mamba2', 'state spaces (Mamba)'],
+      ['qwen3next', 'gated delta nets (DeltaNet)'],
+      ['lfm2', 'gated short convolutions'],
+      ['clip', 'mmproj'],
+      ['qwen3moe', 'mixture of experts'],
+      ['unheard-of', 'what runs here: llama, qwen2'],
+    ]) {
+      const v = await verdict(named(architecture));
+      expect(v).toMatchObject({ runs: false, memoryMb: 128 });
+      expect(v.why).toContain(`is "${architecture}"`);
+      expect(v.why).toContain(why);
+    }
+    const file = join(folder, 'judged.gguf');
+    expect(await lines((say) => inspectCommand(file, say))).toMatch(/^verdict: does not run\. .*"unheard-of"/m);
+    await expect(inspectCommand(file, () => {}, { memoryMb: 1.5 })).rejects.toThrow('--memory-mb must be a whole number in 16..4096');
+  });
+
+  it('says what a model takes: one isolate and its context, or several, or a process of its own', async () => {
+    const path = join(folder, 'shape.gguf');
+    await randomGguf(path, shapes['smollm2-135m'], 'Q4_0');
+    const say = async (memoryMb: number) => JSON.parse(await lines((s) => inspectCommand(path, s, { json: true, memoryMb }))) as Verdict;
+    const one = await say(256);
+    expect(one).toMatchObject({ runs: true, family: 'llama', tokens: 49152, chatTemplate: 'own', isolates: { count: 1 } });
+    expect(one.formats).toEqual([{ stored: 'Q4_0', format: 'w4', tensors: 121, rounded: false }]);
+    const { js, weights, scratch, kv, limit } = one.isolate!.bytes;
+    expect(js + weights + scratch + kv).toBeLessThanOrEqual(limit);
+    const several = await say(64);
+    expect(several.isolate).toBeUndefined();
+    expect((several.isolates as { count: number }).count).toBeGreaterThan(1);
+    const whole = await say(several.whole!.memoryMb);
+    expect(whole.isolate!.context).toBeGreaterThanOrEqual(several.whole!.context);
+    await rm(path);
   });
 });
 

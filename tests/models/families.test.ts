@@ -47,7 +47,9 @@ it('Granite 4 of transformers: layers of Mamba and mixtures are refused by name'
   await expect(openFolder(c, { num_local_experts: 8 })).rejects.toThrow(/num_local_experts is 8, must be 0/);
   // as far as the tensors, whose names are another's
   await expect(openFolder(c, { layer_types: ['attention', 'attention'] })).rejects.toThrow(/shared_mlp.input_linear.weight": is missing/);
-  await expect(openFile({ ...small, family: 'granitehybrid' }, {})).rejects.toThrow(/is "granitehybrid"; what runs here: llama/);
+  await expect(openFile({ ...small, family: 'granitehybrid' }, {})).rejects.toThrow(
+    /is "granitehybrid": some of its layers are state spaces \(Mamba\); what runs here: llama/,
+  );
 });
 
 it('SmolLM3: every fourth layer has no RoPE, or those that a file lists', async () => {
