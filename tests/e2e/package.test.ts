@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROOT } from '../../cli/build.ts';
+import { launch } from './launcher.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'turnstone-package-'));
 const installed = join(folder, 'node_modules/turnstone');
@@ -54,5 +55,40 @@ describe('the package', () => {
       expect(turnstone([command, '--help'])).toContain(`turnstone ${command}`);
     expect(turnstone(['inspect', join(installed, 'models/pebble')])).toContain('tensors');
     expect(turnstone(['list'])).toContain('smollm2');
+  });
+
+  it('runs as its image does: killed and started again over the same volume, a conversation goes on', async () => {
+    const image = readFileSync(join(ROOT, 'self-host/Dockerfile'), 'utf8');
+    const set = Object.fromEntries(
+      [...(/^ENV (.*)$/m.exec(image)?.[1] ?? '').matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name, value]),
+    );
+    const [entry, command] = ['ENTRYPOINT', 'CMD'].map(
+      (name) => JSON.parse(new RegExp(`^${name} (.*)$`, 'm').exec(image)?.[1] ?? '[]') as string[],
+    );
+    expect({ ...set, entry }).toMatchObject({ HOST: '0.0.0.0', STORAGE: '/data/state', entry: ['turnstone'] });
+    const volume = mkdtempSync(join(folder, 'data-'));
+    const vars = {
+      ...Object.fromEntries(Object.entries(set).map(([name, value]) => [name, value.replace('/data', volume)])),
+      ...{ PORT: '0', NPU: '0', EMBEDDER: '0', API_KEYS: 'me:sk-package-0123456789' },
+    };
+    const start = () => launch(vars, [process.execPath, join(installed, 'bin/index.js'), ...command]);
+    const respond = async (url: string, body: object) => {
+      const headers = { 'content-type': 'application/json', authorization: 'Bearer sk-package-0123456789' };
+      const r = await fetch(`${url}/v1/responses`, {
+        method: 'POST',
+        headers,
+        body: JSON.stringify({ model: 'pebble', temperature: 0, ...body }),
+      });
+      expect(r.status, await r.clone().text()).toBe(200);
+      return (await r.json()) as { id: string; status: string };
+    };
+    const first = await start();
+    expect((await fetch(`${first.url}/health`)).status).toBe(200);
+    const { id } = await respond(first.url, { input: 'My name is Ada.' });
+    await first.remove(); // SIGKILL
+    const again = await start();
+    expect(await respond(again.url, { input: 'What is my name?', previous_response_id: id })).toMatchObject({ status: 'completed' });
+    again.child.kill('SIGTERM');
+    expect(await again.ended).toBe(0);
   });
 });
