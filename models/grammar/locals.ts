@@ -1,4 +1,8 @@
 import { BOTTOM, type Config, type Frame, type Machine } from './machine.ts';
+import { ALPHABET } from './net.ts';
+import { groupOf } from './trie.ts';
+
+const GROUP = Uint8Array.from({ length: ALPHABET }, (_, symbol) => groupOf(symbol));
 
 const UNKNOWN = -2;
 const DEAD = -1;
@@ -17,6 +21,8 @@ export class Locals {
   private table: Int32Array; // [locals, classes]
   /** Whether the rule may end here, and whether anything can follow inside it. */
   private flags = new Uint8Array(64);
+  /** Groups of symbols that lead from a local back to itself, bit 16 once they are known. */
+  private loops = new Int32Array(64);
 
   constructor(machine: Machine) {
     this.machine = machine;
@@ -34,6 +40,7 @@ export class Locals {
     this.configs = [];
     this.table = new Int32Array(64 * this.machine.program.classes);
     this.flags = new Uint8Array(64);
+    this.loops = new Int32Array(64);
   }
 
   full(): boolean {
@@ -67,6 +74,20 @@ export class Locals {
     return (this.flags[local] & 2) !== 0;
   }
 
+  /** Groups of symbols (`groupOf`) of which each leads back here: text of those alone changes nothing. */
+  loopsOf(local: number): number {
+    const known = this.loops[local];
+    if (known !== 0) return known & 0xffff;
+    const { classOf } = this.machine.program;
+    let groups = 0xffff;
+    for (let symbol = 0; symbol < ALPHABET; symbol++) {
+      const bit = 1 << GROUP[symbol];
+      if ((groups & bit) !== 0 && this.next(local, classOf[symbol]) !== local) groups &= ~bit;
+    }
+    this.loops[local] = groups | 0x10000;
+    return groups;
+  }
+
   private step(local: number, cls: number): number {
     const config = this.machine.step(this.configs[local], cls);
     const to = config ? this.id(config) : DEAD;
@@ -85,6 +106,7 @@ export class Locals {
     if (id >= this.flags.length) {
       this.flags = grown(this.flags, new Uint8Array(2 * id));
       this.table = grown(this.table, new Int32Array(2 * id * classes));
+      this.loops = grown(this.loops, new Int32Array(2 * id));
     }
     this.table.fill(UNKNOWN, id * classes, (id + 1) * classes);
     this.flags[id] = (config.accepting ? 1 : 0) | (config.threads.length > 0 ? 2 : 0);

@@ -5,6 +5,9 @@ import { INF } from './net.ts';
 import type { Program } from './program.ts';
 import type { TokenTrie } from './trie.ts';
 
+/** Subtrees of more nodes are asked whether they can change anything at all. */
+const MANY = 24;
+
 /** What one rule allows on its own, and where in the trie its caller takes over. */
 interface Entry {
   /** Many tokens as bits, few as a list. */
@@ -118,7 +121,7 @@ export class Masks {
 
   /** Walks the subtree below a node, not the node itself. */
   private walk(root: number, start: number, end: number): void {
-    const { symbol, depth, after, token, twin } = this.trie;
+    const { symbol, depth, after, token, twin, groups } = this.trie;
     const { locals, path, found } = this;
     const { classOf } = this.machine.program;
     const last = after[root];
@@ -136,7 +139,12 @@ export class Masks {
       }
       if (this.called && locals.accepting(to) && after[n] > n + 1) this.pops.push(n);
       path[d] = to;
-      n = locals.open(to) ? n + 1 : after[n];
+      const below = after[n];
+      if (!locals.open(to)) n = below;
+      else if (below - n > MANY && !(this.called && locals.accepting(to)) && (groups[n] & ~locals.loopsOf(to)) === 0) {
+        this.takeAll(n + 1, below);
+        n = below;
+      } else n++;
       if (this.machine.work > end || locals.exhausted()) {
         this.take();
         throw new GrammarError(
@@ -144,6 +152,18 @@ export class Masks {
           '',
           'the schema is too ambiguous to be followed token by token; simplify its anyOf branches and patterns',
         );
+      }
+    }
+  }
+
+  /** All tokens of nodes from..to - 1: text that leaves the rule where it is. */
+  private takeAll(from: number, to: number): void {
+    const { token, twin } = this.trie;
+    const { found } = this;
+    for (let n = from; n < to; n++) {
+      for (let id = token[n]; id >= 0; id = twin[id]) {
+        found[id >> 5] |= 1 << (id & 31);
+        this.count++;
       }
     }
   }

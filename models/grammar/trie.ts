@@ -21,6 +21,8 @@ export interface TokenTrie {
   readonly after: Int32Array; // [nodes]
   /** A token that ends here, or -1. */
   readonly token: Int32Array; // [nodes]
+  /** Which groups of symbols occur below a node: bit `groupOf(symbol)`. */
+  readonly groups: Uint16Array; // [nodes]
   /** The next token of the same bytes, or -1. */
   readonly twin: Int32Array; // [V]
   /** Longest token, symbols. */
@@ -32,6 +34,20 @@ export interface TokenTrie {
 }
 
 const MAX_DEPTH = 255;
+
+/** Symbols that texts treat alike, as a number below 16. */
+const PUNCTUATION = ['"', '\\', '\n', '{}[]', ',:', '<>/', "_-.'"];
+export function groupOf(symbol: number): number {
+  if (symbol >= 256) return 15;
+  if (symbol >= 128) return 14;
+  const c = String.fromCharCode(symbol);
+  if (c >= 'a' && c <= 'z') return 0;
+  if (c >= 'A' && c <= 'Z') return 1;
+  if (c >= '0' && c <= '9') return 2;
+  if (c === ' ') return 3;
+  const own = PUNCTUATION.findIndex((p) => p.includes(c));
+  return own >= 0 ? 4 + own : symbol < 32 || symbol === 127 ? 12 : 13;
+}
 
 /** Builds the trie; special tokens named in `tags` become the symbols FIRST_TAG + index. About 12 bytes a node. */
 export function buildTrie(vocab: GrammarVocab, tags: readonly string[]): TokenTrie {
@@ -105,17 +121,31 @@ export function buildTrie(vocab: GrammarVocab, tags: readonly string[]): TokenTr
     previous = id;
   }
   close(0);
+  const groups = new Uint16Array(nodes);
+  const parents = new Int32Array(trieDepth(depth, nodes) + 1);
+  for (let n = 1; n < nodes; n++) {
+    const bit = 1 << groupOf(symbol[n]);
+    parents[depth[n]] = n;
+    for (let d = depth[n] - 1; d >= 0 && (groups[parents[d]] & bit) === 0; d--) groups[parents[d]] |= bit;
+  }
   return {
     size: vocab.size,
     symbol: symbol.slice(0, nodes),
     depth: depth.slice(0, nodes),
     after: after.slice(0, nodes),
     token: token.slice(0, nodes),
+    groups,
     twin,
     longest,
     count: order.length,
     specials,
   };
+}
+
+function trieDepth(depth: Uint8Array, nodes: number): number {
+  let most = 0;
+  for (let n = 0; n < nodes; n++) most = Math.max(most, depth[n]);
+  return most;
 }
 
 /**
