@@ -57,6 +57,11 @@ describe.skipIf(missing)('several models in one server', () => {
   const metric = async (name: string, model: string) =>
     Number(new RegExp(`^${name}\\{model_name="${model}"\\} (\\d+)$`, 'm').exec(await (await fetch(`${url}/metrics`)).text())?.[1] ?? 0);
 
+  it('are told apart by their answers', () => {
+    const [one, ...others] = [...alone.values()];
+    for (const other of others) expect(ASKS.filter((_, a) => one[a] !== other[a]).length).toBeGreaterThan(ASKS.length / 2);
+  });
+
   it('are listed before they are loaded, chat and embedding models apart', async () => {
     const all = await list();
     expect(all.map((m) => [m.id, m.kind, m.state])).toEqual([
