@@ -10,6 +10,7 @@ import { replicaNames } from '../durable-objects/scheduler/config.ts';
 import { type SchedulerPort, schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, asApiError, type ErrorEnvelope, modelNotFound, notFound, serverOverloaded } from '../openai/errors.ts';
 import { Registry } from '../openai/prometheus.ts';
+import type { Pulls } from './hub/pulls.ts';
 import { nodeHandler } from './node-http.ts';
 import { localPack } from './packs.ts';
 import { FIRST } from './processes.ts';
@@ -43,6 +44,8 @@ export interface ModelsOptions {
   eachMb: number;
   allMb: number;
   keepAliveMs: number;
+  /** Models may be brought while the server runs. */
+  pulls?: Pulls;
   say: (line: string) => void;
 }
 
@@ -118,6 +121,7 @@ export class Models {
   async stop(): Promise<void> {
     this.#over = true;
     clearInterval(this.#timer);
+    this.#o.pulls?.stop();
     this.#server?.close().closeAllConnections();
     await this.#turn.catch(() => {});
     await Promise.all([...this.#here.values()].map((m) => m.kept.stop()));
@@ -223,10 +227,14 @@ export class Models {
     try {
       if (pathname === '/models') return Response.json({ data: this.list() });
       if (pathname === '/metrics') return new Response(this.#registry.render());
-      if (pathname !== '/load') throw notFound('There is nothing here.');
-      const { model } = (await request.json()) as { model: string };
-      await this.load(model);
-      return Response.json({ model });
+      const { pulls } = this.#o;
+      if (pathname === '/offers') return Response.json({ data: pulls?.list() ?? [] });
+      const { model, name } = (await request.json()) as { model: string; name: unknown };
+      if (pathname === '/load') await this.load(model);
+      else if (pathname === '/pull' && pulls) pulls.begin(name);
+      else if (pathname === '/cancel' && pulls) pulls.cancel(name);
+      else throw notFound('There is nothing here.');
+      return Response.json({});
     } catch (error) {
       const e = asApiError(error);
       if (e !== error) this.#o.say(`A model was not loaded: ${error instanceof Error ? error.message : error}`);

@@ -16,7 +16,7 @@ import { healQueue } from './heal.ts';
 import { findModel } from './hub/find.ts';
 import { bytesOf, createdOf } from './hub/known.ts';
 import { lockStorage } from './lock.ts';
-import { type Known, Models } from './models.ts';
+import { Models, type ModelsOptions } from './models.ts';
 import { nodeHandler } from './node-http.ts';
 import { type Npu, startNpu } from './npu.ts';
 import { type LocalPack, localPack, modelPath } from './packs.ts';
@@ -44,7 +44,7 @@ export interface StartOptions {
   /** Embeddings, in a process of its own that starts after the server: off unless given. `model`: an embedding pack's folder. */
   embedder?: { model?: string; memoryMb?: string };
   /** Other models than `model`, loaded when they are asked for: none unless given. `known`: all that there are beside it. */
-  models?: { known: () => readonly Known[]; allMb: number; keepAliveMs: number };
+  models?: Pick<ModelsOptions, 'known' | 'allMb' | 'keepAliveMs' | 'pulls'>;
   /** workerd processes that compute, each with `REPLICAS` replicas and a core: 1 unless given. All but the first start after the server. */
   processes?: number | string;
   /** Isolates that the model is cut into: as few as hold it unless given, 1 for one piece. */
@@ -207,7 +207,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   function moreModels(
     home: Home,
     pack: LocalPack,
-    { known, allMb, keepAliveMs }: NonNullable<StartOptions['models']>,
+    { known, allMb, keepAliveMs, pulls }: NonNullable<StartOptions['models']>,
     objects: () => Objects,
     vars: Record<string, string>,
   ): Models {
@@ -215,7 +215,12 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const eachMb = readNumber('MEMORY_MB', own);
     const first = { id: pack.id, path: found?.path ?? '', bytes: bytesOf(pack.folder), created: createdOf(pack.folder) };
     const all = () => [first, ...known().filter((m) => m.id !== first.id && m.path !== first.path)];
-    return new Models({ ...{ home, objects, say, format: o.format, eachMb, allMb, keepAliveMs }, first: pack.id, known: all, vars: own });
+    return new Models({
+      ...{ home, objects, say, format: o.format, eachMb, allMb, keepAliveMs, pulls },
+      first: pack.id,
+      known: all,
+      vars: own,
+    });
   }
 
   async function inStages(

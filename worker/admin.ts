@@ -9,10 +9,12 @@ import { listOf } from '../durable-objects/tenant/port.ts';
 import { badRequest, notFound, unauthorized } from '../openai/errors.ts';
 import { isKey, tenantNamed } from './auth.ts';
 import type { App, Env } from './env.ts';
+import { fromHere, offers } from './offers.ts';
 
 export function admin(): Hono<App> {
   const app = new Hono<App>();
   app.use('*', async (c, next) => {
+    if (c.req.path.startsWith('/admin/models') && fromHere(c)) return next();
     if (!c.env.ADMIN_KEY) throw notFound('There is no administration: ADMIN_KEY is not set.');
     if (!(await isKey(c.env.ADMIN_KEY, c.req.header('authorization')))) throw unauthorized();
     await next();
@@ -33,6 +35,7 @@ export function admin(): Hono<App> {
     const erased = await eraseTenant(c.env, AS_IT_IS.test(name) ? name : await tenantNamed(name));
     return c.json({ tenant: name, ...erased }, erased.left > 0 ? 202 : 200);
   });
+  offers(app);
   return app;
 }
 

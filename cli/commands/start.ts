@@ -6,6 +6,7 @@ import { keysIn } from '../../openai/keys.ts';
 import { faultsIn, misspelt, readNumber, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../policy/settings.ts';
 import { embeddingPack } from '../embedder.ts';
 import { knownModels } from '../hub/known.ts';
+import { Pulls } from '../hub/pulls.ts';
 import { startServer } from '../start.ts';
 
 const DRAIN_MS = 30_000;
@@ -28,6 +29,7 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
   const embedder = env.EMBEDDER === '0' ? undefined : { model: env.EMBED_MODEL || undefined, memoryMb: env.EMBED_MEMORY_MB };
   if (embedder?.model) embeddingPack(embedder.model);
   const others = attempt(() => knownModels(env.MODELS));
+  const pulls = new Pulls({ endpoint: env.HF_ENDPOINT, token: env.HF_TOKEN, memoryBytes: readNumber('MEMORY_MB', env) * 2 ** 20 });
   const notes = misspelt(Object.keys(env)).map((m) => `${m.name} is no setting; did you mean ${m.meant}?`);
   for (const note of notes) console.error(`turnstone: ${note}`);
   let chatIsReady = () => {};
@@ -41,7 +43,12 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
     format: env.FORMAT || undefined,
     npu: env.NPU_URL ? undefined : npuMode(env.NPU),
     embedder,
-    models: { known: others, allMb: readNumber('MODELS_MB', env) ?? halfOfMemory(), keepAliveMs: 1000 * readNumber('KEEP_ALIVE_S', env) },
+    models: {
+      known: others,
+      allMb: readNumber('MODELS_MB', env) ?? halfOfMemory(),
+      keepAliveMs: 1000 * readNumber('KEEP_ALIVE_S', env),
+      pulls,
+    },
     processes: env.PROCESSES,
     stages: env.STAGES || undefined,
     persist: env.STORAGE || undefined,

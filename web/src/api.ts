@@ -81,6 +81,11 @@ export interface Model {
   id: string;
   /** Context length in tokens, where the server says it. */
   context?: number;
+  /** `cold`: it is loaded when it is asked for. */
+  state?: 'loaded' | 'loading' | 'cold';
+  /** Of its file. */
+  bytes?: number;
+  about?: string;
 }
 
 /** What a pack says of its model. */
@@ -170,6 +175,14 @@ export function readModels(body: unknown): Model[] {
   return data.flatMap((entry: unknown) => {
     if (!isRecord(entry) || typeof entry.id !== 'string' || isRecord(entry.embedding)) return [];
     const context = entry.max_model_len ?? entry.context_length;
-    return [{ id: entry.id, context: typeof context === 'number' ? context : undefined }];
+    const state = (['loaded', 'loading', 'cold'] as const).find((s) => s === entry.state);
+    return [
+      {
+        ...{ id: entry.id, context: typeof context === 'number' ? context : undefined },
+        ...(state && { state }),
+        ...(typeof entry.bytes === 'number' && { bytes: entry.bytes }),
+        ...(typeof entry.about === 'string' && { about: entry.about }),
+      },
+    ];
   });
 }

@@ -10,7 +10,7 @@ import { seenByServer } from './device/seen.ts';
 import { createPage } from './page.ts';
 import { requestOf } from './request.ts';
 import { watchServer } from './server.ts';
-import { EMPTY, newChat } from './state.ts';
+import { EMPTY, newChat, running } from './state.ts';
 import { createStorage } from './storage.ts';
 import { createStore } from './store.ts';
 import { createSync } from './sync.ts';
@@ -118,7 +118,23 @@ async function main(): Promise<void> {
     if (!on) device.stop();
     watchAgain();
   };
+  const onLook = () => {
+    transport.models().then(
+      (models) => store.get().server === 'ready' && store.dispatch({ type: 'server', server: 'ready', models }),
+      () => {}, // who answers next says so
+    );
+  };
+  // an answer may have loaded its model, and unloaded another
+  let answering = false;
+  store.subscribe((state) => {
+    const now = running(state) !== undefined;
+    if (answering && !now && state.models.length > 1) onLook();
+    answering = now;
+  });
   const card = (id: string) => fetchCard(id, storage.key());
-  render(<App {...{ store, page, device, onDevice, onKey, card }} apiKey={storage.key} />, document.querySelector('#app') as HTMLElement);
+  render(
+    <App {...{ store, page, device, onDevice, onKey, card, onLook }} apiKey={storage.key} />,
+    document.querySelector('#app') as HTMLElement,
+  );
 }
 void main();

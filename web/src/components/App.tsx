@@ -32,9 +32,11 @@ export interface AppProps {
   device: Device;
   onDevice(on: boolean): void;
   card(model: string): Promise<ModelCard | undefined>;
+  /** Asks the server anew which models it has. */
+  onLook(): void;
 }
 
-export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppProps) {
+export function App({ store, page, apiKey, onKey, device, onDevice, card, onLook }: AppProps) {
   const state = useStore(store);
   const wide = useWide();
   const [list, setList] = useState(wide);
@@ -51,7 +53,7 @@ export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppP
   const model = modelOf(state);
   const context = contextOf(state);
   const last = path.at(-1);
-  const known = useCard(model, server === 'ready', card);
+  const known = useCard(model, server === 'ready' && model === state.models[0]?.id, card); // packs of the others are not given out
 
   // Ready to type, except where that would call up a keyboard over half the page.
   const toBox = useCallback(() => {
@@ -160,6 +162,8 @@ export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppP
         <Header
           {...{ state, model, list, onNew }}
           device={state.settings.device}
+          onModel={(name) => store.dispatch({ type: 'settings', settings: { model: name } })}
+          onLook={onLook}
           onList={() => setList((open) => !open)}
           onSettings={openSettings}
         />
@@ -212,7 +216,7 @@ export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppP
       <Status answer={last?.role === 'assistant' ? last : undefined} />
       <Settings
         open={settings}
-        {...{ state, page, onKey, device, onDevice }}
+        {...{ state, page, onKey, device, onDevice, onLook }}
         card={known}
         apiKey={apiKey()}
         onChange={(change) => store.dispatch({ type: 'settings', settings: change })}
@@ -232,6 +236,7 @@ export function App({ store, page, apiKey, onKey, device, onDevice, card }: AppP
 function useCard(model: string | undefined, ready: boolean, card: AppProps['card']): ModelCard | undefined {
   const [known, setKnown] = useState<ModelCard>();
   useEffect(() => {
+    setKnown(undefined);
     if (!model || !ready) return;
     let here = true;
     void card(model).then((found) => here && setKnown(found));

@@ -1,20 +1,24 @@
 import { nameOf, type State } from '../state.ts';
 import { Icon } from './Icon.tsx';
 import { Mark } from './Mark.tsx';
+import { ModelOptions } from './ModelField.tsx';
 import { useSeconds } from './useSeconds.ts';
 
 interface Props {
-  state: Pick<State, 'server' | 'chat'>;
+  state: Pick<State, 'server' | 'chat' | 'models'>;
   model: string | undefined;
   /** Answers come from this device. */
   device: boolean;
   list: boolean;
+  onModel(model: string): void;
+  /** The models are about to be looked at. */
+  onLook(): void;
   onList(): void;
   onNew(): void;
   onSettings(): void;
 }
 
-export function Header({ state: { server, chat }, model, device, list, onList, onNew, onSettings }: Props) {
+export function Header({ state: { server, chat, models }, model, device, list, onModel, onLook, onList, onNew, onSettings }: Props) {
   const state = typeof server === 'object' ? 'away' : server === 'loading' ? 'connecting' : server;
   const seconds = useSeconds(server === 'loading');
   const words = {
@@ -33,7 +37,13 @@ export function Header({ state: { server, chat }, model, device, list, onList, o
       </h1>
       <p class="server" data-state={state} title={typeof server === 'object' ? server.title : undefined}>
         <span class="dot" aria-hidden="true" />
-        <span class="server-name">{words[state]}</span>
+        {state === 'ready' && models.length > 1 ? (
+          <select aria-label="Model" value={model} onFocus={onLook} onChange={(event) => onModel(event.currentTarget.value)}>
+            <ModelOptions models={models} />
+          </select>
+        ) : (
+          <span class="server-name">{words[state]}</span>
+        )}
       </p>
       {chat.leaf !== null && <p class="chat-name">{nameOf(chat)}</p>}
       <nav aria-label="Page">

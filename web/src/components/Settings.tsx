@@ -13,6 +13,7 @@ import { CheckField, PresetField, SamplingFields, SchemaField, ThemeField, Tools
 import { Icon } from './Icon.tsx';
 import { KeyField } from './KeyField.tsx';
 import { ModelField } from './ModelField.tsx';
+import { MoreModels } from './MoreModels.tsx';
 
 interface Props {
   open: boolean;
@@ -25,12 +26,13 @@ interface Props {
   onKey(key: string): void;
   device: Device;
   onDevice(on: boolean): void;
+  onLook(): void;
   onHelp(): void;
   onClose(): void;
 }
 
 /** The panel at the side. Everything takes effect at the next message; an empty field is the server's default. */
-export function Settings({ open, state, page, card, apiKey, onChange, onChat, onKey, device, onDevice, onHelp, onClose }: Props) {
+export function Settings({ open, state, page, card, apiKey, onChange, onChat, onKey, device, onDevice, onLook, onHelp, onClose }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     if (open) dialog.current?.showModal();
@@ -57,6 +59,7 @@ export function Settings({ open, state, page, card, apiKey, onChange, onChat, on
         </header>
 
         <ModelField state={state} card={card} onChange={onChange} />
+        {!here && <MoreModels open={open} onBrought={onLook} />}
 
         <label>
           System prompt of this chat
