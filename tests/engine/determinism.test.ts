@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { digests, gemma, sabotaged, shortDigest } from './determinism.ts';
+import { biased, digests, gemma, sabotaged, shortDigest } from './determinism.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 32 << 20 });
@@ -26,6 +26,14 @@ describe('one digest over tokens and logits', () => {
     ];
     for (const change of plain) expect(await shortDigest(wasm, { ...gemma, ...change }), JSON.stringify(change)).not.toBe(short);
     expect(await shortDigest(createReference, gemma)).toBe(short);
+  });
+
+  it('with keys that have a bias, too', async () => {
+    const all = await digests(wasm, 60, biased);
+    expect(Object.keys(all)).toHaveLength(9);
+    for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(all.alone);
+    expect(await shortDigest(createReference, biased)).toBe(await shortDigest(wasm, biased));
+    expect(await shortDigest(wasm, biased)).not.toBe(await shortDigest(wasm));
   });
 
   it('on the reference, the same as on wasm', async () => {

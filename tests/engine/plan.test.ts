@@ -1,18 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { shapes } from '../../cli/random-gguf.ts';
 import { jsBytes } from '../../durable-objects/replica/memory.ts';
-import { allocWeights } from '../../engine/anatomy.ts';
-import { describePlan, formatsOf, MemoryPlanError, planMemory } from '../../engine/index.ts';
+import { allocWeights, type TensorShape } from '../../engine/anatomy.ts';
+import { describePlan, formatsOf, MemoryPlanError, type PlanInput, planMemory, type WeightFormat } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
 
 const MB = 1 << 20;
+type Wishes = Pick<PlanInput, 'context' | 'maxTokens' | 'maxSequences'>;
 
-function plan(shape: keyof typeof shapes, memoryMb: number) {
+function plan(shape: keyof typeof shapes, memoryMb: number, formatOf: (t: TensorShape) => WeightFormat = () => 'w4', wishes: Wishes = {}) {
   const config = shapes[shape];
   const count = countWasm();
-  const { weights } = allocWeights(count, config, () => 'w4');
+  const { weights } = allocWeights(count, config, formatOf);
   return planMemory({
+    ...wishes,
     config,
     formats: formatsOf(weights),
     kv: 'i8',
@@ -36,6 +38,20 @@ describe('the memory plan', () => {
     expect(p.context).toBeGreaterThanOrEqual(2048);
     const { limit, js, weights, scratch, kv } = p.bytes;
     expect(js + weights + scratch + kv).toBeLessThanOrEqual(limit);
+  });
+
+  it('takes smaller steps where memory binds, for a longer conversation, unless they are asked for', () => {
+    const q4_1 = (t: TensorShape): WeightFormat => (t.kind === 'embed' ? 'w8' : 'q4_1');
+    const p = plan('smollm2-135m', 128, q4_1);
+    expect(p.context).toBeGreaterThanOrEqual(880);
+    expect(p.context).toBe(p.pages * PAGE); // all pages, and none that the tables took
+    expect(p.maxTokens).toBeLessThan(128);
+    const { limit, js, weights, scratch, kv } = p.bytes;
+    expect(js + weights + scratch + kv).toBeLessThanOrEqual(limit);
+    const asked = plan('smollm2-135m', 128, q4_1, { maxTokens: 128, maxSequences: 16 });
+    expect(asked).toMatchObject({ maxTokens: 128, maxSequences: 16 });
+    expect(asked.context).toBeLessThan(p.context);
+    expect(plan('smollm2-135m', 128, q4_1, { context: 256 })).toMatchObject({ context: 256, maxTokens: 128 }); // there is room
   });
 
   it("refuses Qwen2.5-0.5B's with the arithmetic, and takes it with more memory", () => {

@@ -107,7 +107,7 @@ function blocks(N: number, K: number, wide: number, from: number, next: () => nu
   return { q, d };
 }
 
-/** Seeded weights of a configuration, on a backend: norms near 1, biases near 0, matrices in `format` where they can be. */
+/** Seeded weights of a configuration, on a backend: norms near 1 but for keys', biases near 0, matrices in `format` where they can be. */
 export const randomWeights = (be: Backend, c: ModelConfig, format: WeightFormat, seed = 1): ModelWeights =>
   randomPart(be, c, whole(c), format, seed) as ModelWeights;
 
@@ -119,8 +119,12 @@ export function randomPart(be: Backend, c: ModelConfig, part: Part, format: Weig
   const vectors = weights.layers.map((): Partial<Record<TensorShape['kind'], Float32Array>> => ({}));
   for (const t of tensorList(c)) {
     const [N, K] = t.shape;
-    const vector = () =>
-      new Uint8Array(Float32Array.from({ length: N }, () => (t.kind === 'qkvBias' ? 0.1 * next() : 1 + 0.2 * next())).buffer);
+    const vector = () => {
+      // gains of keys are far apart, as in Gemma 3
+      const one = (_: unknown, i: number) =>
+        t.kind === 'qkvBias' ? 0.1 * next() : (1 + 0.2 * next()) * (t.kind === 'kNorm' && i % 7 === 0 ? 9 : 1);
+      return new Uint8Array(Float32Array.from({ length: N }, one).buffer);
+    };
     const bytes = K === undefined ? vector() : matrices[formatOf(t)](N, K, next);
     const rows = rowsOf(t, c, part);
     if (!rows) continue;
