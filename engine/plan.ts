@@ -45,6 +45,12 @@ const LOGITS_BYTES = 3 << 20;
 const LEAST_ROWS = 8;
 /** Tokens a step, unless asked for otherwise: the size that docs/performance.md measures prefill at. */
 const STEP_TOKENS = 128;
+/** A context below which a step is made smaller, and the sizes that are tried then. */
+const WORTH_SMALLER_STEPS = 1024;
+const SMALLER_STEPS = [
+  { maxTokens: 64, maxSequences: 8 },
+  { maxTokens: 32, maxSequences: LEAST_SEQUENCES },
+];
 /** Pages that one sequence must be able to have: 256 tokens, less is of no use. */
 const USEFUL_PAGES = 16;
 /** Pages beyond which more would hardly be hit: eight whole contexts, or 8,192 tokens. */
@@ -53,8 +59,10 @@ const ENOUGH_PAGES = 512;
 
 const MB = (n: number): string => `${(n / 1048576).toFixed(1)} MB`;
 
+type Wishes = Pick<PlanInput, 'maxTokens' | 'maxSequences'>;
+
 /** What a step takes, for contexts of a length: as wished, else as the vocabulary allows. */
-export function stepSize(c: ModelConfig, wishes: Pick<PlanInput, 'maxTokens' | 'maxSequences'>, context: number): RunnerSize {
+export function stepSize(c: ModelConfig, wishes: Wishes, context: number): RunnerSize {
   const maxSequences = wishes.maxSequences ?? Math.max(LEAST_SEQUENCES, Math.min(SEQUENCES, Math.floor(LOGITS_BYTES / (c.vocab * 4))));
   return {
     context,
@@ -76,8 +84,8 @@ export function planMemory(input: PlanInput): Plan {
   const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes, engines = 1 } = input;
   const page = pageBytes(kvShape(c, kv));
   const wanted = Math.min(c.context, input.context ?? c.context);
-  const planFor = (context: number) => {
-    const p = { ...stepSize(c, input, context), kv };
+  const planFor = (context: number, wishes: Wishes) => {
+    const p = { ...stepSize(c, wishes, context), kv };
     const scratch =
       engines *
       input.measure((be) => {
@@ -86,9 +94,25 @@ export function planMemory(input: PlanInput): Plan {
       });
     return { p, scratch, fit: Math.floor((memoryBytes - jsBytes - weightBytes - scratch) / page / engines) };
   };
-  // tables grow with the context, and a context longer than all pages is of no use
-  let { p: plan, scratch, fit } = planFor(wanted);
-  if (fit * PAGE < wanted) ({ p: plan, scratch, fit } = planFor(Math.min(wanted, Math.max(fit, USEFUL_PAGES) * PAGE)));
+  // tables grow with the context, and a context longer than all pages is of no use: the longest whose pages fit
+  const longest = (wishes: Wishes) => {
+    const whole = planFor(wanted, wishes);
+    if (whole.fit * PAGE >= wanted) return whole;
+    let [most, none] = [Math.min(USEFUL_PAGES, Math.ceil(wanted / PAGE)), Math.ceil(wanted / PAGE)];
+    while (none - most > 1) {
+      const middle = (most + none) >> 1;
+      if (planFor(middle * PAGE, wishes).fit >= middle) most = middle;
+      else none = middle;
+    }
+    return planFor(Math.min(wanted, most * PAGE), wishes);
+  };
+  let { p: plan, scratch, fit } = longest(input);
+  // where memory binds, smaller steps leave room for a longer conversation
+  for (const smaller of SMALLER_STEPS) {
+    if (plan.context >= Math.min(wanted, WORTH_SMALLER_STEPS)) break;
+    const { maxTokens = smaller.maxTokens, maxSequences = smaller.maxSequences } = input;
+    ({ p: plan, scratch, fit } = longest({ maxTokens, maxSequences }));
+  }
   const useful = Math.min(plan.maxBlocks, USEFUL_PAGES);
   if (fit < useful) {
     throw new MemoryPlanError(
