@@ -75,5 +75,18 @@ describe('sampling', () => {
       if (want[id] === 0) expect(got[id]).toBe(0);
       expect(Math.abs(got[id] - want[id])).toBeLessThan(5 * Math.sqrt(want[id] / 20_000) + 2e-4);
     }
+    // and all of them together, the tail in cells of 20 draws: χ² is as large once in 10⁶ (Wilson and Hilferty's z of 4.75)
+    const cells: { got: number; want: number }[] = [];
+    for (const id of Array.from(want.keys()).sort((a, b) => want[b] - want[a])) {
+      const open = cells.at(-1);
+      if (open && open.want < 20) {
+        open.got += got[id] * 20_000;
+        open.want += want[id] * 20_000;
+      } else cells.push({ got: got[id] * 20_000, want: want[id] * 20_000 });
+    }
+    const full = cells.filter((c) => c.want >= 5);
+    const chi2 = full.reduce((sum, c) => sum + (c.got - c.want) ** 2 / c.want, 0);
+    const k = full.length - 1;
+    if (k > 0) expect((Math.cbrt(chi2 / k) - 1 + 2 / (9 * k)) / Math.sqrt(2 / (9 * k))).toBeLessThan(4.75);
   });
 });

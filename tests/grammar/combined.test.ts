@@ -10,6 +10,54 @@ const cases: [what: string, schema: unknown, taken: string[], refused: string[]]
   ['not: another type', { not: { type: ['object', 'array', 'null'] } }, ['1', '"a"', 'true'], ['null', '{}', '[]']],
   ['not: other strings', { type: 'string', not: { enum: ['yes', 'no'] } }, ['"maybe"', '""', '"yess"'], ['"yes"', '"no"']],
   ['not: a pattern', { type: 'string', maxLength: 4, not: { pattern: '^a' } }, ['"b"', '""'], ['"a"', '"ab"']],
+  [
+    'enum beside bounds of a number',
+    { enum: [-1, 0, 2, 3, 4, 6, 'x'], type: 'integer', exclusiveMinimum: 0, maximum: 4, multipleOf: 2 },
+    ['2', '4'],
+    ['-1', '0', '3', '6', '"x"'],
+  ],
+  ['enum beside exclusiveMaximum', { enum: [1, 2, 3], minimum: 2, exclusiveMaximum: 3 }, ['2'], ['1', '3']],
+  [
+    'enum beside bounds of an array',
+    { enum: [[], [1], [1, 1], [1, 2], ['a', 'b'], [1, 2, 3]], items: { type: 'integer' }, minItems: 1, maxItems: 2, uniqueItems: true },
+    ['[1]', '[1, 2]'],
+    ['[]', '[1, 1]', '["a", "b"]', '[1, 2, 3]'],
+  ],
+  [
+    'enum beside contains',
+    { enum: [[1], [7], [7, 7], [1, 7]], contains: { const: 7 }, maxContains: 1 },
+    ['[7]', '[1, 7]'],
+    ['[1]', '[7, 7]'],
+  ],
+  [
+    'enum beside what an object must have',
+    {
+      enum: [{}, { a: 1 }, { a: 'x' }, { b: 1 }, { a: 1, b: 1 }, { a: 1, b: 1, c: 1 }],
+      properties: { a: { type: 'integer' } },
+      required: ['a'],
+      propertyNames: { maxLength: 1 },
+      maxProperties: 2,
+    },
+    ['{"a": 1}', '{"a": 1, "b": 1}'],
+    ['{}', '{"a": "x"}', '{"b": 1}', '{"a": 1, "b": 1, "c": 1}'],
+  ],
+  [
+    'enum beside a pattern and lengths',
+    { enum: ['a', 'ab', 'abc', 'xbc', 'abcd', 5], type: 'string', pattern: '^a', minLength: 2, maxLength: 3 },
+    ['"ab"', '"abc"'],
+    ['"a"', '"xbc"', '"abcd"', '5'],
+  ],
+  [
+    'const beside additionalProperties',
+    {
+      anyOf: [
+        { const: { a: 1 }, additionalProperties: false },
+        { const: 3, minimum: 3 },
+      ],
+    },
+    ['3'],
+    ['{"a": 1}'],
+  ],
   ['not: other numbers', { type: 'integer', minimum: 1, maximum: 5, not: { const: 3 } }, ['1', '2', '4', '5'], ['3', '6']],
   ['not: no multiple', { type: 'integer', not: { multipleOf: 3 } }, ['1', '2', '-4'], ['3', '0', '-6']],
   [

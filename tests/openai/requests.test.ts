@@ -289,6 +289,8 @@ describe('sampling', () => {
       topP: 1,
       seed: [1, 2],
     });
+    const open = { temperature: 1, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 };
+    expect(resolveSampling(chat({}).sampling, {}, () => [1, 2])).toMatchObject(open);
     expect(resolveSampling(chat({ top_p: 0, top_k: -1 }).sampling, {}, () => [1, 2])).toMatchObject({ temperature: 0, topP: 1, topK: 0 });
   });
 

@@ -135,6 +135,35 @@ test('rate limit: a burst, then one a second, and Retry-After says when', () => 
   expect(q.arrive(ask('5', 't'), 1_100, nothing).kind).toBe('queued');
 });
 
+test('the rate is the same at any time of the day, and rest saves up a burst and no more', () => {
+  const q = new Queue({ ...POLICY, ratePerMinute: 60, burst: 2 }, ['a']);
+  const noon = 1_800_000_000_000;
+  const admitted = (at: number, from: number, n: number) =>
+    Array.from({ length: n }, (_, i) => q.arrive(ask(String(from + i), 't'), at, nothing)).filter((a) => a.kind === 'queued').length;
+  expect(admitted(noon, 0, 4)).toBe(2);
+  expect(admitted(noon + 900, 10, 2)).toBe(0);
+  expect(admitted(noon + 1_000, 20, 2)).toBe(1);
+  expect(admitted(noon + 2_000, 30, 2)).toBe(1);
+  expect(admitted(noon + 60_000, 40, 4)).toBe(2);
+  expect(q.arrive(ask('last', 't'), noon + 60_400, nothing)).toEqual({ kind: 'refused', reason: 'rate_limit', retryAfter: 1 });
+});
+
+test('a request that is put out of a full queue is in no book any more', () => {
+  const q = new Queue({ ...POLICY, maxQueue: 3, slots: 1 }, ['a']);
+  for (const id of ['f1', 'f2', 'f3', 'f4']) {
+    q.arrive(ask(id, 'flood'), 0, nothing);
+    q.dispatch(0, half);
+  }
+  const out: string[] = [];
+  expect(q.arrive(ask('s1', 'small'), 1, (id) => out.push(id)).kind).toBe('queued');
+  expect(out).toEqual(['f4']);
+  expect(q.ledger.tickets.has('f4')).toBe(false);
+  expect([...q.ledger.waiting].map((t) => t.id)).toEqual(['f2', 'f3', 's1']);
+  expect(q.ledger.dirtyTickets.has('f4')).toBe(true); // its row goes, too
+  expect(q.cancel('f4')).toBe(false);
+  q.ledger.audit();
+});
+
 test('concurrency limit counts what waits and what runs', () => {
   const q = new Queue({ ...POLICY, concurrency: 2, slots: 1 }, ['a']);
   q.arrive(ask('1', 't'), 0, nothing);

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { POLICY, type PolicyConfig } from '../../policy/config.ts';
 import type { Ended } from '../../policy/ledger.ts';
 import type { Queue } from '../../policy/queue.ts';
+import { record } from '../../policy/replicas.ts';
 import { load, save } from '../../policy/state.ts';
 import type { Lease, Progress } from '../../policy/ticket.ts';
 
@@ -30,6 +31,10 @@ class World {
   lastEpoch = 0;
   /** Given up, and booked again. */
   revived = 0;
+  /** Put out of a full queue for another's sake. */
+  displaced = 0;
+  /** What is stored, as the scheduler stores it: a row a ticket, tenant and replica, written when it was marked as changed. */
+  readonly rows = { tickets: new Map<string, string>(), tenants: new Map<string, string>(), replicas: new Map<string, string>() };
   next = 0;
   readonly config: PolicyConfig;
   readonly ids = ['a', 'b', 'c'];
@@ -42,7 +47,7 @@ class World {
       slots: 3,
       kvTokens: 2_000,
       laneMs: 5_000,
-      maxQueue: 20,
+      maxQueue: 9,
       maxWaitMs: 20_000,
       leaseMs: 2_000,
       startMs: 4_000,
@@ -79,6 +84,7 @@ class World {
       (victim) => {
         same(this.fates.get(victim), 'waiting');
         this.fates.set(victim, 'refused');
+        this.displaced++;
       },
     );
     if (a.kind === 'refused') {
@@ -200,10 +206,24 @@ class World {
     if (this.random() < 0.5) this.ended(this.q.die(id, this.now));
   }
 
-  /** The scheduler's object is evicted: only what was saved, as JSON, comes back. */
+  /** Writes what the queue marks as changed. */
+  store(): void {
+    const L = this.q.ledger;
+    const put = (rows: Map<string, string>, id: string, value: unknown) =>
+      value === undefined ? rows.delete(id) : rows.set(id, JSON.stringify(value));
+    for (const id of L.dirtyTickets) put(this.rows.tickets, id, L.tickets.get(id));
+    for (const id of L.tenants.dirty) put(this.rows.tenants, id, L.tenants.all.get(id));
+    for (const id of L.dirtyReplicas) put(this.rows.replicas, id, record(L.replicas.get(id)!));
+    for (const marks of [L.dirtyTickets, L.tenants.dirty, L.dirtyReplicas]) marks.clear();
+  }
+
+  /** The scheduler's object is evicted: only what was stored comes back. */
   restart(): void {
-    const before = JSON.stringify(save(this.q));
-    this.q = load(this.config, this.ids, JSON.parse(before), this.now);
+    const { meta, chains } = save(this.q);
+    const [tickets, tenants, replicas] = [this.rows.tickets, this.rows.tenants, this.rows.replicas].map((rows) =>
+      [...rows.values()].map((row) => JSON.parse(row)),
+    );
+    this.q = load(this.config, this.ids, JSON.parse(JSON.stringify({ meta, chains, tickets, tenants, replicas })), this.now);
     this.asking.clear();
     for (const t of this.q.ledger.waiting) {
       same(t.attached, false);
@@ -225,6 +245,10 @@ class World {
 
   check(): void {
     this.q.ledger.audit();
+    this.store();
+    same([...this.rows.tickets.keys()].sort().join(), [...this.q.ledger.tickets.keys()].sort().join(), 'stored tickets');
+    for (const [id, t] of this.q.ledger.tickets) same(this.rows.tickets.get(id), JSON.stringify(t), `stored ticket ${id}`);
+    for (const [id, t] of this.q.ledger.tenants.all) same(this.rows.tenants.get(id), JSON.stringify(t), `stored tenant ${id}`);
     const known: Record<string, number> = { waiting: 0, running: 0 };
     for (const [id, fate] of this.fates) {
       const t = this.q.ledger.tickets.get(id);
@@ -255,6 +279,7 @@ class World {
     else if (op < 98) this.kill();
     else if (op < 99) this.restart();
     else this.q.drain(this.pick(this.ids)!, this.random() < 0.3);
+    this.store();
   }
 }
 
@@ -288,6 +313,7 @@ test('10,000 random operations: after each, no request is lost, none runs twice,
   expect(world.next).toBeGreaterThan(2_000);
   expect(world.lastEpoch).toBeGreaterThan(1_000);
   expect(world.revived).toBeGreaterThan(10);
+  expect(world.displaced).toBeGreaterThan(10);
   expect([...seen].sort()).toEqual(['cancelled', 'dropped', 'finished', 'lost', 'orphaned', 'refused', 'running', 'waiting']);
 });
 

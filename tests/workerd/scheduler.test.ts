@@ -82,7 +82,7 @@ test('a full queue refuses with a Retry-After', async () => {
   await oneSlotEach(stub);
   await Promise.all(['a', 'b'].map((id) => stub.admit(ask(id))));
   const held = Array.from({ length: 8 }, (_, i) => stub.admit(ask(`w${i}`)));
-  while ((await stub.stats()).waiting < 8) await new Promise((resolve) => setTimeout(resolve, 5));
+  await expect.poll(async () => (await stub.stats()).waiting).toBe(8);
   const refused = await stub.admit(ask('one too many'));
   expect(refused).toMatchObject({ kind: 'refused', reason: 'queue_full' });
   expect(refused.kind === 'refused' && refused.retryAfter).toBeGreaterThanOrEqual(1);
@@ -96,7 +96,8 @@ test('evicted: what runs and what waits is remembered, and nothing runs twice', 
   const a = await stub.admit(ask('a'));
   const b = await stub.admit(ask('b'));
   void stub.admit(ask('c')).catch(() => {}); // never answered: its object is gone
-  await new Promise((r) => setTimeout(r, 20)); // who comes right after another is written down a turn later
+  const rows = () => runInDurableObject(stub, (_, state) => state.storage.sql.exec('SELECT count(*) AS n FROM tickets').one().n);
+  await expect.poll(rows).toBe(3); // who comes right after another is written down a turn later
   if (a.kind !== 'run' || b.kind !== 'run') throw new Error('not admitted');
   await abortAllDurableObjects();
   const again = scheduler(name).stub;
@@ -116,8 +117,7 @@ test('a replica that falls silent: the alarm ends its lease; a session gets its 
   if (s.kind !== 'run' || p.kind !== 'run') throw new Error('not admitted');
   for (const l of [s, p]) await stub.heartbeat(l.replica, beat([{ id: l.id, epoch: l.epoch, output: 3 }]));
   // at most the lease and, where this machine was slow, its excuse
-  for (let i = 0; (await stub.lease('s')).state === 'running' && i < 40; i++) await new Promise((resolve) => setTimeout(resolve, 100));
-  expect(await stub.lease('s')).toMatchObject({ state: 'waiting' });
+  await expect.poll(async () => (await stub.lease('s')).state).toBe('waiting');
   expect(await stub.lease('p')).toMatchObject({ state: 'unknown' });
   const probe = { incarnation: 'new' };
   await stub.heartbeat('0', beat([], probe));
@@ -142,8 +142,7 @@ test('an alarm that comes late itself proves no silence: it is put off once', as
   await stub.heartbeat(p.replica, running);
   await new Promise((resolve) => setTimeout(resolve, 700));
   expect(await state()).toBe('running');
-  for (let i = 0; (await state()) === 'running' && i < 40; i++) await new Promise((resolve) => setTimeout(resolve, 100));
-  expect(await state()).toBe('unknown'); // silent for good
+  await expect.poll(state).toBe('unknown'); // silent for good
 });
 
 test('draining: new requests are refused when every replica drains, what runs may end', async () => {
@@ -208,7 +207,7 @@ test('an event that finds the books wrong begins them anew and is answered', asy
   await oneSlotEach(stub);
   for (const id of ['a', 'b']) await stub.admit(ask(id));
   const held = stub.admit(ask('c'));
-  while ((await stub.stats()).waiting < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+  await expect.poll(async () => (await stub.stats()).waiting).toBe(1);
   await runInDurableObject(stub, (object) => {
     const { ledger } = (object as unknown as { keeper: { queue: Queue } }).keeper.queue;
     ledger.tenants.all.clear();
@@ -239,7 +238,7 @@ test('a write that is never stored: the next object goes on in memory, and leave
   });
   expect(await again.release([{ id: 'b', epoch: 0, output: 1 }])).toBe(0);
   await again.cancel('b');
-  while (!(await again.stats()).stored) await new Promise((resolve) => setTimeout(resolve, 5));
+  await expect.poll(async () => (await again.stats()).stored).toBe(true);
   await abortAllDurableObjects();
   expect(await scheduler(name).stub.lease('a')).toMatchObject({ state: 'running' }); // all of it is stored again
 });

@@ -72,4 +72,5 @@ async function run(order: RunOrder, script: Script, attempt: number, writable: W
   await writer.close();
 }
 
-const promptOf = (items: readonly Json[]): number[] => [...JSON.stringify(items)].map((c) => c.charCodeAt(0));
+/** The prompt of so many items, as this replica makes it. */
+export const promptOf = (items: readonly Json[]): number[] => [...JSON.stringify(items)].map((c) => c.charCodeAt(0));
