@@ -164,6 +164,12 @@ program
   .action(run(async (names: string[], o: { unfinished?: boolean }) => (await import('./commands/models.ts')).rmCommand(names, o)));
 
 program
+  .command('init')
+  .description('write a Worker of your own with the shipped model in it: a route, a page, a test')
+  .argument('<folder>', 'a new folder; its name is the name of the Worker')
+  .action(run(async (folder: string) => (await import('./commands/init.ts')).initCommand(folder)));
+
+program
   .command('build')
   .description('build what is stale: the wasm kernels, the page, the Workers')
   .action(run(async () => (await import('./build.ts')).build((line) => console.log(line))));

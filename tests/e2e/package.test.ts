@@ -1,6 +1,6 @@
 /** The package as it would be published: packed, unpacked beside its dependencies alone, and used from another folder. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -55,6 +55,25 @@ describe('the package', () => {
       expect(turnstone([command, '--help'])).toContain(`turnstone ${command}`);
     expect(turnstone(['inspect', join(installed, 'models/pebble')])).toContain('tensors');
     expect(turnstone(['list'])).toContain('smollm2');
+  });
+
+  it('is a part of a Worker of one’s own: init, its types, its test, its dry run', () => {
+    turnstone(['init', 'my-app']);
+    const app = join(folder, 'my-app');
+    for (const name of ['wrangler', 'typescript', '@cloudflare/workers-types']) {
+      mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true });
+      if (!existsSync(join(folder, 'node_modules', name)))
+        symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name));
+    }
+    const env = { PATH, HOME, CI: '1', WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' };
+    const inApp = (args: string[]) =>
+      execFileSync(process.execPath, args, { cwd: app, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    inApp([join(ROOT, 'node_modules/typescript/bin/tsc'), '--noEmit']);
+    expect(inApp(['--test', '--test-reporter=tap'])).toContain('# pass 3');
+    expect(inApp([join(ROOT, 'node_modules/wrangler/bin/wrangler.js'), 'deploy', '--dry-run'])).toContain('env.REPLICA (Replica)');
+    expect(statSync(join(app, '.dev.vars')).mode & 0o077).toBe(0);
+    expect(() => turnstone(['init', 'my-app'])).toThrow('my-app is not empty');
+    expect(() => turnstone(['init', 'My_App'])).toThrow('cannot be named');
   });
 
   it('runs as its image does: killed and started again over the same volume, a conversation goes on', async () => {
