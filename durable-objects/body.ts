@@ -24,19 +24,33 @@ export async function readJson(request: Request, limit: number): Promise<unknown
 
 /** The same without a look at the content-type: where no page of another origin can send anything. */
 export async function readAnyJson(request: Request, limit: number): Promise<unknown> {
-  const bytes = await readBytes(request, limit);
-  checkDepth(bytes);
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: false });
+  const depth = new Depth();
+  const decode = (chunk?: Uint8Array): string => {
+    try {
+      return decoder.decode(chunk, { stream: chunk !== undefined });
+    } catch {
+      throw notJson(', it is not UTF-8');
+    }
+  };
+  let text = ''; // grows as the body comes: its bytes are not kept beside it
+  await readBytes(request, limit, (chunk) => {
+    depth.pass(chunk);
+    text += decode(chunk);
+  });
+  text += decode();
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: false }).decode(bytes));
+    return JSON.parse(text);
   } catch (error) {
-    const why = error instanceof SyntaxError ? `: ${error.message}` : ', it is not UTF-8';
-    throw badRequest(`The request's body is not valid JSON${why}.`, undefined, 'invalid_json');
+    throw notJson(`: ${(error as SyntaxError).message}`);
   }
 }
 
-async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
+const notJson = (why: string): ApiError => badRequest(`The request's body is not valid JSON${why}.`, undefined, 'invalid_json');
+
+/** Reads up to `limit` bytes, each chunk given to `take`, which may throw. */
+async function readBytes(request: Request, limit: number, take: (chunk: Uint8Array) => void): Promise<void> {
   if (Number(request.headers.get('content-length') ?? 0) > limit) throw payloadTooLarge(limit); // no need to read it
-  const chunks: Uint8Array[] = [];
   let size = 0;
   const { stream, encoding } = unpacked(request);
   const reader = stream?.getReader();
@@ -48,20 +62,14 @@ async function readBytes(request: Request, limit: number): Promise<Uint8Array> {
     });
     if (done) break;
     size += value.byteLength;
-    if (size > limit) {
+    try {
+      if (size > limit) throw payloadTooLarge(limit);
+      take(value);
+    } catch (error) {
       await reader.cancel();
-      throw payloadTooLarge(limit);
+      throw error;
     }
-    chunks.push(value);
   }
-  if (chunks.length === 1) return chunks[0];
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
 }
 
 /** The body as it unpacks, piece by piece, so that a small one cannot fill the memory. Throws 415 for an encoding that is not read. */
@@ -99,19 +107,30 @@ async function within(ms: number, reader: ReadableStreamDefaultReader<Uint8Array
 }
 
 /** Brackets outside strings, before any object is made of them. UTF-8's further bytes are never quotes or brackets. */
-function checkDepth(json: Uint8Array): void {
-  let depth = 0;
-  let string = false;
-  for (let i = 0; i < json.length; i++) {
-    const b = json[i];
-    if (string) {
-      if (b === 0x5c) i++;
-      else if (b === 0x22) string = false;
-    } else if (b === 0x22) string = true;
-    else if (b === 0x7b || b === 0x5b) {
-      if (++depth > MAX_DEPTH) {
-        throw badRequest(`The request's body is nested deeper than ${MAX_DEPTH} levels.`, undefined, 'json_too_deep');
-      }
-    } else if (b === 0x7d || b === 0x5d) depth--;
+class Depth {
+  #depth = 0;
+  #string = false;
+  #escaped = false;
+
+  /** The next bytes. Throws 400. */
+  pass(json: Uint8Array): void {
+    let depth = this.#depth;
+    let string = this.#string;
+    let escaped = this.#escaped;
+    for (const b of json) {
+      if (string) {
+        if (escaped) escaped = false;
+        else if (b === 0x5c) escaped = true;
+        else if (b === 0x22) string = false;
+      } else if (b === 0x22) string = true;
+      else if (b === 0x7b || b === 0x5b) {
+        if (++depth > MAX_DEPTH) {
+          throw badRequest(`The request's body is nested deeper than ${MAX_DEPTH} levels.`, undefined, 'json_too_deep');
+        }
+      } else if (b === 0x7d || b === 0x5d) depth--;
+    }
+    this.#depth = depth;
+    this.#string = string;
+    this.#escaped = escaped;
   }
 }

@@ -14,7 +14,7 @@ import { admin } from './admin.ts';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
 import { embeddings } from './embeddings.ts';
-import { type App, maxBodyBytes } from './env.ts';
+import type { App } from './env.ts';
 import { MESSAGES, messages, messagesError } from './messages.ts';
 import { metrics } from './metrics.ts';
 import { models, withModel } from './models.ts';
@@ -23,6 +23,7 @@ import { servePack } from './packs.ts';
 import { ready } from './ready.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { responses } from './responses.ts';
+import { conversationBytes, maxBodyBytes } from './room.ts';
 import { allows, answersAreData, apiCors, loopbackOnly, noCors, originsOf } from './security.ts';
 
 /** Routes that carry a checked body to the replica, under the same path there. */
@@ -72,7 +73,8 @@ export function createApp(): Hono<App> {
 
   for (const [path, parse] of Object.entries(POSTS)) {
     app.post(path, async (c) => {
-      const request = await withModel(c, parse(await readJson(c.req.raw, maxBodyBytes(c.env))));
+      const most = parse === parseChat ? conversationBytes(c.env) : maxBodyBytes(c.env);
+      const request = await withModel(c, parse(await readJson(c.req.raw, most)));
       if (request.kind === 'chat' || request.kind === 'completion') {
         return generateOn(c, path, seeded(request, c.get('tenant'), idempotencyKey(c.req.raw)));
       }
@@ -81,7 +83,7 @@ export function createApp(): Hono<App> {
   }
 
   app.post(PAGES_PATH, async (c) => {
-    const request = await withModel(c, parseChat(await readJson(c.req.raw, maxBodyBytes(c.env))));
+    const request = await withModel(c, parseChat(await readJson(c.req.raw, conversationBytes(c.env))));
     return pagesOn(c, PAGES_PATH, request);
   });
 

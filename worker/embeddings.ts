@@ -5,7 +5,8 @@ import { readJson } from '../durable-objects/body.ts';
 import { ApiError } from '../openai/errors.ts';
 import { parseEmbeddings } from '../openai/requests/embeddings.ts';
 import { errand } from './admission.ts';
-import { type App, maxBodyBytes } from './env.ts';
+import type { App } from './env.ts';
+import { maxBodyBytes } from './room.ts';
 
 /** OpenAI's model object. */
 interface ModelObject {

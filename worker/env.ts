@@ -1,6 +1,5 @@
 import type { Models } from '../durable-objects/models.ts';
 import type { Replicas } from '../durable-objects/replica/port.ts';
-import { readNumber } from '../policy/settings.ts';
 
 /** What the Worker is bound to; see wrangler.toml. */
 export interface Env extends Replicas, Models {
@@ -35,7 +34,7 @@ export interface Env extends Replicas, Models {
   PUBLIC_PACKS?: string;
   /** `1`: requests must name a loopback host, and need no key where there is none. */
   LOCAL_ONLY?: string;
-  /** Largest request body; 4 MiB when unset. */
+  /** Largest request body; what the context can hold when unset (room.ts). */
   MAX_BODY_BYTES?: string;
   /** Comma-separated origins whose pages may call the API, or `*`. Unset: none but the server's own. */
   CORS_ORIGINS?: string;
@@ -53,5 +52,3 @@ export interface App {
     model?: string;
   };
 }
-
-export const maxBodyBytes = (env: Env): number => readNumber('MAX_BODY_BYTES', env);

@@ -8,9 +8,10 @@ import { parseCountTokens, parseMessages } from '../openai/requests/anthropic.ts
 import type { ChatRequest, TokenizeRequest } from '../openai/requests/types.ts';
 import { anthropicError } from '../openai/stream/anthropic.ts';
 import { errand } from './admission.ts';
-import { type App, maxBodyBytes } from './env.ts';
+import type { App } from './env.ts';
 import { withModel } from './models.ts';
 import { callReplica, generateOn } from './replica.ts';
+import { conversationBytes } from './room.ts';
 
 export const MESSAGES = '/v1/messages';
 
@@ -40,7 +41,7 @@ export function messages(): Hono<App> {
 }
 
 async function requestOf(c: Context<App>, parse: (body: unknown) => ChatRequest): Promise<ChatRequest> {
-  return withModel(c, parse(await readJson(c.req.raw, maxBodyBytes(c.env))));
+  return withModel(c, parse(await readJson(c.req.raw, conversationBytes(c.env))));
 }
 
 /** The replica refuses in OpenAI's envelope. */

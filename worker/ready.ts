@@ -4,8 +4,9 @@ import type { Context } from 'hono';
 import { replicaNames } from '../durable-objects/scheduler/config.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, asApiError } from '../openai/errors.ts';
-import { type App, maxBodyBytes } from './env.ts';
+import type { App } from './env.ts';
 import { callReplica } from './replica.ts';
+import { maxBodyBytes } from './room.ts';
 
 /** A part that says nothing for so long is not ready; the first replica has the time that its model needs. */
 const LATE_MS = 2_000;

@@ -5,6 +5,7 @@ import { isElsewhere, replicaOf } from '../durable-objects/replica/port.ts';
 import { ApiError, serverOverloaded } from '../openai/errors.ts';
 import { admit, type Generation, giveBack, type Place } from './admission.ts';
 import type { App } from './env.ts';
+import { checkRoom, noteRoom } from './room.ts';
 
 /** What Durable Objects say of a failed call. */
 interface CallError {
@@ -37,7 +38,9 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
     try {
       const response = await replicaOf(c.env, place?.replica ?? '0', model).fetch(`https://replica${path}`, init);
       const body = place && isElsewhere(c.env, place.replica, model) ? unbroken(response) : heard(response.body);
-      return new Response(body, response); // with headers that may be added to
+      const shown = new Response(body, response); // with headers that may be added to
+      noteRoom(model, shown.headers);
+      return shown;
     } catch (error) {
       if (c.req.raw.signal.aborted)
         throw new ApiError(499, 'The client closed the request.', { code: 'client_closed_request', cause: error });
@@ -50,6 +53,7 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
 
 /** The pages of a conversation, from the replica that most likely holds them; they take a turn in the queue as answers do. */
 export async function pagesOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
+  checkRoom(c, request);
   const place = await admit(c, request);
   try {
     return await callReplica(c, path, request, place);
@@ -64,6 +68,7 @@ const PLACES = 4;
 
 /** A generation: a place in the queue first, then its replica; another place when the replica was gone before it said anything. */
 export async function generateOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
+  checkRoom(c, request);
   for (let tries = 1; ; tries++) {
     const place = await admit(c, request);
     try {

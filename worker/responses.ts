@@ -16,18 +16,20 @@ import {
 import { openSession } from '../durable-objects/session/port.ts';
 import { clip, methodNotAllowed, notFound } from '../openai/errors.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
-import { type App, type Env, maxBodyBytes } from './env.ts';
+import type { App, Env } from './env.ts';
 import { withModel } from './models.ts';
 import { generateOn } from './replica.ts';
+import { checkRoom, conversationBytes } from './room.ts';
 
 type Ctx = Context<App>;
 
 export function responses(): Hono<App> {
   const app = new Hono<App>();
   app.post('/', async (c) => {
-    const asked = parseResponses(await readJson(c.req.raw, maxBodyBytes(c.env)));
+    const asked = parseResponses(await readJson(c.req.raw, conversationBytes(c.env)));
     // without a model it goes on with the one before
     const request = await withModel(c, { ...asked, model: asked.model || (await modelBefore(caller(c), asked)) });
+    checkRoom(c, request);
     return createResponse(caller(c), request, (r) => generateOn(c, '/v1/responses', seeded(r, c.get('tenant'), idempotencyKey(c.req.raw))));
   });
   app.get('/:id', (c) => retrieveResponse(caller(c), c.req.param('id'), c.req.raw));

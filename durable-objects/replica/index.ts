@@ -17,6 +17,7 @@ import { type NpuAdapter, npuOf } from './npu.ts';
 import type { SessionFetcher } from './pages.ts';
 import { chatPrompt } from './prompt.ts';
 import { Reporter } from './report.ts';
+import { PROMPT_ROOM } from './room.ts';
 import { modelObject, renderMetrics } from './show.ts';
 import { runTurn } from './turn.ts';
 
@@ -44,7 +45,9 @@ export class Replica extends DurableObject<ReplicaEnv> {
     try {
       if (path === '/forget' && !this.runtime) return Response.json({ idle: true }); // it need not be opened for that
       const rt = await this.open();
-      return await holding(() => this.answer(path, rt, request));
+      const response = await holding(() => this.answer(path, rt, request));
+      response.headers.set(PROMPT_ROOM, `${rt.engine.maxPrompt} ${rt.served.tokenizer.most}`);
+      return response;
     } catch (error) {
       if (!(error instanceof ApiError)) console.error(path, error);
       const e = asApiError(error);

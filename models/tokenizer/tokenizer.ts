@@ -48,6 +48,8 @@ export interface Tokenizer {
   idOf(text: string): number | undefined;
   /** Throws TextTooLong beyond `limit`. */
   encode(text: string, options?: EncodeOptions): number[];
+  /** UTF-16 units that one id stands for at most. */
+  readonly most: number;
   /** Ids that a text of so many UTF-16 units has at least. */
   fewest(units: number): number;
   /** Text of ids; with `skipSpecial`, control tokens give nothing. */
@@ -112,6 +114,7 @@ export function createTokenizer(spec: TokenizerSpec): Tokenizer {
     specialIds,
     isSpecial,
     idOf: (text) => named.get(text),
+    most,
     fewest,
     encode(text, { special = false, bos = rules.addBos, drop, limit = Number.POSITIVE_INFINITY } = {}) {
       if (fewest(text.length) > limit) throw new TextTooLong(fewest(text.length));

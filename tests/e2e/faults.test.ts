@@ -81,6 +81,20 @@ describe.skipIf(missing)('one key’s faults', () => {
     expect(loud).toBe(quiet);
   });
 
+  it('that are messages of megabytes are refused before they reach a replica, or are read', async () => {
+    const say = async (bytes: number) => {
+      const r = await post(OURS, '/v1/chat/completions', { messages: [{ role: 'user', content: 'x'.repeat(bytes) }] });
+      const { error } = (await r.json()) as { error: { code: string } };
+      return [r.status, error.code];
+    };
+    const quiet = await stream(4, async () => {});
+    const loud = await stream(4, async () => {
+      expect(await say(1 << 20)).toEqual([400, 'context_length_exceeded']);
+      expect(await say(3 << 20)).toEqual([413, 'payload_too_large']);
+    });
+    expect(loud).toBe(quiet);
+  });
+
   it('that leave nothing to be said end by the grammar', async () => {
     const quiet = await stream(2, async () => {});
     const loud = await stream(2, async () => {

@@ -31,7 +31,9 @@ function env(extra: Partial<Env> = {}): Env {
       if (url.endsWith('/ready')) return Response.json({ status: 'ready', model: 'pebble' });
       if (url.endsWith('/v1/models'))
         return Response.json({ object: 'list', data: [{ id: 'org/pebble', object: 'model', created: 1, owned_by: 'x' }] });
-      return new Response('data: [DONE]\n\n', { headers: { 'content-type': 'text/event-stream' } });
+      // one whose prompts have 100 tokens of 10 units
+      const room: Record<string, string> = extra.MODEL_ID === 'small' ? { 'x-turnstone-prompt-room': '100 10' } : {};
+      return new Response('data: [DONE]\n\n', { headers: { 'content-type': 'text/event-stream', ...room } });
     },
   };
   const namespace = { idFromName: (name: string) => name, get: () => stub };
@@ -362,6 +364,36 @@ describe('bodies', () => {
     expect(response.status).toBe(status);
     expect(calls).toHaveLength(status === 200 ? 1 : 0);
     if (status !== 200) expect(await envelope(response)).toMatchObject({ code, param });
+  });
+
+  it.each([
+    ['/v1/chat/completions', { model: 'small', messages: [{ role: 'user', content: 'x'.repeat(1001) }] }, 'messages'],
+    ['/v1/completions', { model: 'small', prompt: ['ok', 'x'.repeat(1001)] }, 'prompt'],
+    ['/v1/completions', { model: 'small', prompt: new Array(101).fill(1) }, 'prompt'],
+    ['/v1/responses', { model: 'small', input: 'x'.repeat(1001), store: false }, 'input'],
+    ['/v1/messages', { model: 'small', max_tokens: 1, messages: [{ role: 'user', content: 'x'.repeat(1001) }] }, undefined],
+  ])('a prompt that can never fit is refused here, once a replica has said what does: %s', async (path, body, param) => {
+    const has = { MODEL_ID: 'small' };
+    const first = await post('/v1/chat/completions', { ...chat, model: 'small' }, has);
+    expect([first.status, first.headers.get('x-turnstone-prompt-room')]).toEqual([200, null]); // not the client's to know
+    calls.length = 0;
+    const response = await post(path, body, has);
+    expect([response.status, calls]).toEqual([400, []]);
+    const error = (await response.json()) as { error: { message: string; param?: string } };
+    expect(error.error).toMatchObject({ message: expect.stringContaining('101 tokens'), ...(param && { param }) });
+  });
+
+  it('and no more is read of a conversation than the context can hold, or MAX_BODY_BYTES', async () => {
+    const has = { MODEL_ID: 'small' };
+    await post('/v1/chat/completions', { ...chat, model: 'small' }, has);
+    const body = { ...chat, model: 'small', user: 'x'.repeat(1 << 20) }; // 100 tokens × 10 units × 6 bytes, and 1 MiB beside
+    expect((await post('/v1/chat/completions', body, has)).status).toBe(200);
+    const long = { ...body, user: 'x'.repeat((1 << 20) + 6000) };
+    const response = await post('/v1/chat/completions', long, has);
+    expect([response.status, (await envelope(response)).message]).toEqual([413, expect.stringContaining(String((1 << 20) + 6000))]);
+    expect((await post('/v1/chat/completions', long, { ...has, MAX_BODY_BYTES: String(4 << 20) })).status).toBe(200);
+    expect((await post('/v1/chat/completions', long, { ...has, MODELS: 'larger' })).status).toBe(200); // for which it may be
+    expect((await post('/v1/embeddings', { model: 'm', input: long.user }, has)).status).not.toBe(413);
   });
 
   const packed = async (format: 'gzip' | 'deflate', text: string) =>
