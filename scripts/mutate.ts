@@ -1,7 +1,7 @@
 /**
  * `npm run mutate [GROUP or FOLDER …]`: would the tests notice? Mutants of the core are drawn by a seed; each is written into a copy
  * of the repository, and there the tests that reach its file are run until one fails. Prints a table and the survivors with their
- * places; `.build/mutate/report-SEED.json` has all. Seconds to a minute a mutant; no part of `npm test`.
+ * places; `.build/mutate/report-….json` has all. Seconds to a minute a mutant; no part of `npm test`.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -60,7 +60,10 @@ interface Judged extends Mutant {
 const TIMES = 4;
 const LEAST_MS = 60_000;
 const harmless = JSON.parse(readFileSync(join(ROOT, 'scripts/mutate/harmless.json'), 'utf8')) as Harmless[];
-const tree = join(ROOT, '.build/mutate/tree');
+/** Its own, so that two of these can run side by side. */
+const own = join(ROOT, `.build/mutate/${process.pid}`);
+const tree = join(own, 'tree');
+process.once('exit', () => rmSync(own, { recursive: true, force: true }));
 const related = new Related(ROOT);
 const chosen = (positionals.length > 0 ? positionals : Object.keys(GROUPS)).map(groupOf);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
@@ -90,7 +93,10 @@ for (const [name, group] of chosen) {
     console.log(`${String(judged.length).padStart(3)}  ${j.verdict.padEnd(9)}  ${j.seconds.toFixed(0).padStart(3)} s  ${shown(m)}`);
   }
   rows.push({ name, all: all.length, judged });
-  writeFileSync(join(ROOT, `.build/mutate/report-${seed}.json`), JSON.stringify({ seed, rows }, null, 1));
+  writeFileSync(
+    join(ROOT, `.build/mutate/report-${seed}-${chosen.map(([n]) => n.replaceAll('/', '-')).join('+')}.json`),
+    JSON.stringify({ seed, rows }, null, 1),
+  );
 }
 if (rows.length > 0) print();
 
@@ -114,7 +120,6 @@ function filesIn(path: string, wanted: (file: string) => boolean): string[] {
 
 /** Mutants are written there, never here. */
 function copy(): void {
-  rmSync(tree, { recursive: true, force: true });
   const { stdout } = spawnSync('git', ['ls-files', '-co', '--exclude-standard'], { cwd: ROOT, encoding: 'utf8', maxBuffer: 1 << 26 });
   for (const file of stdout.split('\n').filter((f) => f !== '' && existsSync(join(ROOT, f)))) {
     mkdirSync(dirname(join(tree, file)), { recursive: true });
@@ -197,7 +202,7 @@ async function vitest(
   workerd: boolean,
   limitMs: number,
 ): Promise<{ code?: number; times: Map<string, number>; said: string }> {
-  const report = join(ROOT, '.build/mutate/run.json');
+  const report = join(own, 'run.json');
   rmSync(report, { force: true });
   const config = join(tree, workerd ? 'vitest.workerd.config.ts' : 'scripts/mutate/vitest.config.ts');
   const args = [join(tree, 'node_modules/vitest/vitest.mjs'), 'run', '--root', tree, '--config', config, '--bail', '1'];

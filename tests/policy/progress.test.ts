@@ -23,15 +23,17 @@ test('the queue hears how far a long prompt is computed, and its backlog falls w
   reporter.begin({ id: 'long', epoch: lease.epoch, replica: 'a' }, () => {});
   reporter.prompt('long', 1_000);
   computed = 640;
-  await pause(60);
-  expect(beats.at(-1)!.running).toEqual([{ id: 'long', epoch: lease.epoch, output: 0, promptTokens: 1_000, computed: 640 }]);
+  await expect
+    .poll(() => beats.at(-1)?.running)
+    .toEqual([{ id: 'long', epoch: lease.epoch, output: 0, promptTokens: 1_000, computed: 640 }]);
   expect(replica.backlog).toBe(360);
   reporter.event({ request: 'long/0', tokens: [{ id: 1 }], cachedTokens: 0 });
-  await pause(60);
-  expect(beats.at(-1)!.running[0]).toEqual({ id: 'long', epoch: lease.epoch, output: 1, promptTokens: 1_000, cachedTokens: 0 });
+  await expect
+    .poll(() => beats.at(-1)?.running[0])
+    .toEqual({ id: 'long', epoch: lease.epoch, output: 1, promptTokens: 1_000, cachedTokens: 0 });
   expect(replica.backlog).toBe(0);
   reporter.end('long');
-  await pause(60);
+  await expect.poll(() => replica.running).toBe(0);
   queue.ledger.audit();
   expect([replica.running, replica.kvUsed, replica.backlog]).toEqual([0, 0, 0]);
 });
@@ -40,21 +42,30 @@ test('heartbeats go one at a time: none can overtake another and name what the o
   let under = 0;
   let most = 0;
   const said: string[] = [];
+  let arrive: () => void = () => {};
   const send = async (_: string, beat: Heartbeat) => {
     most = Math.max(most, ++under);
-    await pause(80);
+    await new Promise<void>((done) => {
+      arrive = done;
+    });
     said.push(`${beat.running.map((p) => p.id)}|${beat.done.map((p) => p.id)}`);
     under--;
     return { abort: [] };
   };
   const reporter = new Reporter({ slots: 8, kvTokens: 10_000, computed: () => undefined, send });
   reporter.begin({ id: 'one', epoch: 1, replica: 'a' }, () => {});
-  await pause(40); // the first is on its way
+  await expect.poll(() => under).toBe(1); // the first is on its way
   reporter.end('one');
   reporter.begin({ id: 'two', epoch: 2, replica: 'a' }, () => {});
-  await pause(250);
+  await pause(150); // longer than it waits to say two things at once
+  arrive();
+  await expect.poll(() => said.length + under).toBe(2);
   reporter.end('two');
-  await pause(250);
+  await pause(150);
+  arrive();
+  await expect.poll(() => said.length + under).toBe(3);
+  arrive();
+  await expect.poll(() => said.length).toBe(3);
   expect(most).toBe(1);
   expect(said).toEqual(['one|', 'two|one', '|two']);
 });

@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { shared } from '../shared.ts';
 import type { EngineReport } from './engine-check.ts';
 import { full } from './require.ts';
-import { GAP, LOGPROB } from './tolerance.ts';
+import { GAP, LOGPROB, MEAN } from './tolerance.ts';
 
 const SLOW = 900_000; // ms: a software adapter on a busy machine
 
@@ -39,6 +39,7 @@ export function engineTests(run: (what: string, model?: string) => Promise<Engin
     expect(pages?.imported).toBeGreaterThanOrEqual(48);
     expect(pages?.cached).toBe(pages?.imported);
     expect(pages?.agreement.error).toBeLessThan(LOGPROB);
+    expect(pages?.agreement.mean).toBeLessThan(MEAN);
     for (const { gap } of pages?.agreement.gaps ?? []) expect(gap).toBeLessThan(GAP);
   });
 
@@ -47,6 +48,7 @@ export function engineTests(run: (what: string, model?: string) => Promise<Engin
     console.log(`greedy against wasm: ${JSON.stringify(agreement)}`);
     expect(agreement?.prompts).toBe(20);
     expect(agreement?.error).toBeLessThan(LOGPROB);
+    expect(agreement?.mean).toBeLessThan(MEAN);
     for (const { gap } of agreement?.gaps ?? []) expect(gap).toBeLessThan(GAP);
   });
 

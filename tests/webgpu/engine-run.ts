@@ -51,18 +51,25 @@ export interface Agreement {
   gaps: { prompt: number; token: number; gap: number }[];
   /** Largest difference of a log-probability of the same token after the same text. */
   error: number;
+  /** The mean of these differences. */
+  mean: number;
 }
 
 /** `got` against `want`. */
 export function compareRuns(want: readonly Run[], got: readonly Run[]): Agreement {
-  const out: Agreement = { prompts: want.length, same: 0, gaps: [], error: 0 };
+  const out: Agreement = { prompts: want.length, same: 0, gaps: [], error: 0, mean: 0 };
+  let compared = 0;
   want.forEach((w, p) => {
     const g = got[p];
     for (let i = 0; i < w.tokens.length; i++) {
       const [a, b] = [w.tokens[i], g.tokens[i]];
       for (const x of a.top ?? []) {
         const y = b?.top?.find((t) => t.id === x.id);
-        if (y) out.error = Math.max(out.error, Math.abs(x.logprob - y.logprob));
+        if (!y) continue;
+        const off = Math.abs(x.logprob - y.logprob);
+        out.error = Math.max(out.error, off);
+        out.mean += off;
+        compared++;
       }
       if (a.id === b?.id) continue;
       const other = a.top?.find((t) => t.id === b?.id);
@@ -71,6 +78,7 @@ export function compareRuns(want: readonly Run[], got: readonly Run[]): Agreemen
     }
     out.same++;
   });
+  out.mean /= Math.max(1, compared);
   return out;
 }
 

@@ -32,9 +32,9 @@ const want = await generate(rt, ids, 64, 'as it is');
 for (const eps of process.argv.length > 2 ? process.argv.slice(2).map(Number) : [1e-7, 3e-7, 1e-6]) {
   const other = await fresh();
   await perturb(other, eps);
-  const { same, error, gaps } = compareRuns(want, await generate(other, ids, 64, 'perturbed'));
+  const { same, error, mean, gaps } = compareRuns(want, await generate(other, ids, 64, 'perturbed'));
   const gap = Math.max(0, ...gaps.map((g) => g.gap));
   console.log(
-    `gains off by ${eps}: ${same} of ${ids.length} the same, log-probabilities within ${error.toFixed(2)}, gaps within ${gap.toFixed(3)}`,
+    `gains off by ${eps}: ${same} of ${ids.length} the same, log-probabilities within ${error.toFixed(2)}, ${mean.toFixed(3)} in the mean, gaps within ${gap.toFixed(3)}`,
   );
 }

@@ -5,4 +5,6 @@
  * as far when its norm gains are off by 1e-7 (perturbed.ts). Ops alone are held to a few 1e-7.
  */
 export const LOGPROB = 1;
+/** The same in the mean, over all tokens that were compared: a fault shows here that no single token does. */
+export const MEAN = 0.1;
 export const GAP = 0.25;
