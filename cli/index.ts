@@ -73,6 +73,7 @@ program
   .option('--tool-calls <dialect>', 'how the model writes tool calls, where its template does not tell')
   .option('--calibrate <text>', 'a text file: quantize by GPTQ on its tokens instead of to the nearest')
   .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)
+  .option('--evaluate <text>', "a text file: its perplexity in the file's numbers, and as packed")
   .option('--name <name>', "the model's name in the API")
   .option('--tokenizer <file>', 'ONNX: its tokenizer.json; default: beside it or one folder up')
   .option('--pooling <kind>', 'ONNX: mean, cls or none; default: as its files say, else mean')

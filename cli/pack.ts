@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { PLAIN } from '../engine/formats.ts';
 import { createWasm } from '../kernels/wasm/index.ts';
 import { DIALECT_NAMES } from '../models/grammar/index.ts';
-import { chooseFormat, type ModelFiles } from '../models/model.ts';
+import { type ConvertOptions, chooseFormat, type ModelFiles } from '../models/model.ts';
 import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
 import { type TensorReport, writePack } from '../models/pack/write.ts';
 import { type CalibrationReport, calibrate } from '../models/quantize/calibrate.ts';
@@ -14,7 +14,8 @@ import { isRounded } from '../models/quantize/rtn.ts';
 import { compileTemplate } from '../models/template.ts';
 import { createTokenizer } from '../models/tokenizer/tokenizer.ts';
 import { build, ROOT } from './build.ts';
-import { percent, shape, size, table } from './table.ts';
+import { perplexity, piecesOf } from './evaluate.ts';
+import { count, percent, shape, size, table } from './table.ts';
 
 export interface PackOptions {
   /** GGUF file or Hugging Face folder. */
@@ -29,6 +30,8 @@ export interface PackOptions {
   calibrate?: string;
   /** Tokens of it to calibrate on. Default 16,384. */
   tokens?: number;
+  /** A text file: its perplexity as the file has the numbers, and as they are packed. */
+  evaluate?: string;
   /** The model's name in the API. */
   name?: string;
   /** A file: the chat template, instead of the model's own. */
@@ -81,6 +84,10 @@ export async function packCommand(options: PackOptions): Promise<void> {
       `${out}: ${written.manifest.name}, ${size(bytes)} in ${written.manifest.shards.length} shards, tokenizer ${size(written.manifest.tokenizer.bytes)}`,
     );
     say(`digest ${written.digest}`);
+    if (options.evaluate) {
+      const text = await readFile(options.evaluate, 'utf8');
+      await evaluate(model, text, options.evaluate, { format, head, quantizer }, say, progress);
+    }
   } finally {
     await model.close();
   }
@@ -101,6 +108,27 @@ function reportLines(report: readonly TensorReport[], calibrations: ReadonlyMap<
     ...table(header, rows),
     `and ${vectors.length} vectors in f32, ${size(rest)}. Errors are relative RMS; 0 means that every number was kept.`,
   ];
+}
+
+async function evaluate(
+  model: ModelFiles,
+  text: string,
+  name: string,
+  packed: ConvertOptions,
+  say: (line: string) => void,
+  progress: (line: string) => void,
+): Promise<void> {
+  const pieces = piecesOf(model, text);
+  progress(`perplexity of ${name} …`);
+  const before = await perplexity(model, {}, pieces, nodeWasm);
+  const after = await perplexity(model, packed, pieces, nodeWasm);
+  progress('');
+  const change = 100 * (after / before - 1);
+  const tokens = pieces.reduce((n, p) => n + p.length, 0);
+  say(
+    `perplexity of ${name} (${count(tokens)} tokens, int8 KV): ${before.toPrecision(4)} in the file's numbers, ${after.toPrecision(4)} as packed, ` +
+      `${change < 0 ? '−' : '+'}${Math.abs(change).toFixed(2)} %`,
+  );
 }
 
 const SEQUENCE = 256;

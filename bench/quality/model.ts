@@ -7,9 +7,9 @@ import { allocRunner, kvShape } from '../../engine/runner.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { chooseFormat, type FormatOptions, loadModel } from '../../models/model.ts';
 import { openModel } from '../../models/node/files.ts';
+import { type Runnable, sizeOf, surprise } from '../../models/quantize/surprises.ts';
 import { createTokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { LlamaPeer } from '../peers/llama.ts';
-import { type Runnable, sizeOf, surprise } from './surprises.ts';
 
 /** Tokens of a piece of the text. Pieces share nothing. */
 export const PIECE = 512;

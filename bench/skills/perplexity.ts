@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { ROOT } from '../../cli/build.ts';
 import type { KvFormat } from '../../engine/index.ts';
-import { perplexityOf, surprises } from '../quality/surprises.ts';
+import { perplexityOf, surprises } from '../../models/quantize/surprises.ts';
 import type { Loaded } from './models.ts';
 
 const STORIES = join(ROOT, '../shared/data/text/tinystories-sample.txt.xz');

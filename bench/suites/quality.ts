@@ -1,7 +1,8 @@
 /** What answers lose: perplexity of a fixed text on real models, llama.cpp's beside Turnstone's, and which part of Turnstone loses what. */
+
+import { difference, perplexityOf, surprises } from '../../models/quantize/surprises.ts';
 import { installPeers } from '../peers/install.ts';
 import { llamaSurprises, PIECE, passage, withModel } from '../quality/model.ts';
-import { difference, perplexityOf, surprises } from '../quality/surprises.ts';
 import { REAL_MODELS, type RealName, realModel } from '../real-models.ts';
 import type { Bench } from '../report.ts';
 import { spread } from '../stats.ts';
