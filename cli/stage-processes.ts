@@ -4,7 +4,7 @@ import type { LocalPack } from './packs.ts';
 import { type ServerConfig, stageConfig, type Vars } from './workerd/config.ts';
 import type { Home } from './workerd/home.ts';
 import { Kept } from './workerd/keep.ts';
-import { startWorkerd } from './workerd/process.ts';
+import { startWorkerd, type Workerd } from './workerd/process.ts';
 
 const nameOf = (stage: number) => `stage-${stage}`;
 
@@ -15,15 +15,18 @@ export const stagesElsewhere = (plan: StagesPlan, { sockets }: Home): ServerConf
   );
 
 export interface StageProcesses {
+  readonly plan: StagesPlan;
   /** Process ids of those that run, by the stage's number. */
   pids(): Map<number, number>;
+  /** Their inspectors' host:port, when these were asked for. */
+  inspectors(): Map<number, string>;
   stop(): Promise<void>;
 }
 
 /** Starts them and resolves when all listen. One that ends is started again; the replica opens it anew by itself. */
 export async function startStages(
   plan: StagesPlan,
-  o: { home: Home; pack: LocalPack; vars: Vars; say(line: string): void },
+  o: { home: Home; pack: LocalPack; vars: Vars; inspect?: boolean; say(line: string): void },
 ): Promise<StageProcesses> {
   const { sockets, guard } = o.home;
   const kept = stagesElsewhere(plan, o.home).map(({ stage, name }) => ({
@@ -31,7 +34,8 @@ export async function startStages(
     kept: new Kept({
       name: `stage ${stage}`,
       say: o.say,
-      start: () => startWorkerd({ config: stageConfig({ vars: o.vars, pack: o.pack, name }), guard, debug: sockets.path(name) }),
+      start: () =>
+        startWorkerd({ config: stageConfig({ vars: o.vars, pack: o.pack, name }), guard, debug: sockets.path(name), inspect: o.inspect }),
       restarted: async () => o.say(`stage ${stage} computes again.`),
     }),
   }));
@@ -44,5 +48,12 @@ export async function startStages(
     await stop();
     throw error;
   }
-  return { stop, pids: () => new Map(kept.flatMap(({ stage, kept: { process } }) => (process ? [[stage, process.pid] as const] : []))) };
+  const running = <T>(of: (w: Workerd) => T) =>
+    new Map(kept.flatMap(({ stage, kept: { process } }) => (process ? [[stage, of(process)] as const] : [])));
+  return {
+    plan,
+    stop,
+    pids: () => running((w) => w.pid),
+    inspectors: () => (o.inspect ? running((w) => `127.0.0.1:${w.ports.get('inspector')}`) : new Map()),
+  };
 }

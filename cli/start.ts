@@ -232,7 +232,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     if (layout.processes * layout.replicas > 1)
       throw new Error(`${pack.id} is served in stages, and so by one replica: unset PROCESSES and REPLICAS.`);
     await build(say, ['stage']);
-    return startStages(cuts, { home, pack, vars: { MEMORY_MB }, say });
+    return startStages(cuts, { home, pack, vars: { MEMORY_MB }, inspect: o.inspect, say });
   }
 
   async function accelerator(home: Home, pack: LocalPack, { KV = '', CONTEXT = '', NPU_DEVICE }: Record<string, string>) {

@@ -93,6 +93,11 @@ export class Engine {
     return this.runner.kv;
   }
 
+  /** How many places compute at once when a step has tokens for all of them. */
+  get depth(): number {
+    return this.runner.depth;
+  }
+
   /** Longest prompt that can be answered with at least one token. */
   get maxPrompt(): number {
     return Math.min(this.plan.context, this.plan.pages * PAGE) - 1;

@@ -51,6 +51,8 @@ export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, siz
 
 /** What an engine runs its steps on: a model in one piece (Runner), or in stages (StagedRunner). */
 export interface Passes extends Paged {
+  /** How many places a token goes through one after the other: a step needs so many groups of tokens for all of them to compute. */
+  readonly depth: number;
   /** Logits [R, V] of the last run, on the engine's backend. */
   readonly logits: Buf;
   /** The pass of a step. Where it is a promise, it may reject with PagesLost. */
@@ -65,6 +67,7 @@ export class Runner extends Paged implements Passes {
   readonly pool: PagePool;
   readonly scratch: Scratch;
   readonly batch: BatchBuffers;
+  readonly depth = 1;
   /** Positions whose rows of the tables are written. */
   positions = 0;
   private readonly be: Backend;

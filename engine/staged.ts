@@ -19,9 +19,10 @@ export interface StagedOptions {
   maxRows: number;
 }
 
-/** Tokens that go through the stages together, unless there are fewer: kernels take four at a time, and each group reads all weights. */
-const GROUP = 16;
-const LEAST_GROUP = 4;
+/** Tokens that go through the stages together: kernels take four at a time, and each group reads all weights. */
+const MOST = 32;
+const LEAST_DECODE = 4;
+const LEAST_PREFILL = 16;
 
 /** Tokens [from, to) of a step, with their rows of logits. */
 interface Group {
@@ -87,7 +88,6 @@ export class StagedRunner extends Paged implements Passes {
     this.logits = backend.alloc(o.maxRows * config.vocab * 4, 'logits');
   }
 
-  /** How many stages a token goes through one after the other: what must be on its way at once for all of them to compute. */
   get depth(): number {
     return this.layers.length;
   }
@@ -184,9 +184,9 @@ export class StagedRunner extends Paged implements Passes {
   /** Cuts a step into groups of tokens that are as large as each other. */
   private groups(slices: readonly BatchSlice[]): Group[] {
     const tokens = slices.reduce((n, s) => n + s.count, 0);
-    const most = this.depth > 1 ? Math.max(1, Math.floor(tokens / LEAST_GROUP)) : 1;
-    const pieces = Math.min(most, Math.max(Math.ceil(tokens / GROUP), this.depth));
-    const size = Math.ceil(tokens / pieces / LEAST_GROUP) * LEAST_GROUP;
+    const least = slices.some((s) => s.logits < s.count) ? LEAST_PREFILL : LEAST_DECODE;
+    const pieces = Math.max(1, Math.ceil(tokens / MOST), Math.min(this.depth, Math.floor(tokens / least)));
+    const size = Math.ceil(tokens / pieces / 4) * 4;
     const groups: Group[] = [];
     let t = 0;
     let row = 0;

@@ -63,7 +63,8 @@ export class EngineLoop {
         let first = false; // somebody's first token: it goes out at once
         const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
         do {
-          const floor = this.engine.alone ? ALONE : FLOOR;
+          const { alone, depth } = this.engine;
+          const floor = alone ? ALONE * depth : FLOOR * Math.min(depth, 2); // a pipeline must be filled
           const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
           const events = await this.engine.step(budget);
           this.dispatch(events);

@@ -26,6 +26,7 @@ export class RemoteStage implements StagePort {
     for (const until = Date.now() + WAIT_MS; ; ) {
       try {
         const answer = await this.#object().open(this.#order);
+        dispose(answer);
         if ('refused' in answer) throw new PagesLost(`${this.#name} refuses: ${answer.refused}`);
         this.#instance = answer.instance;
         return;
@@ -66,6 +67,7 @@ export class RemoteStage implements StagePort {
         console.warn(`${this.#name} was lost:`, error instanceof Error ? error.message : error);
         return { gone: true } as const;
       });
+    dispose(answer);
     if ('bytes' in answer) return answer.bytes;
     if ('error' in answer) throw new Error(`${this.#name}: ${answer.error}`);
     if (this.#instance === instance) this.#instance = undefined;
@@ -75,3 +77,9 @@ export class RemoteStage implements StagePort {
 
 /** A view that owns its buffer: what is sent is the whole buffer behind a view. */
 const own = (bytes: Uint8Array): Uint8Array => (bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice());
+
+/** Says that an answer is read: it is data, and nothing of it is the stage's. */
+function dispose(answer: object): void {
+  const { dispose } = Symbol as unknown as { dispose?: symbol };
+  if (dispose !== undefined) (answer as Record<symbol, (() => void) | undefined>)[dispose]?.();
+}

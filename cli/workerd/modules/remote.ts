@@ -40,10 +40,33 @@ export class ModelReplica extends DurableObject<Env> {
   }
 }
 
-export class Stage extends Remote {
-  constructor(ctx: DurableObjectState, env: Env) {
-    super(ctx, env, 'Stage');
+/** A stage of the model: called several times a token, over one connection until it fails. */
+export class Stage extends DurableObject<Env> {
+  #there?: StageThere;
+
+  async open(order: unknown): Promise<unknown> {
+    this.#there = undefined;
+    return this.#connected(async (there) => there.open(order));
   }
+
+  async call(instance: string, call: unknown): Promise<unknown> {
+    return this.#connected(async (there) => there.call(instance, call));
+  }
+
+  async #connected(work: (there: StageThere) => Promise<unknown>): Promise<unknown> {
+    this.#there ??= this.env.PORT.connect(this.env.ADDRESS).getActor('turnstone', 'Stage', this.ctx.id.toString()) as unknown as StageThere;
+    try {
+      return await work(this.#there);
+    } catch (error) {
+      this.#there = undefined;
+      throw error;
+    }
+  }
+}
+
+interface StageThere {
+  open(order: unknown): Promise<unknown>;
+  call(instance: string, call: unknown): Promise<unknown>;
 }
 
 export class Session extends Remote {
