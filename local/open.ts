@@ -10,7 +10,7 @@ import { countWebGpu, createWebGpu, type WebGpuOptions } from '../kernels/webgpu
 import type { NewHasher } from '../models/pack/hash.ts';
 import { loadTokenizer, loadWeights, openPack } from '../models/pack/load.ts';
 import type { PackSource } from '../models/pack/source.ts';
-import { templateOf } from '../models/pack/template.ts';
+import { fallbackStops, templateOf } from '../models/pack/template.ts';
 import { servingMetrics } from '../openai/prometheus.ts';
 import { explained } from './fault.ts';
 
@@ -90,7 +90,7 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
       config,
       tokenizer,
       template: templateOf(manifest, tokenizer),
-      stopIds: [...new Set([...tokenizer.stopIds, ...stopIds])],
+      stopIds: [...new Set([...tokenizer.stopIds, ...stopIds, ...fallbackStops(manifest, tokenizer)])],
       control: tokenizer.specialIds.map((id) => text(id) as string),
       sampling,
       backend,

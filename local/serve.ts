@@ -5,9 +5,9 @@ import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { conversationPages, PAGES_PATH } from '../durable-objects/replica/conversation.ts';
 import { generate } from '../durable-objects/replica/generate.ts';
 import type { Runtime } from '../durable-objects/replica/index.ts';
-import { chatPrompt } from '../durable-objects/replica/prompt.ts';
 import { modelObject, renderMetrics } from '../durable-objects/replica/show.ts';
 import { tenantOf } from '../durable-objects/replica/tenant.ts';
+import { tokenize } from '../durable-objects/replica/tokenize.ts';
 import {
   type Caller,
   cancelResponse,
@@ -21,7 +21,7 @@ import { CONTENT_TYPE } from '../openai/prometheus.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
-import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
+import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ResponsesRequest } from '../openai/requests/types.ts';
 import type { Responses } from './responses.ts';
 
@@ -80,16 +80,12 @@ async function route(rt: Runtime, path: string, request: Request, responses: Res
       );
     case PAGES_PATH:
       return conversationPages(rt, parseChat(await body(request)), request);
-    case '/v1/tokenize': {
-      const b = parseTokenize(await body(request));
-      const tokens =
-        b.messages !== undefined
-          ? chatPrompt(served, b.messages, b.tools, {}, b.addGenerationPrompt)
-          : served.tokenizer.encode(b.text ?? '', { bos: b.addSpecialTokens ? undefined : false });
-      return Response.json({ tokens, count: tokens.length, max_model_len: engine.plan.context });
-    }
+    case '/v1/tokenize':
+      return tokenize(rt, parseTokenize(await body(request)));
+    case '/v1/apply-template':
+      return tokenize(rt, parseApplyTemplate(await body(request)));
     case '/v1/detokenize':
-      return Response.json({ prompt: served.tokenizer.decode(parseDetokenize(await body(request)).tokens) });
+      return tokenize(rt, parseDetokenize(await body(request)));
   }
   throw notFound(`There is nothing at ${path}.`);
 }

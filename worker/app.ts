@@ -8,7 +8,7 @@ import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
-import { parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
+import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
 import { admin } from './admin.ts';
 import { errand } from './admission.ts';
@@ -31,6 +31,7 @@ const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest |
   '/v1/chat/completions': parseChat,
   '/v1/completions': parseCompletion,
   '/v1/tokenize': parseTokenize,
+  '/v1/apply-template': parseApplyTemplate,
   '/v1/detokenize': parseDetokenize,
 };
 

@@ -29,8 +29,8 @@ export function messages(): Hono<App> {
     return inForm(await generateOn(c, '/v1/chat/completions', seeded(request, c.get('tenant'), idempotencyKey(c.req.raw))));
   });
   app.post('/count_tokens', async (c) => {
-    const { model, messages, tools } = await requestOf(c, parseCountTokens);
-    const request: TokenizeRequest = { kind: 'tokenize', model, messages, tools, addSpecialTokens: true, addGenerationPrompt: true };
+    const { model, messages, tools, templateArgs, continueFinal } = await requestOf(c, parseCountTokens);
+    const request: TokenizeRequest = { kind: 'tokenize', model, messages, tools, templateArgs, continueFinal, addSpecialTokens: true };
     const bytes = JSON.stringify(request).length;
     const counted = await inForm(await errand(c, 'tokenize', bytes, () => callReplica(c, '/v1/tokenize', request)));
     if (!counted.ok) return counted;

@@ -9,6 +9,7 @@ import {
   type GrammarConstraint,
   GrammarError,
 } from '../../models/grammar/index.ts';
+import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { badRequest } from '../../openai/errors.ts';
 import type { ChatRequest, CompletionRequest, ResponseFormat } from '../../openai/requests/types.ts';
 import { textParameters } from '../../openai/tools.ts';
@@ -18,11 +19,11 @@ import { afterThinking, type Followed } from './thinking.ts';
 /** Without `strict` a keyword that cannot be enforced is left out instead of refused. */
 const lenient = { onUnsupported: () => {} };
 
-const compilers = new WeakMap<Served, GrammarCompiler>();
+const compilers = new WeakMap<Tokenizer, GrammarCompiler>();
 
 /** The model's compiler, made when the first request needs one. */
 function compilerOf(served: Served): GrammarCompiler {
-  let compiler = compilers.get(served);
+  let compiler = compilers.get(served.tokenizer);
   if (!compiler) {
     const { tokenizer: t, stopIds } = served;
     compiler = createGrammarCompiler({
@@ -31,7 +32,7 @@ function compilerOf(served: Served): GrammarCompiler {
       stopIds,
       isSpecial: (id) => t.isSpecial(id),
     });
-    compilers.set(served, compiler);
+    compilers.set(served.tokenizer, compiler);
   }
   return compiler;
 }

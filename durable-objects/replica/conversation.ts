@@ -18,7 +18,7 @@ export const PAGES_PATH = '/v1/turnstone/pages';
 export function conversationPages(rt: Runtime, body: ChatRequest, http: Request): Response {
   const { served, engine } = rt;
   if (body.model && body.model !== served.id) throw modelNotFound(body.model, served.id);
-  const ids = chatPrompt(served, body.messages, body.tools, body.templateArgs, true, { limit: engine.maxPrompt, param: 'messages' });
+  const ids = chatPrompt(served, body, { limit: engine.maxPrompt, param: 'messages' });
   const salt = saltOf(tenantOf(http), body.cacheSalt);
   const names = engine.names.chain(ids, salt);
   const { kv } = engine.plan;

@@ -10,7 +10,7 @@ import type { Runtime } from './index.ts';
 import { Job } from './job.ts';
 import { type RouteReport, routeHeader } from './npu.ts';
 import { pullPages, pushPages } from './pages.ts';
-import { chatPrompt, completionPrompt } from './prompt.ts';
+import { chatPrompt, completionPrompt, withTemplate } from './prompt.ts';
 import { leaseOf } from './report.ts';
 import { saltOf, tenantOf } from './tenant.ts';
 import { answerText } from './text.ts';
@@ -18,7 +18,8 @@ import { answerText } from './text.ts';
 /** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
 export async function generate(rt: Runtime, body: ChatRequest | CompletionRequest | ResponsesRequest, http: Request): Promise<Response> {
   const arrived = Date.now();
-  const { served, engine } = rt;
+  const { engine } = rt;
+  const served = body.kind === 'completion' ? rt.served : withTemplate(rt.served, body.chatTemplate);
   const { tokenizer } = served;
   if (body.model && body.model !== served.id) throw modelNotFound(body.model, served.id);
 
@@ -26,7 +27,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const callable = body.kind !== 'completion' && body.toolChoice.mode !== 'none';
   const param = { chat: 'messages', response: 'input', completion: 'prompt' }[body.kind];
   const prompts = chat
-    ? [chatPrompt(served, body.messages, body.tools, body.templateArgs, true, { limit: engine.maxPrompt, param })]
+    ? [chatPrompt(served, body, { limit: engine.maxPrompt, param })]
     : body.prompts.map((p) => completionPrompt(tokenizer, p, engine.maxPrompt));
   const sampling = resolveSampling(
     body.sampling,

@@ -15,10 +15,10 @@ import { EngineLoop } from './loop.ts';
 import { holding, isHeld, openEngine, type Served, served } from './model.ts';
 import { type NpuAdapter, npuOf } from './npu.ts';
 import type { SessionFetcher } from './pages.ts';
-import { chatPrompt } from './prompt.ts';
 import { Reporter } from './report.ts';
 import { PROMPT_ROOM } from './room.ts';
 import { modelObject, renderMetrics } from './show.ts';
+import { tokenize } from './tokenize.ts';
 import { runTurn } from './turn.ts';
 
 export interface Runtime {
@@ -143,20 +143,14 @@ async function forget(rt: Runtime, tenant: string): Promise<Response> {
 }
 
 function post(rt: Runtime, body: Body, request: Request): Promise<Response> | Response {
-  const { tokenizer } = rt.served;
   switch (body.kind) {
     case 'chat':
     case 'completion':
     case 'response':
       return generate(rt, body, request);
-    case 'tokenize': {
-      const tokens =
-        body.messages !== undefined
-          ? chatPrompt(rt.served, body.messages, body.tools, {}, body.addGenerationPrompt)
-          : tokenizer.encode(body.text ?? '', { bos: body.addSpecialTokens ? undefined : false });
-      return Response.json({ tokens, count: tokens.length, max_model_len: rt.engine.plan.context });
-    }
+    case 'tokenize':
+    case 'template':
     case 'detokenize':
-      return Response.json({ prompt: tokenizer.decode(body.tokens) });
+      return tokenize(rt, body);
   }
 }

@@ -16,7 +16,7 @@ import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
 import type { Manifest } from '../../models/pack/manifest.ts';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
-import { templateOf } from '../../models/pack/template.ts';
+import { fallbackStops, templateOf } from '../../models/pack/template.ts';
 import type { ChatTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
@@ -148,7 +148,7 @@ async function load(env: ReplicaEnv, id: string): Promise<Served> {
     config,
     tokenizer,
     template: templateOf(manifest, tokenizer, env.TOOL_CALLS),
-    stopIds: [...new Set([...tokenizer.stopIds, ...stopIds])],
+    stopIds: [...new Set([...tokenizer.stopIds, ...stopIds, ...fallbackStops(manifest, tokenizer)])],
     control,
     sampling,
     backend,

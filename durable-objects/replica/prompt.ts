@@ -1,9 +1,11 @@
+import { templateOf } from '../../models/pack/template.ts';
+import type { ChatTemplate } from '../../models/template.ts';
 import { TextTooLong, type Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { unmark, unmarked } from '../../openai/dialects/marks.ts';
 import { badRequest, contextOverflow } from '../../openai/errors.ts';
 import { templateMessages, templateTools } from '../../openai/requests/messages.ts';
 import { describeTools, shortIds, writeOut } from '../../openai/requests/tool-prompt.ts';
-import type { ChatMessage, Tool } from '../../openai/requests/types.ts';
+import type { ChatMessage, ChatRequest, Tool } from '../../openai/requests/types.ts';
 import { dialectFor } from './constraint.ts';
 import type { Served } from './model.ts';
 
@@ -23,24 +25,39 @@ export function guard(text: string, control: readonly string[]): string {
   return t;
 }
 
+export type Conversation = { messages: readonly ChatMessage[]; tools: readonly Tool[] } & Partial<
+  Pick<ChatRequest, 'templateArgs' | 'chatTemplate' | 'addGenerationPrompt' | 'continueFinal'>
+>;
+
 /**
  * Token ids of a conversation under the model's chat template, with the opening of the assistant's turn. With a `limit` (tokens), a
  * conversation that is longer is refused (400) as soon as that is known: one that is far longer before it is copied or tokenized.
  */
 export function chatPrompt(
   served: Served,
-  messages: readonly ChatMessage[],
-  tools: readonly Tool[],
-  args: Record<string, unknown> = {},
-  addGenerationPrompt = true,
+  conversation: Conversation,
   { limit, param }: Room = { limit: Number.POSITIVE_INFINITY, param: 'messages' },
 ): number[] {
-  if (!served.template) {
-    throw badRequest('This model has no chat template; use /v1/completions.', 'messages', 'no_chat_template');
-  }
-  const { template, tokenizer } = served;
-  const least = tokenizer.fewest(messages.reduce((n, m) => n + (m.content?.length ?? 0), 0));
+  const { tokenizer } = served;
+  const least = tokenizer.fewest(conversation.messages.reduce((n, m) => n + (m.content?.length ?? 0), 0));
   if (least > limit) throw contextOverflow(limit + 1, least, 1, param, 'at least ');
+  const text = guardedText(served, conversation);
+  return within({ limit, param }, () => tokenizer.encode(text, { special: true, bos: false, drop: GUARD, limit }));
+}
+
+/** The prompt's text, as the model reads it. */
+export const chatText = (served: Served, conversation: Conversation): string => guardedText(served, conversation).replaceAll(GUARD, '');
+
+function guardedText(of: Served, conversation: Conversation): string {
+  const served = withTemplate(of, conversation.chatTemplate);
+  const { template } = served;
+  if (!template) {
+    throw badRequest("This model has no chat template; send a 'chat_template', or use /v1/completions.", 'messages', 'no_chat_template');
+  }
+  const { tools, templateArgs: args = {}, continueFinal = false, addGenerationPrompt = true } = conversation;
+  // an answer that has begun stands behind the opening of its turn, as if it had just been written
+  const begun = continueFinal ? (conversation.messages.at(-1)?.content ?? '') : '';
+  const messages = continueFinal ? conversation.messages.slice(0, -1) : conversation.messages;
   const printed = tools.length === 0 || template.printsTools;
   const dialect = dialectFor(served);
   const render = (given: readonly ChatMessage[]) => {
@@ -49,17 +66,39 @@ export function chatPrompt(
       printed && tools.length > 0 ? (deepGuard(templateTools(tools), served.control) as ReturnType<typeof templateTools>) : undefined;
     return template.render({ messages: safe, tools: safeTools, addGenerationPrompt, args });
   };
-  let text: string;
+  const past = messages.some((m) => m.role === 'tool' || (m.role === 'assistant' && m.toolCalls));
   try {
+    let text: string;
     if (!printed) text = renderDescribed(render, messages, tools, dialect);
-    else if (messages.some((m) => m.role === 'tool' || (m.role === 'assistant' && m.toolCalls)) && !template.printsCalls)
-      text = unmark(render(writeOut(unmarked(messages), dialect)));
+    else if (past && !template.printsCalls) text = unmark(render(writeOut(unmarked(messages), dialect)));
     else text = render(dialect.startsWith('mistral') ? shortIds(messages) : messages);
+    return text + guard(begun, served.control);
   } catch (error) {
     // a template refuses with raise_exception, e.g. roles that must alternate
-    throw badRequest(`The chat template refuses these messages: ${error instanceof Error ? error.message : error}`, 'messages');
+    const reason = `The chat template refuses these messages: ${error instanceof Error ? error.message : error}`;
+    throw badRequest(reason, conversation.chatTemplate === undefined ? 'messages' : 'chat_template');
   }
-  return within({ limit, param }, () => tokenizer.encode(text, { special: true, bos: false, drop: GUARD, limit }));
+}
+
+const KEPT_TEMPLATES = 8;
+const compiled = new WeakMap<Tokenizer, Map<string, ChatTemplate>>();
+
+/** The model under the client's own chat template, where one came with the request. Throws 400 when it does not parse. */
+export function withTemplate(served: Served, source: string | undefined): Served {
+  if (source === undefined || served.template?.source === source) return served;
+  const kept = compiled.get(served.tokenizer) ?? new Map<string, ChatTemplate>();
+  compiled.set(served.tokenizer, kept);
+  let template = kept.get(source);
+  if (!template) {
+    try {
+      template = templateOf({ ...served.template, chatTemplate: source }, served.tokenizer);
+    } catch (error) {
+      throw badRequest(`Invalid 'chat_template': ${error instanceof Error ? error.message : error}`, 'chat_template');
+    }
+    kept.set(source, template);
+    for (const old of kept.keys()) if (kept.size > KEPT_TEMPLATES) kept.delete(old);
+  }
+  return { ...served, template };
 }
 
 /** For a template that prints no tools: they are described in a system turn, or where it knows none, in the first turn of the user. */

@@ -35,9 +35,7 @@ export async function runTurn(
   if (order.model !== served.id) throw modelNotFound(order.model, served.id);
   const messages = itemMessages([...order.history, ...order.input] as unknown as Item[], request.instructions);
   const prompt =
-    order.prompt.length > 0
-      ? order.prompt
-      : chatPrompt(served, messages, request.tools, request.templateArgs, true, { limit: engine.maxPrompt, param: 'input' });
+    order.prompt.length > 0 ? order.prompt : chatPrompt(served, { ...request, messages }, { limit: engine.maxPrompt, param: 'input' });
   checkIds(served, request, []);
   const constraint = constraintOf(served, request)?.(prompt);
   const generate: GenerateRequest = {

@@ -44,6 +44,7 @@ function chatOf(body: Fields): ChatRequest {
   const system = optional(body.system, (v) => textOf(v, 'system')) ?? '';
   const turns = array(body.messages, 'messages', 1, 2048).flatMap((m, i) => turn(object(m, `messages[${i}]`), `messages[${i}]`));
   const choice = optional(body.tool_choice, (v) => object(v, 'tool_choice'));
+  const last = turns.at(-1);
   const thinking = optional(body.thinking, (v) => oneOf(object(v, 'thinking').type, 'thinking.type', ['enabled', 'disabled', 'adaptive']));
   return parseChat({
     model: body.model,
@@ -58,6 +59,7 @@ function chatOf(body: Fields): ChatRequest {
     tool_choice: choice && toolChoice(choice),
     parallel_tool_calls: choice && optional(choice.disable_parallel_tool_use, (v) => !boolean(v, 'tool_choice.disable_parallel_tool_use')),
     enable_thinking: thinking && thinking !== 'disabled',
+    continue_final_message: last?.role === 'assistant' && !last.tool_calls, // there a last turn of the assistant is always that
   });
 }
 

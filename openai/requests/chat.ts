@@ -6,7 +6,7 @@ import { readForm } from './form.ts';
 import { LIMITS, readGeneration } from './generation.ts';
 import { readMessages } from './messages.ts';
 import { chatParameters, checkParameters } from './parameters.ts';
-import { readTemplateArgs, thinkingArgs } from './template-args.ts';
+import { readPromptEnd, readTemplateArgs, thinkingArgs } from './template-args.ts';
 import { readToolChoice, readTools } from './tools.ts';
 import type { ChatRequest } from './types.ts';
 
@@ -17,10 +17,12 @@ export function parseChat(value: unknown): ChatRequest {
   const generation = readGeneration(body);
   generation.sampling.logprobs = readLogprobs(body);
   const tools = readTools(body.tools);
+  const messages = readMessages(body.messages);
   return {
     kind: 'chat',
     ...generation,
-    messages: readMessages(body.messages),
+    messages,
+    ...readPromptEnd(body, messages),
     tools,
     toolChoice: readToolChoice(body.tool_choice, tools),
     parallelToolCalls: optional(body.parallel_tool_calls, (v) => boolean(v, 'parallel_tool_calls')) ?? true,

@@ -59,7 +59,7 @@ function readItem(item: Fields, path: string): Item | [] {
   switch (type) {
     case 'message': {
       const role = oneOf(item.role, `${path}.role`, ['system', 'developer', 'user', 'assistant']);
-      const text = readContent(item.content, `${path}.content`);
+      const text = readContent(item.content, `${path}.content`, 1, role === 'assistant' ? '' : '\n');
       const content = role === 'assistant' ? outputText(text) : { type: 'input_text' as const, text };
       return { type, id: '', role, status: 'completed', content: [content] };
     }

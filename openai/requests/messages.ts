@@ -36,26 +36,26 @@ function readMessage(m: Fields, path: string): ChatMessage {
     if (!toolCalls?.length) throw badRequest(`'${path}' of the assistant needs 'content' or 'tool_calls'.`, `${path}.content`);
     return { role, content: '', name, ...(reasoning && { reasoning }), toolCalls };
   }
-  const content = readContent(said, `${path}.content`);
+  const content = readContent(said, `${path}.content`, 1, '');
   return { role, content, name, ...(reasoning && { reasoning }), toolCalls: toolCalls?.length ? toolCalls : undefined };
 }
 
-/** A string, or text parts, which are joined without anything between them; `least` parts. */
-export function readContent(v: unknown, path: string, least = 1): string {
+/** A string, or at least `least` text parts, joined by line breaks; what the assistant said in parts is one text. */
+export function readContent(v: unknown, path: string, least = 1, between = '\n'): string {
   if (!Array.isArray(v)) {
     if (typeof v === 'object' && v !== null)
       throw badRequest(`Invalid type for '${path}': expected a string or an array of parts.`, path, 'invalid_type');
     return string(v, path);
   }
-  let text = '';
+  const texts: string[] = [];
   for (const [i, item] of array(v, path, least, MAX_PARTS).entries()) {
     const part = object(item, `${path}[${i}]`);
     const type = string(part.type, `${path}[${i}].type`, 1, 64);
-    if (type === 'text' || type === 'input_text' || type === 'output_text') text += string(part.text, `${path}[${i}].text`);
-    else if (type === 'refusal') text += string(part.refusal, `${path}[${i}].refusal`);
+    if (type === 'text' || type === 'input_text' || type === 'output_text') texts.push(string(part.text, `${path}[${i}].text`));
+    else if (type === 'refusal') texts.push(string(part.refusal, `${path}[${i}].refusal`));
     else throw unsupportedValue(`${path}[${i}].type`, `Parts of type '${clip(type)}' are not supported; this model reads text.`);
   }
-  return text;
+  return texts.join(between);
 }
 
 function readToolCalls(v: unknown, path: string): ToolCall[] {

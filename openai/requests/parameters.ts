@@ -7,6 +7,7 @@
 import { badRequest, clip, unsupported } from '../errors.ts';
 import type { Fields } from './fields.ts';
 import { FORM_PARAMETERS } from './form.ts';
+import { PROMPT_PARAMETERS } from './template-args.ts';
 
 export type Parameter = 'read' | { use: 'ignored'; why: string } | { use: 'refused'; why: string; neutral?: readonly unknown[] };
 
@@ -34,7 +35,7 @@ const generation: Parameters = {
 export const chatParameters: Parameters = {
   ...generation,
   ...read('messages', 'top_logprobs', 'max_completion_tokens', 'response_format'),
-  ...read('tools', 'tool_choice', 'parallel_tool_calls', 'chat_template_kwargs'),
+  ...read('tools', 'tool_choice', 'parallel_tool_calls', ...PROMPT_PARAMETERS),
   ...read('reasoning_effort', 'enable_thinking'),
   prediction: ignored('a guess of the output that only makes it faster'),
   prompt_cache_retention: ignored('how long pages are kept is this server’s own choice; hits are reported in usage'),

@@ -1,8 +1,8 @@
 /** Variables for the chat template: the client's own, and what the API's fields on reasoning mean to templates. */
 
 import { badRequest } from '../errors.ts';
-import { object, oneOf, optional } from './fields.ts';
-import type { ChatRequest } from './types.ts';
+import { boolean, type Fields, object, oneOf, optional, string } from './fields.ts';
+import type { ChatMessage, ChatRequest } from './types.ts';
 
 const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh'] as const;
 
@@ -31,4 +31,35 @@ export function readTemplateArgs(v: unknown): ChatRequest['templateArgs'] {
     else throw badRequest(`Invalid '${path}.${key}': expected a number, a boolean or a string of at most 4096.`, `${path}.${key}`);
   }
   return args;
+}
+
+const MAX_TEMPLATE = 65_536; // UTF-16 units
+
+/** Parameters of `readPromptEnd` and of the template itself. */
+export const PROMPT_PARAMETERS = ['chat_template', 'chat_template_kwargs', 'add_generation_prompt', 'continue_final_message'] as const;
+
+/**
+ * The client's own template, and how the prompt ends: with the opening of the answer, with nothing, or with an answer that has begun,
+ * by vLLM's `continue_final_message` or the last message's own `prefix`.
+ */
+export function readPromptEnd(
+  body: Fields,
+  messages: readonly ChatMessage[],
+): Pick<ChatRequest, 'chatTemplate' | 'addGenerationPrompt' | 'continueFinal'> {
+  const chatTemplate = optional(body.chat_template, (v) => string(v, 'chat_template', 1, MAX_TEMPLATE));
+  const opening = optional(body.add_generation_prompt, (v) => boolean(v, 'add_generation_prompt'));
+  const asked = optional(body.continue_final_message, (v) => boolean(v, 'continue_final_message')) ?? false;
+  const last = Array.isArray(body.messages) ? (body.messages.at(-1) as Fields) : undefined;
+  const prefix = last ? (optional(last.prefix, (v) => boolean(v, `messages[${messages.length - 1}].prefix`)) ?? false) : false;
+  const param = asked ? 'continue_final_message' : `messages[${messages.length - 1}].prefix`;
+  if (asked || prefix) {
+    const final = messages.at(-1);
+    if (final?.role !== 'assistant' || final.toolCalls)
+      throw badRequest(`'${param}' needs a last message of the assistant that is text.`, param);
+    if (opening && asked) throw badRequest("'continue_final_message' and 'add_generation_prompt' are not both possible.", param);
+  }
+  return {
+    ...(chatTemplate !== undefined && { chatTemplate }),
+    ...(asked || prefix ? { continueFinal: true } : opening === false && { addGenerationPrompt: false }),
+  };
 }

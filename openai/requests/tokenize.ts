@@ -2,21 +2,22 @@
 
 import { badRequest } from '../errors.ts';
 import { readIds } from './completion.ts';
-import { bodyObject, boolean, optional, string } from './fields.ts';
+import { bodyObject, boolean, type Fields, optional, string } from './fields.ts';
 import { LIMITS } from './generation.ts';
 import { readMessages } from './messages.ts';
 import { checkParameters, type Parameters } from './parameters.ts';
+import { PROMPT_PARAMETERS, readPromptEnd, readTemplateArgs } from './template-args.ts';
 import { readTools } from './tools.ts';
-import type { DetokenizeRequest, TokenizeRequest } from './types.ts';
+import type { ChatMessage, DetokenizeRequest, TokenizeRequest } from './types.ts';
 
-const tokenizeParameters: Parameters = {
+const templateParameters: Parameters = {
   model: 'read',
-  prompt: 'read',
   messages: 'read',
   tools: 'read',
-  add_special_tokens: 'read',
-  add_generation_prompt: 'read',
+  ...Object.fromEntries(PROMPT_PARAMETERS.map((name) => [name, 'read' as const])),
 };
+
+const tokenizeParameters: Parameters = { ...templateParameters, prompt: 'read', add_special_tokens: 'read' };
 
 const detokenizeParameters: Parameters = { model: 'read', tokens: 'read' };
 
@@ -32,10 +33,24 @@ export function parseTokenize(value: unknown): TokenizeRequest {
     model: optional(body.model, (v) => string(v, 'model', 1, LIMITS.name)),
     text,
     messages,
-    tools: readTools(body.tools),
+    ...conversation(body, messages ?? []),
     addSpecialTokens: optional(body.add_special_tokens, (v) => boolean(v, 'add_special_tokens')) ?? true,
-    addGenerationPrompt: optional(body.add_generation_prompt, (v) => boolean(v, 'add_generation_prompt')) ?? true,
   };
+}
+
+const conversation = (body: Fields, messages: readonly ChatMessage[]) => ({
+  tools: readTools(body.tools),
+  templateArgs: readTemplateArgs(body.chat_template_kwargs),
+  ...readPromptEnd(body, messages),
+});
+
+/** POST /v1/apply-template, llama.cpp's: the text of a conversation's prompt. */
+export function parseApplyTemplate(value: unknown): TokenizeRequest {
+  const body = bodyObject(value);
+  checkParameters(body, templateParameters);
+  const messages = readMessages(body.messages);
+  const model = optional(body.model, (v) => string(v, 'model', 1, LIMITS.name));
+  return { kind: 'template', model, messages, ...conversation(body, messages), addSpecialTokens: true };
 }
 
 export function parseDetokenize(value: unknown): DetokenizeRequest {

@@ -81,6 +81,12 @@ export interface ChatRequest extends GenerationRequest {
   responseFormat: ResponseFormat;
   /** Extra variables for the chat template, e.g. `enable_thinking`. */
   templateArgs: Record<string, string | number | boolean>;
+  /** Instead of the model's own. */
+  chatTemplate?: string;
+  /** False: the prompt does not open the assistant's turn. */
+  addGenerationPrompt?: boolean;
+  /** The last message, the assistant's, is the beginning of the answer. */
+  continueFinal?: boolean;
 }
 
 /** A turn of the Responses API. `n` is 1. */
@@ -108,15 +114,15 @@ export interface CompletionRequest extends GenerationRequest {
   responseFormat: ResponseFormat;
 }
 
-export interface TokenizeRequest {
-  kind: 'tokenize';
+export interface TokenizeRequest extends Pick<ChatRequest, 'templateArgs' | 'chatTemplate' | 'addGenerationPrompt' | 'continueFinal'> {
+  /** template: the text of the prompt, not its tokens. */
+  kind: 'tokenize' | 'template';
   model: string | undefined;
   /** Either text, or messages to be put through the chat template. */
   text?: string;
   messages?: ChatMessage[];
   tools: Tool[];
   addSpecialTokens: boolean;
-  addGenerationPrompt: boolean;
 }
 
 export interface DetokenizeRequest {

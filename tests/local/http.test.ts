@@ -95,3 +95,66 @@ it('answers to no web page: neither by a name that was made to point here, nor t
   expect(await send({})).toBe(415);
   expect(await send({ ...json, host: 'localhost' }, '{"prompt":"x"}')).toBe(200);
 });
+
+const applied = async (body: object): Promise<string> => {
+  const { prompt } = await client.post<{ prompt: string }>('/apply-template', { body });
+  return prompt;
+};
+
+it("a prompt's text is shown, and its tokens are those counted", async () => {
+  const messages = [
+    { role: 'system', content: 'Be brief.' },
+    {
+      role: 'user',
+      content: [
+        { type: 'text', text: 'One' },
+        { type: 'text', text: '<|im_end|>' },
+      ],
+    },
+  ];
+  const prompt = await applied({ messages });
+  expect(prompt).toContain('One\n<|im_end|>');
+  const whole = await client.post<{ tokens: number[] }>('/tokenize', { body: { messages } });
+  const { prompt: said } = await client.post<{ prompt: string }>('/detokenize', { body: { tokens: whole.tokens } });
+  expect(said).toBe(prompt);
+  expect(await applied({ messages, add_generation_prompt: false })).toBe(prompt.slice(0, prompt.lastIndexOf('<|im_start|>')));
+});
+
+it('an answer that has begun goes on', async () => {
+  const user = { role: 'user' as const, content: 'What is 2 + 3?' };
+  const ask = async (extra: object, ...more: object[]) => {
+    const chat = await client.chat.completions.create({
+      ...{ model: 'pebble', temperature: 0, max_tokens: 30, messages: [user, ...more] as [typeof user] },
+      ...extra,
+    });
+    return chat.choices[0].message.content ?? '';
+  };
+  const whole = await ask({});
+  expect(whole.length).toBeGreaterThan(1);
+  for (const cut of [1, Math.ceil(whole.length / 2)]) {
+    const begun = { role: 'assistant', content: whole.slice(0, cut) };
+    expect(await applied({ messages: [user, begun], continue_final_message: true })).toMatch(
+      new RegExp(`assistant\\n${whole.slice(0, cut).replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`),
+    );
+    const continued = await ask({ continue_final_message: true }, begun);
+    expect(await ask({}, { ...begun, prefix: true })).toBe(continued);
+    if (cut > 1) expect(begun.content + continued).toBe(whole);
+  }
+  await expect(ask({ continue_final_message: true })).rejects.toMatchObject({ status: 400, param: 'continue_final_message' });
+  await expect(
+    ask({ continue_final_message: true, add_generation_prompt: true }, { role: 'assistant', content: 'x' }),
+  ).rejects.toMatchObject({
+    status: 400,
+  });
+});
+
+it('a request brings a template of its own', async () => {
+  const messages = [{ role: 'user' as const, content: 'Hi <|im_end|>' }];
+  const chat_template = '{% for m in messages %}[{{ m.role }}] {{ m.content }}{{ tail }}{% endfor %}';
+  expect(await applied({ messages, chat_template, chat_template_kwargs: { tail: '!' } })).toBe('[user] Hi <|im_end|>!');
+  const chat = await client.chat.completions.create({ ...{ model: 'pebble', messages, max_tokens: 4 }, ...({ chat_template } as object) });
+  expect(chat.usage?.prompt_tokens).toBe((await client.post<{ count: number }>('/tokenize', { body: { messages, chat_template } })).count);
+  for (const wrong of ['{% for %}', "{{ raise_exception('no') }}"]) {
+    await expect(applied({ messages, chat_template: wrong })).rejects.toMatchObject({ status: 400, param: 'chat_template' });
+  }
+});

@@ -104,7 +104,7 @@ describe('parseChat', () => {
     });
     expect(templateMessages(messages)).toEqual([
       { role: 'system', content: 'be brief' },
-      { role: 'user', name: 'ann', content: 'ab' },
+      { role: 'user', name: 'ann', content: 'a\nb' },
       { role: 'assistant', content: '', tool_calls: [{ id: 'c1', type: 'function', function: { name: 'f', arguments: { x: 1 } } }] },
       { role: 'tool', content: '2', tool_call_id: 'c1', name: 'f' },
       { role: 'assistant', content: 'no' },
@@ -272,7 +272,7 @@ describe('parseCompletion', () => {
 describe('tokenize and detokenize', () => {
   it('takes text or messages, not both', () => {
     expect(parseTokenize({ prompt: 'x' })).toMatchObject({ text: 'x', addSpecialTokens: true });
-    expect(parseTokenize({ messages: [user] })).toMatchObject({ messages: [user], addGenerationPrompt: true });
+    expect(parseTokenize({ messages: [user] })).toMatchObject({ messages: [user], kind: 'tokenize' });
     expect(refusal(() => parseTokenize({})).param).toBe('prompt');
     expect(refusal(() => parseTokenize({ prompt: 'x', messages: [user] })).param).toBe('prompt');
     expect(parseDetokenize({ tokens: [1, 2] }).tokens).toEqual([1, 2]);

@@ -214,7 +214,7 @@ describe('parseResponses', () => {
     });
     expect(itemMessages(input, instructions)).toEqual([
       { role: 'system', content: 'be brief' },
-      { role: 'user', content: 'ab' },
+      { role: 'user', content: 'a\nb' },
       {
         role: 'assistant',
         content: 'wait',

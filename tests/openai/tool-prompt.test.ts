@@ -19,7 +19,7 @@ const asked: ChatMessage[] = [
 function prompt(source: string, messages: readonly ChatMessage[], options: TemplateOptions = {}, control: string[] = []): string {
   const tokenizer = { fewest: () => 0, idOf: () => undefined, encode: (text: string) => [...text].map((c) => c.codePointAt(0)) };
   const served = { template: compileTemplate(source, { bos: '<s>', eos: '</s>', ...options }), control, tokenizer } as unknown as Served;
-  return String.fromCodePoint(...chatPrompt(served, messages, tools));
+  return String.fromCodePoint(...chatPrompt(served, { messages, tools }));
 }
 
 describe('tools under a template that prints none', () => {

@@ -87,14 +87,20 @@ const NOUNS = ['bird', 'river', 'lamp', 'goat', 'boat', 'stone', 'garden', 'trai
 /** Twenty short conversations of two kinds. */
 export const prompts = (rt: Runtime): number[][] =>
   NOUNS.flatMap((noun, i) => [
-    chatPrompt(rt.served, [{ role: 'user', content: `Write a short story with the words ${noun}, moon and friend.` }], []),
-    chatPrompt(rt.served, [{ role: 'user', content: `What is ${12 + 7 * i} + ${31 + 3 * i}? Then say a word about a ${noun}.` }], []),
+    chatPrompt(rt.served, {
+      messages: [{ role: 'user', content: `Write a short story with the words ${noun}, moon and friend.` }],
+      tools: [],
+    }),
+    chatPrompt(rt.served, {
+      messages: [{ role: 'user', content: `What is ${12 + 7 * i} + ${31 + 3 * i}? Then say a word about a ${noun}.` }],
+      tools: [],
+    }),
   ]);
 
 /** Goes on, on `b`, with a conversation whose pages `a` computed. */
 export async function continueOn(a: Runtime, b: Runtime): Promise<{ imported: number; cached: number; agreement: Agreement }> {
   const text = Array.from({ length: 12 }, (_, i) => `The ${NOUNS[i % 10]} was near the ${NOUNS[(i + 3) % 10]}.`).join(' ');
-  const prompt = chatPrompt(a.served, [{ role: 'user', content: text }], []);
+  const prompt = chatPrompt(a.served, { messages: [{ role: 'user', content: text }], tools: [] });
   const want = await generate(a, [prompt], 24, 'edge');
   const pages: Uint8Array[] = [];
   for (const name of a.engine.names.chain(prompt, SALT)) {

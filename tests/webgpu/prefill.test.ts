@@ -40,7 +40,7 @@ describe.skipIf(why)('prefill on a GPU host, decode on wasm', () => {
     const named = { ...wasm, create: (bytes: number) => ({ ...wasm.create(bytes), numerics: 'webgpu-1' }) };
     const [plain, aided] = await Promise.all([wasm, named].map((maker) => open(folderPack(folder), 'pebble', maker)));
     const text = Array.from({ length: 5 }, (_, i) => `Tom has ${i + 2} apples and Ann has ${i + 5} more.`).join(' ');
-    const ids = chatPrompt(plain.served, [{ role: 'user', content: text }], []);
+    const ids = chatPrompt(plain.served, { messages: [{ role: 'user', content: text }], tools: [] });
     const names = aided.engine.names.chain(ids, SALT);
     const { url } = host;
     const prefill = (numerics: string) =>
