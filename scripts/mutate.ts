@@ -8,7 +8,7 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statS
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build, ROOT } from '../cli/build.ts';
-import { GROUPS, type Group, SLOW } from './mutate/groups.ts';
+import { GROUPS, type Group } from './mutate/groups.ts';
 import { type Mutant, mutantsOf, mutated, sample } from './mutate/mutants.ts';
 import { Related } from './mutate/related.ts';
 
@@ -77,7 +77,7 @@ for (const [name, group] of chosen) {
   const sources = group.sources
     .flatMap((s) => filesIn(s, (f) => f.endsWith('.ts') && !f.endsWith('.d.ts')))
     .filter((f) => f.includes(values.file));
-  const tests = group.tests.flatMap((t) => filesIn(t, (f) => f.endsWith('.test.ts'))).filter((f) => !SLOW.some((s) => s.test(f)));
+  const tests = group.tests.flatMap((t) => filesIn(t, (f) => f.endsWith('.test.ts')));
   const all = (await Promise.all(sources.map((f) => mutantsOf(ROOT, f)))).flat();
   const drawn = sample(all, size, seed);
   console.log(`\n── ${name}: ${drawn.length} of ${all.length} mutants in ${sources.length} files, seed ${seed} ──`);

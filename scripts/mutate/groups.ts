@@ -20,6 +20,3 @@ export const GROUPS: Record<string, Group> = {
     workerd: ['tests/workerd/session.test.ts', 'tests/workerd/session-pages.test.ts'],
   },
 };
-
-/** Minutes each, and about whole models: what a mutant of the core breaks, others see sooner. */
-export const SLOW = [/simulate\.test/, /combined\.test/, /real-kept/, /fuzz\.test/];
