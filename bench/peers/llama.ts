@@ -134,6 +134,21 @@ export class LlamaPeer {
     return elapsed();
   }
 
+  /** Tokens after `ids`, drawn by llama.cpp's own sampler, without end. */
+  async *draw(ids: readonly number[], config: { temperature: number; topP: number; seed: number }): AsyncGenerator<number> {
+    const sampler = new this.llama._bindings.AddonSampler(this.model._model);
+    sampler.applyConfig({ ...config, topK: 0, minP: 0 });
+    let index = await this.run(ids, 0);
+    for (let at = ids.length; ; at++) {
+      const token = await this.addon.sampleToken(index, sampler);
+      yield token;
+      this.addon.initBatch(1);
+      [index] = this.addon.addToBatch(0, at, Uint32Array.of(token), Uint32Array.of(0));
+      await this.addon.decodeBatch();
+      this.held.push(token);
+    }
+  }
+
   /** Logits after the last of `ids`, [V]. */
   async logits(ids: readonly number[]): Promise<Float32Array> {
     return this.logitsAt(await this.run(ids, Math.min(this.common(ids), ids.length - 1)));

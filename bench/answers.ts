@@ -1,0 +1,77 @@
+/**
+ * `npx tsx bench/answers.ts`: ten questions to SmolLM2-135M-Instruct, Turnstone's answers beside llama.cpp's on the same file, at the sampling
+ * that the model's card recommends. Writes docs/answers.md.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ROOT } from '../cli/build.ts';
+import { localPack } from '../cli/packs.ts';
+import { openModel, wasmMaker } from '../local/open.ts';
+import { serve } from '../local/serve.ts';
+import { folderPack, nodeHasher } from '../models/node/files.ts';
+import { chatPrompts, PROMPTS } from './compare/prompts.ts';
+import { installPeers } from './peers/install.ts';
+import { LlamaPeer } from './peers/llama.ts';
+import { REAL_MODELS, realModel } from './real-models.ts';
+
+const QUESTIONS = PROMPTS.slice(0, 10);
+/** huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct, "How to use". */
+const CARD = { temperature: 0.2, top_p: 0.9, top_k: 0, min_p: 0 };
+const TOKENS = 96;
+const SEED = 1;
+
+async function main(): Promise<void> {
+  const { path, missing } = realModel('smollm2');
+  if (missing) throw new Error(missing);
+  installPeers((line) => console.error(line));
+  const pack = await localPack(path, (line) => console.error(line));
+  const module = new WebAssembly.Module(readFileSync(join(ROOT, '.build/wasm/turnstone-simd.wasm')));
+  const runtime = await openModel({
+    ...{ source: folderPack(pack.folder), id: 'smollm2', maker: wasmMaker({ simd: module }) },
+    ...{ memoryBytes: 105 << 20, hasher: nodeHasher }, // what 128 MB leave beside JavaScript
+  });
+  const ours: string[] = [];
+  for (const content of QUESTIONS) {
+    const body = { model: 'smollm2', messages: [{ role: 'user', content }], max_tokens: TOKENS, seed: SEED, ...CARD };
+    const response = await serve(
+      runtime,
+      new Request('http://localhost/v1/chat/completions', { method: 'POST', body: JSON.stringify(body) }),
+    );
+    const answer = (await response.json()) as { choices: { message: { content: string } }[] };
+    ours.push(answer.choices[0].message.content);
+  }
+  const llama = await LlamaPeer.open(path, { context: 1024 });
+  const theirs: string[] = [];
+  const { tokenizer, stopIds } = runtime.served;
+  for (const ids of (await chatPrompts(path)).slice(0, QUESTIONS.length)) {
+    const out: number[] = [];
+    for await (const id of llama.draw(ids, { temperature: CARD.temperature, topP: CARD.top_p, seed: SEED })) {
+      if (stopIds.includes(id) || out.push(id) === TOKENS) break;
+    }
+    theirs.push(tokenizer.decode(out));
+  }
+  await llama.close();
+
+  const cell = (text: string) =>
+    text
+      .trim()
+      .replaceAll('|', '\\|')
+      .replace(/\s*\n\s*/g, '<br>');
+  const rows = QUESTIONS.map((q, i) => `| ${q} | ${cell(ours[i])} | ${cell(theirs[i])} |`);
+  writeFileSync(
+    join(ROOT, 'docs/answers.md'),
+    `# Ten questions
+
+${REAL_MODELS.smollm2.name} (\`${REAL_MODELS.smollm2.file}\`) as Turnstone serves it (file's numbers, int8 activations, int8 KV) beside
+llama.cpp on the same file (node-llama-cpp, f16 KV), at the sampling of the model's card: temperature ${CARD.temperature}, top_p ${CARD.top_p}. Seed ${SEED} in both, whose
+generators differ; ${TOKENS} tokens at most, cut there. What either says wrong is the model's: it has 135 M parameters. \`npx tsx bench/answers.ts\`, ${new Date().toISOString().slice(0, 10)}.
+
+| question | Turnstone | llama.cpp |
+| --- | --- | --- |
+${rows.join('\n')}
+`,
+  );
+  process.exit(0); // llama.cpp keeps threads
+}
+
+await main();
