@@ -5,6 +5,8 @@ import {
   formatsOf,
   MemoryPlanError,
   type ModelConfig,
+  type Plan,
+  type PlanInput,
   planMemory,
   type TensorShape,
   type WeightFormat,
@@ -51,33 +53,30 @@ export async function cutPack(
   return plan;
 }
 
-/** As the replica plans it (durable-objects/replica/model.ts). */
 function fitsOne(config: ModelConfig, formatOf: FormatOf, o: Wish, engines: number): boolean {
-  const count = countWasm();
-  const { weights } = allocPart(count, config, whole(config), formatOf);
   try {
-    planMemory({
-      ...{
-        config,
-        formats: formatsOf(weights),
-        kv: o.kv,
-        weightBytes: count.used,
-        memoryBytes: o.memoryMb << 20,
-        jsBytes: jsBytes(config.vocab),
-      },
-      ...{ engines, context: o.context, maxSequences: o.maxSequences },
-      measure(build) {
-        const c = countWasm();
-        const before = c.used;
-        build(c);
-        return c.used - before;
-      },
-    });
+    planWhole(config, formatOf, { ...o, engines });
     return true;
   } catch (error) {
     if (error instanceof MemoryPlanError) return false;
     throw error;
   }
+}
+
+/** The plan of an isolate that holds the whole model, as the replica makes it. Throws MemoryPlanError with the arithmetic. */
+export function planWhole(config: ModelConfig, formatOf: FormatOf, o: Wish & Pick<PlanInput, 'engines' | 'pages'>): Plan {
+  const count = countWasm();
+  const formats = formatsOf(allocPart(count, config, whole(config), formatOf).weights);
+  return planMemory({
+    ...{ config, formats, kv: o.kv, weightBytes: count.used, memoryBytes: o.memoryMb * 2 ** 20, jsBytes: jsBytes(config.vocab) },
+    ...{ engines: o.engines, context: o.context, maxSequences: o.maxSequences, pages: o.pages },
+    measure(build) {
+      const c = countWasm();
+      const before = c.used;
+      build(c);
+      return c.used - before;
+    },
+  });
 }
 
 type Wish = Omit<Parameters<typeof planStages>[2], 'stages'>;

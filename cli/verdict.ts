@@ -1,12 +1,10 @@
 /** Whether a model runs here, and what it takes: what `inspect` ends with. */
-import { jsBytes } from '../durable-objects/replica/memory.ts';
-import { allocWeights, parameters, type TensorShape } from '../engine/anatomy.ts';
+import { parameters, type TensorShape } from '../engine/anatomy.ts';
 import type { WeightFormat } from '../engine/backend.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { PLAIN } from '../engine/formats.ts';
-import { formatsOf } from '../engine/model.ts';
-import { describePlan, MemoryPlanError, type Plan, planMemory } from '../engine/plan.ts';
-import { countWasm } from '../kernels/wasm/index.ts';
+import { PAGE } from '../engine/layout.ts';
+import { describePlan, MemoryPlanError, type Plan } from '../engine/plan.ts';
 import { ModelFileError } from '../models/error.ts';
 import { samplingText } from '../models/generation.ts';
 import { chooseFormat, type ModelFiles } from '../models/model.ts';
@@ -14,7 +12,8 @@ import type { Generation, Manifest } from '../models/pack/manifest.ts';
 import { keeps } from '../models/quantize/kept.ts';
 import { compileTemplate } from '../models/template.ts';
 import { createTokenizer, type Tokenizer } from '../models/tokenizer/tokenizer.ts';
-import { CutsError } from '../policy/cuts.ts';
+import { CutsError, isolatesOf } from '../policy/cuts.ts';
+import { planWhole } from './cut.ts';
 import { planStages } from './stages.ts';
 import { count } from './table.ts';
 
@@ -112,8 +111,7 @@ function judge(m: Facts, memoryMb: number): Verdict {
   const { config } = m;
   const tokenizer = m.tokenizer();
   const { stopIds: _, ...sampling } = m.generation;
-  const memory = memoryOf(m);
-  const fits = attempt(MemoryPlanError, () => memory(memoryMb << 20));
+  const fits = attempt(MemoryPlanError, () => planWhole(config, m.formatOf, { memoryMb, kv: 'i8' }));
   const inOne = fits instanceof MemoryPlanError ? undefined : fits;
   const context = Math.min(config.context, USEFUL_CONTEXT);
   return {
@@ -121,37 +119,20 @@ function judge(m: Facts, memoryMb: number): Verdict {
     ...{ chatTemplate: templateOf(m.chatTemplate), sampling, memoryMb },
     ...(inOne
       ? { isolate: { context: inOne.context, pages: inOne.pages, bytes: inOne.bytes }, isolates: { count: 1, context: inOne.context } }
-      : { isolates: isolatesOf(m, memoryMb), whole: { memoryMb: wholeMb(memory, context), context } }),
-  };
-}
-
-/** Plans the model in so many bytes, as the server does. */
-function memoryOf({ config, formatOf }: Facts): (memoryBytes: number, context?: number) => Plan {
-  const weights = countWasm();
-  const formats = formatsOf(allocWeights(weights, config, formatOf).weights);
-  const measure = (build: (be: ReturnType<typeof countWasm>) => void): number => {
-    const c = countWasm();
-    const before = c.used;
-    build(c);
-    return c.used - before;
-  };
-  return (memoryBytes, context) => {
-    const pages = context && Math.ceil(context / 16);
-    const input = { config, formats, kv: 'i8' as const, weightBytes: weights.used, memoryBytes, jsBytes: jsBytes(config.vocab), measure };
-    return planMemory({ ...input, ...(context && { context, pages }) });
+      : { isolates: severalOf(m, memoryMb), whole: { memoryMb: wholeMb(m, context), context } }),
   };
 }
 
 /** MEMORY_MB, a multiple of 16, that holds one context. */
-function wholeMb(memory: ReturnType<typeof memoryOf>, context: number): number {
-  const { js, weights, scratch, kv } = memory(2 ** 40, context).bytes;
+function wholeMb({ config, formatOf }: Facts, context: number): number {
+  const unbound = { memoryMb: 2 ** 20, kv: 'i8' as const, context, pages: Math.ceil(context / PAGE) };
+  const { js, weights, scratch, kv } = planWhole(config, formatOf, unbound).bytes;
   return Math.ceil((js + weights + scratch + kv) / (16 << 20)) * 16;
 }
 
-function isolatesOf({ config, formatOf }: Facts, memoryMb: number): Verdict['isolates'] {
+function severalOf({ config, formatOf }: Facts, memoryMb: number): Verdict['isolates'] {
   const plan = attempt(CutsError, () => planStages(config, formatOf, { memoryMb, kv: 'i8' }));
-  if (plan instanceof CutsError) return { why: plan.message };
-  return { count: plan.stages.length + (plan.stages.some((s) => s.replica) ? 0 : 1), context: plan.context };
+  return plan instanceof CutsError ? { why: plan.message } : { count: isolatesOf(plan), context: plan.context };
 }
 
 /** What `make` gives, or its error of that class. */
