@@ -8,9 +8,13 @@ import { allocLogits } from '../engine/logits.ts';
 import { type Formats, formatsOf } from '../engine/model.ts';
 import { enoughPages, stepSize } from '../engine/plan.ts';
 import { allocRunner, kvShape } from '../engine/runner.ts';
+import { STAGE_TOKENS, stageSize } from '../engine/stage.ts';
 import { countWasm } from '../kernels/wasm/index.ts';
 import { type Costs, planCuts, type Times } from '../policy/cuts.ts';
 import type { StagesPlan } from '../policy/stages.ts';
+
+/** Tokens a step: enough for eight stages to have some each, since a stage takes but STAGE_TOKENS of them at once. */
+const STEP_TOKENS = 8 * STAGE_TOKENS;
 
 export interface StagesWish {
   memoryMb: number;
@@ -23,7 +27,7 @@ export interface StagesWish {
 
 /** Plans the stages of a model whose tensors have these formats. Throws CutsError with the arithmetic when they cannot be. */
 export function planStages(config: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: StagesWish): StagesPlan {
-  const { maxTokens, maxSequences } = stepSize(config, o, config.context);
+  const { maxTokens, maxSequences } = stepSize(config, { ...o, maxTokens: STEP_TOKENS }, config.context);
   return planCuts({
     ...{ vocab: config.vocab, limit: o.memoryMb << 20, stages: o.stages, context: config.context, wished: o.context },
     ...{ maxTokens, maxSequences, mostPages: enoughPages },
@@ -47,7 +51,7 @@ function costsOf(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: 
 
   return (context) => {
     const size = stepSize(c, o, context);
-    const runner = (formats: Formats, vocab: number) => measure((be) => allocRunner(be, c, formats, size, vocab));
+    const runner = (formats: Formats, vocab: number) => measure((be) => allocRunner(be, c, formats, stageSize(size), vocab));
     const bare = runner(none.formats, 0);
     return {
       layers: memo((from, to) => {

@@ -2,7 +2,18 @@ import type { Part } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
-import { Runner, type RunnerOptions } from './runner.ts';
+import { Runner, type RunnerOptions, type RunnerSize } from './runner.ts';
+
+/** Tokens that a stage is sent at once at the most: kernels take four at a time, and each call reads all weights. */
+export const STAGE_TOKENS = 32;
+
+/** What a stage must be able to take of steps of a size. */
+export const stageSize = (step: RunnerSize): RunnerSize => ({
+  ...step,
+  maxTokens: Math.min(step.maxTokens, STAGE_TOKENS),
+  maxSequences: Math.min(step.maxSequences, STAGE_TOKENS),
+  maxRows: Math.min(step.maxRows, STAGE_TOKENS),
+});
 
 /** A sequence's share of a step as a stage needs it: positions [start, start + count) and the numbers of all its pages. */
 export interface StageSlice {

@@ -5,7 +5,7 @@ import { pageBytes } from './layout.ts';
 import { Paged, PagesLost } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { kvShape, type Passes } from './runner.ts';
-import type { StagePort, StageSlice } from './stage.ts';
+import { STAGE_TOKENS, type StagePort, type StageSlice } from './stage.ts';
 
 export interface StagedOptions {
   /** Of the engine: the logits of a step come here. */
@@ -19,8 +19,6 @@ export interface StagedOptions {
   maxRows: number;
 }
 
-/** Tokens that go through the stages together: kernels take four at a time, and each group reads all weights. */
-const MOST = 32;
 const LEAST_DECODE = 4;
 const LEAST_PREFILL = 16;
 
@@ -150,8 +148,8 @@ export class StagedRunner extends Paged implements Passes {
     const row = this.config.hidden * 4;
     const parts = this.embeds.flatMap((stage) => {
       const [from, to] = stage.part.embed ?? [0, 0];
-      const at = [...ids.keys()].filter((t) => ids[t] >= from && ids[t] < to);
-      return at.length === 0 ? [] : [{ at, rows: stage.embed(Uint32Array.from(at, (t) => ids[t] - from)) }];
+      const here = [...ids.keys()].filter((t) => ids[t] >= from && ids[t] < to);
+      return pieces(here, STAGE_TOKENS).map((at) => ({ at, rows: stage.embed(Uint32Array.from(at, (t) => ids[t] - from)) }));
     });
     const got = await this.all(parts.map((p) => p.rows));
     if (got.length === 1) return got[0];
@@ -185,7 +183,7 @@ export class StagedRunner extends Paged implements Passes {
   private groups(slices: readonly BatchSlice[]): Group[] {
     const tokens = slices.reduce((n, s) => n + s.count, 0);
     const least = slices.some((s) => s.logits < s.count) ? LEAST_PREFILL : LEAST_DECODE;
-    const pieces = Math.max(1, Math.ceil(tokens / MOST), Math.min(this.depth, Math.floor(tokens / least)));
+    const pieces = Math.max(1, Math.ceil(tokens / STAGE_TOKENS), Math.min(this.depth, Math.floor(tokens / least)));
     const size = Math.ceil(tokens / pieces / 4) * 4;
     const groups: Group[] = [];
     let t = 0;
@@ -233,6 +231,10 @@ export class StagedRunner extends Paged implements Passes {
 }
 
 const NONE = new Uint32Array();
+
+/** A list in pieces of at most n. */
+const pieces = <T>(list: readonly T[], n: number): T[][] =>
+  Array.from({ length: Math.ceil(list.length / n) }, (_, i) => list.slice(i * n, (i + 1) * n));
 
 /** Token ids of a slice. */
 const tokensOf = ({ seq, start, count, draft }: BatchSlice): number[] =>

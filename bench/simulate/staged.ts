@@ -47,8 +47,10 @@ const PERIOD = 8;
 const MOST_STREAMS = 64;
 const VOCAB = PERIOD * MOST_STREAMS;
 const HIDDEN = 8;
-/** Tokens a step: the engine's own (engine/plan.ts). */
-const STEP_TOKENS = 128;
+/** Tokens a step at the most (cli/stages.ts), and what the replica's loop asks for: alone, for each stage; with others. */
+const STEP_TOKENS = 256;
+const ALONE = { one: 32, stage: 96 };
+const WITH_OTHERS = 128;
 
 const configOf = (layers: number): ModelConfig => ({
   ...{ family: 'llama', vocab: VOCAB, hidden: HIDDEN, layers, heads: 1, kvHeads: 1, headDim: 8, ffn: 8, context: 4096, normEps: 1e-5 },
@@ -82,7 +84,8 @@ export async function simulateStaged(o: StagedSetup): Promise<StagedResult> {
   await clock.run(
     (async () => {
       while (engine.busy) {
-        const events = await engine.step();
+        const alone = stages === 1 ? ALONE.one : ALONE.stage * stages;
+        const events = await engine.step(engine.alone ? alone : WITH_OTHERS);
         for (const e of events) {
           if (e.error) throw e.error;
           if (e.tokens.length > 0 && begun.size === 0) first = clock.now;

@@ -15,6 +15,7 @@ const YIELD_MS = 17; // decode steps between two yields may take this long toget
 const FIRST_TOKENS_PER_MS = 0.3;
 const FIRST_STEP_MS = 4;
 const FLOOR = 16; // tokens: below this a step's fixed cost dominates
+const FILLED = 3; // groups for each stage of a pipeline: it runs empty at the end of every step
 const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
 
 /**
@@ -64,7 +65,7 @@ export class EngineLoop {
         const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
         do {
           const { alone, depth } = this.engine;
-          const floor = alone ? ALONE * depth : FLOOR * Math.min(depth, 2); // a pipeline must be filled
+          const floor = alone ? ALONE * (depth > 1 ? FILLED * depth : 1) : FLOOR * Math.min(depth, 2);
           const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
           const events = await this.engine.step(budget);
           this.dispatch(events);

@@ -2,6 +2,7 @@
 import { type Backend, type KvFormat, type ModelConfig, type Plan, StagedRunner } from '../../engine/index.ts';
 import { allocLogits } from '../../engine/logits.ts';
 import { stepSize } from '../../engine/plan.ts';
+import { stageSize } from '../../engine/stage.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
 import type { Manifest } from '../../models/pack/manifest.ts';
 import type { PackSource } from '../../models/pack/source.ts';
@@ -33,7 +34,7 @@ export const enginePlan = (p: StagesPlan, config: ModelConfig, kv: KvFormat): Pl
 export function memoryHere(p: StagesPlan, plan: Plan, manifest: Manifest): number {
   const count = countWasm();
   for (const { layers, embed, head } of p.stages.filter((s) => s.replica))
-    allocStage(count, manifest, { part: { layers, embed, head }, kv: plan.kv, size: plan, pages: plan.pages });
+    allocStage(count, manifest, { part: { layers, embed, head }, kv: plan.kv, size: stageSize(plan), pages: plan.pages });
   count.alloc(plan.maxRows * manifest.config.vocab * 4, 'logits');
   allocLogits(count, plan.maxRows, manifest.config.vocab);
   return count.used;
@@ -53,8 +54,9 @@ export interface StagesOptions {
 /** Loads the part that is here, opens the others, and gives them as one. Rejects naming the stage that is not bound, does not answer or refuses. */
 export async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
   const { env, id, source, manifest, digest, backend, plan } = o;
-  const { context, maxTokens, maxSequences, maxRows, maxBlocks, pages, kv } = plan;
-  const size = { context, maxTokens, maxSequences, maxRows, maxBlocks };
+  const { pages, kv, maxRows } = plan;
+  const { context, maxTokens, maxSequences, maxRows: rows, maxBlocks } = stageSize(plan);
+  const size = { context, maxTokens, maxSequences, maxRows: rows, maxBlocks };
   const ports = await Promise.all(
     stages.map(({ layers, embed, head, replica }, i) => {
       const part = { layers, embed, head };

@@ -21,7 +21,7 @@ test('several streams keep several stages busy, and a long prompt does', async (
   const rate = async (stages: number) => (await simulateStaged({ ...alone, stages, hop: 0.3, streams: 16 })).rate;
   expect(await rate(4)).toBeGreaterThan(1.8 * (await rate(1)));
   const first = async (stages: number) => (await simulateStaged({ ...alone, stages, hop: 0.3, prompt: 512, output: 2 })).first;
-  expect(await first(1)).toBeGreaterThan(1.7 * (await first(2)));
+  expect(await first(1)).toBeGreaterThan(1.6 * (await first(2)));
 });
 
 test('drafted tokens share the hops: the farther the stages, the more speculation gives', async () => {

@@ -8,6 +8,7 @@ import { allocLogits } from '../../engine/logits.ts';
 import { formatsOf } from '../../engine/model.ts';
 import { stepSize } from '../../engine/plan.ts';
 import { allocRunner, kvShape } from '../../engine/runner.ts';
+import { stageSize } from '../../engine/stage.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
 import { CutsError, isolatesOf, sum } from '../../policy/cuts.ts';
 
@@ -42,7 +43,7 @@ function allocated(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, p
   const be = countWasm();
   const { weights } = allocPart(be, c, stage, formatOf);
   const size = { ...stepSize(c, wish, plan.context), maxTokens: plan.maxTokens, maxSequences: plan.maxSequences };
-  allocRunner(be, c, formatsOf(weights), size, stage.head ? stage.head[1] - stage.head[0] : 0);
+  allocRunner(be, c, formatsOf(weights), stageSize(size), stage.head ? stage.head[1] - stage.head[0] : 0);
   if (stage.replica) {
     allocLogits(be, size.maxRows, c.vocab);
     be.alloc(size.maxRows * c.vocab * 4, 'logits');
