@@ -1,4 +1,4 @@
-/** Wrangler's configuration of a model in stages: the replica's Worker and one script for each stage that is elsewhere. */
+/** Wrangler's configuration of a model: the replica's Worker and, where it is in stages, one script for each that is elsewhere. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import type { StagesPlan } from '../policy/stages.ts';
@@ -13,7 +13,8 @@ export interface Script {
 export interface Deployment {
   /** The pack's name in the bucket. */
   model: string;
-  plan: StagesPlan;
+  /** Of a model in stages. */
+  plan?: StagesPlan;
   /** Folder that the files go into, one folder a script. */
   out: string;
   /** Name of the replica's script; those of the stages begin with it. */
@@ -25,7 +26,7 @@ export interface Deployment {
 
 /** Writes the configuration of every script, in the order in which they are deployed: the stages, then what binds them. */
 export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {}, shared = {} }: Deployment): Script[] {
-  const elsewhere = plan.stages.flatMap((s, i) => (s.replica ? [] : [i]));
+  const elsewhere = plan?.stages.flatMap((s, i) => (s.replica ? [] : [i])) ?? [];
   const stageName = (i: number) => `${name}-stage-${i}`;
   const write = (script: string, source: string, set: Settings): Script => {
     const path = join(resolve(out), script, 'wrangler.toml');
@@ -39,7 +40,10 @@ export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {
   ]);
   return [
     ...elsewhere.map((i) => write(stageName(i), 'durable-objects/stage/wrangler.toml', { vars: shared, tables: [] })),
-    write(name, 'wrangler.toml', { vars: { ...shared, ...vars, MODEL_ID: model, STAGES: JSON.stringify(plan) }, tables: bindings }),
+    write(name, 'wrangler.toml', {
+      vars: { ...shared, ...vars, MODEL_ID: model, ...(plan && { STAGES: JSON.stringify(plan) }) },
+      tables: bindings,
+    }),
   ];
 }
 
@@ -59,7 +63,7 @@ function configured(from: string, to: string, { name, vars, tables }: Settings &
     .replace(/^\[vars\]\n(?:[A-Z_]+ = .*\n)*/m, '');
   const variables = Object.entries(vars).map(([key, value]) => `${key} = ${quoted(value)}`);
   return [
-    `# Written by \`turnstone stages\` from ${relative(ROOT, from)}.`,
+    `# Written by the command line (\`turnstone deploy\`, \`turnstone stages\`) from ${relative(ROOT, from)}.`,
     text.trim(),
     '',
     ...(variables.length > 0 ? ['[vars]', ...variables, ''] : []),

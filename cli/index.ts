@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { WEIGHT_FORMATS } from '../engine/formats.ts';
+import type { DeployFlags } from './commands/deploy.ts';
 import type { GpuHostFlags } from './commands/gpu-host.ts';
 import type { RunFlags } from './commands/run.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
@@ -110,6 +111,18 @@ program
   .option('-o, --out <folder>', 'writes a folder with a wrangler.toml for each script')
   .option('--name <name>', 'name of the Worker, which those of the stages begin with', 'turnstone')
   .action(run(async (model: string, o: StagesFlags) => (await import('./commands/stages.ts')).stagesCommand(model, o)));
+
+program
+  .command('deploy')
+  .description('bring a model to your Cloudflare account: scripts, bucket, pack, a key; says first what it costs, and tries every script')
+  .argument('[model]', 'as for start')
+  .option('--name <name>', 'name of the Worker, which those of stages begin with', 'turnstone')
+  .option('--dry-run', 'changes nothing')
+  .option('--stages <n>', 'isolates; default: as few as hold it', Number)
+  .option('--context <n>', 'longest sequence in tokens; default: what fits', Number)
+  .option('--format <format>', 'as for start', 'auto')
+  .option('-o, --out <folder>', 'where the configurations go; default: .wrangler/deploy/NAME')
+  .action(run(async (model: string | undefined, o: DeployFlags) => (await import('./commands/deploy.ts')).deployCommand(model, o)));
 
 program
   .command('simulate')
