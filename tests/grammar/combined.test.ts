@@ -58,6 +58,19 @@ const cases: [what: string, schema: unknown, taken: string[], refused: string[]]
     ['3'],
     ['{"a": 1}'],
   ],
+  [
+    'enum beside values within',
+    { enum: [{ a: 1 }, { a: 2 }, { a: [1] }, { a: [2] }], properties: { a: { enum: [1, [2]] } } },
+    ['{"a": 1}', '{"a": [2]}'],
+    ['{"a": 2}', '{"a": [1]}'],
+  ],
+  ['enum beside not within', { enum: [{ a: 1 }, { a: 2 }], properties: { a: { not: { const: 2 } } } }, ['{"a": 1}'], ['{"a": 2}']],
+  [
+    'not: items of one type',
+    { type: 'array', maxItems: 2, not: { items: { type: 'integer' } } },
+    ['["a"]', '[1, "a"]'],
+    ['[]', '[1]', '[1, 2]'],
+  ],
   ['not: other numbers', { type: 'integer', minimum: 1, maximum: 5, not: { const: 3 } }, ['1', '2', '4', '5'], ['3', '6']],
   ['not: no multiple', { type: 'integer', not: { multipleOf: 3 } }, ['1', '2', '-4'], ['3', '0', '-6']],
   [

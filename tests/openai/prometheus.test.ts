@@ -80,3 +80,10 @@ it('pages of several servers become one, each sample with its label, help and ty
     ].join('\n'),
   );
 });
+
+it('what is counted is there from the start, at 0: a rate over it begins with the first', () => {
+  const text = servingMetrics('m').registry.render();
+  for (const reason of ['stop', 'length', 'abort']) {
+    expect(text).toContain(`turnstone_request_success_total{model_name="m",finished_reason="${reason}"} 0\n`);
+  }
+});

@@ -291,6 +291,7 @@ describe('sampling', () => {
     });
     const open = { temperature: 1, topP: 1, topK: 0, minP: 0, repetition: 1, frequency: 0, presence: 0, minTokens: 0 };
     expect(resolveSampling(chat({}).sampling, {}, () => [1, 2])).toMatchObject(open);
+    expect(resolveSampling(chat({ top_p: 0.5 }).sampling, {}, () => [1, 2])).toMatchObject({ ...open, topP: 0.5 });
     expect(resolveSampling(chat({ top_p: 0, top_k: -1 }).sampling, {}, () => [1, 2])).toMatchObject({ temperature: 0, topP: 1, topK: 0 });
   });
 
