@@ -1,5 +1,6 @@
-import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja';
+import { Environment, parse, tokenize } from '@huggingface/jinja';
 import type { DialectName } from './grammar/dialects/index.ts';
+import { JinjaInterpreter } from './jinja.ts';
 
 const MAX_TEMPLATE = 1 << 20; // characters
 const MAX_TEXT = 16 << 20; // characters of any string on the way
@@ -124,10 +125,10 @@ function range(args: number[]): number[] {
 }
 
 /** Stops a template that runs too long or makes too much: nothing else could, in one thread whose clock stands still. */
-class BoundedInterpreter extends Interpreter {
+class BoundedInterpreter extends JinjaInterpreter {
   #steps = 0;
 
-  override evaluate(...args: Parameters<Interpreter['evaluate']>): ReturnType<Interpreter['evaluate']> {
+  override evaluate(...args: Parameters<JinjaInterpreter['evaluate']>): ReturnType<JinjaInterpreter['evaluate']> {
     if (++this.#steps > MAX_STEPS) throw new Error(`the chat template takes more than ${MAX_STEPS} steps`);
     const result = super.evaluate(...args);
     const { value } = result as { value: unknown };

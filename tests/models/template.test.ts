@@ -16,10 +16,11 @@ interface Case {
 }
 
 describe('chat templates', () => {
-  it.skipIf(missing(FILE))(`all 53 vectors of Hugging Face's, the library right on every one${missing(FILE)}`, () => {
+  it.skipIf(missing(FILE))(`all 53 vectors of Hugging Face's but one${missing(FILE)}`, () => {
     const cases = readJson(FILE) as Case[];
     expect(cases.length).toBe(53);
     for (const c of cases) {
+      if (c.name.endsWith('MadeAgents/Hammer2.1')) continue; // says JSON of `tools | string`, which is repr in Python (templates.test.ts)
       const { messages, tools, add_generation_prompt, bos_token, eos_token, ...args } = c.context;
       const template = compileTemplate(c.chat_template, {
         bos: bos_token as string | undefined,
@@ -31,6 +32,14 @@ describe('chat templates', () => {
   });
 
   const render = (source: string, args: Record<string, unknown> = {}) => compileTemplate(source).render({ messages: [], args });
+
+  it.each([
+    ["{{ 'xxaxx'.strip('x') }}{{ '\\n a'.lstrip('\\n') }}{{ 'abcba'.rstrip('ab') }}|{{ ' a '.strip() }}", 'a aabc|a'],
+    ["{{ nothing | trim }}{{ nothing | length }}{{ nothing | default('d') }}{% for x in nothing %}x{% else %}none{% endfor %}", '0dnone'],
+    ["{{ {'a': [1, 2.5, true, none, 'it\\'s'], 'é\\n': {}} | string }}", `{'a': [1, 2.5, True, None, "it's"], 'é\\n': {}}`],
+    ["{% for c in 'aé' %}{{ loop.index }}{{ c }}{% endfor %}{{ {'a': 1}[nothing] }}{{ nothing is iterable }}", '1a2étrue'],
+    ["{% for k, v in {'a': 1}.items() if v > 0 %}{{ k }}{% endfor %}{{ dict(a=1, b='c') | tojson }}", 'a{"a": 1, "b": "c"}'],
+  ])('%s', (source, text) => expect(render(source)).toBe(text));
 
   it('takes the time from outside', () => {
     const at = compileTemplate("{{ strftime_now('%d %B %Y, %A %H:%M %p %-d %b %%') }}", {
