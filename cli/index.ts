@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Command } from 'commander';
 import { WEIGHT_FORMATS } from '../engine/formats.ts';
 import type { DeployFlags } from './commands/deploy.ts';
@@ -65,8 +66,10 @@ program
 
 program
   .command('pack')
-  .description('make a pack of a GGUF file or a Hugging Face folder, with a table of sizes and errors; or of an ONNX sentence encoder')
-  .argument('<source>', 'GGUF file, Hugging Face folder, or model.onnx')
+  .description(
+    'make a pack of a GGUF file or a Hugging Face folder, with a table of sizes and errors; or of a sentence encoder: ONNX, or the folder of sentence-transformers',
+  )
+  .argument('<source>', 'GGUF file, Hugging Face folder (of a sentence encoder, too), or model.onnx')
   .requiredOption('-o, --out <folder>', 'where the pack goes')
   .option('--format <format>', 'w8, w4 or f32, or auto: the numbers that a quantized file has, w8 of halves', 'auto')
   .option('--head <format>', 'format of the output head; default: as the others')
@@ -191,9 +194,11 @@ program
 await program.parseAsync();
 
 async function pack(source: string, o: PackFlags & OnnxFlags): Promise<void> {
-  if (!/\.onnx$/i.test(source)) return (await import('./pack.ts')).packCommand({ source, ...o });
+  const { encoderToOnnx, isEncoderFolder } = await import('./encoder.ts');
+  const encoder = isEncoderFolder(source);
+  if (!encoder && !/\.onnx$/i.test(source)) return (await import('./pack.ts')).packCommand({ source, ...o });
   const { packOnnx } = await import('./pack-onnx.ts');
-  await packOnnx({ source, ...o });
+  await packOnnx(encoder ? { ...o, source: join(source, 'model.onnx'), model: await encoderToOnnx(source) } : { source, ...o });
   process.exit(0); // ONNX Runtime keeps a handle
 }
 

@@ -27,6 +27,8 @@ import { size } from './table.ts';
 export interface PackOnnxOptions {
   /** The .onnx file. `tokenizer.json` is looked for beside it and one folder up, as Hugging Face lays them out. */
   source: string;
+  /** The file's bytes, where they are not in it. */
+  model?: Uint8Array;
   /** Folder for the pack; made when it is not there. */
   out: string;
   tokenizer?: string;
@@ -51,7 +53,7 @@ export interface PackOnnxOptions {
 export async function packOnnx(o: PackOnnxOptions): Promise<EmbeddingManifest> {
   const say = o.say ?? console.log;
   const source = resolve(o.source);
-  const model = await read(source, MAX_MODEL);
+  const model = o.model ?? (await read(source, MAX_MODEL));
   const graph = readGraph(model, basename(source));
   const encoder = checkEncoder(graph, basename(source), o.output);
   const tokenizerPath = o.tokenizer ? resolve(o.tokenizer) : beside(source, 'tokenizer.json');
