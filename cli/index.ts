@@ -79,6 +79,8 @@ program
   .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)
   .option('--evaluate <text>', "a text file: its perplexity in the file's numbers, and as packed")
   .option('--name <name>', "the model's name in the API")
+  .option('--lora <adapter>', 'merge a LoRA adapter: a folder of PEFT, or a GGUF adapter')
+  .option('--lora-scale <x>', "times the adapter's own scale (1)", Number)
   .option('--tokenizer <file>', 'ONNX: its tokenizer.json; default: beside it or one folder up')
   .option('--pooling <kind>', 'ONNX: mean, cls or none; default: as its files say, else mean')
   .option('--output <name>', "ONNX: the graph's output to pool; default: last_hidden_state and its like")

@@ -5,8 +5,9 @@ import { join } from 'node:path';
 import { PLAIN } from '../engine/formats.ts';
 import { createWasm } from '../kernels/wasm/index.ts';
 import { DIALECT_NAMES } from '../models/grammar/index.ts';
+import { mergeLora } from '../models/lora.ts';
 import { type ConvertOptions, chooseFormat, type ModelFiles } from '../models/model.ts';
-import { folderSink, nodeHasher, openModel } from '../models/node/files.ts';
+import { folderSink, nodeHasher, openAdapter, openModel } from '../models/node/files.ts';
 import { type TensorReport, writePack } from '../models/pack/write.ts';
 import { type CalibrationReport, calibrate } from '../models/quantize/calibrate.ts';
 import { type Format, formatNamed, packedBytes, type Quantizer } from '../models/quantize/convert.ts';
@@ -36,6 +37,10 @@ export interface PackOptions {
   name?: string;
   /** A file: the chat template, instead of the model's own. */
   chatTemplate?: string;
+  /** An adapter to merge: PEFT's folder or a GGUF file. */
+  lora?: string;
+  /** Multiplies the adapter's own scale. */
+  loraScale?: number;
   /** How the model writes tool calls, where its template does not tell. */
   toolCalls?: string;
   say?: (line: string) => void;
@@ -56,8 +61,11 @@ export async function packCommand(options: PackOptions): Promise<void> {
   const toolCalls = DIALECT_NAMES.find((d) => d === options.toolCalls);
   if (options.toolCalls && !toolCalls)
     throw new Error(`--tool-calls is "${options.toolCalls}", must be one of ${DIALECT_NAMES.join(', ')}`);
-  const model = await openModel(source);
+  const base = await openModel(source);
+  const adapter = options.lora ? await openAdapter(options.lora).catch(closed(base)) : undefined;
   try {
+    const model = adapter ? await mergeLora(base, adapter, options.loraScale) : base;
+    if (adapter) say(`${options.lora}: merged into ${adapter.factors.size} matrices`);
     const errors = new Map<string, CalibrationReport>();
     const quantizer = options.calibrate
       ? await calibrated(model, await readFile(options.calibrate, 'utf8'), options.tokens ?? 16_384, { format, head }, (r, done, all) => {
@@ -89,9 +97,16 @@ export async function packCommand(options: PackOptions): Promise<void> {
       await evaluate(model, text, options.evaluate, { format, head, quantizer }, say, progress);
     }
   } finally {
-    await model.close();
+    await adapter?.close();
+    await base.close();
   }
 }
+
+/** Closes what was opened before somebody failed. */
+const closed = (model: { close(): Promise<void> }) => async (error: unknown) => {
+  await model.close();
+  throw error;
+};
 
 function reportLines(report: readonly TensorReport[], calibrations: ReadonlyMap<string, CalibrationReport>): string[] {
   const matrices = report.filter((r) => r.shape.length === 2);

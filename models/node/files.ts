@@ -4,6 +4,7 @@ import { basename, join } from 'node:path';
 import { ModelFileError } from '../error.ts';
 import { openGguf } from '../gguf/open.ts';
 import { openHf } from '../hf/open.ts';
+import { type Adapter, openGgufAdapter, openPeft } from '../lora.ts';
 import type { ModelFiles } from '../model.ts';
 import type { NewHasher } from '../pack/hash.ts';
 import type { PackSource } from '../pack/source.ts';
@@ -50,6 +51,27 @@ export async function openModel(path: string): Promise<ModelFiles & { close(): P
       open: async (file: string) => ((await exists(join(path, file))) ? source(join(path, file)) : undefined),
     };
     return { ...(await openHf(folder)), close };
+  } catch (e) {
+    await close();
+    throw e;
+  }
+}
+
+/** An adapter on disk: PEFT's folder or a GGUF file. Close it when the model's tensors have been read. */
+export async function openAdapter(path: string): Promise<Adapter & { close(): Promise<void> }> {
+  const opened: { close(): Promise<void> }[] = [];
+  const source = async (file: string) => {
+    const s = await fileSource(file);
+    opened.push(s);
+    return s;
+  };
+  const close = async () => {
+    await Promise.all(opened.map((s) => s.close()));
+  };
+  try {
+    if (!(await stat(path)).isDirectory()) return { ...(await openGgufAdapter(await source(path))), close };
+    const open = async (file: string) => ((await exists(join(path, file))) ? source(join(path, file)) : undefined);
+    return { ...(await openPeft({ name: basename(path), open })), close };
   } catch (e) {
     await close();
     throw e;
