@@ -1,0 +1,282 @@
+/**
+ * What every host of the API keeps to, whatever serves behind it: the Worker in workerd, a GPU host, the engine in a page. The cases
+ * know a host by `send` alone.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+export interface Sent {
+  method?: string;
+  headers?: Record<string, string>;
+  /** Text is sent as it is, anything else as JSON. */
+  body?: unknown;
+  signal?: AbortSignal;
+}
+
+export interface Served {
+  model: string;
+  /** Sends a request as it is; redirects are not followed. */
+  send(path: string, sent?: Sent): Promise<Response>;
+  /** Sequences that compute or wait. */
+  busy(): Promise<number>;
+  stop(): unknown;
+}
+
+/** What a host has no way to show. Each is the reason why its cases are skipped. */
+export interface Lacks {
+  /** Headers of a connection: Host, Origin, a body's announced length. */
+  wire?: string;
+  keys?: string;
+  stored?: string;
+}
+
+export const KEY = 'sk-contract-0123456789';
+const MAX_BODY = 4 << 20;
+
+interface Envelope {
+  error: { message: string; type: string; param: string | null; code: string | null };
+}
+
+/** OpenAI's envelope with that status and code. */
+async function refused(response: Response, status: number, code?: string): Promise<Envelope['error']> {
+  const text = await response.text();
+  expect([response.status, text]).toEqual([status, expect.stringContaining('"error"')]);
+  const { error } = JSON.parse(text) as Envelope;
+  expect(Object.keys(error).sort()).toEqual(['code', 'message', 'param', 'type']);
+  if (code !== undefined) expect(error.code).toBe(code);
+  return error;
+}
+
+const sequence = (sse: string): number[] => [...sse.matchAll(/"sequence_number":(\d+)/g)].map((m) => Number(m[1]));
+
+export function contract(name: string, start: () => Promise<Served>, lacks: Lacks = {}): void {
+  const skipped = Object.values(lacks).map((why) => `\n    skipped: ${why}`);
+  describe(`${name}${skipped.join('')}`, () => {
+    let host: Served;
+    beforeAll(async () => {
+      host = await start();
+    });
+    afterAll(() => host?.stop());
+
+    const send = (path: string, sent: Sent = {}): Promise<Response> =>
+      host.send(path, { ...sent, headers: { authorization: `Bearer ${KEY}`, ...sent.headers } });
+    const post = (path: string, body: unknown, headers: Record<string, string> = {}): Promise<Response> =>
+      send(path, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } });
+    const chat = (more: object = {}) => ({
+      ...{ model: host.model, messages: [{ role: 'user', content: 'What is 2 + 3?' }], temperature: 0, max_tokens: 8 },
+      ...more,
+    });
+
+    describe('a body', () => {
+      it('is JSON and says so', async () => {
+        for (const type of ['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])
+          await refused(await post('/v1/chat/completions', chat(), { 'content-type': type }), 415, 'unsupported_media_type');
+        await refused(await post('/v1/chat/completions', '{"model":'), 400, 'invalid_json');
+      });
+
+      it('is read up to a depth', async () => {
+        const deep = `${'['.repeat(101)}${']'.repeat(101)}`;
+        for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/tokenize'])
+          await refused(await post(path, deep), 400, 'json_too_deep');
+      });
+
+      it('is read up to a size', async () => {
+        await refused(await post('/v1/chat/completions', ' '.repeat(MAX_BODY + 1)), 413, 'payload_too_large');
+      });
+
+      it.skipIf(lacks.wire)('that is announced as too large is not waited for', async () => {
+        const headers = { 'content-type': 'application/json', 'content-length': String(MAX_BODY + 1) };
+        await refused(await send('/v1/chat/completions', { method: 'POST', headers, body: '{' }), 413, 'payload_too_large');
+      });
+
+      it('may be compressed, and names encodings that are read', async () => {
+        await refused(await post('/v1/tokenize', '{}', { 'content-encoding': 'br' }), 415, 'unsupported_content_encoding');
+      });
+
+      it('is refused by the name of its field', async () => {
+        expect(await refused(await post('/v1/chat/completions', chat({ temperature: 9 })), 400)).toMatchObject({
+          type: 'invalid_request_error',
+          param: 'temperature',
+        });
+        expect((await refused(await post('/v1/chat/completions', chat({ model: 'nobody' })), 404, 'model_not_found')).param).toBe('model');
+        await refused(await post('/v1/chat/completions', chat({ logit_bias: { 999999: 1 } })), 400);
+      });
+    });
+
+    describe('who asks', () => {
+      it.skipIf(lacks.keys)('needs a key, whole', async () => {
+        for (const authorization of ['', 'Bearer wrong', `Bearer ${KEY.slice(0, -1)}`, `Bearer ${KEY}x`, KEY])
+          await refused(await post('/v1/chat/completions', chat(), { authorization }), 401, 'invalid_api_key');
+        expect((await send('/v1/models', { headers: { authorization: '', 'x-api-key': KEY } })).status).toBe(200);
+        expect((await send('/health', { headers: { authorization: '' } })).status).toBe(200);
+      });
+
+      it.skipIf(lacks.wire)('asks this machine by its own name', async () => {
+        for (const evil of ['evil.example', '127.0.0.1.evil.example'])
+          await refused(await send('/v1/models', { headers: { host: evil } }), 403, 'host_not_allowed');
+      });
+
+      it.skipIf(lacks.wire)('is no page of another origin', async () => {
+        const headers = { origin: 'https://evil.example', 'access-control-request-method': 'POST' };
+        await refused(await send('/v1/chat/completions', { method: 'OPTIONS', headers }), 403, 'origin_not_allowed');
+        const answer = await send('/v1/models', { headers: { origin: 'https://evil.example' } });
+        expect(answer.headers.get('access-control-allow-origin')).toBeNull();
+      });
+
+      it('cannot take a name that the server gives: two requests of one id, tenant and lease are two', async () => {
+        const own = { 'x-turnstone-request': 'mine', 'x-turnstone-tenant': 'other', 'x-turnstone-epoch': '1', 'x-turnstone-replica': '0' };
+        const both = await Promise.all([0, 1].map(() => post('/v1/chat/completions', chat(), own)));
+        const answers = await Promise.all(both.map(async (r) => (await r.json()) as { id: string; object: string }));
+        for (const { id, object } of answers) expect([object, id.includes('mine')]).toEqual(['chat.completion', false]);
+        expect(answers[0].id).not.toBe(answers[1].id);
+      });
+    });
+
+    describe('every answer', () => {
+      it('has an id of its own, one that fails too', async () => {
+        const answers = [
+          await send('/v1/models'),
+          await send('/health'),
+          await post('/v1/chat/completions', '{'),
+          await post('/v1/chat/completions', chat({ stream: true }), { 'x-request-id': 'mine' }),
+          await send('/v1/nothing'),
+        ];
+        const ids = answers.map((r) => r.headers.get('x-request-id'));
+        for (const id of ids) expect(id).toMatch(/^[0-9a-f]{32}$/);
+        expect(new Set(ids).size).toBe(ids.length);
+        await Promise.all(answers.map((r) => r.text()));
+      });
+
+      it('is data that nothing runs', async () => {
+        const { headers } = await send('/v1/models');
+        expect(headers.get('x-content-type-options')).toBe('nosniff');
+        expect(headers.get('content-security-policy')).toContain("default-src 'none'");
+      });
+    });
+
+    describe('a path', () => {
+      it("that is nobody's is told so in the envelope", async () => {
+        await refused(await send('/v1/nothing'), 404, 'not_found');
+        await refused(await post('/v1/nothing', {}), 404, 'not_found');
+        await refused(await post('/v1/responses/nothing', {}), 404, 'not_found');
+      });
+
+      it('says which methods it has', async () => {
+        const response = await send('/v1/chat/completions');
+        expect(response.headers.get('allow')).toContain('POST');
+        await refused(response, 405, 'method_not_allowed');
+      });
+
+      it('is found under another spelling', async () => {
+        const response = await send('//v1//models/');
+        const found =
+          response.status === 308 ? await send(new URL(response.headers.get('location')!, 'http://localhost').pathname) : response;
+        expect(((await found.json()) as { object: string }).object).toBe('list');
+      });
+    });
+
+    describe('a model', () => {
+      it('is listed and found by its name', async () => {
+        const { data } = (await (await send('/v1/models')).json()) as { data: { id: string }[] };
+        expect(data.map((m) => m.id)).toContain(host.model);
+        expect(await (await send(`/v1/models/${host.model}`)).json()).toMatchObject({ id: host.model, object: 'model' });
+        await refused(await send('/v1/models/nobody'), 404, 'model_not_found');
+      });
+
+      it('counts its tokens and is measured', async () => {
+        const counted = (await (await post('/v1/tokenize', { model: host.model, prompt: 'Hello' })).json()) as {
+          tokens: number[];
+          count: number;
+        };
+        expect(counted.tokens).toHaveLength(counted.count);
+        const back = await post('/v1/detokenize', { model: host.model, tokens: counted.tokens });
+        expect(await back.json()).toMatchObject({ prompt: expect.stringContaining('Hello') });
+        expect(await (await send('/metrics')).text()).toContain('turnstone_');
+        expect(await (await send('/ready')).json()).toMatchObject({ status: 'ready', model: host.model });
+      });
+    });
+
+    describe('wire formats', () => {
+      it("are OpenAI's chats, completions and responses", async () => {
+        expect(await (await post('/v1/chat/completions', chat())).json()).toMatchObject({ object: 'chat.completion' });
+        expect(await (await post('/v1/completions', { model: host.model, prompt: 'Once', max_tokens: 4 })).json()).toMatchObject({
+          object: 'text_completion',
+        });
+        const direct = { model: host.model, input: 'What is 2 + 3?', store: false, max_output_tokens: 8 };
+        expect(await (await post('/v1/responses', direct)).json()).toMatchObject({ object: 'response', store: false });
+        const stream = await (await post('/v1/chat/completions', chat({ stream: true }))).text();
+        expect(stream.endsWith('data: [DONE]\n\n')).toBe(true);
+      });
+
+      it("are Anthropic's messages, which are refused in their own form", async () => {
+        const messages = [{ role: 'user', content: 'What is 2 + 3?' }];
+        const answer = await post('/v1/messages', { model: host.model, messages, max_tokens: 8 });
+        expect(await answer.json()).toMatchObject({ type: 'message', role: 'assistant' });
+        const counted = await post('/v1/messages/count_tokens', { model: host.model, messages });
+        expect(await counted.json()).toEqual({ input_tokens: expect.any(Number) });
+        const wrong = await post('/v1/messages', { model: host.model, messages });
+        expect([wrong.status, await wrong.json()]).toEqual([
+          400,
+          { type: 'error', error: expect.objectContaining({ type: 'invalid_request_error' }) },
+        ]);
+        const deep = await post('/v1/messages', `${'['.repeat(101)}${']'.repeat(101)}`);
+        expect(await deep.json()).toMatchObject({ type: 'error' });
+      });
+
+      it('draw the same seed for the same Idempotency-Key', async () => {
+        const warm = chat({ temperature: 1, max_tokens: 16, ignore_eos: true });
+        const said = async (key: string) => {
+          const { choices } = (await (await post('/v1/chat/completions', warm, { 'idempotency-key': key })).json()) as {
+            choices: { message: { content: string } }[];
+          };
+          return choices[0].message.content;
+        };
+        expect(await said('one')).toBe(await said('one'));
+        await refused(await post('/v1/chat/completions', chat(), { 'idempotency-key': 'x'.repeat(256) }), 400, 'invalid_idempotency_key');
+      });
+    });
+
+    it('a client that leaves is not computed for', async () => {
+      const leave = new AbortController();
+      const endless = chat({ stream: true, max_tokens: 1500, ignore_eos: true });
+      const headers = { 'content-type': 'application/json' };
+      const response = await send('/v1/chat/completions', { method: 'POST', body: endless, headers, signal: leave.signal });
+      const reader = response.body!.getReader();
+      await reader.read();
+      expect(await host.busy()).toBeGreaterThan(0);
+      leave.abort();
+      void reader.cancel().catch(() => {});
+      await expect.poll(() => host.busy()).toBe(0);
+    });
+
+    it.skipIf(!lacks.stored)('says that it stores nothing', async () => {
+      expect((await refused(await post('/v1/responses', { model: host.model, input: 'x', store: true }), 400)).param).toBe('store');
+    });
+
+    describe.skipIf(lacks.stored)('a stored response', () => {
+      const create = () => ({ model: host.model, input: 'Tell me of a boat.', max_output_tokens: 24, temperature: 0 });
+
+      it('has events whose numbers are the same for whoever comes back, byte for byte', async () => {
+        const whole = await (await post('/v1/responses', { ...create(), stream: true })).text();
+        const numbers = sequence(whole);
+        expect(numbers).toEqual(numbers.map((_, i) => i));
+        const id = /"id":"(resp_[0-9a-f]+)"/.exec(whole)![1];
+        expect(await (await send(`/v1/responses/${id}?stream=true`)).text()).toBe(whole);
+        const rest = await (await send(`/v1/responses/${id}?stream=true&starting_after=5`)).text();
+        expect(whole.endsWith(rest)).toBe(true);
+        expect(sequence(rest)[0]).toBe(6);
+      });
+
+      it('is gone on from, listed, cancelled and deleted', async () => {
+        const first = (await (await post('/v1/responses', create())).json()) as { id: string };
+        const next = { ...create(), input: 'And then?', previous_response_id: first.id };
+        const second = (await (await post('/v1/responses', next)).json()) as { id: string };
+        const { data } = (await (await send(`/v1/responses/${second.id}/input_items?order=asc`)).json()) as { data: { type: string }[] };
+        expect(data.map((i) => i.type)).toEqual(['message', 'message', 'message']);
+        expect((await post(`/v1/responses/${second.id}/cancel`, {})).status).toBe(200);
+        expect(await (await send(`/v1/responses/${second.id}`, { method: 'DELETE' })).json()).toMatchObject({ deleted: true });
+        await refused(await send(`/v1/responses/${second.id}`), 404, 'not_found');
+        await refused(await send(`/v1/responses/resp_${'0'.repeat(64)}`), 404, 'not_found');
+      });
+    });
+  });
+}
