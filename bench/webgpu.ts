@@ -7,8 +7,8 @@ import { readShaders } from '../cli/gpu/shaders.ts';
 import { localPack } from '../cli/packs.ts';
 import { GREEDY } from '../engine/index.ts';
 import { createWebGpu, openDevice, type WebGpuBackend } from '../kernels/webgpu/index.ts';
-import { openModel, webGpuMaker } from '../local/open.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
+import { openModel, webGpuMaker } from '../serving/run/open.ts';
 import { matmulCase } from '../tests/kernels/cases/matmul.ts';
 
 const found = hostGpu();

@@ -1,12 +1,12 @@
 /** For whoever runs the server: where the queue stands, draining replicas for a deploy, erasing a tenant. Behind a key of its own; without one there is nothing here. */
 
 import { Hono } from 'hono';
-import { readJson } from '../durable-objects/body.ts';
 import { modelNames } from '../durable-objects/models.ts';
 import { replicaOf } from '../durable-objects/replica/port.ts';
 import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { listOf } from '../durable-objects/tenant/port.ts';
 import { badRequest, notFound, unauthorized } from '../openai/errors.ts';
+import { readJson } from '../serving/body.ts';
 import { isKey, tenantNamed } from './auth.ts';
 import type { App, Env } from './env.ts';
 import { fromHere, offers } from './offers.ts';

@@ -3,13 +3,13 @@
 import { Hono, type MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
-import { readJson } from '../durable-objects/body.ts';
-import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
+import { readJson } from '../serving/body.ts';
+import { idempotencyKey, seeded } from '../serving/idempotency.ts';
 import { admin } from './admin.ts';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';

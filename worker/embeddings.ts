@@ -1,9 +1,9 @@
 /** POST /v1/embeddings: checked here, computed by the embedder, a Worker of its own. */
 
 import type { Context } from 'hono';
-import { readJson } from '../durable-objects/body.ts';
 import { ApiError } from '../openai/errors.ts';
 import { parseEmbeddings } from '../openai/requests/embeddings.ts';
+import { readJson } from '../serving/body.ts';
 import { errand } from './admission.ts';
 import type { App } from './env.ts';
 import { maxBodyBytes } from './room.ts';

@@ -1,12 +1,12 @@
 /** Anthropic's `/v1/messages` and its `count_tokens`, over the same chats, with errors in that API's form. */
 
 import { type Context, Hono } from 'hono';
-import { readJson } from '../durable-objects/body.ts';
-import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { asApiError } from '../openai/errors.ts';
 import { parseCountTokens, parseMessages } from '../openai/requests/anthropic.ts';
 import type { ChatRequest, TokenizeRequest } from '../openai/requests/types.ts';
 import { anthropicError } from '../openai/stream/anthropic.ts';
+import { readJson } from '../serving/body.ts';
+import { idempotencyKey, seeded } from '../serving/idempotency.ts';
 import { errand } from './admission.ts';
 import type { App } from './env.ts';
 import { withModel } from './models.ts';

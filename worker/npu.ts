@@ -1,7 +1,7 @@
 /** What the accelerator can tell about itself: its last prompt, and simulations of others (docs/npu-protocol.md). The secret stays here. */
 import { type Context, Hono } from 'hono';
-import { readJson } from '../durable-objects/body.ts';
 import { notFound } from '../openai/errors.ts';
+import { readJson } from '../serving/body.ts';
 import { errand } from './admission.ts';
 import type { App } from './env.ts';
 

@@ -1,8 +1,8 @@
 /** `/admin/models`: models of the hub that may be brought here, and how far those are that are being brought. The launcher does it. */
 
 import type { Context, Hono } from 'hono';
-import { readJson } from '../durable-objects/body.ts';
 import { notFound } from '../openai/errors.ts';
+import { readJson } from '../serving/body.ts';
 import type { App, Env } from './env.ts';
 
 /** A server that answers to its own machine alone needs no key for it, unless a page of another origin asks. */

@@ -1,9 +1,12 @@
 /** The Responses API's routes (durable-objects/session/api.ts is what they do). */
 
 import { type Context, Hono } from 'hono';
-import { readJson } from '../durable-objects/body.ts';
-import { idempotencyKey, seeded } from '../durable-objects/idempotency.ts';
 import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
+import { openSession } from '../durable-objects/session/port.ts';
+import { clip, methodNotAllowed, notFound } from '../openai/errors.ts';
+import { parseResponses } from '../openai/requests/responses.ts';
+import { readJson } from '../serving/body.ts';
+import { idempotencyKey, seeded } from '../serving/idempotency.ts';
 import {
   type Caller,
   cancelResponse,
@@ -12,10 +15,7 @@ import {
   listInput,
   modelBefore,
   retrieveResponse,
-} from '../durable-objects/session/api.ts';
-import { openSession } from '../durable-objects/session/port.ts';
-import { clip, methodNotAllowed, notFound } from '../openai/errors.ts';
-import { parseResponses } from '../openai/requests/responses.ts';
+} from '../serving/responses/api.ts';
 import type { App, Env } from './env.ts';
 import { withModel } from './models.ts';
 import { generateOn } from './replica.ts';

@@ -2,8 +2,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Server } from '../../cli/start.ts';
 import type { SchedulerPort } from '../../durable-objects/scheduler/port.ts';
-import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
+import { sessionName, sessionOf } from '../../serving/responses/ids.ts';
 import { resident } from '../process.ts';
 import { median } from '../stats.ts';
 import { Client, newTally, type Tally, type Trouble, type Turn } from './client.ts';

@@ -1,8 +1,8 @@
 /** A session of 1,000 tokens resumed on a replica that has forgotten it: its KV pages from the session against computing them again. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Server } from '../../cli/start.ts';
-import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
+import { sessionName, sessionOf } from '../../serving/responses/ids.ts';
 import { start } from '../clock.ts';
 import { packOf, randomModel } from '../model.ts';
 import { workerds } from '../process.ts';

@@ -1,40 +1,21 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
-import { ApiError, asApiError, modelUnavailable, notFound } from '../../openai/errors.ts';
-import { CONTENT_TYPE, type ServingMetrics } from '../../openai/prometheus.ts';
-import type { ChatRequest, CompletionRequest, DetokenizeRequest, ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
+import { ApiError, modelUnavailable, notFound } from '../../openai/errors.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
+import { cacheName } from '../../serving/responses/ids.ts';
+import type { RunOrder } from '../../serving/responses/types.ts';
+import { dispatch, inEnvelope } from '../../serving/run/dispatch.ts';
+import { EngineLoop } from '../../serving/run/loop.ts';
+import { npuOf } from '../../serving/run/npu.ts';
+import { Reporter } from '../../serving/run/report.ts';
+import type { Runtime } from '../../serving/run/runtime.ts';
+import type { SessionFetcher } from '../../serving/run/session-pages.ts';
+import { runTurn } from '../../serving/run/turn.ts';
 import type { ReplicaEnv } from '../env.ts';
 import { schedulerOf } from '../scheduler/port.ts';
-import { cacheName } from '../session/ids.ts';
-import type { RunOrder } from '../session/types.ts';
-import { conversationPages, PAGES_PATH } from './conversation.ts';
-import { generate } from './generate.ts';
-import { EngineLoop } from './loop.ts';
-import { holding, isHeld, openEngine, type Served, served } from './model.ts';
-import { type NpuAdapter, npuOf } from './npu.ts';
-import type { SessionFetcher } from './pages.ts';
-import { Reporter } from './report.ts';
+import { holding, isHeld, openEngine, served } from './model.ts';
 import { PROMPT_ROOM } from './room.ts';
-import { modelObject, renderMetrics } from './show.ts';
-import { tokenize } from './tokenize.ts';
-import { runTurn } from './turn.ts';
-
-export interface Runtime {
-  served: Served;
-  engine: Engine;
-  loop: EngineLoop;
-  metrics: ServingMetrics;
-  /** Absent where no accelerator is bound. */
-  npu?: NpuAdapter;
-  /** Absent where nothing schedules. */
-  reporter?: Reporter;
-  /** The session that keeps a tenant's pages under a `prompt_cache_key`. Absent where there are no sessions. */
-  keyed?: (tenant: string, key: string) => SessionFetcher;
-}
-
-type Body = ChatRequest | CompletionRequest | ResponsesRequest | TokenizeRequest | DetokenizeRequest;
 
 /** One engine with its weights. The Worker has already checked the key and the body; everything here is one request, one crossing. */
 export class Replica extends DurableObject<ReplicaEnv> {
@@ -42,29 +23,23 @@ export class Replica extends DurableObject<ReplicaEnv> {
 
   override async fetch(request: Request): Promise<Response> {
     const path = new URL(request.url).pathname;
-    try {
+    return inEnvelope(async () => {
       if (path === '/forget' && !this.runtime) return Response.json({ idle: true }); // it need not be opened for that
       const rt = await this.open();
       const response = await holding(() => this.answer(path, rt, request));
       response.headers.set(PROMPT_ROOM, `${rt.engine.maxPrompt} ${rt.served.tokenizer.most}`);
       return response;
-    } catch (error) {
-      if (!(error instanceof ApiError)) console.error(path, error);
-      const e = asApiError(error);
-      return Response.json(e.envelope(), { status: e.status, headers: { ...e.headers } });
-    }
+    });
   }
 
   private async answer(path: string, rt: Runtime, request: Request): Promise<Response> {
-    if (request.method === 'GET') return this.get(path, rt);
     if (path === '/close') {
       rt.reporter?.close();
       return new Response(null, { status: 204 });
     }
     if (path === '/forget') return forget(rt, ((await request.json()) as { tenant: string }).tenant);
     if (path === '/session/run') return this.turn(rt, (await request.json()) as RunOrder, request);
-    if (path === PAGES_PATH) return conversationPages(rt, (await request.json()) as ChatRequest, request);
-    return post(rt, (await request.json()) as Body, request);
+    return dispatch(rt, request);
   }
 
   /** Loads the model once; after a failure the next request tries again, and so it does where another model has come into its place. */
@@ -113,14 +88,6 @@ export class Replica extends DurableObject<ReplicaEnv> {
     const session = fetcher(SESSION.get(SESSION.idFromString(order.session)));
     return runTurn(rt, order, session, request, (work) => this.ctx.waitUntil(work));
   }
-
-  private get(path: string, rt: Runtime): Response {
-    if (path === '/ready')
-      return Response.json({ status: 'ready', model: rt.served.id, memory: rt.engine.plan.bytes, stats: rt.engine.stats() });
-    if (path === '/metrics') return new Response(renderMetrics(rt), { headers: { 'content-type': CONTENT_TYPE } });
-    if (path === '/v1/models') return Response.json({ object: 'list', data: [modelObject(rt)] });
-    throw notFound(`There is nothing at ${path}.`);
-  }
 }
 
 const fetcher = (session: DurableObjectStub) => session as unknown as SessionFetcher;
@@ -140,17 +107,4 @@ async function forget(rt: Runtime, tenant: string): Promise<Response> {
   while (rt.engine.runs(tenant) && Date.now() < late) await scheduler.wait(20);
   rt.engine.pool.clear();
   return Response.json({ idle: !rt.engine.runs(tenant) });
-}
-
-function post(rt: Runtime, body: Body, request: Request): Promise<Response> | Response {
-  switch (body.kind) {
-    case 'chat':
-    case 'completion':
-    case 'response':
-      return generate(rt, body, request);
-    case 'tokenize':
-    case 'template':
-    case 'detokenize':
-      return tokenize(rt, body);
-  }
 }

@@ -2,61 +2,22 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
 import { allocWeights } from '../../engine/anatomy.ts';
-import {
-  type Backend,
-  Engine,
-  formatsOf,
-  type ModelConfig,
-  type ModelWeights,
-  type Passes,
-  type Plan,
-  planMemory,
-} from '../../engine/index.ts';
+import { Engine, formatsOf, type Plan, planMemory } from '../../engine/index.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
 import type { Manifest } from '../../models/pack/manifest.ts';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
 import { fallbackStops, templateOf } from '../../models/pack/template.ts';
-import type { ChatTemplate } from '../../models/template.ts';
-import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
-import { type ServingMetrics, servingMetrics } from '../../openai/prometheus.ts';
-import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
+import { servingMetrics } from '../../openai/prometheus.ts';
 import { readNumber } from '../../policy/settings.ts';
 import type { StagesPlan } from '../../policy/stages.ts';
+import type { Kept, Served } from '../../serving/run/runtime.ts';
 import { kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
 import { enginePlan, memoryHere, openStages, stagesOf } from './stages.ts';
 
 const MIB = 1 << 20;
-
-/** What of a replica outlives its object, which is evicted when it is idle: the engine with its pages, and what was counted. */
-export interface Kept {
-  engine: Engine;
-  metrics: ServingMetrics;
-}
-
-/** A model that is loaded in this isolate: what all its replicas share. */
-export interface Served {
-  id: string;
-  /** The pack's. */
-  digest: string;
-  /** Names weights and numerics in answers. */
-  fingerprint: string;
-  config: ModelConfig;
-  tokenizer: Tokenizer;
-  template?: ChatTemplate;
-  stopIds: readonly number[];
-  /** Texts of control tokens. */
-  control: readonly string[];
-  sampling: SamplingDefaults;
-  backend: Backend;
-  /** Of the whole model, or its stages as one. */
-  weights: ModelWeights | Passes;
-  plan: Plan;
-  /** By the id of the replica's object. */
-  engines: Map<string, Kept>;
-}
 
 /** Weights belong to the isolate: objects of one class may share it, and 128 MB hold them once. */
 let holder: Holder | undefined;

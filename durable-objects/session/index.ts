@@ -1,14 +1,15 @@
 import { DurableObject } from 'cloudflare:workers';
 import { concatBytes } from '@noble/hashes/utils.js';
+import { Answer } from '../../serving/responses/answer.ts';
+import { type Frame, frameBytes, frameHead, readFrames } from '../../serving/responses/frames.ts';
+import { isOpen, newTurn, tooLong } from '../../serving/responses/turns.ts';
+import type { BeginAnswer, BeginRequest, Json, StoredResponse } from '../../serving/responses/types.ts';
 import { prepare, type Schema } from '../schema.ts';
 import { listOf } from '../tenant/port.ts';
-import { Answer } from './answer.ts';
 import { type SessionEnv, sessionLimits } from './env.ts';
-import { type Frame, frameBytes, frameHead, readFrames } from './frames.ts';
 import { PageStore } from './pages.ts';
 import { Runs } from './runs.ts';
-import { isOpen, newTurn, TurnStore, tooLong } from './turns.ts';
-import type { BeginAnswer, BeginRequest, Json, StoredResponse } from './types.ts';
+import { TurnStore } from './turns.ts';
 
 /** While a turn runs, the alarm comes back so often: if the object has lost its memory meanwhile, it starts the rest. */
 const WATCH_MS = 3_000;

@@ -1,5 +1,5 @@
+import type { Frame } from '../../serving/responses/frames.ts';
 import { prepare, type Schema } from '../schema.ts';
-import type { Frame } from './frames.ts';
 
 /** Rows stay under SQLite's 2 MB; a larger page is cut. */
 const PART_BYTES = 1 << 20;

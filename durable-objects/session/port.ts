@@ -1,4 +1,4 @@
-import type { BeginAnswer, BeginRequest, Json, StoredResponse } from './types.ts';
+import type { BeginAnswer, BeginRequest, Json, StoredResponse } from '../../serving/responses/types.ts';
 
 /** A session as its callers see it. Written out because the platform's own types unfold nested JSON without end. */
 export interface SessionPort {
@@ -12,9 +12,6 @@ export interface SessionPort {
   stats(): Promise<{ turns: number; pages: number; pageBytes: number; running: number }>;
   fetch(url: string, init?: RequestInit): Promise<Response>;
 }
-
-/** What the Responses API needs of a session, wherever it is kept. */
-export type ResponseKeeper = Pick<SessionPort, 'begin' | 'get' | 'inputItems' | 'cancel' | 'remove' | 'fetch'>;
 
 /** The session of that name (ids.ts), whether it has been begun or not. */
 export function openSession(namespace: DurableObjectNamespace, name: string): SessionPort {

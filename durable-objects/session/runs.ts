@@ -1,16 +1,16 @@
 import { asApiError, isTransient } from '../../openai/errors.ts';
 import { MAX_LINKS } from '../../policy/chains.ts';
 import { MAX_PROMPT, type RefusalReason } from '../../policy/ticket.ts';
+import type { Answer } from '../../serving/responses/answer.ts';
+import { readLines } from '../../serving/responses/ndjson.ts';
+import { applyLine } from '../../serving/responses/run-line.ts';
+import type { Json, RunLine, RunOrder, StoredResponse } from '../../serving/responses/types.ts';
 import { loadModel } from '../models.ts';
 import { replicaOf } from '../replica/port.ts';
 import { chainTokens, messageChain } from '../scheduler/chain.ts';
 import { type SchedulerPort, schedulerOf } from '../scheduler/port.ts';
-import type { Answer } from './answer.ts';
-import { applyLine } from './apply.ts';
 import type { SessionEnv } from './env.ts';
-import { readLines } from './lines.ts';
 import type { TurnStore } from './turns.ts';
-import type { Json, RunLine, RunOrder, StoredResponse } from './types.ts';
 
 /** Starts without a single new token after which a turn is given up: in a row here, and over all restarts. */
 const MAX_FAILURES = 5;

@@ -1,5 +1,6 @@
+import { isOpen, type Turns } from '../../serving/responses/turns.ts';
+import type { Commit, CommitAnswer, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
 import { prepare, type Schema } from '../schema.ts';
-import type { BeginRequest, Commit, CommitAnswer, Json, ResponseStatus, StoredResponse, Usage } from './types.ts';
 
 const TURNS: Schema = {
   part: 'turns',
@@ -33,7 +34,7 @@ const COLUMNS = 'id, previous, created, status, epoch, starts, data';
 const ids32 = (ids: readonly number[]): ArrayBuffer => Uint32Array.from(ids).buffer as ArrayBuffer;
 
 /** The turns of a conversation, a tree by `previous`, and the log of each answer's tokens. */
-export class TurnStore {
+export class TurnStore implements Turns {
   readonly #sql: SqlStorage;
 
   constructor(sql: SqlStorage) {
@@ -196,11 +197,6 @@ export class TurnStore {
   }
 }
 
-/** What a running answer needs of the place where turns are kept. */
-export type Turns = Pick<TurnStore, 'get' | 'update' | 'claim' | 'setPrompt' | 'committed' | 'commit' | 'tokens' | 'compact'>;
-
-export const isOpen = (status: ResponseStatus): boolean => status === 'queued' || status === 'in_progress';
-
 function fromRow(row: Row): StoredResponse {
   const { id, previous, created, status, epoch } = row;
   return {
@@ -211,39 +207,5 @@ function fromRow(row: Row): StoredResponse {
     status: status as ResponseStatus,
     starts: JSON.parse(row.starts) as number[],
     ...(JSON.parse(row.data) as Data),
-  };
-}
-
-/** Items and characters of JSON that one conversation may have. */
-const MAX_ITEMS = 4096;
-const MAX_CHARS = 8 << 20;
-
-/** Whether a conversation with this input is longer than is kept and given to a replica. */
-export function tooLong(history: readonly Json[], input: readonly Json[]): boolean {
-  if (history.length + input.length > MAX_ITEMS) return true;
-  let chars = 0;
-  for (const items of [history, input]) for (const item of items) if ((chars += JSON.stringify(item).length) > MAX_CHARS) return true;
-  return false;
-}
-
-/** A turn as it begins. */
-export function newTurn({ seed: _, ...from }: BeginRequest, seed: readonly [number, number], now: number): StoredResponse {
-  const usage: Usage = { prompt: 0, cached: 0, completion: 0 };
-  return {
-    ...from,
-    previous: from.previous ?? null,
-    created: Math.floor(now / 1000),
-    completed: null,
-    status: 'queued',
-    fingerprint: null,
-    recomputed: false,
-    seed,
-    epoch: 0,
-    starts: [],
-    finish: null,
-    tail: '',
-    output: [],
-    error: null,
-    usage,
   };
 }

@@ -2,9 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Server } from '../../cli/start.ts';
 import { decodeDone, decodeIds, FrameReader } from '../../kernels/npu/protocol.ts';
-import { openModel, wasmMaker } from '../../local/open.ts';
-import { serve } from '../../local/serve.ts';
 import { folderPack } from '../../models/node/files.ts';
+import { openModel, wasmMaker } from '../../serving/run/open.ts';
+import { serve } from '../../serving/serve.ts';
 import { importConversation } from '../../web/src/device/pages.ts';
 import { wasmModules } from '../kernels/modules.ts';
 import { missing, startTestServer } from './server.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { cacheName, sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
+import { cacheName, sessionName, sessionOf } from '../../serving/responses/ids.ts';
 import { missing, startTestServer } from './server.ts';
 
 type TestServer = Awaited<ReturnType<typeof startTestServer>>;

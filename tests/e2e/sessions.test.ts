@@ -5,8 +5,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workerds } from '../../bench/process.ts';
 import { familyShapes, randomGguf } from '../../cli/random-gguf.ts';
-import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
+import { sessionName, sessionOf } from '../../serving/responses/ids.ts';
 import { missing, startTestServer } from './server.ts';
 
 /** So many that a fast machine is not done before it is killed. */

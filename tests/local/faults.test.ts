@@ -1,18 +1,18 @@
 /** Two keys beside each other on one real engine: whatever goes wrong with a request of one, the other's answer is what it is alone. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
-import { faultOf, follow } from '../../durable-objects/replica/constraint.ts';
-import type { Runtime } from '../../durable-objects/replica/index.ts';
-import { EngineLoop, type Sink } from '../../durable-objects/replica/loop.ts';
 import type { GenerateRequest, StepEvent } from '../../engine/index.ts';
 import { GREEDY } from '../../engine/index.ts';
-import { openModel, wasmMaker } from '../../local/open.ts';
-import { Responses } from '../../local/responses.ts';
-import { serve } from '../../local/serve.ts';
-import { asTenant } from '../../local/tenant.ts';
 import { type GrammarConstraint, GrammarError } from '../../models/grammar/index.ts';
 import { folderPack } from '../../models/node/files.ts';
 import type { ResponseFormat } from '../../openai/requests/types.ts';
+import { Responses } from '../../serving/responses/memory-sessions.ts';
+import { faultOf, follow } from '../../serving/run/constraint.ts';
+import { EngineLoop, type Sink } from '../../serving/run/loop.ts';
+import { openModel, wasmMaker } from '../../serving/run/open.ts';
+import type { Runtime } from '../../serving/run/runtime.ts';
+import { serve } from '../../serving/serve.ts';
+import { asTenant } from '../../serving/tenant.ts';
 import { wasmModules } from '../kernels/modules.ts';
 
 let rt: Runtime;

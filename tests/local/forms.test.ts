@@ -5,11 +5,11 @@ import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nodeHandler } from '../../cli/node-http.ts';
 import { localPack } from '../../cli/packs.ts';
-import { openModel, wasmMaker } from '../../local/open.ts';
-import { Responses } from '../../local/responses.ts';
-import { serve } from '../../local/serve.ts';
-import { asTenant } from '../../local/tenant.ts';
 import { folderPack } from '../../models/node/files.ts';
+import { Responses } from '../../serving/responses/memory-sessions.ts';
+import { openModel, wasmMaker } from '../../serving/run/open.ts';
+import { serve } from '../../serving/serve.ts';
+import { asTenant } from '../../serving/tenant.ts';
 import { wasmModules } from '../kernels/modules.ts';
 
 const model = 'pebble';

@@ -1,16 +1,16 @@
 /** Stored responses outside of Workers, on wasm: kept in memory, with the edge's objects, events and errors. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
-import type { Runtime } from '../../durable-objects/replica/index.ts';
-import { sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import { DeviceLostError } from '../../kernels/webgpu/index.ts';
-import { explained } from '../../local/fault.ts';
-import { openModel, wasmMaker } from '../../local/open.ts';
-import { Responses } from '../../local/responses.ts';
-import { serve } from '../../local/serve.ts';
-import type { StoreLimits } from '../../local/store.ts';
-import { asTenant } from '../../local/tenant.ts';
 import { folderPack } from '../../models/node/files.ts';
+import { sessionName, sessionOf } from '../../serving/responses/ids.ts';
+import { Responses } from '../../serving/responses/memory-sessions.ts';
+import type { StoreLimits } from '../../serving/responses/memory-turns.ts';
+import { explained } from '../../serving/run/device-fault.ts';
+import { openModel, wasmMaker } from '../../serving/run/open.ts';
+import type { Runtime } from '../../serving/run/runtime.ts';
+import { serve } from '../../serving/serve.ts';
+import { asTenant } from '../../serving/tenant.ts';
 import { wasmModules } from '../kernels/modules.ts';
 
 interface Answer {

@@ -1,13 +1,13 @@
 /** The API outside of Workers, on wasm: what a GPU host and the page's own engine answer. */
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
-import type { Runtime } from '../../durable-objects/replica/index.ts';
 import { DeviceLostError } from '../../kernels/webgpu/index.ts';
-import { explained, faultOf } from '../../local/fault.ts';
-import { type Maker, openModel, wasmMaker } from '../../local/open.ts';
-import { serve } from '../../local/serve.ts';
-import { warmUp } from '../../local/warm.ts';
 import { folderPack } from '../../models/node/files.ts';
+import { explained, faultOf } from '../../serving/run/device-fault.ts';
+import { type Maker, openModel, wasmMaker } from '../../serving/run/open.ts';
+import type { Runtime } from '../../serving/run/runtime.ts';
+import { warmUp } from '../../serving/run/warm-up.ts';
+import { serve } from '../../serving/serve.ts';
 import { wasmModules } from '../kernels/modules.ts';
 
 const openOn = async (maker: Maker): Promise<Runtime> => {

@@ -1,7 +1,6 @@
 /** The service and the replica's client against each other, on a real model of random weights: same pages as the reference, and every fault by its name. */
 import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type NpuCall, NpuError, npuPrefill } from '../../durable-objects/npu-client.ts';
 import type { Backend } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { PAGE_VERSION } from '../../engine/layout.ts';
@@ -13,6 +12,7 @@ import { createReference } from '../../kernels/reference/index.ts';
 import { Prefiller } from '../../npu/prefiller.ts';
 import { Recorder } from '../../npu/recorder.ts';
 import { createService } from '../../npu/service.ts';
+import { type NpuCall, NpuError, npuPrefill } from '../../serving/run/npu-client.ts';
 import { randomWeights } from '../engine/random-model.ts';
 import { tileModules } from './modules.ts';
 

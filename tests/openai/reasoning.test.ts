@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { constraintOf } from '../../durable-objects/replica/constraint.ts';
-import type { Served } from '../../durable-objects/replica/model.ts';
-import { answerText } from '../../durable-objects/replica/text.ts';
 import { ReasoningSplitter } from '../../openai/reasoning.ts';
 import { parseChat } from '../../openai/requests/chat.ts';
 import { type Item, itemMessages } from '../../openai/requests/items.ts';
 import { templateMessages } from '../../openai/requests/messages.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
+import { constraintOf } from '../../serving/run/constraint.ts';
+import type { Served } from '../../serving/run/runtime.ts';
+import { answerText } from '../../serving/run/text.ts';
 import { bytes, small } from '../grammar/vocabularies.ts';
 
 function split(pieces: readonly string[]): { reasoning: string; text: string } {

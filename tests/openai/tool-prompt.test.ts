@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { Served } from '../../durable-objects/replica/model.ts';
-import { chatPrompt } from '../../durable-objects/replica/prompt.ts';
 import { compileTemplate, type TemplateOptions } from '../../models/template.ts';
 import { shortIds } from '../../openai/requests/tool-prompt.ts';
 import type { ChatMessage, Tool } from '../../openai/requests/types.ts';
 import { ToolParser } from '../../openai/tools.ts';
+import { chatPrompt } from '../../serving/run/prompt.ts';
+import type { Served } from '../../serving/run/runtime.ts';
 
 const tools: Tool[] = [
   { name: 'get_time', description: 'What time it is.', parameters: { type: 'object', properties: {} }, strict: false },

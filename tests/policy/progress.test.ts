@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { Reporter } from '../../durable-objects/replica/report.ts';
 import { POLICY } from '../../policy/config.ts';
 import { Queue } from '../../policy/queue.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
+import { Reporter } from '../../serving/run/report.ts';
 
 const half = () => 0.5;
 

@@ -1,7 +1,7 @@
 /** What the browser runs: functions that a test calls through `window.api`. */
 import { createWebGpu, type Features, openDevice } from '../../kernels/webgpu/index.ts';
-import { wasmMaker, webGpuMaker } from '../../local/open.ts';
 import { urlPack } from '../../models/pack/source.ts';
+import { wasmMaker, webGpuMaker } from '../../serving/run/open.ts';
 import { shaders } from '../../web/src/device/shaders.ts';
 import type { Case } from '../kernels/cases/index.ts';
 import { cases, compareCase } from '../kernels/cases/index.ts';

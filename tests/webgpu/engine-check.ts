@@ -1,11 +1,12 @@
 /** A model on WebGPU against the same model on wasm. */
-import type { Runtime } from '../../durable-objects/replica/index.ts';
+
 import { weightBytes } from '../../engine/formats.ts';
 import { formatsOf, GREEDY, type KvPool, layersOf, type ModelWeights } from '../../engine/index.ts';
 import { allocScratch, forward } from '../../engine/model.ts';
 import { type Counts, countWebGpu, type WebGpuBackend } from '../../kernels/webgpu/index.ts';
-import type { Maker } from '../../local/open.ts';
 import type { PackSource } from '../../models/pack/source.ts';
+import type { Maker } from '../../serving/run/open.ts';
+import type { Runtime } from '../../serving/run/runtime.ts';
 import { type Agreement, compareRuns, continueOn, generate, open, prompts } from './engine-run.ts';
 
 export interface EngineReport {

@@ -1,9 +1,10 @@
 /** Greedy runs of whole models on two backends, compared. No platform here: Node, Deno and browsers run it. */
-import type { Runtime } from '../../durable-objects/replica/index.ts';
-import { chatPrompt } from '../../durable-objects/replica/prompt.ts';
+
 import { GREEDY, type Sampling, type StepEvent } from '../../engine/index.ts';
-import { type Maker, openModel } from '../../local/open.ts';
 import type { PackSource } from '../../models/pack/source.ts';
+import { type Maker, openModel } from '../../serving/run/open.ts';
+import { chatPrompt } from '../../serving/run/prompt.ts';
+import type { Runtime } from '../../serving/run/runtime.ts';
 import { importPages } from '../../web/src/device/pages.ts';
 
 const greedy: Sampling = { ...GREEDY, logprobs: 10 };

@@ -6,8 +6,8 @@
  */
 import { localPack } from '../../cli/packs.ts';
 import type { ModelWeights } from '../../engine/index.ts';
-import { wasmMaker } from '../../local/open.ts';
 import { folderPack } from '../../models/node/files.ts';
+import { wasmMaker } from '../../serving/run/open.ts';
 import { wasmModules } from '../kernels/modules.ts';
 import { compareRuns, generate, open, prompts } from './engine-run.ts';
 

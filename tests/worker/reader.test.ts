@@ -1,12 +1,12 @@
 /** How long an answer's reader is waited for. */
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Job } from '../../durable-objects/replica/job.ts';
-import type { EngineLoop } from '../../durable-objects/replica/loop.ts';
 import type { GenerateRequest } from '../../engine/index.ts';
 import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts';
 import { servingMetrics } from '../../openai/prometheus.ts';
 import { parseCompletion } from '../../openai/requests/completion.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
+import { Job } from '../../serving/run/job.ts';
+import type { EngineLoop } from '../../serving/run/loop.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'] }));
 afterEach(() => void vi.useRealTimers());

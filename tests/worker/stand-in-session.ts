@@ -1,10 +1,10 @@
 /** The app with real sessions and a real scheduler, beside a replica that says what its instructions say, a word a token. */
 
 import { DurableObject } from 'cloudflare:workers';
-import type { Json, RunLine, RunOrder } from '../../durable-objects/session/types.ts';
 import type { ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
+import type { Json, RunLine, RunOrder } from '../../serving/responses/types.ts';
 import { createApp } from '../../worker/app.ts';
 
 export { Scheduler } from '../../durable-objects/scheduler/index.ts';

@@ -1,8 +1,8 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { digestOf, type Frame, frame, frameHead, parseFrames, readFrames } from '../../durable-objects/session/frames.ts';
-import { cacheName } from '../../durable-objects/session/ids.ts';
+import { digestOf, type Frame, frame, frameHead, parseFrames, readFrames } from '../../serving/responses/frames.ts';
+import { cacheName } from '../../serving/responses/ids.ts';
 
 let next = 0;
 const open = (tenant = 't') => env.SESSION.get(env.SESSION.idFromName(cacheName(tenant, `key${next++}`)));

@@ -1,12 +1,12 @@
 import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { frame } from '../../durable-objects/session/frames.ts';
-import { newResponseId, newSessionId, sessionName, sessionOf } from '../../durable-objects/session/ids.ts';
 import type { Session } from '../../durable-objects/session/index.ts';
 import { openSession, type SessionPort } from '../../durable-objects/session/port.ts';
 import { TurnStore } from '../../durable-objects/session/turns.ts';
-import type { BeginRequest, Commit, Json, RunOrder, SessionEvent } from '../../durable-objects/session/types.ts';
+import { frame } from '../../serving/responses/frames.ts';
+import { newResponseId, newSessionId, sessionName, sessionOf } from '../../serving/responses/ids.ts';
+import type { BeginRequest, Commit, Json, RunOrder, SessionEvent } from '../../serving/responses/types.ts';
 import { promptOf, type Script, textOf, tokenAt } from './test-replica.ts';
 
 const SEAL = '0'.repeat(16);

@@ -1,11 +1,11 @@
 /** A tenant's sessions are listed as they begin, and can be erased, all of them and no other's. */
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
-import { frame } from '../../durable-objects/session/frames.ts';
-import { cacheName, newResponseId, newSessionId, sessionName } from '../../durable-objects/session/ids.ts';
-import { readLines } from '../../durable-objects/session/lines.ts';
 import { openSession } from '../../durable-objects/session/port.ts';
 import { listOf } from '../../durable-objects/tenant/port.ts';
+import { frame } from '../../serving/responses/frames.ts';
+import { cacheName, newResponseId, newSessionId, sessionName } from '../../serving/responses/ids.ts';
+import { readLines } from '../../serving/responses/ndjson.ts';
 import type { Script } from './test-replica.ts';
 
 const list = (tenant: string) => listOf({ TENANT: env.TENANT as DurableObjectNamespace }, tenant);

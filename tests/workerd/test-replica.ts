@@ -1,5 +1,5 @@
 import { DurableObject } from 'cloudflare:workers';
-import type { Json, RunLine, RunOrder } from '../../durable-objects/session/types.ts';
+import type { Json, RunLine, RunOrder } from '../../serving/responses/types.ts';
 
 /** What the test tells the replica through the request: how long, and when to fail. */
 export interface Script {

@@ -1,13 +1,14 @@
 /** The engine in this worker: opened on the GPU or else on WebAssembly, opened again after the device was lost. */
-import type { Runtime } from '../../../durable-objects/replica/index.ts';
+
 import { DeviceLostError, openDevice, type WebGpuBackend } from '../../../kernels/webgpu/index.ts';
-import { faultOf } from '../../../local/fault.ts';
-import { type Maker, openModel, wasmMaker, webGpuMaker } from '../../../local/open.ts';
-import { serve } from '../../../local/serve.ts';
-import { warmUp } from '../../../local/warm.ts';
 import { ModelFileError } from '../../../models/error.ts';
 import { readManifest } from '../../../models/pack/manifest.ts';
 import { type PackSource, urlPack } from '../../../models/pack/source.ts';
+import { faultOf } from '../../../serving/run/device-fault.ts';
+import { type Maker, openModel, wasmMaker, webGpuMaker } from '../../../serving/run/open.ts';
+import type { Runtime } from '../../../serving/run/runtime.ts';
+import { warmUp } from '../../../serving/run/warm-up.ts';
+import { serve } from '../../../serving/serve.ts';
 import type { DeviceState } from './messages.ts';
 import { shaders } from './shaders.ts';
 import { dropPack, fetchPack, keptManifest, keptPack, packFolder } from './store.ts';

@@ -1,5 +1,4 @@
 import { sha256 } from '@noble/hashes/sha2.js';
-import type { Runtime } from '../../../durable-objects/replica/index.ts';
 import { PAGE, PAGE_VERSION } from '../../../engine/layout.ts';
 import {
   decodeDone,
@@ -12,6 +11,7 @@ import {
   ProtocolError,
   pageFault,
 } from '../../../kernels/npu/protocol.ts';
+import type { Runtime } from '../../../serving/run/runtime.ts';
 
 /** The salt of requests that name no tenant, as generate() makes it. */
 const SALT = JSON.stringify(['public', '']);

@@ -1,0 +1,127 @@
+import type { RefusalReason } from '../../policy/ticket.ts';
+
+/** What stands in for JSON the session stores and never reads. */
+export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+
+export type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
+
+/** A turn to generate, as the Worker hands it over: checked, not yet tokenized. */
+export interface BeginRequest {
+  /** `resp_` + session + turn; see ids.ts. */
+  id: string;
+  /** The earlier response this one goes on from. */
+  previous?: string;
+  tenant: string;
+  model: string;
+  /** This turn's input, as the API shows it again (`/input_items`). */
+  input: readonly Json[];
+  /** The checked request as the replica wants it, without messages of earlier turns. */
+  request: Json;
+  /** What the finished response repeats: instructions, metadata, parameters. */
+  echo: Json;
+  priority: number;
+  /** The client's; drawn here when it gave none. */
+  seed?: readonly [lo: number, hi: number];
+}
+
+/** What the replica needs to start a generation, or to go on with it where another one stopped. */
+export interface RunOrder {
+  response: string;
+  /** Id of the session's object (`idFromString`). */
+  session: string;
+  /** The name the scheduler has for this replica. */
+  replica: string;
+  tenant: string;
+  epoch: number;
+  model: string;
+  request: Json;
+  /** Input and output items of the conversation before this turn, oldest first. */
+  history: readonly Json[];
+  input: readonly Json[];
+  /** Fixed before the first token. */
+  seed: readonly [lo: number, hi: number];
+  /** Empty until the first replica tokenized the prompt; then the same for every later one. */
+  prompt: readonly number[];
+  generated: readonly number[];
+}
+
+/**
+ * One line of the replica's answer to a RunOrder (NDJSON). `start` once, before any token; then one line a step; `end` last.
+ * `text[i]` is what token `from + i` added to the visible text, '' when it added nothing.
+ */
+export type RunLine =
+  | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: Json }
+  | { type: 'tokens'; from: number; ids: number[]; text: string[] }
+  | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[] }
+  | { type: 'error'; status: number; error: Json };
+
+/** Tokens generated since the last commit. */
+export interface Commit {
+  response: string;
+  epoch: number;
+  /** Index of the first of them. */
+  from: number;
+  ids: readonly number[];
+  text: readonly string[];
+}
+
+/** `stale`: another lease has taken over, stop. `gap`: tokens before `from` are missing, send from `committed`. */
+export type CommitAnswer = { ok: true; committed: number } | { ok: false; why: 'stale' | 'gap' | 'unknown'; committed: number };
+
+export interface Usage {
+  prompt: number;
+  cached: number;
+  completion: number;
+}
+
+/** A turn as it is stored. */
+export interface StoredResponse {
+  id: string;
+  previous: string | null;
+  created: number; // s
+  /** When it was completed, s; null while it is not, or when it ended otherwise. */
+  completed: number | null;
+  status: ResponseStatus;
+  tenant: string;
+  model: string;
+  fingerprint: string | null;
+  /** The model was another one at the previous turn: everything was computed anew. */
+  recomputed: boolean;
+  /** Where the prompt was computed (RouteReport), when the request asked to be told. */
+  route?: Json;
+  input: readonly Json[];
+  request: Json;
+  echo: Json;
+  priority: number;
+  seed: readonly [number, number];
+  epoch: number;
+  /** Tokens that were stored when each lease began: more than one entry says how often the turn was taken over. */
+  starts: readonly number[];
+  finish: string | null;
+  /** Text that was held back until the end, after the last token's. */
+  tail: string;
+  output: readonly Json[];
+  error: Json;
+  usage: Usage;
+}
+
+/** `refused`: the queue took it at once for full or hopeless, and nothing was stored; `retryAfter` in s. */
+export type BeginAnswer =
+  | { ok: true }
+  | { ok: false; why: 'previous_not_found' | 'previous_not_finished' | 'earlier_deleted' | 'exists' | 'too_long' }
+  | { ok: false; why: 'refused'; reason: RefusalReason; retryAfter: number };
+
+/** What a reader of a running answer gets, in this order; `seq` counts up from 0 without a gap and depends on the tokens alone. */
+export type SessionEvent = { seq: number; index: number; text: string } | { end: ResponseStatus; response: StoredResponse };
+
+/** What the Responses API needs of a session, wherever it is kept. */
+export interface ResponseKeeper {
+  begin(r: BeginRequest): Promise<BeginAnswer>;
+  get(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
+  /** Input of the turn and of all before it, oldest first. */
+  inputItems(id: string): Promise<Json[] | undefined>;
+  cancel(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
+  remove(id: string): Promise<boolean>;
+  /** `GET /events?response=&after=`: events as NDJSON, the missed ones first. */
+  fetch(url: string): Promise<Response>;
+}

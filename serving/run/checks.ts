@@ -1,0 +1,48 @@
+/** What of a request only the replica can check: the Worker knows no model. */
+import { badRequest, contextOverflow, outputOverflow } from '../../openai/errors.ts';
+import type { GenerationRequest } from '../../openai/requests/types.ts';
+import type { Served } from './runtime.ts';
+
+/** Throws 400 naming the field when a request names a token that the model does not have. */
+export function checkIds(
+  { config }: Pick<Served, 'config'>,
+  body: Pick<GenerationRequest, 'sampling' | 'stopTokenIds'>,
+  prompt: readonly number[],
+): void {
+  const check = (ids: readonly number[], param: string) => {
+    const wrong = ids.find((id) => id >= config.vocab);
+    if (wrong !== undefined) throw badRequest(`Token id ${wrong} is outside the vocabulary of ${config.vocab}.`, param);
+  };
+  check(
+    body.sampling.logitBias.map(([id]) => id),
+    'logit_bias',
+  );
+  check(body.stopTokenIds, 'stop_token_ids');
+  check(prompt, 'prompt');
+}
+
+/** Ids that end a generation. `ignore_eos` goes on past the model's own, but not past the end of a grammar, after which nothing may come. */
+export const stopIdsOf = (
+  { stopIds }: Pick<Served, 'stopIds'>,
+  body: Pick<GenerationRequest, 'ignoreEos' | 'stopTokenIds'>,
+  constrained: boolean,
+): readonly number[] => (body.ignoreEos && !constrained ? body.stopTokenIds : [...stopIds, ...body.stopTokenIds]);
+
+/** OpenAI's default for completions; chat has none. */
+const COMPLETION_TOKENS = 16;
+
+/** Most tokens that an answer may have. Throws 400: the prompt is too long, or what is asked for after it. `prompt` names its field. */
+export function outputLimit(
+  { maxPrompt }: { maxPrompt: number },
+  body: Pick<GenerationRequest, 'maxTokens' | 'maxTokensParam'> & { kind?: string; wire?: string },
+  promptTokens: number,
+  prompt: string,
+): number {
+  const context = maxPrompt + 1;
+  const room = context - promptTokens;
+  if (room < 1) throw contextOverflow(context, promptTokens, 1, prompt);
+  // Anthropic's clients must give a number, and give the largest they know of
+  if (body.wire === 'anthropic') return Math.min(body.maxTokens ?? room, room);
+  if ((body.maxTokens ?? 1) > room) throw outputOverflow(context, promptTokens, body.maxTokens as number, body.maxTokensParam);
+  return body.maxTokens ?? (body.kind === 'completion' ? Math.min(COMPLETION_TOKENS, room) : room);
+}

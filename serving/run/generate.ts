@@ -1,0 +1,140 @@
+import type { GenerateRequest } from '../../engine/index.ts';
+import { asApiError, modelNotFound } from '../../openai/errors.ts';
+import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
+import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
+import { createAnswer } from '../../openai/stream/answer.ts';
+import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
+import { completionConstraint, constraintOf } from './constraint.ts';
+import { early, takesLong } from './heartbeats.ts';
+import { Job } from './job.ts';
+import { type RouteReport, routeHeader } from './npu.ts';
+import { chatPrompt, completionPrompt, withTemplate } from './prompt.ts';
+import { leaseOf } from './report.ts';
+import type { Runtime } from './runtime.ts';
+import { pullPages, pushPages } from './session-pages.ts';
+import { saltOf, tenantOf } from './tenant.ts';
+import { answerText } from './text.ts';
+
+/** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
+export async function generate(rt: Runtime, body: ChatRequest | CompletionRequest | ResponsesRequest, http: Request): Promise<Response> {
+  const arrived = Date.now();
+  const { engine } = rt;
+  const served = body.kind === 'completion' ? rt.served : withTemplate(rt.served, body.chatTemplate);
+  const { tokenizer } = served;
+  if (body.model && body.model !== served.id) throw modelNotFound(body.model, served.id);
+
+  const chat = body.kind !== 'completion';
+  const callable = body.kind !== 'completion' && body.toolChoice.mode !== 'none';
+  const param = { chat: 'messages', response: 'input', completion: 'prompt' }[body.kind];
+  const prompts = chat
+    ? [chatPrompt(served, body, { limit: engine.maxPrompt, param })]
+    : body.prompts.map((p) => completionPrompt(tokenizer, p, engine.maxPrompt));
+  const sampling = resolveSampling(
+    body.sampling,
+    served.sampling,
+    () => [...crypto.getRandomValues(new Uint32Array(2))] as [number, number],
+  );
+  const lease = leaseOf(http.headers);
+  const id = lease?.id ?? http.headers.get('x-turnstone-request') ?? crypto.randomUUID();
+  const tenant = tenantOf(http);
+  const salt = saltOf(tenant, body.cacheSalt);
+  checkIds(served, body, prompts.flat());
+  const constraint = chat ? constraintOf(served, body) : completionConstraint(served, body);
+  const stopIds = stopIdsOf(served, body, constraint !== undefined);
+  const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
+    const maxTokens = outputLimit(engine, body, prompt.length, param);
+    return Array.from({ length: body.n }, (_, i) => ({
+      id: `${id}/${p * body.n + i}`,
+      prompt,
+      maxTokens,
+      stopIds,
+      sampling: { ...sampling, seed: choiceSeed(sampling.seed, p * body.n + i) },
+      salt,
+      owner: tenant,
+      constraint: constraint?.(prompt),
+    }));
+  });
+
+  const answer = createAnswer(body, {
+    id,
+    model: served.id,
+    created: Math.floor(arrived / 1000),
+    fingerprint: served.fingerprint,
+  });
+  const echo =
+    body.kind === 'completion' && body.echo
+      ? (i: number) => {
+          const given = body.prompts[Math.floor(i / body.n)];
+          return typeof given === 'string' ? given : tokenizer.decode(given, { skipSpecial: true });
+        }
+      : undefined;
+  const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
+  // pages of earlier requests under this key, whichever replica computed them
+  const session = body.promptCacheKey === undefined || prompts.length > 1 ? undefined : rt.keyed?.(tenant, body.promptCacheKey);
+  if (session) await pullPages(engine, session, prompts[0], salt).catch((error) => console.warn('pages', error));
+  const decided = Date.now();
+  const leave = new AbortController();
+  const gone = AbortSignal.any([http.signal, leave.signal]);
+  let asked: RouteReport | undefined;
+  // one prompt at a time is worth a transfer; several of a request share the loop as they are
+  const routing = prompts.length === 1 ? rt.npu?.prefill(prompts[0], salt, gone, (report) => (asked = report)) : undefined;
+  // another model than at the previous response: nothing of it could be used
+  const recomputed = body.kind === 'response' && body.previousFingerprint !== undefined && body.previousFingerprint !== served.fingerprint;
+  const answered = async (route?: RouteReport): Promise<Response> => {
+    const shown = route ?? rt.npu?.several(prompts);
+    const extra = () => {
+      const turnstone = {
+        ...(recomputed && { recomputed }),
+        ...(body.explain && shown && { route: { ...shown, ttft: (job.firstToken ?? Date.now()) - decided } }),
+      };
+      return Object.keys(turnstone).length > 0 ? { turnstone } : undefined;
+    };
+    const job: Job = new Job({
+      loop: rt.loop,
+      tokenizer,
+      textOf: (prompt) => answerText(served, prompt, { chat, tools: callable }),
+      metrics: rt.metrics,
+      answer,
+      requests,
+      n: body.n,
+      echo,
+      promptTokens,
+      arrived,
+      cachedTokens: route?.cached,
+      atOnce: lease?.slots,
+      extra,
+    });
+    job.start(gone);
+    if (lease) {
+      rt.reporter?.begin(lease, (why) => job.fail(why));
+      rt.reporter?.prompt(lease.id, promptTokens);
+      job.end.then(() => rt.reporter?.end(lease.id));
+    }
+    // off the client's path: what the session lacks
+    if (session) {
+      void job.end
+        .then(() => pushPages(engine, session, [...prompts[0], ...job.output], salt))
+        .catch((error) => console.warn('pages', error));
+    }
+    const response = await job.respond();
+    if (shown) response.headers.set('x-turnstone-route', routeHeader(shown));
+    return response;
+  };
+
+  if (!routing || !(await takesLong(routing))) return answered(await routing);
+  // only what is written lets the runtime learn that the client has left, and then the accelerator is free
+  if (lease) {
+    rt.reporter?.begin(lease, (why) => leave.abort(why));
+    rt.reporter?.prompt(lease.id, promptTokens);
+  }
+  const rest = routing.then(answered);
+  rest.catch(() => lease && rt.reporter?.end(lease.id));
+  return early(rest, {
+    contentType: answer.contentType,
+    headers: asked && { 'x-turnstone-route': routeHeader(asked, true) },
+    beat: answer.contentType.startsWith('text/event-stream') ? ': wait\n\n' : ' ',
+    leave: () => leave.abort(),
+    // no object that is an error comes with the status 200
+    fail: (error) => (answer.contentType.startsWith('text/event-stream') ? answer.open() + answer.fail(asApiError(error)) : undefined),
+  });
+}

@@ -1,0 +1,137 @@
+import type { Engine, GenerateRequest, StepEvent } from '../../engine/index.ts';
+import { sleep } from '../sleep.ts';
+
+/** Where a request's events go. A method that throws fails its own request. */
+export interface Sink {
+  event(event: StepEvent): void;
+  /** The loop is about to yield: what events made may be sent now, in one piece. Also called when there was no event. `crowd`: how many are asked so. */
+  flush(crowd: number): void;
+  /** The engine failed; nothing more comes. */
+  fail(error: unknown): void;
+}
+
+const STEP_MS = 50; // a step's budget: nothing waits longer behind a prefill
+const YIELD_MS = 17; // decode steps between two yields may take this long together
+/** Where learning starts; the first steps put it right. */
+const FIRST_TOKENS_PER_MS = 0.3;
+const FIRST_STEP_MS = 4;
+const FLOOR = 16; // tokens: below this a step's fixed cost dominates
+const FILLED = 3; // groups for each stage of a pipeline: it runs empty at the end of every step
+const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
+
+/**
+ * Runs an engine's steps while there is work, and lets requests and aborts in between. Rates are learned between
+ * yields only: in production the clock stands still while a step computes.
+ */
+export class EngineLoop {
+  readonly engine: Engine;
+  /** Sees every event of a request that still listens, before its sink. */
+  watch?: (event: StepEvent) => void;
+  private readonly sinks = new Map<string, Sink>();
+  private readonly ended = new Set<Sink>(); // since the last yield
+  private running = false;
+  private tokensPerMs = FIRST_TOKENS_PER_MS; // of prefill, learned
+  private stepMs = FIRST_STEP_MS; // a decode step, learned
+
+  constructor(engine: Engine) {
+    this.engine = engine;
+  }
+
+  /** Tokens a ms that a prefill computes, as learned. */
+  get prefillRate(): number {
+    return this.tokensPerMs;
+  }
+
+  /** Throws RangeError when the request can never run. */
+  add(request: GenerateRequest, sink: Sink): void {
+    this.engine.add(request);
+    this.sinks.set(request.id, sink);
+    if (!this.running) void this.run();
+  }
+
+  /** No event of the request comes after this. */
+  abort(id: string): void {
+    if (this.sinks.delete(id)) this.engine.abort(id);
+  }
+
+  private async run(): Promise<void> {
+    this.running = true;
+    try {
+      await sleep(0); // requests that arrived together ride in the first step together
+      while (this.engine.busy) {
+        const started = performance.now();
+        let prefilled = 0;
+        let steps = 0;
+        let first = false; // somebody's first token: it goes out at once
+        const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
+        do {
+          const { alone, depth } = this.engine;
+          const floor = alone ? ALONE * (depth > 1 ? FILLED * depth : 1) : FLOOR * Math.min(depth, 2);
+          const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
+          const events = await this.engine.step(budget);
+          this.dispatch(events);
+          first = events.some((e) => e.cachedTokens !== undefined);
+          const { tokens, sequences } = this.engine.lastStep;
+          steps++;
+          if (tokens > sequences * 8) prefilled += tokens;
+        } while (steps < most && prefilled === 0 && !first && this.engine.busy);
+        const listening = new Set([...this.sinks.values(), ...this.ended]);
+        for (const sink of listening) this.guard(sink, () => sink.flush(listening.size));
+        this.ended.clear();
+        await sleep(0);
+        this.learn(performance.now() - started, steps, prefilled);
+      }
+    } catch (error) {
+      // no one sequence's fault: the engine contains those
+      const { sinks } = this;
+      for (const sink of new Set(sinks.values())) this.fail(sink, error);
+      this.engine.reset();
+    } finally {
+      this.running = false;
+    }
+  }
+
+  private dispatch(events: readonly StepEvent[]): void {
+    for (const event of events) {
+      const sink = this.sinks.get(event.request);
+      if (!sink) continue;
+      if (event.error !== undefined) {
+        this.fail(sink, event.error);
+        continue;
+      }
+      if (event.finish) {
+        this.sinks.delete(event.request);
+        this.ended.add(sink);
+      }
+      this.guard(sink, () => {
+        this.watch?.(event);
+        sink.event(event);
+      });
+    }
+  }
+
+  private guard(sink: Sink, what: () => void): void {
+    try {
+      what();
+    } catch (error) {
+      this.fail(sink, error);
+    }
+  }
+
+  /** Ends a request, all its sequences. */
+  private fail(sink: Sink, error: unknown): void {
+    for (const [id, other] of this.sinks) if (other === sink) this.abort(id);
+    try {
+      sink.fail(error);
+    } catch (again) {
+      console.error('a request could not be told of its fault', error, again);
+    }
+  }
+
+  private learn(ms: number, steps: number, prefilled: number): void {
+    if (!(ms > 0.5)) return; // the clock did not move
+    const blend = (old: number, now: number) => old * 0.8 + now * 0.2;
+    if (prefilled > 0) this.tokensPerMs = blend(this.tokensPerMs, prefilled / ms);
+    else this.stepMs = blend(this.stepMs, ms / steps);
+  }
+}

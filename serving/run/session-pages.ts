@@ -1,0 +1,82 @@
+import { concatBytes } from '@noble/hashes/utils.js';
+import type { Engine } from '../../engine/index.ts';
+import { frame, frameBytes, parseFrames } from '../responses/frames.ts';
+
+/** Pages are pulled in pieces of about so much, one ahead, so that they never fill the isolate. */
+const BATCH_BYTES = 2 << 20;
+/** And handed over in pieces of so much: answers are generated meanwhile. */
+const PUSH_BYTES = 256 << 10;
+
+/** What a replica needs of a session (SessionPort has it). */
+export interface SessionFetcher {
+  missing(names: string[]): Promise<string[]>;
+  fetch(url: string, init?: RequestInit): Promise<Response>;
+}
+
+/**
+ * Pulls the pages of a prompt that the session holds and this engine does not. Answers how many came. A page that is too
+ * big, damaged or of another shape is not taken: what is missing is computed.
+ */
+export async function pullPages(engine: Engine, session: SessionFetcher, ids: readonly number[], salt: string): Promise<number> {
+  const names = engine.names.chain(ids, salt);
+  const first = names.findIndex((name) => !engine.pool.has(name));
+  if (first < 0) return 0;
+  const wanted = names.slice(first, first + engine.pool.available);
+  const batch = Math.max(1, Math.floor(BATCH_BYTES / engine.kv.pageBytes));
+  // read whole: a stream read in pieces costs more than the pages do
+  const ask = async (from: number): Promise<Uint8Array> => {
+    const body = JSON.stringify({ names: wanted.slice(from, from + batch) });
+    const response = await session.fetch('https://session/pages', { method: 'POST', body });
+    return response.ok ? new Uint8Array(await response.arrayBuffer()) : new Uint8Array();
+  };
+  let taken = 0;
+  let coming = ask(0);
+  for (let from = 0; from < wanted.length; from += batch) {
+    const bytes = await coming;
+    const full = bytes.byteLength === Math.min(batch, wanted.length - from) * frameBytes(engine.kv.pageBytes);
+    if (full && from + batch < wanted.length) {
+      coming = ask(from + batch); // on its way while these are checked
+      coming.catch(() => {}); // it is awaited above, or not wanted any more
+    }
+    for (const f of await parseFrames(bytes)) {
+      if (f.name !== wanted[taken] || !engine.importPage(f.name, f.payload)) return taken;
+      taken++;
+    }
+    if (!full) break;
+  }
+  return taken;
+}
+
+/**
+ * Hands over the whole pages of a sequence that the session lacks, as far as they are still here. Answers how many. `turn`: the
+ * response they are of; undefined for a session that is a cache and no more.
+ */
+export async function pushPages(
+  engine: Engine,
+  session: SessionFetcher,
+  ids: readonly number[],
+  salt: string,
+  turn?: string,
+): Promise<number> {
+  const names = engine.names.chain(ids, salt).filter((name) => engine.pool.has(name));
+  if (names.length === 0) return 0;
+  const lacking = await session.missing(names);
+  if (lacking.length === 0) return 0;
+  const batch = Math.max(1, Math.floor(PUSH_BYTES / engine.kv.pageBytes));
+  let sent = 0;
+  const body = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const frames: Uint8Array[] = [];
+      while (frames.length < batch && sent < lacking.length) {
+        const page = await engine.exportPage(lacking[sent]);
+        if (page === undefined) break;
+        frames.push(await frame(lacking[sent++], page));
+      }
+      if (frames.length > 0) controller.enqueue(concatBytes(...frames));
+      if (frames.length < batch) controller.close();
+    },
+  });
+  const response = await session.fetch(`https://session/pages${turn === undefined ? '' : `?response=${turn}`}`, { method: 'PUT', body });
+  if (!response.ok) throw new Error(`the session did not take the pages: ${await response.text()}`);
+  return sent;
+}
