@@ -14,6 +14,6 @@ export const overHttp =
         const empty = [101, 204, 304].includes(status);
         resolve(new Response(empty ? null : (Readable.toWeb(res) as ReadableStream<Uint8Array<ArrayBuffer>>), { status, headers: given }));
       };
-      const req = request({ hostname, port, path, method, headers, signal }, answered).on('error', reject);
+      const req = request({ hostname, port, path, method, headers, signal, agent: false }, answered).on('error', reject);
       req.end(body === undefined || typeof body === 'string' ? body : JSON.stringify(body));
     });
