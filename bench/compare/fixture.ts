@@ -36,6 +36,13 @@ export function best(logits: Float32Array): [number, number][] {
   let sum = 0;
   for (const x of logits) sum += Math.exp(x - max);
   const lse = max + Math.log(sum);
-  const ids = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b);
-  return ids.slice(0, TOP).map((id) => [id, Number((logits[id] - lse).toFixed(5))]);
+  const ids: number[] = []; // descending, ties to the lowest id
+  for (let id = 0; id < logits.length; id++) {
+    if (ids.length === TOP && logits[id] <= logits[ids[TOP - 1]]) continue;
+    let at = Math.min(ids.length, TOP - 1);
+    while (at > 0 && logits[ids[at - 1]] < logits[id]) at--;
+    ids.splice(at, 0, id);
+    ids.length = Math.min(ids.length, TOP);
+  }
+  return ids.map((id) => [id, Number((logits[id] - lse).toFixed(5))]);
 }

@@ -35,7 +35,7 @@ export interface Comparison {
 }
 
 /** Real models whose answers are compared. */
-const COMPARED: readonly RealName[] = ['smollm2', 'qwen-coder'];
+const COMPARED: readonly RealName[] = ['smollm2', 'qwen-coder', 'gemma3'];
 
 const PEBBLE = 'models/pebble/hf';
 const SKILLS = ['identity', 'arithmetic', 'lists', 'unknown', 'stories'];
@@ -180,7 +180,7 @@ const program = new Command('npm run compare --')
   )
   .argument(
     '[names...]',
-    'smollm2, qwen, granite, smollm3, gemma3, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder; all unless given',
+    'smollm2, qwen, granite, smollm3, gemma3, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder, real-gemma3; all unless given',
   )
   .option('--check', 'compare only, record nothing')
   .parse();

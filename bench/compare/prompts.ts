@@ -27,12 +27,12 @@ export const PROMPTS = [
   'Turn this into JSON with name, age and city: Ana is 31 and lives in Porto.',
 ] as const;
 
-/** The prompts under the model's own chat template, as token ids. Throws when the file has no template. */
+/** The prompts as token ids: under the model's own chat template, as they are where the file has none. */
 export async function chatPrompts(path: string): Promise<number[][]> {
   const model = await openModel(path);
   try {
-    if (model.chatTemplate === undefined) throw new Error(`${path} has no chat template`);
     const tokenizer = createTokenizer(model.tokenizer);
+    if (model.chatTemplate === undefined) return PROMPTS.map((content) => [...tokenizer.encode(content)]);
     const text = (id: number | undefined) => (id === undefined ? '' : tokenizer.decode([id], { skipSpecial: false }));
     const template = compileTemplate(model.chatTemplate, { bos: text(tokenizer.bos), eos: text(tokenizer.eos) });
     return PROMPTS.map((content) => {

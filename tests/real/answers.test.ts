@@ -27,6 +27,7 @@ async function compared(path: string, f: Fixture, o: { kv: KvFormat; format?: 'f
 const smollm2 = model('smollm2');
 
 const qwen = model('qwen-coder');
+const gemma = model('gemma3');
 
 // a few of the prompts: `npm run compare` does all of them
 
@@ -63,5 +64,15 @@ test.skipIf(qwen.skip)('Qwen2.5-Coder-0.5B-Instruct as served: the same', async 
   expect(a.absent).toBe(0);
   expect(a.rms).toBeLessThan(0.15);
   expect(a.same).toBeGreaterThan(1); // 13 of all 20
+  for (const p of a.partings) expect(p.gap).toBeLessThan(GAP);
+});
+
+// a base model: the prompts have no template, and it goes on with them
+test.skipIf(gemma.skip)('Gemma 3 270M as served: the same', async () => {
+  const f = fixture('real-gemma3');
+  expect(f.prompts.length).toBe(20);
+  const a = await compared(gemma.path, { ...f, prompts: f.prompts.slice(0, 3) }, { kv: 'i8' });
+  expect(a.absent).toBe(0);
+  expect(a.rms).toBeLessThan(0.25);
   for (const p of a.partings) expect(p.gap).toBeLessThan(GAP);
 });
