@@ -291,3 +291,9 @@ describe('configuration and tensors', () => {
     await expect(ggufConfig(file)).rejects.toThrow(/headDim is 4, must be an integer in 8/);
   });
 });
+
+it('a model is named by its file, not by its folder', async () => {
+  const name = async (path: string) => (await openGguf(memorySource(smallGguf(small), path))).name;
+  expect(await name('models/of/mine/Small.Q4_0.GGUF')).toBe('Small.Q4_0');
+  expect(await name('small')).toBe('small');
+});

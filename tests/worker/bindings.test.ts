@@ -275,3 +275,75 @@ it('erasing a tenant goes on until nothing is left, skips replicas that are abse
   vi.restoreAllMocks();
   expect([late.status, ((await late.json()) as { left: number }).left]).toEqual([202, 5]);
 });
+
+describe('a replica in another process', () => {
+  /** Half an answer, then the end of its process. */
+  const breaks = (type: string) => {
+    let sent = false;
+    const body = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        if (sent) return controller.error(new Error('connection lost'));
+        sent = true;
+        controller.enqueue(new TextEncoder().encode('data: {"x":1}\n\n'));
+      },
+    });
+    return new Response(body, { headers: { 'content-type': type } });
+  };
+  const place = { kind: 'run', id: 'x', replica: '1', epoch: 1, matched: 0 };
+  const bound = (answer: () => Response) => ({
+    SCHEDULER: namespace(() => ({ admit: async () => place, release: async () => 1 })),
+    REPLICA_1: namespace(() => service(answer)),
+  });
+  const chat = { model: 'pebble', messages: [{ role: 'user', content: 'hi' }] };
+
+  it('whose answer is whole gives it as it is', async () => {
+    const response = await post(
+      '/v1/chat/completions',
+      chat,
+      bound(() => new Response('{"whole":true}')),
+    );
+    expect(await response.text()).toBe('{"whole":true}');
+    const none = await post(
+      '/v1/chat/completions',
+      chat,
+      bound(() => new Response(null, { status: 204 })),
+    );
+    expect([none.status, await none.text()]).toEqual([204, '']);
+  });
+
+  it('that ends half-way through a stream has its client told', async () => {
+    const text = await (
+      await post(
+        '/v1/chat/completions',
+        chat,
+        bound(() => breaks('text/event-stream; charset=utf-8')),
+      )
+    ).text();
+    expect(text).toMatch(/^data: \{"x":1\}\n\ndata: \{"error":\{.*"code":"replica_lost"\}\}\n\n$/);
+  });
+
+  it('that ends half-way through an object breaks the connection: of half of one nothing can be made', async () => {
+    const response = await post(
+      '/v1/chat/completions',
+      chat,
+      bound(() => breaks('application/json')),
+    );
+    await expect(response.text()).rejects.toThrow('ended before its answer');
+  });
+
+  it('is told when the client leaves its stream', async () => {
+    let reason: unknown;
+    const body = new ReadableStream({
+      cancel(why) {
+        reason = why;
+      },
+    });
+    const response = await post(
+      '/v1/chat/completions',
+      chat,
+      bound(() => new Response(body)),
+    );
+    await response.body?.cancel('enough');
+    expect(reason).toBe('enough');
+  });
+});
