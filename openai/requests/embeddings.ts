@@ -25,7 +25,7 @@ export const EMBEDDING_LIMITS = {
   dimensions: 8192,
 } as const;
 
-const embeddingsParameters: Parameters = {
+export const embeddingsParameters: Parameters = {
   model: 'read',
   input: 'read',
   encoding_format: 'read',

@@ -10,16 +10,16 @@ import { PROMPT_PARAMETERS, readPromptEnd, readTemplateArgs } from './template-a
 import { readTools } from './tools.ts';
 import type { ChatMessage, DetokenizeRequest, TokenizeRequest } from './types.ts';
 
-const templateParameters: Parameters = {
+export const templateParameters: Parameters = {
   model: 'read',
   messages: 'read',
   tools: 'read',
   ...Object.fromEntries(PROMPT_PARAMETERS.map((name) => [name, 'read' as const])),
 };
 
-const tokenizeParameters: Parameters = { ...templateParameters, prompt: 'read', add_special_tokens: 'read' };
+export const tokenizeParameters: Parameters = { ...templateParameters, prompt: 'read', add_special_tokens: 'read' };
 
-const detokenizeParameters: Parameters = { model: 'read', tokens: 'read' };
+export const detokenizeParameters: Parameters = { model: 'read', tokens: 'read' };
 
 /** `{ prompt }` or `{ messages, tools? }`. */
 export function parseTokenize(value: unknown): TokenizeRequest {

@@ -1,4 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { ROOT } from '../../cli/build.ts';
+import { PARAMETERS_PAGE, parametersPage } from '../../cli/parameters.ts';
 import { ApiError } from '../../openai/errors.ts';
 import { parseChat } from '../../openai/requests/chat.ts';
 import { parseCompletion } from '../../openai/requests/completion.ts';
@@ -45,4 +49,8 @@ describe.each(routes)('%s', (schema, parameters, parse) => {
       expect(() => parse({ [name]: 1 })).toThrow(`Unknown parameter: '${name}'.`);
     }
   });
+});
+
+it('docs/parameters.md has them: npx tsx cli/parameters-write.ts writes it', () => {
+  expect(readFileSync(join(ROOT, PARAMETERS_PAGE), 'utf8')).toBe(parametersPage());
 });
