@@ -14,6 +14,8 @@ export interface Entry {
   bytes?: number;
   parameters: string;
   licence: string;
+  /** It runs within an isolate's 128 MB. */
+  oneIsolate: boolean;
   /** What it is good for, in a line. */
   about: string;
 }
