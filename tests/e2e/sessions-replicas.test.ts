@@ -113,8 +113,8 @@ describe.skipIf(missing)(`${REPLICAS} replicas`, () => {
     expect(moved.output_text).toBe(anew.output_text);
   });
 
-  it('input that no row can hold is refused before anything is stored', async () => {
-    await expect(ask({ input: 'x'.repeat(700_000) })).rejects.toThrow(/too long to be stored/);
+  it('input that no context, and no row, can hold is refused before anything is stored', async () => {
+    await expect(ask({ input: 'x'.repeat(700_000) })).rejects.toThrow(/context/);
   });
 
   it('a response that is not stored says too when another model gave the previous one', async () => {
