@@ -30,7 +30,7 @@ const TARGETS: Target[] = [
   { name: 'wasm', inputs: ['wasm', 'package-lock.json'], output: '.build/wasm/turnstone-relaxed.wasm', command: [node, 'wasm/build.mjs'] },
   {
     name: 'page',
-    inputs: ['web', 'serving', 'engine', 'kernels', 'models', 'openai', 'policy', 'wasm', 'package-lock.json'],
+    inputs: ['web', 'serving', 'engine', 'accelerator', 'simulator', 'kernels', 'models', 'openai', 'policy', 'wasm', 'package-lock.json'],
     output: 'dist/web/index.html',
     command: [...bin('vite', 'bin/vite.js'), 'build', 'web', '--logLevel', 'warn'],
   },
@@ -38,6 +38,7 @@ const TARGETS: Target[] = [
     name: 'worker',
     inputs: [
       'engine',
+      'accelerator',
       'kernels',
       'models',
       'openai',
@@ -66,11 +67,19 @@ const TARGETS: Target[] = [
     named: true,
   },
   {
-    name: 'npu',
-    inputs: ['engine', 'kernels', 'models', 'npu', 'wasm', 'package-lock.json'],
-    folder: '.build/npu',
-    output: '.build/npu/index.js',
-    command: [...bin('wrangler', 'bin/wrangler.js'), 'deploy', '--dry-run', '--config', 'npu/wrangler.toml', '--outdir', '../.build/npu'],
+    name: 'accelerator',
+    inputs: ['engine', 'kernels', 'models', 'accelerator', 'simulator', 'wasm', 'package-lock.json'],
+    folder: '.build/accelerator',
+    output: '.build/accelerator/index.js',
+    command: [
+      ...bin('wrangler', 'bin/wrangler.js'),
+      'deploy',
+      '--dry-run',
+      '--config',
+      'accelerator/wrangler.toml',
+      '--outdir',
+      '../.build/accelerator',
+    ],
   },
   {
     name: 'embedder',

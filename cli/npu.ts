@@ -21,9 +21,9 @@ export async function startNpu(
   vars: Vars & { NPU_SECRET: string },
   say: (line: string) => void,
 ): Promise<Npu> {
-  await build(say, ['npu']);
+  await build(say, ['accelerator']);
   const address = home.sockets.address('npu');
-  const config = serviceConfig({ folder: 'npu', pack, vars: { NPU_DEVICE: 'maia-200', ...vars, MODEL_ID: pack.id }, address });
+  const config = serviceConfig({ folder: 'accelerator', pack, vars: { NPU_DEVICE: 'maia-200', ...vars, MODEL_ID: pack.id }, address });
   const kept = new Kept({ name: 'the accelerator', say, start: () => startWorkerd({ config, guard: home.guard }) });
   await kept.start();
   return { address, secret: vars.NPU_SECRET, pid: () => kept.process?.pid, stop: () => kept.stop() };

@@ -1,9 +1,9 @@
 /** `turnstone simulate`: what prefill of a model's shape takes on a device, and what routing makes of it on a trace. */
 import { existsSync, readFileSync } from 'node:fs';
 import { type ModelConfig, readConfig } from '../engine/config.ts';
-import { checkDevice, type DeviceSpec, device, deviceNames } from '../kernels/npu/device/index.ts';
-import { modelShapes } from '../npu/shapes.ts';
-import { type Numbers, type Simulation, simulate } from '../npu/simulate.ts';
+import { checkDevice, type DeviceSpec, device, deviceNames } from '../simulator/device/index.ts';
+import { modelShapes } from '../simulator/shapes.ts';
+import { type Numbers, type Simulation, simulate } from '../simulator/simulate.ts';
 import { type Arrival, type Fleet, interpolate, placings, quantile, type Replay, replay } from './replay.ts';
 
 export interface SimulateOptions {

@@ -6,12 +6,12 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { type DeviceSpec, device } from '../../kernels/npu/device/index.ts';
-import { compile, defaults, type Op } from '../../kernels/npu/ops/index.ts';
-import { allGatherUs } from '../../kernels/npu/run/links.ts';
-import { boundCycles, schedule } from '../../kernels/npu/run/schedule.ts';
-import { modelShapes } from '../../npu/shapes.ts';
-import { type SimulateRequest, simulate } from '../../npu/simulate.ts';
+import { type DeviceSpec, device } from '../../simulator/device/index.ts';
+import { compile, defaults, type Op } from '../../simulator/ops/index.ts';
+import { allGatherUs } from '../../simulator/run/links.ts';
+import { boundCycles, schedule } from '../../simulator/run/schedule.ts';
+import { modelShapes } from '../../simulator/shapes.ts';
+import { type SimulateRequest, simulate } from '../../simulator/simulate.ts';
 
 const docs = fileURLToPath(new URL('../../docs/npu.md', import.meta.url));
 const PROMPTS = [128, 1024, 8192];

@@ -7,15 +7,15 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sha256 } from '@noble/hashes/sha2.js';
+import { Prefiller } from '../../accelerator/prefiller.ts';
 import { build, ROOT } from '../../cli/build.ts';
 import { localPack } from '../../cli/packs.ts';
 import type { Backend } from '../../engine/backend.ts';
-import { createNpu, type Npu } from '../../kernels/npu/backend.ts';
-import { device } from '../../kernels/npu/device/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { loadWeights, openPack } from '../../models/pack/load.ts';
-import { Prefiller } from '../../npu/prefiller.ts';
+import { createNpu, type Npu } from '../../simulator/backend.ts';
+import { device } from '../../simulator/device/index.ts';
 import { start, useClock } from '../clock.ts';
 import { randomIds } from '../engine/runner.ts';
 import { describeMachine, machine } from '../machine.ts';

@@ -4,12 +4,12 @@
  *   npx tsx bench/npu/report.ts [model] [device] [prompt] [w4|w8|bf16|fp8] [chips] [folder]
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { device } from '../../kernels/npu/device/index.ts';
-import { reportHtml } from '../../kernels/npu/report/html.ts';
-import { rooflineSvg, timelineSvg } from '../../kernels/npu/report/svg.ts';
-import { chromeTrace } from '../../kernels/npu/report/trace.ts';
-import { modelShapes } from '../../npu/shapes.ts';
-import { type Numbers, simulate } from '../../npu/simulate.ts';
+import { device } from '../../simulator/device/index.ts';
+import { reportHtml } from '../../simulator/report/html.ts';
+import { rooflineSvg, timelineSvg } from '../../simulator/report/svg.ts';
+import { chromeTrace } from '../../simulator/report/trace.ts';
+import { modelShapes } from '../../simulator/shapes.ts';
+import { type Numbers, simulate } from '../../simulator/simulate.ts';
 
 const [model = 'smollm2-135m', name = 'maia-200', prompt = '1024', numbers = 'w4', chips = '1', folder = '.cache/npu'] =
   process.argv.slice(2);

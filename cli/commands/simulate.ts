@@ -1,4 +1,4 @@
-import { NUMBERS } from '../../npu/simulate.ts';
+import { NUMBERS } from '../../simulator/simulate.ts';
 import { readAzureTrace, replayTable, replayTrace, simulateAll, simulationTable } from '../simulate.ts';
 
 export interface SimulateFlags {

@@ -167,7 +167,7 @@ export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string }): C
 }
 
 /** The accelerator or the embedder: a Worker with a pack, on a socket. `folder`: where it was built, and where its wrangler.toml is. */
-export function serviceConfig(o: { folder: 'npu' | 'embedder'; vars: Vars; pack: LocalPack; address: string }): Config {
+export function serviceConfig(o: { folder: 'accelerator' | 'embedder'; vars: Vars; pack: LocalPack; address: string }): Config {
   return {
     services: [
       worker(o.folder, { ...built(o.folder, `${o.folder}/wrangler.toml`), bindings: [...texts(o.vars), service('ASSETS', 'site')] }),

@@ -1,13 +1,13 @@
 /**
  * `turnstone.chain`: any run of elementwise functions and sums over rows as one op that goes through SRAM once: y[R, C] of inputs that are
- * [R, C], one value a row, or one row for all. It is an op from outside: nothing in kernels/npu knows it.
+ * [R, C], one value a row, or one row for all. It is an op from outside: nothing in simulator knows it.
  */
-import { type DeviceSpec, tilesOf } from '../../kernels/npu/device/index.ts';
-import { block, bytes, cut, DIV, load, type Options, span, store, vec } from '../../kernels/npu/ops/common.ts';
-import { type OutsideOp, type OutsideShape, registerOp, type VectorFunction } from '../../kernels/npu/ops/outside.ts';
-import { Builder, Ring } from '../../kernels/npu/program/builder.ts';
-import type { Program, Vec } from '../../kernels/npu/program/isa.ts';
-import type { Sram } from '../../kernels/npu/run/memory.ts';
+import { type DeviceSpec, tilesOf } from '../../simulator/device/index.ts';
+import { block, bytes, cut, DIV, load, type Options, span, store, vec } from '../../simulator/ops/common.ts';
+import { type OutsideOp, type OutsideShape, registerOp, type VectorFunction } from '../../simulator/ops/outside.ts';
+import { Builder, Ring } from '../../simulator/program/builder.ts';
+import type { Program, Vec } from '../../simulator/program/isa.ts';
+import type { Sram } from '../../simulator/run/memory.ts';
 
 /** [function, operands]: registers (inputs first, then a step's result each) or constants. */
 export type Operand = number | { readonly c: number };

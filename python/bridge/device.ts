@@ -6,19 +6,19 @@ import { ROOT } from '../../cli/build.ts';
 import type { Act, ActFormat, Activation, Batch, Buf, KvPool, Weight } from '../../engine/backend.ts';
 import { FORMATS, fits, packWeight, weightBytes } from '../../engine/formats.ts';
 import { PAGE } from '../../engine/layout.ts';
-import { createNpu, type Npu } from '../../kernels/npu/backend.ts';
-import { checkDevice, type DeviceSpec, device as shipped } from '../../kernels/npu/device/index.ts';
-import { isTimed, timedBytes } from '../../kernels/npu/program/isa.ts';
-import { reportHtml } from '../../kernels/npu/report/html.ts';
-import { summarize } from '../../kernels/npu/report/summary.ts';
-import { rooflineSvg, timelineSvg } from '../../kernels/npu/report/svg.ts';
-import { chromeTrace } from '../../kernels/npu/report/trace.ts';
-import type { Launch } from '../../kernels/npu/run/machine.ts';
 import { hfConfig } from '../../models/hf/config.ts';
 import type { JsonObject } from '../../models/json.ts';
 import { quantizeRtn } from '../../models/quantize/rtn.ts';
-import { modelShapes } from '../../npu/shapes.ts';
-import { type Numbers, simulate } from '../../npu/simulate.ts';
+import { createNpu, type Npu } from '../../simulator/backend.ts';
+import { checkDevice, type DeviceSpec, device as shipped } from '../../simulator/device/index.ts';
+import { isTimed, timedBytes } from '../../simulator/program/isa.ts';
+import { reportHtml } from '../../simulator/report/html.ts';
+import { summarize } from '../../simulator/report/summary.ts';
+import { rooflineSvg, timelineSvg } from '../../simulator/report/svg.ts';
+import { chromeTrace } from '../../simulator/report/trace.ts';
+import type { Launch } from '../../simulator/run/machine.ts';
+import { modelShapes } from '../../simulator/shapes.ts';
+import { type Numbers, simulate } from '../../simulator/simulate.ts';
 import type { Chain } from './chain.ts';
 import './chain.ts';
 import type { Arr } from './frames.ts';
@@ -292,7 +292,7 @@ export const devices: Record<string, Call> = {
     return {};
   },
 
-  /** The configuration behind a shape's name (npu/shapes.ts) or a Hugging Face config.json. */
+  /** The configuration behind a shape's name (simulator/shapes.ts) or a Hugging Face config.json. */
   'device.shape': ({ name, config }) => {
     if (typeof name === 'string') {
       if (!Object.hasOwn(modelShapes, name)) throw new Error(`no shape ${name}, have ${Object.keys(modelShapes).join(', ')}`);

@@ -1,11 +1,11 @@
 /** `turnstone.quantize`: f32 rows as i8 activations, for values that no norm, attention or gate quantizes on its way. An op from outside. */
-import { type DeviceSpec, tilesOf } from '../../kernels/npu/device/index.ts';
-import { bytes, cut, DIV, load, type Options, span, store, vec } from '../../kernels/npu/ops/common.ts';
-import { type OutsideOp, type OutsideShape, registerOp } from '../../kernels/npu/ops/outside.ts';
-import { Builder, Ring } from '../../kernels/npu/program/builder.ts';
-import { type Program, rowBytes } from '../../kernels/npu/program/isa.ts';
-import { OPS } from '../../kernels/npu/vector/index.ts';
-import { storeRow } from '../../kernels/npu/vector/rows.ts';
+import { type DeviceSpec, tilesOf } from '../../simulator/device/index.ts';
+import { bytes, cut, DIV, load, type Options, span, store, vec } from '../../simulator/ops/common.ts';
+import { type OutsideOp, type OutsideShape, registerOp } from '../../simulator/ops/outside.ts';
+import { Builder, Ring } from '../../simulator/program/builder.ts';
+import { type Program, rowBytes } from '../../simulator/program/isa.ts';
+import { OPS } from '../../simulator/vector/index.ts';
+import { storeRow } from '../../simulator/vector/rows.ts';
 
 /** Arguments: x f32 [R, C], y i8 [R, C]. */
 function compile(d: DeviceSpec, shape: OutsideShape, o: Options): Program {

@@ -151,7 +151,7 @@ def test_time_is_the_native_simulators(numbers: str) -> None:
 
 
 def test_a_device_of_ones_own(tmp_path: Path) -> None:
-    spec = json.loads((turnstone.bridge.home() / "kernels/npu/device/maia-200.json").read_text())
+    spec = json.loads((turnstone.bridge.home() / "simulator/device/maia-200.json").read_text())
     fast, slow = {**spec, "name": "twice", "clockGHz": 2 * spec["clockGHz"], "stated": {}}, tmp_path / "half.json"
     slow.write_text(json.dumps({**spec, "name": "half", "clockGHz": spec["clockGHz"] / 2, "stated": {}}))
     x, times = torch.randn(1, T, D), {}

@@ -54,7 +54,7 @@ def test_runs_between_ops_of_the_tree(rope_norm: object) -> None:
 
 def test_wrong_registrations(tmp_path: Path) -> None:
     bad = tmp_path / "bad.mjs"
-    outside = (EXAMPLE.parents[2] / "kernels/npu/ops/outside.ts").as_uri()
+    outside = (EXAMPLE.parents[2] / "simulator/ops/outside.ts").as_uri()
     bad.write_text(f"import {{ registerOp }} from '{outside}';\nregisterOp({{ name: 'nopackage', compile() {{}}, functions: {{}} }});\n")
     with pytest.raises(turnstone.TurnstoneError, match="a name is package.op"):
         bridge().call("device.use", {"module": str(bad)})

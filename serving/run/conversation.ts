@@ -1,6 +1,6 @@
 import { sha256 } from '@noble/hashes/sha2.js';
+import { encodeDone, encodeFail, encodeHead, encodeIds, encodePage } from '../../accelerator/protocol.ts';
 import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
-import { encodeDone, encodeFail, encodeHead, encodeIds, encodePage } from '../../kernels/npu/protocol.ts';
 import { modelNotFound } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
 import { chatPrompt } from './prompt.ts';

@@ -1,4 +1,5 @@
 import { sha256 } from '@noble/hashes/sha2.js';
+import { FAULTS, NpuError, npuPrefill } from '../../accelerator/client.ts';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
 import type { Counter, Gauge, Registry } from '../../openai/prometheus.ts';
@@ -6,7 +7,6 @@ import { breakerShown } from '../../policy/breaker.ts';
 import { learnNpu, newRoute, type Place, type Route, type RouteState, route, routeFailed, routeSent } from '../../policy/route.ts';
 import { readNumber } from '../../policy/settings.ts';
 import type { EngineLoop } from './loop.ts';
-import { FAULTS, NpuError, npuPrefill } from './npu-client.ts';
 
 /** What an answer can say of where its prompt was computed. Times in ms of this host's clock. */
 export interface RouteReport {

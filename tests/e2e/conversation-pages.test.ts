@@ -1,7 +1,7 @@
 /** A conversation's pages leave the edge for their own tenant alone, and another engine goes on from them without computing them. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { decodeDone, decodeIds, FrameReader } from '../../accelerator/protocol.ts';
 import type { Server } from '../../cli/start.ts';
-import { decodeDone, decodeIds, FrameReader } from '../../kernels/npu/protocol.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { openModel, wasmMaker } from '../../serving/run/open.ts';
 import { serve } from '../../serving/serve.ts';

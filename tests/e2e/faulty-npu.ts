@@ -1,7 +1,6 @@
 /** A real HTTP server in front of the accelerator's service that does to its answers what networks and broken services do. */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { fetchSocket } from '../../cli/workerd/fetch.ts';
 import {
   decodeHead,
   encodeFail,
@@ -11,7 +10,8 @@ import {
   FRAME,
   FrameReader,
   type PrefillHead,
-} from '../../kernels/npu/protocol.ts';
+} from '../../accelerator/protocol.ts';
+import { fetchSocket } from '../../cli/workerd/fetch.ts';
 
 export interface Exchange {
   /** The request as the replica sent it: its authorization, and its frames. */

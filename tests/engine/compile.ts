@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const FOLDERS = ['engine', 'kernels', 'models'];
+const FOLDERS = ['engine', 'kernels', 'models', 'simulator'];
 
 /** The files that do not compile after `from` has become `to` in `file`, sorted. Rejects when `from` is not there. */
 export async function filesThatBreak(file: string, from: string, to: string): Promise<string[]> {

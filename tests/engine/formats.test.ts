@@ -8,14 +8,14 @@ test('as they are, the sources compile', { timeout: 120_000 }, async () => {
 test('a weight format without its row in the table and in each backend does not compile', { timeout: 120_000 }, async () => {
   expect(await filesThatBreak('engine/backend.ts', "'f32' | 'w8' | 'w4'", "'f32' | 'w8' | 'w4' | 'q9'")).toEqual([
     'engine/formats.ts', // the row
-    'kernels/npu/run/costs.ts', // what unpacking it costs
-    'kernels/npu/run/multiply.ts',
-    'kernels/npu/vector/embed.ts',
     'kernels/reference/weights.ts',
     'kernels/wasm/matmul.ts',
     'kernels/wasm/rows.ts',
     'kernels/webgpu/programs.ts',
     'models/quantize/convert.ts', // how a file's tensors become it
+    'simulator/run/costs.ts', // what unpacking it costs
+    'simulator/run/multiply.ts',
+    'simulator/vector/embed.ts',
   ]);
 });
 
@@ -27,10 +27,10 @@ test('a tensor of a layer without its names in the files does not compile', { ti
 
 test('what a layer may be does not compile before everybody knows it: an activation, a kind of layer', { timeout: 120_000 }, async () => {
   expect(await filesThatBreak('engine/backend.ts', "'silu' | 'gelu';", "'silu' | 'gelu' | 'relu';")).toEqual([
-    'kernels/npu/ops/rows.ts',
     'kernels/reference/glu.ts',
     'kernels/wasm/rows.ts',
     'kernels/webgpu/programs.ts',
+    'simulator/ops/rows.ts',
   ]);
   expect(await filesThatBreak('engine/config.ts', "'full' | 'sliding' | 'nope';", "'full' | 'sliding' | 'nope' | 'conv';")).toEqual([
     'engine/anatomy.ts', // which rotation

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { createNpu } from '../../kernels/npu/backend.ts';
-import { device } from '../../kernels/npu/device/index.ts';
+import { createNpu } from '../../simulator/backend.ts';
+import { device } from '../../simulator/device/index.ts';
 import { cases, compareCase } from '../kernels/cases/index.ts';
 
 test.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))('edge-npu gives the reference its bits: %s', async (_, c) => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { checkDevice, device, deviceNames, peakTops, tilesOf } from '../../kernels/npu/device/index.ts';
+import { checkDevice, device, deviceNames, peakTops, tilesOf } from '../../simulator/device/index.ts';
 
 type Tree = { [key: string]: unknown };
 

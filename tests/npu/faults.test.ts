@@ -2,13 +2,13 @@
 import { describe, expect, test } from 'vitest';
 import { packWeight } from '../../engine/formats.ts';
 import { pageBytes } from '../../engine/layout.ts';
-import { device } from '../../kernels/npu/device/index.ts';
-import { compile, defaults, type Op } from '../../kernels/npu/ops/index.ts';
-import type { Program } from '../../kernels/npu/program/isa.ts';
-import { effects, execute } from '../../kernels/npu/run/execute.ts';
-import { type Bindings, Tiles } from '../../kernels/npu/run/memory.ts';
-import { checkRaces } from '../../kernels/npu/run/races.ts';
-import { schedule } from '../../kernels/npu/run/schedule.ts';
+import { device } from '../../simulator/device/index.ts';
+import { compile, defaults, type Op } from '../../simulator/ops/index.ts';
+import type { Program } from '../../simulator/program/isa.ts';
+import { effects, execute } from '../../simulator/run/execute.ts';
+import { type Bindings, Tiles } from '../../simulator/run/memory.ts';
+import { checkRaces } from '../../simulator/run/races.ts';
+import { schedule } from '../../simulator/run/schedule.ts';
 import { normals, w4 } from '../kernels/cases/data.ts';
 
 const d = device('edge-npu');

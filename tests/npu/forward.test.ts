@@ -4,12 +4,12 @@ import type { Backend } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { Runner } from '../../engine/runner.ts';
-import { createNpu, type Npu, type NpuOptions } from '../../kernels/npu/backend.ts';
-import { device } from '../../kernels/npu/device/index.ts';
-import type { Launch } from '../../kernels/npu/run/machine.ts';
 import { createReference } from '../../kernels/reference/index.ts';
-import { modelShapes } from '../../npu/shapes.ts';
-import { simulate } from '../../npu/simulate.ts';
+import { createNpu, type Npu, type NpuOptions } from '../../simulator/backend.ts';
+import { device } from '../../simulator/device/index.ts';
+import type { Launch } from '../../simulator/run/machine.ts';
+import { modelShapes } from '../../simulator/shapes.ts';
+import { simulate } from '../../simulator/simulate.ts';
 import { randomWeights } from '../engine/random-model.ts';
 import { tileModules } from './modules.ts';
 

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { TileModules } from '../../kernels/npu/run/kernels.ts';
+import type { TileModules } from '../../simulator/run/kernels.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 

@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { type Arrival, type Fleet, interpolate, placings, quantile, replay } from '../../cli/replay.ts';
 import { FLEET, readAzureTrace, simulateAll, simulationTable } from '../../cli/simulate.ts';
-import { device } from '../../kernels/npu/device/index.ts';
-import { reportHtml } from '../../kernels/npu/report/html.ts';
-import { rooflineSvg, timelineSvg } from '../../kernels/npu/report/svg.ts';
-import { chromeTrace } from '../../kernels/npu/report/trace.ts';
-import { modelShapes } from '../../npu/shapes.ts';
-import { simulate } from '../../npu/simulate.ts';
+import { device } from '../../simulator/device/index.ts';
+import { reportHtml } from '../../simulator/report/html.ts';
+import { rooflineSvg, timelineSvg } from '../../simulator/report/svg.ts';
+import { chromeTrace } from '../../simulator/report/trace.ts';
+import { modelShapes } from '../../simulator/shapes.ts';
+import { simulate } from '../../simulator/simulate.ts';
 
 const d = device('edge-npu');
 const s = simulate({ device: d, model: modelShapes['smollm2-135m'], prompt: 40, timelines: true });

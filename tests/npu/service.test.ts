@@ -1,18 +1,18 @@
 /** The service and the replica's client against each other, on a real model of random weights: same pages as the reference, and every fault by its name. */
 import { createHash } from 'node:crypto';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { type NpuCall, NpuError, npuPrefill } from '../../accelerator/client.ts';
+import { Prefiller } from '../../accelerator/prefiller.ts';
+import { encodeFrame, encodeHead, encodeIds, FrameReader, type PrefillHead } from '../../accelerator/protocol.ts';
+import { Recorder } from '../../accelerator/recorder.ts';
+import { createService } from '../../accelerator/service.ts';
 import type { Backend } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { PAGE_VERSION } from '../../engine/layout.ts';
-import { createNpu } from '../../kernels/npu/backend.ts';
-import { device } from '../../kernels/npu/device/index.ts';
-import { encodeFrame, encodeHead, encodeIds, FrameReader, type PrefillHead } from '../../kernels/npu/protocol.ts';
-import type { RunData } from '../../kernels/npu/report/data.ts';
 import { createReference } from '../../kernels/reference/index.ts';
-import { Prefiller } from '../../npu/prefiller.ts';
-import { Recorder } from '../../npu/recorder.ts';
-import { createService } from '../../npu/service.ts';
-import { type NpuCall, NpuError, npuPrefill } from '../../serving/run/npu-client.ts';
+import { createNpu } from '../../simulator/backend.ts';
+import { device } from '../../simulator/device/index.ts';
+import type { RunData } from '../../simulator/report/data.ts';
 import { randomWeights } from '../engine/random-model.ts';
 import { tileModules } from './modules.ts';
 

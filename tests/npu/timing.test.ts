@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { type DeviceSpec, device, deviceNames } from '../../kernels/npu/device/index.ts';
-import { compile, defaults, type Op } from '../../kernels/npu/ops/index.ts';
-import type { MmFormat } from '../../kernels/npu/program/isa.ts';
-import { macsPerCycle } from '../../kernels/npu/run/costs.ts';
-import { allGatherUs } from '../../kernels/npu/run/links.ts';
-import { boundCycles, schedule, type Timeline } from '../../kernels/npu/run/schedule.ts';
+import { type DeviceSpec, device, deviceNames } from '../../simulator/device/index.ts';
+import { compile, defaults, type Op } from '../../simulator/ops/index.ts';
+import type { MmFormat } from '../../simulator/program/isa.ts';
+import { macsPerCycle } from '../../simulator/run/costs.ts';
+import { allGatherUs } from '../../simulator/run/links.ts';
+import { boundCycles, schedule, type Timeline } from '../../simulator/run/schedule.ts';
 
 const gemm = (T: number, N: number, K: number, format: MmFormat): Op => ({
   ...{ kind: 'matmul', T, N, K, format, bias: false, accumulate: false, swiglu: false, out: 'bf16' },

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { PAGES, settingsHelp, settingsTable, withTable } from '../../cli/settings.ts';
 import { policyConfig } from '../../durable-objects/scheduler/config.ts';
-import { deviceNames } from '../../kernels/npu/device/index.ts';
 import { ASKED } from '../../models/quantize/convert.ts';
 import { POLICY } from '../../policy/config.ts';
 import { Queue } from '../../policy/queue.ts';
 import { faultsIn, misspelt, parseSetting, readNumber, SETTING_NAMES, SETTINGS } from '../../policy/settings.ts';
+import { deviceNames } from '../../simulator/device/index.ts';
 
 describe('settings', () => {
   it.each([

@@ -1,13 +1,13 @@
 /** A GPU host computes a prompt's pages, wasm decodes on them: the adapter's own client, with all the time a software GPU needs. */
 import { sha256 } from '@noble/hashes/sha2.js';
 import { afterAll, describe, expect, it } from 'vitest';
+import { npuPrefill } from '../../accelerator/client.ts';
 import { hostGpu } from '../../cli/gpu/runtime.ts';
 import { type GpuHost, startGpuHost } from '../../cli/gpu-host.ts';
 import { localPack } from '../../cli/packs.ts';
 import { PAGE_VERSION } from '../../engine/layout.ts';
 import { openDevice } from '../../kernels/webgpu/index.ts';
 import { folderPack } from '../../models/node/files.ts';
-import { npuPrefill } from '../../serving/run/npu-client.ts';
 import { wasmMaker } from '../../serving/run/open.ts';
 import { chatPrompt } from '../../serving/run/prompt.ts';
 import { decodePages } from '../kernels/cases/kv.ts';

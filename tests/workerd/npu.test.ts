@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import relaxed from '../../.build/wasm/turnstone-npu-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-npu-simd.wasm';
-import { createNpu } from '../../kernels/npu/backend.ts';
-import { device } from '../../kernels/npu/device/index.ts';
+import { createNpu } from '../../simulator/backend.ts';
+import { device } from '../../simulator/device/index.ts';
 import { cases, compareCase } from '../kernels/cases/index.ts';
 
 test.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))(

@@ -2,11 +2,11 @@
  * An op from outside: RMSNorm of every head, then its rotation, in one pass through SRAM. Nothing in Turnstone's tree knows it; whoever imports
  * this file has it in the compiler and the simulator. `y[t, h] = rotate(x[t, h] / sqrt(mean(x[t, h]²) + eps) · g, angles[t])`.
  */
-import { type DeviceSpec, tilesOf } from '../../../kernels/npu/device/index.ts';
-import { bytes, cut, load, type Options, span, store, vec } from '../../../kernels/npu/ops/common.ts';
-import { type OutsideOp, type OutsideShape, registerOp } from '../../../kernels/npu/ops/outside.ts';
-import { Builder, Ring } from '../../../kernels/npu/program/builder.ts';
-import type { Program } from '../../../kernels/npu/program/isa.ts';
+import { type DeviceSpec, tilesOf } from '../../../simulator/device/index.ts';
+import { bytes, cut, load, type Options, span, store, vec } from '../../../simulator/ops/common.ts';
+import { type OutsideOp, type OutsideShape, registerOp } from '../../../simulator/ops/outside.ts';
+import { Builder, Ring } from '../../../simulator/program/builder.ts';
+import type { Program } from '../../../simulator/program/isa.ts';
 
 const NAME = 'example.rope-norm';
 /** What the vector unit does for an element: the norm 6, the rotation 4. */

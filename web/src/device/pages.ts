@@ -1,5 +1,4 @@
 import { sha256 } from '@noble/hashes/sha2.js';
-import { PAGE, PAGE_VERSION } from '../../../engine/layout.ts';
 import {
   decodeDone,
   decodeFail,
@@ -10,7 +9,8 @@ import {
   FrameReader,
   ProtocolError,
   pageFault,
-} from '../../../kernels/npu/protocol.ts';
+} from '../../../accelerator/protocol.ts';
+import { PAGE, PAGE_VERSION } from '../../../engine/layout.ts';
 import type { Runtime } from '../../../serving/run/runtime.ts';
 
 /** The salt of requests that name no tenant, as generate() makes it. */

@@ -1,6 +1,6 @@
 import { isRecord } from '../json.ts';
 
-/** What the accelerator's service tells of a run (kernels/npu/report/data.ts). */
+/** What the accelerator's service tells of a run (simulator/report/data.ts). */
 export interface Run {
   device: { name: string; summary: string; type: string; GBps: number };
   chips: number;

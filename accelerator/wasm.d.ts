@@ -1,0 +1,5 @@
+/** A CompiledWasm module (accelerator/wrangler.toml, [[rules]]). */
+declare module '*.wasm' {
+  const module: WebAssembly.Module;
+  export default module;
+}
