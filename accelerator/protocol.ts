@@ -5,16 +5,16 @@
  *
  *   1 HEAD   JSON, the request's head                  first of a request
  *   2 IDS    u32 token ids from position 0
- *   3 PAGE   u16 layout version, 32 bytes name, 32 bytes SHA-256 of the bytes, then the page's bytes
+ *   3 PAGE   a page (pages/wire.ts)
  *   4 DONE   JSON, timing                              last of an answer
  *   5 FAIL   JSON, what went wrong                     last of an answer that broke off
  *
  * Pure: bytes in, bytes out. Every number is bounded before it is used.
  */
 
-export const FRAME = { head: 1, ids: 2, page: 3, done: 4, fail: 5 } as const;
-const MAX_FRAME = 8 << 20;
-const PAGE_HEAD = 2 + 32 + 32;
+import { FRAME_HEAD, fieldsOf, MAX_FRAME, PAGE_FRAME, PAGE_HEAD, type PageHead, writePageHead } from '../pages/wire.ts';
+
+export const FRAME = { head: 1, ids: 2, page: PAGE_FRAME, done: 4, fail: 5 } as const;
 export const MAX_IDS = 1 << 17;
 
 /** The head of a prefill request. The three names of arithmetic must be the service's own. */
@@ -41,10 +41,7 @@ export interface PrefillTiming {
   readonly cached: number;
 }
 
-export interface PageFrame {
-  readonly version: number;
-  readonly name: string; // 64 hexadecimal digits
-  readonly sha256: Uint8Array;
+export interface PageFrame extends PageHead {
   readonly bytes: Uint8Array;
 }
 
@@ -59,10 +56,10 @@ export class ProtocolError extends Error {
 }
 
 export function encodeFrame(type: number, payload: Uint8Array): Uint8Array {
-  const out = new Uint8Array(5 + payload.length);
+  const out = new Uint8Array(FRAME_HEAD + payload.length);
   new DataView(out.buffer).setUint32(0, payload.length, true);
   out[4] = type;
-  out.set(payload, 5);
+  out.set(payload, FRAME_HEAD);
   return out;
 }
 
@@ -81,12 +78,10 @@ export function encodeIds(ids: readonly number[]): Uint8Array {
 }
 
 export function encodePage(page: PageFrame): Uint8Array {
-  const payload = new Uint8Array(PAGE_HEAD + page.bytes.length);
-  new DataView(payload.buffer).setUint16(0, page.version, true);
-  for (let i = 0; i < 32; i++) payload[2 + i] = Number.parseInt(page.name.slice(i * 2, i * 2 + 2), 16);
-  payload.set(page.sha256, 34);
-  payload.set(page.bytes, PAGE_HEAD);
-  return encodeFrame(FRAME.page, payload);
+  const out = new Uint8Array(PAGE_HEAD + page.bytes.length);
+  writePageHead(out, page, page.bytes.length);
+  out.set(page.bytes, PAGE_HEAD);
+  return out;
 }
 
 export function concat(parts: readonly Uint8Array[]): Uint8Array {
@@ -170,10 +165,9 @@ export function decodeIds(f: Frame): number[] {
 
 export function decodePage(f: Frame): PageFrame {
   if (f.type !== FRAME.page) throw new ProtocolError(`a page was expected, not frame ${f.type}`);
-  if (f.payload.length <= PAGE_HEAD) throw new ProtocolError(`a page of ${f.payload.length} bytes has no content`);
-  const p = f.payload;
-  const name = Array.from(p.subarray(2, 34), (b) => b.toString(16).padStart(2, '0')).join('');
-  return { version: p[0] | (p[1] << 8), name, sha256: p.slice(34, PAGE_HEAD), bytes: p.slice(PAGE_HEAD) };
+  const at = PAGE_HEAD - FRAME_HEAD;
+  if (f.payload.length <= at) throw new ProtocolError(`a page of ${f.payload.length} bytes has no content`);
+  return { ...fieldsOf(f.payload), bytes: f.payload.slice(at) };
 }
 
 export function decodeDone(f: Frame): PrefillTiming {

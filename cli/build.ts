@@ -30,7 +30,20 @@ const TARGETS: Target[] = [
   { name: 'wasm', inputs: ['wasm', 'package-lock.json'], output: '.build/wasm/turnstone-relaxed.wasm', command: [node, 'wasm/build.mjs'] },
   {
     name: 'page',
-    inputs: ['web', 'serving', 'engine', 'accelerator', 'simulator', 'kernels', 'models', 'openai', 'policy', 'wasm', 'package-lock.json'],
+    inputs: [
+      'web',
+      'serving',
+      'engine',
+      'pages',
+      'accelerator',
+      'simulator',
+      'kernels',
+      'models',
+      'openai',
+      'policy',
+      'wasm',
+      'package-lock.json',
+    ],
     output: 'dist/web/index.html',
     command: [...bin('vite', 'bin/vite.js'), 'build', 'web', '--logLevel', 'warn'],
   },
@@ -38,6 +51,7 @@ const TARGETS: Target[] = [
     name: 'worker',
     inputs: [
       'engine',
+      'pages',
       'accelerator',
       'kernels',
       'models',
@@ -68,7 +82,7 @@ const TARGETS: Target[] = [
   },
   {
     name: 'accelerator',
-    inputs: ['engine', 'kernels', 'models', 'accelerator', 'simulator', 'wasm', 'package-lock.json'],
+    inputs: ['engine', 'kernels', 'models', 'pages', 'accelerator', 'simulator', 'wasm', 'package-lock.json'],
     folder: '.build/accelerator',
     output: '.build/accelerator/index.js',
     command: [
