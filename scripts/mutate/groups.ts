@@ -14,8 +14,9 @@ export const GROUPS: Record<string, Group> = {
   models: { sources: ['models/gguf', 'models/pack'], tests: ['tests/models'] },
   worker: { sources: ['worker'], tests: ['tests/worker'] },
   scheduler: { sources: ['durable-objects/scheduler'], tests: ['tests/policy'], workerd: ['tests/workerd/scheduler.test.ts'] },
+  serving: { sources: ['serving/run'], tests: ['tests/local', 'tests/worker', 'tests/policy/progress.test.ts'] },
   session: {
-    sources: ['durable-objects/session'],
+    sources: ['durable-objects/session', 'serving/responses'],
     tests: ['tests/worker', 'tests/local', 'tests/openai/responses.test.ts'],
     workerd: ['tests/workerd/session.test.ts', 'tests/workerd/session-pages.test.ts'],
   },
