@@ -3,12 +3,14 @@
  * models are no part of the project; a test is skipped where its model is not to be had.
  */
 import { readFileSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { agreement } from '../../bench/compare/check.ts';
 import type { Fixture } from '../../bench/compare/fixture.ts';
 import { Turnstone } from '../../bench/compare/turnstone.ts';
 import { fileDigest, type RealName, realModel } from '../../bench/real-models.ts';
 import type { KvFormat } from '../../engine/index.ts';
+
+vi.setConfig({ testTimeout: 600_000 }); // 23 to 161 s each were seen on a busy machine
 
 const fixture = (name: string): Fixture => JSON.parse(readFileSync(new URL(`../fixtures/compare-${name}.json`, import.meta.url), 'utf8'));
 
