@@ -81,7 +81,7 @@ describe.skipIf(noBrowser ?? missing)('the page of a server with several models'
 
   it('brings a model with progress; a cancelled one is gone on with', async () => {
     const page = await open();
-    hub.faults.slow = 1_500;
+    hub.faults.slow = 30_000; // longer than anything that is looked at meanwhile
     await page.getByRole('button', { name: 'Settings' }).click();
     await page.getByText('Get more models').click();
     expect(await page.getByRole('button', { name: 'Get smollm2', exact: true }).isVisible()).toBe(true);
