@@ -5,23 +5,24 @@ import type { Server } from '../cli/start.ts';
 const MIB = 1 << 20;
 
 interface HeapUsage {
+  usedSize: number;
   totalSize: number;
   embedderHeapUsedSize: number;
   backingStorageSize: number;
 }
 
 /** MiB of the Worker's isolate: V8's heap with its buffers, asked from the runtime's inspector, and the wasm memory. The server must have been started with `inspect`. */
-export async function isolateMemory(server: Server): Promise<{ js: number; wasm: number }> {
+export async function isolateMemory(server: Server, inUse = false): Promise<{ js: number; wasm: number }> {
   const inspector = server.inspector();
   if (!inspector) throw new Error('the server was started without its inspector');
-  const js = await jsMemory(inspector, 'turnstone');
+  const js = await jsMemory(inspector, 'turnstone', inUse);
   const { memory } = (await (await globalThis.fetch(`${server.url}/ready`)).json()) as { memory: Record<string, number> };
   const wasm = memory.weights + memory.kv + memory.scratch;
   return { js, wasm: wasm / MIB };
 }
 
-/** MiB of V8's heap with its buffers, of one Worker of the runtime whose inspector is at `host`. */
-export async function jsMemory(host: string, worker: string): Promise<number> {
+/** MiB of V8's heap with its buffers, of one Worker of the runtime whose inspector is at `host`. `inUse`: without the pages that V8 keeps for later. */
+export async function jsMemory(host: string, worker: string, inUse = false): Promise<number> {
   const { webSocket } = await fetch(`http://${host}/${worker}`, { headers: { upgrade: 'websocket' } });
   if (!webSocket) throw new Error('the runtime has no inspector');
   webSocket.accept();
@@ -33,7 +34,7 @@ export async function jsMemory(host: string, worker: string): Promise<number> {
       });
       webSocket.send(JSON.stringify({ id: 1, method: 'Runtime.getHeapUsage' }));
     });
-    return (heap.totalSize + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB;
+    return ((inUse ? heap.usedSize : heap.totalSize) + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB;
   } finally {
     webSocket.close();
   }

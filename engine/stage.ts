@@ -41,6 +41,11 @@ export interface StagePort {
   writePage(page: number, bytes: Uint8Array): Promise<void>;
 }
 
+/** Gives an array's memory back at once, where the runtime can: what an isolate holds counts what no collector has found yet. Nobody may use it afterwards. */
+export function release(bytes: Uint8Array): void {
+  if (bytes.byteLength === bytes.buffer.byteLength) (bytes.buffer as { transfer?(bytes: number): unknown }).transfer?.(0);
+}
+
 /** A part of a model on a backend of this isolate. */
 export class Stage implements StagePort {
   readonly part: Part;

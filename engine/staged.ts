@@ -5,7 +5,7 @@ import { pageBytes } from './layout.ts';
 import { Paged, PagesLost } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { kvShape, type Passes } from './runner.ts';
-import { STAGE_TOKENS, type StagePort, type StageSlice } from './stage.ts';
+import { release, STAGE_TOKENS, type StagePort, type StageSlice } from './stage.ts';
 
 export interface StagedOptions {
   /** Of the engine: the logits of a step come here. */
@@ -48,6 +48,8 @@ export class StagedRunner extends Paged implements Passes {
   private readonly layers: readonly StagePort[];
   private readonly embeds: readonly StagePort[];
   private readonly heads: readonly StagePort[];
+  /** Of the heads: each stage is asked one call of a kind at a time, so that it may let go of what it answered last. */
+  private readonly lanes: readonly Lane[];
   private copies: number[] = [];
   /** Pages on their way to the stages. */
   private readonly writes = new Set<Promise<unknown>>();
@@ -65,6 +67,7 @@ export class StagedRunner extends Paged implements Passes {
     this.layers = stages.filter(({ part: { layers } }) => layers[1] > layers[0]);
     this.embeds = stages.filter(({ part }) => part.embed);
     this.heads = stages.filter(({ part }) => part.head);
+    this.lanes = this.heads.map(() => new Lane());
     covers(
       'layers',
       this.layers.map((s) => s.part.layers),
@@ -104,14 +107,18 @@ export class StagedRunner extends Paged implements Passes {
     const passes = this.groups(slices).map(async (group, i) => {
       let part = x.subarray(group.from * D * 4, group.to * D * 4);
       for (const [s, stage] of this.layers.entries()) {
-        part = await lanes[s].run(() => stage.through(group.slices, part, i === 0 ? copies : NONE));
+        const before = part;
+        part = await lanes[s].run(() => stage.through(group.slices, before, i === 0 ? copies : NONE));
+        if (s > 0) release(before);
       }
       if (group.rows.length > 0) await this.head(part, group);
+      release(part);
     });
     await this.all(passes).catch((error) => {
       this.lost = false; // told
       throw error;
     });
+    release(x);
   }
 
   copy(pairs: Uint32Array): void {
@@ -158,6 +165,7 @@ export class StagedRunner extends Paged implements Passes {
       at.forEach((t, i) => {
         x.set(got[p].subarray(i * row, (i + 1) * row), t * row);
       });
+      release(got[p]);
     });
     return x;
   }
@@ -169,13 +177,15 @@ export class StagedRunner extends Paged implements Passes {
     rows.forEach((t, r) => {
       wanted.set(x.subarray(t * D * 4, (t + 1) * D * 4), r * D * 4);
     });
-    const parts = await this.all(this.heads.map((stage) => stage.head(wanted)));
+    const parts = await this.all(this.heads.map((stage, h) => this.lanes[h].run(() => stage.head(wanted))));
+    release(wanted);
     parts.forEach((logits, h) => {
       const [from, to] = this.heads[h].part.head ?? [0, 0];
       const bytes = (to - from) * 4;
       for (let r = 0; r < rows.length; r++) {
         this.be.write(this.logits, logits.subarray(r * bytes, (r + 1) * bytes), ((row + r) * V + from) * 4);
       }
+      release(logits);
     });
   }
 

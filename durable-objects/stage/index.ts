@@ -1,5 +1,6 @@
 /** A stage's Worker, a script of its own: a part of a model in an isolate of its own (wrangler.toml beside it). Nothing but a replica's binding reaches it. */
 import { DurableObject } from 'cloudflare:workers';
+import { release } from '../../engine/index.ts';
 import { buildId } from '../build-id.ts';
 import { loadStage, type StageEnv } from './load.ts';
 import type { StageAnswer, StageCall, StageObject, StageOrder } from './wire.ts';
@@ -9,6 +10,8 @@ let held: { order: string; stage: ReturnType<typeof loadStage> } | undefined;
 let instance: string | undefined;
 
 export class Stage extends DurableObject<StageEnv> implements StageObject {
+  readonly #answered = new Map<StageCall['op'], Uint8Array>();
+
   async open(order: StageOrder): Promise<{ instance: string } | { refused: string }> {
     if (order.build !== buildId)
       return { refused: `it was built from other sources (${buildId}) than the replica (${order.build}); deploy both again` };
@@ -35,11 +38,11 @@ export class Stage extends DurableObject<StageEnv> implements StageObject {
     try {
       switch (call.op) {
         case 'embed':
-          return { bytes: await stage.embed(call.ids) };
+          return this.#answer('embed', await stage.embed(call.ids));
         case 'through':
-          return { bytes: await stage.through(call.slices, call.x, call.copies) };
+          return this.#answer('through', await stage.through(call.slices, call.x, call.copies), call.x);
         case 'head':
-          return { bytes: await stage.head(call.x) };
+          return this.#answer('head', await stage.head(call.x), call.x);
         case 'read':
           return { bytes: await stage.readPage(call.page) };
         case 'write':
@@ -49,6 +52,15 @@ export class Stage extends DurableObject<StageEnv> implements StageObject {
     } catch (error) {
       return { error: error instanceof Error ? error.message : String(error) };
     }
+  }
+
+  /** Lets go of what came with the call, and of the answer before: whoever asks has it, and asks for one of a kind at a time (engine/staged.ts). */
+  #answer(op: StageCall['op'], bytes: Uint8Array, taken?: Uint8Array): StageAnswer {
+    const before = this.#answered.get(op);
+    if (before) release(before);
+    if (taken) release(taken);
+    this.#answered.set(op, bytes);
+    return { bytes };
   }
 }
 

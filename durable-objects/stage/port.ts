@@ -1,4 +1,4 @@
-import { PagesLost, type Part, type StagePort, type StageSlice } from '../../engine/index.ts';
+import { PagesLost, type Part, release, type StagePort, type StageSlice } from '../../engine/index.ts';
 import type { StageCall, StageObject, StageOrder } from './wire.ts';
 
 /** How long a stage that does not answer is waited for: locally it is started again, and reads its weights, in a few seconds. */
@@ -43,11 +43,11 @@ export class RemoteStage implements StagePort {
   }
 
   through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array> {
-    return this.#call({ op: 'through', slices, x: own(x), copies });
+    return this.#sent(x, (own) => ({ op: 'through', slices, x: own, copies }));
   }
 
   head(x: Uint8Array): Promise<Uint8Array> {
-    return this.#call({ op: 'head', x: own(x) });
+    return this.#sent(x, (own) => ({ op: 'head', x: own }));
   }
 
   readPage(page: number): Promise<Uint8Array> {
@@ -55,7 +55,18 @@ export class RemoteStage implements StagePort {
   }
 
   async writePage(page: number, bytes: Uint8Array): Promise<void> {
-    await this.#call({ op: 'write', page, bytes: own(bytes) });
+    await this.#sent(bytes, (own) => ({ op: 'write', page, bytes: own }));
+  }
+
+  /** What is sent is the whole buffer behind a view: a view is copied, and the copy let go of. */
+  async #sent(bytes: Uint8Array, call: (own: Uint8Array) => StageCall): Promise<Uint8Array> {
+    if (bytes.byteLength === bytes.buffer.byteLength) return this.#call(call(bytes));
+    const own = bytes.slice();
+    try {
+      return await this.#call(call(own));
+    } finally {
+      release(own);
+    }
   }
 
   async #call(call: StageCall): Promise<Uint8Array> {
@@ -74,9 +85,6 @@ export class RemoteStage implements StagePort {
     throw new PagesLost(`${this.#name} was lost`);
   }
 }
-
-/** A view that owns its buffer: what is sent is the whole buffer behind a view. */
-const own = (bytes: Uint8Array): Uint8Array => (bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice());
 
 /** Says that an answer is read: it is data, and nothing of it is the stage's. */
 function dispose(answer: object): void {
