@@ -3,9 +3,11 @@
  * pages and answers are the Worker's; only the backend is another.
  */
 
+import { timingSafeEqual } from 'node:crypto';
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { sha256 } from '@noble/hashes/sha2.js';
+import { utf8ToBytes } from '@noble/hashes/utils.js';
 import { Prefiller } from '../accelerator/prefiller.ts';
 import { createService } from '../accelerator/service.ts';
 import type { ModelWeights } from '../engine/index.ts';
@@ -117,7 +119,7 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
         ? service.fetch(request)
         : Response.json({ error: { message: 'This host was started without --secret.' } }, { status: 403 });
     }
-    if (!LOOPBACK.has(host) && request.headers.get('authorization') !== `Bearer ${o.secret}`) {
+    if (!LOOPBACK.has(host) && !sameText(request.headers.get('authorization') ?? '', `Bearer ${o.secret}`)) {
       return Response.json(
         { error: { message: 'This host asks for its secret as a bearer key.', code: 'invalid_api_key' } },
         { status: 401 },
@@ -141,6 +143,9 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
     },
   };
 }
+
+/** Whether two texts are equal; the digests are compared whole, so that the time does not tell how much is right. */
+const sameText = (a: string, b: string): boolean => timingSafeEqual(sha256(utf8ToBytes(a)), sha256(utf8ToBytes(b)));
 
 function listen(http: HttpServer, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -9,6 +9,7 @@ import { type Maker, openModel, wasmMaker, webGpuMaker } from '../../../serving/
 import type { Runtime } from '../../../serving/run/runtime.ts';
 import { warmUp } from '../../../serving/run/warm-up.ts';
 import { serve } from '../../../serving/serve.ts';
+import { asTenant } from '../../../serving/tenant.ts';
 import type { DeviceState } from './messages.ts';
 import { shaders } from './shaders.ts';
 import { dropPack, fetchPack, keptManifest, keptPack, packFolder } from './store.ts';
@@ -54,9 +55,9 @@ export class Host {
   async fetch(request: Request): Promise<Response> {
     const rt = await this.open();
     const fault = (rt.served.backend as Partial<WebGpuBackend>).fault?.();
-    if (!fault) return serve(rt, request);
+    if (!fault) return serve(rt, asTenant(request));
     this.#failed(fault);
-    return serve(await this.open(), request);
+    return serve(await this.open(), asTenant(request));
   }
 
   #failed(fault: Error): void {
