@@ -103,7 +103,7 @@ function render(r: Results): { page: string; pictures: Record<string, string> } 
     'they are on one machine, each with a core of its own. The real engine runs, with its scheduler, its page table, its speculation and its runner over',
     'stages (`engine/staged.ts`), in a time that only passes when everybody waits; only what a stage computes is modelled, and how long a call to it is',
     `on its way. The model is of Qwen2.5-Coder-0.5B's size. In one isolate a step takes: ${cost}. That is what`,
-    'its Q4_K_M file took on an Intel Xeon of two cores (shared; processor time, best of four, 2026-11-30, `npm run bench -- stages`): 52 ms for one token, 110 for eight together, 177 for',
+    'its Q4_K_M file took on an Intel Xeon of two cores (shared; processor time, best of four, 2026-11-30, measured by hand with the isolates of the benches): 52 ms for one token, 110 for eight together, 177 for',
     'sixteen, 7 ms a token of a prompt. n stages have an n-th of it each; the first is the replica’s own isolate, so that n stages are n − 1 hops for the',
     'layers, and one each for embedding and head. A hop is a call and its answer. Text repeats itself so',
     `that a drafted token comes true with a chance of ${r.repeats}.`,
