@@ -52,7 +52,7 @@ test.skipIf(smollm2.skip)(
   async () => {
     const f = fixture('real-smollm2');
     expect(f.prompts.length).toBe(20);
-    const a = await compared(smollm2.path, { ...f, prompts: f.prompts.slice(0, 10) }, { kv: 'i8' });
+    const a = await compared(smollm2.path, { ...f, prompts: f.prompts.slice(0, 6) }, { kv: 'i8' });
     expect(a.absent).toBe(0);
     expect(a.rms).toBeLessThan(0.25);
     for (const p of a.partings) expect(p.gap).toBeLessThan(GAP);
@@ -62,7 +62,7 @@ test.skipIf(smollm2.skip)(
 test.skipIf(qwen.skip)('Qwen2.5-Coder-0.5B-Instruct as served: the same', async () => {
   const f = fixture('real-qwen-coder');
   expect(f.prompts.length).toBe(20);
-  const a = await compared(qwen.path, { ...f, prompts: f.prompts.slice(0, 6) }, { kv: 'i8' });
+  const a = await compared(qwen.path, { ...f, prompts: f.prompts.slice(0, 4) }, { kv: 'i8' });
   expect(a.absent).toBe(0);
   expect(a.rms).toBeLessThan(0.15);
   expect(a.same).toBeGreaterThan(1); // 13 of all 20
