@@ -1,23 +1,11 @@
 /** The contract of the API on each of its hosts. */
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { describe } from 'vitest';
-import { nodeHandler } from '../../cli/node-http.ts';
-import { localPack } from '../../cli/packs.ts';
-import { folderPack } from '../../models/node/files.ts';
-import { Responses } from '../../serving/responses/memory-sessions.ts';
-import { openModel, wasmMaker } from '../../serving/run/open.ts';
 import { serve } from '../../serving/serve.ts';
 import { asTenant } from '../../serving/tenant.ts';
 import { contract, KEY, type Sent } from '../contract/cases.ts';
 import { overHttp } from '../contract/http.ts';
-import { wasmModules } from '../kernels/modules.ts';
+import { openShipped, startHost } from '../local/host.ts';
 import { missing, startTestServer } from './server.ts';
-
-const open = async () => {
-  const { folder, id } = await localPack(undefined, () => {});
-  return openModel({ source: folderPack(folder), id, maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
-};
 
 /** What serving/serve.ts, the router of the hosts that are not the Worker, lacks beside worker/app.ts. */
 const ROUTER = 'a router of its own';
@@ -45,19 +33,10 @@ describe.skipIf(missing)('the API', () => {
   contract(
     'of a GPU host, on wasm',
     async () => {
-      const rt = await open();
-      const responses = new Responses(async () => rt);
-      const http = createServer(nodeHandler((request) => serve(rt, asTenant(request), responses), { local: true }));
-      await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
+      const { rt, url, stop } = await startHost();
       return {
-        model: rt.served.id,
-        send: overHttp(`http://127.0.0.1:${(http.address() as AddressInfo).port}`),
+        ...{ model: rt.served.id, send: overHttp(url), stop },
         busy: async () => rt.engine.stats().running + rt.engine.stats().waiting,
-        stop: () => {
-          responses.close();
-          http.closeAllConnections();
-          http.close();
-        },
       };
     },
     { keys: 'on loopback a GPU host asks no key' },
@@ -67,7 +46,7 @@ describe.skipIf(missing)('the API', () => {
   contract(
     'of the engine in a page',
     async () => {
-      const rt = await open();
+      const rt = await openShipped();
       return {
         model: rt.served.id,
         send: (path, { method, headers, body, signal }: Sent = {}) => {

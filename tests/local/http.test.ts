@@ -1,34 +1,17 @@
 /** What a GPU host serves over HTTP, on wasm, as OpenAI's own client sees it. */
-import { createServer, request as httpRequest } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { request as httpRequest } from 'node:http';
 import OpenAI from 'openai';
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { nodeHandler } from '../../cli/node-http.ts';
-import { localPack } from '../../cli/packs.ts';
-import { folderPack } from '../../models/node/files.ts';
-import { Responses } from '../../serving/responses/memory-sessions.ts';
-import { openModel, wasmMaker } from '../../serving/run/open.ts';
-import { serve } from '../../serving/serve.ts';
-import { asTenant } from '../../serving/tenant.ts';
-import { wasmModules } from '../kernels/modules.ts';
+import { startHost } from './host.ts';
 
 let client: OpenAI;
 let stop: () => void;
 
 beforeAll(async () => {
-  const { folder } = await localPack(undefined, () => {});
-  const rt = await openModel({ source: folderPack(folder), id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
-  const responses = new Responses(async () => rt);
-  const http = createServer(nodeHandler((request) => serve(rt, asTenant(request), responses), { local: true }));
-  await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
-  const { port } = http.address() as AddressInfo;
-  client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'sk-test-0123456789', maxRetries: 0 });
-  stop = () => {
-    responses.close();
-    http.closeAllConnections();
-    http.close();
-  };
+  const host = await startHost();
+  client = new OpenAI({ baseURL: `${host.url}/v1`, apiKey: 'sk-test-0123456789', maxRetries: 0 });
+  stop = host.stop;
 });
 afterAll(() => stop?.());
 
