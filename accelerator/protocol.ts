@@ -12,6 +12,7 @@
  * Pure: bytes in, bytes out. Every number is bounded before it is used.
  */
 
+import { concat } from '../models/bytes.ts';
 import { FRAME_HEAD, fieldsOf, MAX_FRAME, PAGE_FRAME, PAGE_HEAD, type PageHead, writePageHead } from '../pages/wire.ts';
 
 export const FRAME = { head: 1, ids: 2, page: PAGE_FRAME, done: 4, fail: 5 } as const;
@@ -81,16 +82,6 @@ export function encodePage(page: PageFrame): Uint8Array {
   const out = new Uint8Array(PAGE_HEAD + page.bytes.length);
   writePageHead(out, page, page.bytes.length);
   out.set(page.bytes, PAGE_HEAD);
-  return out;
-}
-
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const p of parts) {
-    out.set(p, at);
-    at += p.length;
-  }
   return out;
 }
 

@@ -1,3 +1,4 @@
+import { concat } from '../bytes.ts';
 import { typeNamed } from './types.ts';
 
 /** Metadata values to write; `strings`, `i32s` and `f32s` are arrays. */
@@ -23,16 +24,6 @@ const text = (s: string) => {
   const bytes = utf8.encode(s);
   return concat([u64(bytes.length), bytes]);
 };
-
-export function concat(parts: readonly Uint8Array[]): Uint8Array {
-  const out = new Uint8Array(parts.reduce((n, p) => n + p.length, 0));
-  let at = 0;
-  for (const p of parts) {
-    out.set(p, at);
-    at += p.length;
-  }
-  return out;
-}
 
 function value(v: MetadataValue): Uint8Array {
   switch (v.type) {

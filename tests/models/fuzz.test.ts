@@ -2,9 +2,9 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { philox } from '../../engine/random.ts';
 import { createReference } from '../../kernels/reference/index.ts';
+import { concat } from '../../models/bytes.ts';
 import { ModelFileError } from '../../models/error.ts';
 import { openGguf } from '../../models/gguf/open.ts';
-import { concat } from '../../models/gguf/write.ts';
 import { openHf } from '../../models/hf/open.ts';
 import { loadModel, type ModelFiles } from '../../models/model.ts';
 import { nodeHasher } from '../../models/node/files.ts';

@@ -1,4 +1,5 @@
-import { concat, ggufHead, type MetadataValue, padding, type TensorHead } from '../../models/gguf/write.ts';
+import { concat } from '../../models/bytes.ts';
+import { ggufHead, type MetadataValue, padding, type TensorHead } from '../../models/gguf/write.ts';
 
 export type Value = MetadataValue;
 export type TensorIn = TensorHead & { data: Uint8Array };
