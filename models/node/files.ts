@@ -34,44 +34,34 @@ export async function fileSource(path: string): Promise<Source & { close(): Prom
 }
 
 /** A model on disk, whatever its kind: a GGUF file or a Hugging Face folder. Close it when its tensors have been read. */
-export async function openModel(path: string): Promise<ModelFiles & { close(): Promise<void> }> {
-  const opened: { close(): Promise<void> }[] = [];
-  const source = async (file: string) => {
-    const s = await fileSource(file);
-    opened.push(s);
-    return s;
-  };
-  const close = async () => {
-    await Promise.all(opened.map((s) => s.close()));
-  };
-  try {
-    if (!(await stat(path)).isDirectory()) return { ...(await openGguf(await source(path))), close };
-    const folder = {
-      name: basename(path),
-      open: async (file: string) => ((await exists(join(path, file))) ? source(join(path, file)) : undefined),
-    };
-    return { ...(await openHf(folder)), close };
-  } catch (e) {
-    await close();
-    throw e;
-  }
-}
+export const openModel = (path: string): Promise<ModelFiles & Closable> => opened(path, openGguf, openHf);
 
 /** An adapter on disk: PEFT's folder or a GGUF file. Close it when the model's tensors have been read. */
-export async function openAdapter(path: string): Promise<Adapter & { close(): Promise<void> }> {
-  const opened: { close(): Promise<void> }[] = [];
+export const openAdapter = (path: string): Promise<Adapter & Closable> => opened(path, openGgufAdapter, openPeft);
+
+interface Closable {
+  close(): Promise<void>;
+}
+
+/** What is read lazily from a file or from the files of a folder. Where it cannot be, nothing stays open. */
+async function opened<T>(
+  path: string,
+  ofFile: (source: Source) => Promise<T>,
+  ofFolder: (folder: { name: string; open(file: string): Promise<Source | undefined> }) => Promise<T>,
+): Promise<T & Closable> {
+  const files: Closable[] = [];
   const source = async (file: string) => {
     const s = await fileSource(file);
-    opened.push(s);
+    files.push(s);
     return s;
   };
   const close = async () => {
-    await Promise.all(opened.map((s) => s.close()));
+    await Promise.all(files.map((s) => s.close()));
   };
   try {
-    if (!(await stat(path)).isDirectory()) return { ...(await openGgufAdapter(await source(path))), close };
+    if (!(await stat(path)).isDirectory()) return { ...(await ofFile(await source(path))), close };
     const open = async (file: string) => ((await exists(join(path, file))) ? source(join(path, file)) : undefined);
-    return { ...(await openPeft({ name: basename(path), open })), close };
+    return { ...(await ofFolder({ name: basename(path), open })), close };
   } catch (e) {
     await close();
     throw e;
