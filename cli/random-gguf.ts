@@ -9,41 +9,12 @@ import { f32ToF16 } from '../engine/math.ts';
 import { ggufNames } from '../models/families/family.ts';
 import { ggufHead, type MetadataValue, padding, type TensorHead, tensorBytes } from '../models/gguf/write.ts';
 import { byteToChar } from '../models/tokenizer/alphabet.ts';
+import { modelShapes } from '../simulator/shapes.ts';
 
-/** Shapes as in the models' own config.json. */
+/** Those of the well-known shapes that are written. */
 export const shapes: Readonly<Record<string, ModelConfig>> = {
-  'smollm2-135m': {
-    family: 'llama',
-    vocab: 49152,
-    hidden: 576,
-    layers: 30,
-    heads: 9,
-    kvHeads: 3,
-    headDim: 64,
-    ffn: 1536,
-    context: 8192,
-    normEps: 1e-5,
-    ropeTheta: 100000,
-    tied: true,
-    qkvBias: false,
-    qkNorm: false,
-  },
-  'qwen2.5-0.5b': {
-    family: 'qwen2',
-    vocab: 151936,
-    hidden: 896,
-    layers: 24,
-    heads: 14,
-    kvHeads: 2,
-    headDim: 64,
-    ffn: 4864,
-    context: 32768,
-    normEps: 1e-6,
-    ropeTheta: 1000000,
-    tied: true,
-    qkvBias: true,
-    qkNorm: false,
-  },
+  'smollm2-135m': modelShapes['smollm2-135m'],
+  'qwen2.5-0.5b': modelShapes['qwen2.5-0.5b'],
 };
 
 const small = {
