@@ -169,6 +169,9 @@ const SHIPPED = new Set(['node_modules', 'pebble', 'dunlin']);
 
 const list = (full: string) => readdirSync(full, { withFileTypes: true });
 
+/** What keeps wrangler from telling and asking anybody. */
+export const QUIET = { WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NO_COLOR: '1' };
+
 /** A build takes seconds; one that has not ended by now hangs at its start, which was seen once in some hundreds, and is begun anew. */
 const HUNG_MS = 180_000;
 
@@ -176,7 +179,7 @@ async function run(command: string[], tries = 2): Promise<void> {
   const child = spawn(command[0], command.slice(1), {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NO_COLOR: '1' },
+    env: { ...process.env, ...QUIET },
   });
   let output = '';
   child.stdout.on('data', (d) => {

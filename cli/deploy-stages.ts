@@ -4,6 +4,13 @@ import { dirname, join, relative, resolve } from 'node:path';
 import type { StagesPlan } from '../policy/stages.ts';
 import { buildId, ROOT } from './build.ts';
 
+const WORKER_NAME = /^[a-z0-9][a-z0-9-]{0,49}$/;
+
+/** Throws when no Worker, and none of its stages, can be named so. */
+export function checkName(name: string): void {
+  if (!WORKER_NAME.test(name)) throw new Error(`--name is "${name}", must be 1 to 50 of a-z, 0-9 and -, as a Worker's name is`);
+}
+
 export interface Script {
   name: string;
   /** Its wrangler.toml. */

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
-import { ROOT } from './build.ts';
+import { QUIET, ROOT } from './build.ts';
 
 /** Runs wrangler with these arguments and answers what it printed; `input` is its standard input. Rejects with its output. */
 export type Wrangler = (args: readonly string[], input?: string) => Promise<string>;
 
 export const runWrangler: Wrangler = async (args, input = '') => {
   const wrangler = createRequire(import.meta.url).resolve('wrangler/bin/wrangler.js');
-  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', NO_COLOR: '1', CI: '1' }; // it asks nothing
+  const env = { ...process.env, ...QUIET, CI: '1' }; // it asks nothing
   const child = spawn(process.execPath, [wrangler, ...args], { cwd: ROOT, env, stdio: ['pipe', 'pipe', 'pipe'] });
   let [out, err] = ['', ''];
   child.stdout.on('data', (d) => {

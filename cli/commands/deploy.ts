@@ -8,7 +8,7 @@ import { costOf } from '../../policy/cost.ts';
 import { isolatesOf } from '../../policy/cuts.ts';
 import { build, INSTALLED, ROOT } from '../build.ts';
 import { cutPack } from '../cut.ts';
-import { type Script, writeDeployment } from '../deploy-stages.ts';
+import { checkName, type Script, writeDeployment } from '../deploy-stages.ts';
 import { findModel } from '../hub/find.ts';
 import { localPack } from '../packs.ts';
 import { size, table } from '../table.ts';
@@ -25,13 +25,12 @@ export interface DeployFlags {
 
 const BUCKET = 'turnstone-packs'; // as the configurations bind it
 const UPLOADED = 'uploaded.json';
-const WORKER_NAME = /^[a-z0-9][a-z0-9-]{0,49}$/;
 type Say = (line: string) => void;
 
 /** Says what it will do and what that costs, tries every script, then does it. Rejects with what to do; done again it goes on where it ended. */
 export async function deployCommand(model: string | undefined, o: DeployFlags, say: Say = console.log, wrangler: Wrangler = runWrangler) {
   if (INSTALLED) throw new Error('deploy works in a clone of Turnstone; a Worker of your own (turnstone init) has npm run deploy');
-  if (!WORKER_NAME.test(o.name)) throw new Error(`--name is "${o.name}", must be 1 to 50 of a-z, 0-9 and -, as a Worker's name is`);
+  checkName(o.name);
   const found = await findModel(model, { memoryMb: 128 });
   const pack = await localPack(found?.path, say, o.format, found?.id);
   const vars: Record<string, string> = o.context === undefined ? {} : { CONTEXT: String(o.context) };

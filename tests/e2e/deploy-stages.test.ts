@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Log, LogLevel, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { ROOT } from '../../cli/build.ts';
+import { QUIET, ROOT } from '../../cli/build.ts';
 import { stagesCommand } from '../../cli/commands/stages.ts';
 import { localPack, uploadPack } from '../../cli/packs.ts';
 
@@ -17,7 +17,7 @@ afterAll(() => rmSync(out, { recursive: true, force: true }));
 const LIMIT_MIB = 64;
 
 const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js');
-const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NO_COLOR: '1' };
+const env = { ...process.env, ...QUIET };
 /** Of each script, as the command says they are deployed. */
 let configs: string[];
 
