@@ -6,6 +6,7 @@ import { allocWeights } from '../engine/anatomy.ts';
 import { countWasm, createWasm } from '../kernels/wasm/index.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
 import { loadWeights, openPack } from '../models/pack/load.ts';
+import { formatsIn } from '../models/pack/manifest.ts';
 import { start } from './clock.ts';
 import { Runner, roomyPlan } from './engine/runner.ts';
 import { LlamaPeer } from './peers/llama.ts';
@@ -66,9 +67,8 @@ export async function inNode(
   const relaxed = await module('relaxed').catch(() => undefined); // Node 20 cannot compile it
   const source = folderPack(packFolder);
   const { manifest, digest } = await openPack(source);
-  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
   const count = countWasm();
-  const counted = allocWeights(count, manifest.config, (t) => formats.get(t.name) ?? 'f32');
+  const counted = allocWeights(count, manifest.config, formatsIn(manifest.tensors));
   const plan = roomyPlan(manifest.config, counted.weights, o);
   const backend = createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes: count.used + plan.bytes.kv + (64 << 20) });
   const weights = await loadWeights(source, manifest, backend, { hasher: nodeHasher });

@@ -15,6 +15,7 @@ import {
 import { countWasm } from '../kernels/wasm/index.ts';
 import { folderPack } from '../models/node/files.ts';
 import { openPack } from '../models/pack/load.ts';
+import { formatsIn } from '../models/pack/manifest.ts';
 import { describeStages, isolatesOf } from '../policy/cuts.ts';
 import { parseSetting, readNumber } from '../policy/settings.ts';
 import type { StagesPlan } from '../policy/stages.ts';
@@ -37,8 +38,7 @@ export async function cutPack(
   if (stages === 1) return undefined;
   const { manifest } = await openPack(folderPack(pack.folder));
   const { config } = manifest;
-  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
-  const formatOf: FormatOf = (t) => formats.get(t.name) ?? 'f32';
+  const formatOf = formatsIn(manifest.tensors);
   const wish = {
     ...{ memoryMb: readNumber('MEMORY_MB', vars), kv: (parseSetting('KV', vars.KV) ?? 'i8') as 'i8' | 'f32' },
     ...{ context: readNumber('CONTEXT', vars), maxSequences: readNumber('MAX_BATCH', vars) },

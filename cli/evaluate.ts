@@ -3,6 +3,7 @@ import { allocWeights, formatsOf } from '../engine/index.ts';
 import { allocRunner, kvShape } from '../engine/runner.ts';
 import { countWasm, type WasmBackend } from '../kernels/wasm/index.ts';
 import { type ConvertOptions, chooseFormat, loadModel, type ModelFiles } from '../models/model.ts';
+import { formatsIn } from '../models/pack/manifest.ts';
 import { perplexityOf, sizeOf, surprises } from '../models/quantize/surprises.ts';
 import { createTokenizer } from '../models/tokenizer/tokenizer.ts';
 
@@ -35,8 +36,8 @@ export async function perplexity(
 ): Promise<number> {
   const { config } = model;
   const count = countWasm();
-  const formats = new Map(model.tensors.map((t) => [t.name, chooseFormat(model, t, options)]));
-  const { weights: counted } = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
+  const formatOf = formatsIn(model.tensors.map((t) => ({ name: t.name, format: chooseFormat(model, t, options) })));
+  const { weights: counted } = allocWeights(count, config, formatOf);
   const size = sizeOf(Math.max(...pieces.map((p) => p.length)));
   allocRunner(count, config, formatsOf(counted), size);
   count.kvPool(kvShape(config, 'i8'), size.maxBlocks);

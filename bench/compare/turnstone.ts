@@ -8,6 +8,7 @@ import { Engine, GREEDY, type KvFormat, type Sampling } from '../../engine/index
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { chooseFormat, loadModel } from '../../models/model.ts';
 import { nodeHasher, openModel } from '../../models/node/files.ts';
+import { formatsIn } from '../../models/pack/manifest.ts';
 import { roomyPlan } from '../engine/runner.ts';
 
 export interface Scored {
@@ -34,9 +35,9 @@ export class Turnstone {
     const model = await openModel(path);
     try {
       const options = { format: o.format ?? 'auto' } as const;
-      const formats = new Map(model.tensors.map((t) => [t.name, chooseFormat(model, t, options)]));
+      const formatOf = formatsIn(model.tensors.map((t) => ({ name: t.name, format: chooseFormat(model, t, options) })));
       const count = countWasm();
-      const counted = allocWeights(count, model.config, (t) => formats.get(t.name) ?? 'f32');
+      const counted = allocWeights(count, model.config, formatOf);
       const plan = roomyPlan(model.config, counted.weights, { context: o.context, sequences: o.sequences ?? 1, kv: o.kv });
       const memoryBytes = count.used + plan.bytes.kv + (64 << 20) + model.config.vocab * 64;
       const backend = createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes });

@@ -7,6 +7,7 @@ import { allocRunner, kvShape } from '../../engine/runner.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { chooseFormat, type FormatOptions, loadModel } from '../../models/model.ts';
 import { openModel } from '../../models/node/files.ts';
+import { formatsIn } from '../../models/pack/manifest.ts';
 import { type Runnable, sizeOf, surprise } from '../../models/quantize/surprises.ts';
 import { createTokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { LlamaPeer } from '../peers/llama.ts';
@@ -37,9 +38,9 @@ export async function withModel<T>(path: string, options: FormatOptions, use: (m
   const model = await openModel(path);
   try {
     const { config, tensors } = model;
-    const formats = new Map(tensors.map((t) => [t.name, chooseFormat(model, t, options)]));
+    const formatOf = formatsIn(tensors.map((t) => ({ name: t.name, format: chooseFormat(model, t, options) })));
     const count = countWasm();
-    const { weights: counted } = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
+    const { weights: counted } = allocWeights(count, config, formatOf);
     for (const format of ['f32', 'i8'] as const) {
       const size = sizeOf(PIECE); // each call of surprises makes its own runner
       allocRunner(count, config, formatsOf(counted), size);

@@ -3,6 +3,7 @@
 import { allocWeights } from '../../engine/anatomy.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadWeights, openPack } from '../../models/pack/load.ts';
+import { formatsIn } from '../../models/pack/manifest.ts';
 import { chunks, type R2Like, r2Pack } from '../../models/pack/source.ts';
 import { attentionCase } from '../../tests/kernels/cases/attention.ts';
 import type { Case, Prepared } from '../../tests/kernels/cases/index.ts';
@@ -37,9 +38,8 @@ async function load(bucket: R2Like, o: LoadBody): Promise<object> {
   const source = r2Pack(bucket, `${o.id}/`);
   const { manifest, digest } = await openPack(source);
   const { config } = manifest;
-  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
   const count = countWasm();
-  const counted = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
+  const counted = allocWeights(count, config, formatsIn(manifest.tensors));
   const plan = roomyPlan(config, counted.weights, o);
   // two engines, one with speculation and one without
   const backend = createWasm({ modules, memoryBytes: count.used + 2 * plan.bytes.kv + 2 * PAGE_SLACK });

@@ -3,9 +3,10 @@ import { relative } from 'node:path';
 import type { KvFormat } from '../../engine/backend.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { openPack } from '../../models/pack/load.ts';
+import { formatsIn } from '../../models/pack/manifest.ts';
 import { describeStages, isolatesOf } from '../../policy/cuts.ts';
 import { faultsIn } from '../../policy/settings.ts';
-import { writeDeployment } from '../deploy-stages.ts';
+import { checkName, writeDeployment } from '../deploy-stages.ts';
 import { findModel } from '../hub/find.ts';
 import { localPack } from '../packs.ts';
 import { planStages } from '../stages.ts';
@@ -29,8 +30,7 @@ export async function stagesCommand(model: string, o: StagesFlags, say: (line: s
   const found = await findModel(model, { memoryMb });
   const pack = await localPack(found?.path, say, o.format, found?.id);
   const { manifest } = await openPack(folderPack(pack.folder));
-  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
-  const plan = planStages(manifest.config, (t) => formats.get(t.name) ?? 'f32', { ...o, memoryMb, kv, maxSequences: o.maxBatch });
+  const plan = planStages(manifest.config, formatsIn(manifest.tensors), { ...o, memoryMb, kv, maxSequences: o.maxBatch });
   const [header, ...rows] = describeStages(plan);
   say(`${pack.id}: ${isolatesOf(plan)} isolates of ${memoryMb} MB, ${plan.context.toLocaleString('en-US')} tokens of context`);
   for (const line of table(header, rows)) say(`  ${line}`);
@@ -52,6 +52,5 @@ function check({ stages, context, maxBatch, memoryMb, kv, name }: StagesFlags): 
   const faults = faultsIn(Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value?.toString()])));
   if (faults.length > 0) throw new Error(faults.join('\n'));
   if (stages === 1) throw new Error('--stages is 1: a model in one piece needs no configuration but wrangler.toml');
-  if (name !== undefined && !/^[a-z0-9][a-z0-9-]{0,49}$/.test(name))
-    throw new Error(`--name is "${name}", must be 1 to 50 of a-z, 0-9 and -, as a Worker's name is`);
+  if (name !== undefined) checkName(name);
 }

@@ -5,7 +5,7 @@ import { allocWeights } from '../../engine/anatomy.ts';
 import { Engine, formatsOf, type Plan, planMemory } from '../../engine/index.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
-import type { Manifest } from '../../models/pack/manifest.ts';
+import { formatsIn, type Manifest } from '../../models/pack/manifest.ts';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
 import { fallbackStops, templateOf } from '../../models/pack/template.ts';
 import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
@@ -125,9 +125,8 @@ function inStages(staged: StagesPlan, manifest: Manifest, env: ReplicaEnv): { pl
 }
 
 function inOnePiece({ config, tensors }: Manifest, env: ReplicaEnv): { plan: Plan; memoryBytes: number } {
-  const formats = new Map(tensors.map((t) => [t.name, t.format]));
   const count = countWasm();
-  const counted = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
+  const counted = allocWeights(count, config, formatsIn(tensors));
   const weightBytes = count.used;
   const plan = planMemory({
     config,

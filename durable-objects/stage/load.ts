@@ -4,7 +4,7 @@ import { type Allocator, allocPart, type Backend, formatsOf, kvShape, Stage } fr
 import { allocRunner } from '../../engine/runner.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadPart, openPack } from '../../models/pack/load.ts';
-import type { Manifest } from '../../models/pack/manifest.ts';
+import { formatsIn, type Manifest } from '../../models/pack/manifest.ts';
 import { deployedPack, type PackBindings, type PackSource } from '../../models/pack/source.ts';
 import { readNumber } from '../../policy/settings.ts';
 import { jsBytes } from '../replica/memory.ts';
@@ -41,8 +41,7 @@ type Held = Pick<StageOrder, 'part' | 'kv' | 'size' | 'pages'>;
 
 /** Allocates what a part takes, or counts it. */
 export function allocStage(be: Allocator, { config, tensors }: Manifest, { part, kv, size, pages }: Held): void {
-  const formats = new Map(tensors.map((t) => [t.name, t.format]));
-  const { weights } = allocPart(be, config, part, (t) => formats.get(t.name) ?? 'f32');
+  const { weights } = allocPart(be, config, part, formatsIn(tensors));
   allocRunner(be, config, formatsOf(weights), size, weights.head?.N ?? 0);
   be.kvPool(kvShape(config, kv, weights.layers.length), pages);
 }

@@ -32,6 +32,12 @@ export interface PackTensor {
   bytes: number;
 }
 
+/** The format of a model's tensor, by its name, of those that are held; what a pack does not have is computed in f32. */
+export function formatsIn(held: readonly Pick<PackTensor, 'name' | 'format'>[]): (tensor: { name: string }) => WeightFormat {
+  const formats = new Map(held.map((t) => [t.name, t.format]));
+  return ({ name }) => formats.get(name) ?? 'f32';
+}
+
 /** What the model's makers recommend, and where answers end. */
 export interface Generation {
   temperature?: number;

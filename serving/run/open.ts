@@ -16,6 +16,7 @@ import { countWasm, createWasm, type WasmModules } from '../../kernels/wasm/inde
 import { countWebGpu, createWebGpu, type WebGpuOptions } from '../../kernels/webgpu/index.ts';
 import type { NewHasher } from '../../models/pack/hash.ts';
 import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
+import { formatsIn } from '../../models/pack/manifest.ts';
 import type { PackSource } from '../../models/pack/source.ts';
 import { fallbackStops, templateOf } from '../../models/pack/template.ts';
 import { servingMetrics } from '../../openai/prometheus.ts';
@@ -60,9 +61,8 @@ export interface OpenOptions {
 export async function openModel(o: OpenOptions): Promise<Runtime> {
   const { manifest, digest } = await openPack(o.source);
   const { config, generation } = manifest;
-  const formats = new Map(manifest.tensors.map((t) => [t.name, t.format]));
   const count = o.maker.count();
-  const counted = allocWeights(count, config, (t) => formats.get(t.name) ?? 'f32');
+  const counted = allocWeights(count, config, formatsIn(manifest.tensors));
   const weightBytes = count.used;
   const kv = o.kv ?? 'i8';
   const wish: PlanInput = {
