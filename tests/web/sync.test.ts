@@ -86,6 +86,34 @@ describe('chats in the database', () => {
     expect((await one.db.open('c1'))?.chat.name).toBe('Named');
   });
 
+  it('keep what this tab wrote while it read what another one wrote', async () => {
+    const one = await tab();
+    await say(one, 'q', 'a');
+    one.store.dispatch({ type: 'ask', text: 'more', ids: ['q77', 'a77'], at: 5 });
+    await one.sync.flush();
+    const two = await tab();
+    const read = one.db.open;
+    let begun = () => {};
+    let go = () => {};
+    const reading = new Promise<void>((resolve) => (begun = resolve));
+    const gate = new Promise<void>((resolve) => (go = resolve));
+    one.db.open = async (id) => {
+      const whole = await read(id);
+      begun();
+      await gate;
+      return whole;
+    };
+    await two.sync.rename(one.store.get().chat, 'Named');
+    await reading; // the answer, as it was begun
+    one.store.dispatch({ type: 'ended', id: 'a77', status: 'done' });
+    await one.sync.flush();
+    go();
+    await expect.poll(() => one.store.get().chat.name).toBe('Named');
+    expect((one.store.get().path.at(-1) as AnswerTurn).status).toBe('done');
+    await one.sync.flush();
+    expect(((await stored(two.db)).at(-1) as AnswerTurn).status).toBe('done');
+  });
+
   it('follow an answer that grows in another tab', async () => {
     const one = await tab();
     await say(one, 'q', 'a');

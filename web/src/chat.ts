@@ -102,9 +102,10 @@ export function createChatting({ store, transport, stored, stopElsewhere }: Chat
     return now && left >= 32 && left < maxTokens ? { ...settings, maxTokens: left } : settings;
   }
 
-  function resume(answer: AnswerTurn, signal: AbortSignal): AsyncIterable<Delta> {
+  async function* resume(answer: AnswerTurn, signal: AbortSignal): AsyncGenerator<Delta> {
+    if (answer.finish) return; // all of it was heard; only that it has ended was not written down
     const away = (is: boolean) => store.dispatch({ type: 'away', id: answer.id, away: is });
-    return lasting(transport.kept!, answer.kept!, signal, away);
+    yield* lasting(transport.kept!, answer.kept!, signal, away);
   }
 
   function goingOn(answer: AnswerTurn, signal: AbortSignal): AsyncIterable<Delta> {

@@ -82,10 +82,12 @@ export function createSync({ store, db, channel, onErased, onStop, onMerged }: S
   }
 
   async function merge(id: string): Promise<void> {
+    await queue; // what counts as saved is in the database now; what is saved while it is read may not be in what was read
+    const before = saved;
     const theirs = await db?.open(id);
     const { chat, turns } = store.get();
     if (!theirs || chat.id !== id) return;
-    const known = new Map(saved.turns.map((turn) => [turn.id, turn]));
+    const known = new Map(before.turns.map((turn) => [turn.id, turn]));
     const dirty = new Map(turns.filter((turn) => known.get(turn.id) !== turn).map((turn) => [turn.id, turn]));
     const old = new Map(turns.map((turn) => [turn.id, turn]));
     // what did not change keeps its identity, so that it is not drawn again
