@@ -1,5 +1,5 @@
 /** A trace of arrivals through replicas and one accelerator, under one way of deciding where prefill runs. A model of the serving path: no tokens are computed. */
-import { learnLocal, learnNpu, newRoute, type RouteState, route, routeSent } from '../policy/route.ts';
+import { learnLocal, learnNpu, newRoute, type RouteState, route, routeSent, settled } from '../policy/route.ts';
 
 export interface Arrival {
   /** ms from the start. */
@@ -56,7 +56,7 @@ export function replay(trace: readonly Arrival[], f: Fleet, placing: Placing): R
   const link = f.linkBytesPerMs;
   const perToken = f.deviceMs(1024) / 1024;
   const replicas = Array.from({ length: f.replicas }, (): Replica => {
-    return { freeAt: 0, decoding: [], state: newRoute(f.localTokensPerMs, 1 / perToken, link, f.overheadMs) };
+    return { freeAt: 0, decoding: [], state: measured(f, perToken) };
   });
   let deviceFree = 0;
   let deviceMs = 0;
@@ -72,6 +72,7 @@ export function replay(trace: readonly Arrival[], f: Fleet, placing: Placing): R
       placing === 'always-npu' ||
       (placing === 'threshold' && r.prompt >= f.thresholdTokens) ||
       (placing === 'adapter' && decide(home, r, Math.max(0, deviceFree - r.at), f));
+    const alone = r.prompt / (f.localTokensPerMs * share) + Math.max(0, home.freeAt - r.at);
     let first: number;
     if (npu && pages > 0) {
       onDevice++;
@@ -85,12 +86,13 @@ export function replay(trace: readonly Arrival[], f: Fleet, placing: Placing): R
       first = deviceFree + transfer + f.overheadMs / 2 + tail;
       const total = first - tail - r.at - (start - r.at - f.overheadMs / 2);
       const sample = { tokens: pages, bytes: pages * f.kvBytesPerToken, computeMs: compute, transferMs: transfer, totalMs: total };
-      home.state = learnNpu(home.state, sample, deviceFree);
+      home.state = settled(learnNpu(home.state, sample, deviceFree), alone, first - r.at - alone);
     } else {
       const took = r.prompt / (f.localTokensPerMs * share);
       home.freeAt = Math.max(home.freeAt, r.at) + took;
       localMs += took;
       first = home.freeAt;
+      home.state = settled(home.state, alone, 0);
       if (home.decoding.length === 0) home.state = learnLocal(home.state, r.prompt, took);
     }
     const last = first + r.output * f.interTokenMs;
@@ -105,6 +107,16 @@ export function replay(trace: readonly Arrival[], f: Fleet, placing: Placing): R
     ...{ placing, ttft: Float64Array.from(ttft).sort(), onDevice, replicaHours: hours(localMs + decodeMs), deviceHours: hours(deviceMs) },
     ...{ dollarsPer1000: (1000 * dollars) / trace.length, deviceBusy: deviceMs / end },
   };
+}
+
+/** What a replica knows once this host and the device have been measured, by a probe as the server makes it. */
+function measured(f: Fleet, msPerToken: number): RouteState {
+  const tokens = 512;
+  const bytes = tokens * f.kvBytesPerToken;
+  const computeMs = tokens * msPerToken;
+  const transferMs = bytes / f.linkBytesPerMs;
+  const probe = { tokens, bytes, computeMs, transferMs, totalMs: computeMs + transferMs + f.overheadMs };
+  return learnNpu(learnLocal(newRoute(), tokens, tokens / f.localTokensPerMs), probe, 0);
 }
 
 const load = (r: Replica, now: number): number => Math.max(0, r.freeAt - now) + r.decoding.length;

@@ -28,6 +28,9 @@ import { Kept } from './workerd/keep.ts';
 import { Objects } from './workerd/objects.ts';
 import { startWorkerd } from './workerd/process.ts';
 
+/** `npu` and `local` force the route, `auto` estimates, `device-time` estimates by the simulated device's own time and waits for it. */
+export type NpuMode = 'auto' | 'npu' | 'local' | 'device-time';
+
 export interface StartOptions {
   /** 0 takes a free one. */
   port?: number;
@@ -37,8 +40,8 @@ export interface StartOptions {
   model?: string;
   /** Kernel format that `model` is packed in, when it is no pack: w4, w8, f32 or auto. */
   format?: string;
-  /** The simulated accelerator in a process of its own: off unless given. `npu` and `local` force the route, `auto` estimates. */
-  npu?: 'auto' | 'npu' | 'local';
+  /** The simulated accelerator in a process of its own: off unless given. */
+  npu?: NpuMode;
   /** An accelerator that is running already, such as `turnstone gpu-host`, instead of the simulated one. */
   accelerator?: { address: string; secret: string };
   /** Embeddings, in a process of its own that starts after the server: off unless given. `model`: an embedding pack's folder. */

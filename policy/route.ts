@@ -4,11 +4,13 @@ import { type Ewma, type EwmaRule, ewma, observe } from './ewma.ts';
 /** Where a prompt's missing part is computed: on the replica itself or on the accelerator. The replica that holds the pages decodes. */
 export type Place = 'local' | 'npu';
 
-/** What routing has learned. JSON as it stands. */
+/** What routing has learned. JSON as it stands. A rate without samples is not known, and nothing is decided by it. */
 export interface RouteState {
   /** Prompt tokens a ms. */
   local: Ewma;
   npu: Ewma;
+  /** The same by a simulated device's own clock: what a real one would give. */
+  device: Ewma;
   /** KV bytes a ms from the accelerator. */
   link: Ewma;
   /** ms an accelerator request costs whatever its size. */
@@ -16,6 +18,8 @@ export interface RouteState {
   breaker: Breaker;
   /** When the accelerator was measured last, ms; 0: never. */
   measured: number;
+  /** ms that may be lost on the accelerator: a share of all local time so far and what it saved, less what it cost. */
+  credit: number;
 }
 
 export interface RouteRule {
@@ -29,6 +33,13 @@ export interface RouteRule {
   maxKvUse: number;
   /** A measurement that found the accelerator slower is believed so long; after n times that, n times slower is worth a probe. */
   believeMs: number;
+  /** Of the time that all prompts would have taken locally, so much may be lost on an accelerator that does not keep what it promised. */
+  maxLoss: number;
+  /** And of one prompt's, whatever was saved before; and what is saved for later, ms. */
+  maxLossOfOne: number;
+  maxCredit: number;
+  /** Tokens that an accelerator computes before its first pages come. */
+  firstTokens: number;
 }
 
 export const ROUTE: RouteRule = {
@@ -38,6 +49,10 @@ export const ROUTE: RouteRule = {
   maxQueueMs: 10_000,
   maxKvUse: 0.95,
   believeMs: 60_000,
+  maxLoss: 0.1,
+  maxLossOfOne: 1,
+  maxCredit: 5_000,
+  firstTokens: 256,
 };
 
 const RATE: EwmaRule = { alpha: 0.2, min: 1e-3, max: 1e5 };
@@ -47,14 +62,9 @@ const MIN_TOKENS = 32;
 const MIN_BYTES = 4096;
 const OVERHEAD: EwmaRule = { alpha: 0.2, min: 0, max: 10_000 };
 
-/** Starts from stated guesses (tokens a ms, bytes a ms, ms), which samples replace. */
-export const newRoute = (local: number, npu: number, link: number, overhead: number): RouteState => ({
-  local: ewma(local),
-  npu: ewma(npu),
-  link: ewma(link),
-  overhead: ewma(overhead),
-  breaker: closedBreaker(),
-  measured: 0,
+export const newRoute = (): RouteState => ({
+  ...{ local: ewma(1), npu: ewma(1), device: ewma(1), link: ewma(1e6), overhead: ewma(0) },
+  ...{ breaker: closedBreaker(), measured: 0, credit: 0 },
 });
 
 export interface RouteInput {
@@ -75,15 +85,21 @@ export interface RouteInput {
   stepTokens: number;
   /** The accelerator computes the same bits (numerics id and pack). */
   sameNumerics: boolean;
+  /** A simulated device's own time decides, as if it were real. */
+  byDeviceTime?: boolean;
 }
 
 export interface Route {
   place: Place;
-  /** `probe`: sent to learn, because the accelerator failed lately, was never measured, or was measured too long ago. */
-  why: 'numerics' | 'breaker' | 'short' | 'cached' | 'queue' | 'memory' | 'slower' | 'faster' | 'probe';
-  /** Estimates, ms. */
-  localMs: number;
-  npuMs: number;
+  /**
+   * `probe`: the accelerator, or this host, was not measured yet, or not lately: the prompt is computed here, and the accelerator computes some of
+   * it beside, for nobody. `credit`: it is believed faster, but should it not be, the user would wait longer than may be.
+   */
+  why: 'numerics' | 'breaker' | 'short' | 'cached' | 'queue' | 'memory' | 'slower' | 'faster' | 'probe' | 'credit';
+  /** Estimates, ms; undefined: nothing was measured that would say. `deviceMs`: by the device's own clock. */
+  localMs?: number;
+  npuMs?: number;
+  deviceMs?: number;
 }
 
 /**
@@ -93,10 +109,12 @@ export interface Route {
 export function route(s: RouteState, x: RouteInput, now: number, rule: RouteRule = ROUTE): Route {
   const uncached = Math.max(0, x.promptTokens - x.cachedTokens);
   const share = 1 - Math.min(0.9, x.stepTokens > 0 ? x.decoding / x.stepTokens : 0);
-  const localMs = uncached / (s.local.value * share);
-  const transfer = (uncached * x.kvBytesPerToken + x.uploadBytes) / s.link.value;
-  const npuMs = s.overhead.value + x.queueMs + uncached / s.npu.value + transfer;
-  const answer = (place: Place, why: Route['why']): Route => ({ place, why, localMs, npuMs });
+  const remote = (rate: Ewma, tokens: number) =>
+    s.overhead.value + x.queueMs + tokens / rate.value + (tokens * x.kvBytesPerToken + x.uploadBytes) / s.link.value;
+  const localMs = s.local.samples > 0 ? uncached / (s.local.value * share) : undefined;
+  const npuMs = s.npu.samples > 0 ? remote(s.npu, uncached) : undefined;
+  const deviceMs = s.device.samples > 0 ? remote(s.device, uncached) : undefined;
+  const answer = (place: Place, why: Route['why']): Route => ({ place, why, localMs, npuMs, deviceMs });
   if (!x.sameNumerics) return answer('local', 'numerics');
   if (uncached < rule.minUncached) return answer('local', 'short');
   if (uncached < rule.minUncachedShare * x.promptTokens) return answer('local', 'cached');
@@ -104,34 +122,59 @@ export function route(s: RouteState, x: RouteInput, now: number, rule: RouteRule
   if (breaker === 'open') return answer('local', 'breaker');
   if (x.queueMs > rule.maxQueueMs) return answer('local', 'queue');
   if (x.pagesUsed + x.pagesNeeded > rule.maxKvUse * x.pages) return answer('local', 'memory');
-  if (npuMs < rule.margin * localMs) return answer('npu', 'faster');
-  if (breaker === 'half-open' || s.npu.samples === 0) return answer('npu', 'probe');
+  if (x.byDeviceTime) {
+    const faster = deviceMs === undefined || localMs === undefined || deviceMs < rule.margin * localMs;
+    return faster ? answer('npu', 'faster') : answer('local', 'slower');
+  }
+  if (localMs === undefined || npuMs === undefined || breaker === 'half-open') return answer('local', 'probe');
+  if (npuMs < rule.margin * localMs) {
+    const first = remote(s.npu, Math.min(uncached, rule.firstTokens));
+    return first <= patience(s, localMs, rule) ? answer('npu', 'faster') : answer('local', 'credit');
+  }
   const doubt = Math.max(1, (now - s.measured) / rule.believeMs);
-  return npuMs < rule.margin * localMs * doubt ? answer('npu', 'probe') : answer('local', 'slower');
+  return npuMs < rule.margin * localMs * doubt ? answer('local', 'probe') : answer('local', 'slower');
 }
 
-/** A prompt goes to the accelerator; in the half-open state it is the probe. */
+/**
+ * How long a prompt that would take `localMs` here may wait for the accelerator beyond the local time of the pages that have come. With
+ * `settled`, over any prompts: they take at most `maxLoss` longer than all of them would locally.
+ */
+export const patience = (s: RouteState, localMs: number, rule: RouteRule = ROUTE): number =>
+  Math.min(s.credit + rule.maxLoss * localMs, rule.maxLossOfOne * localMs);
+
+/** A prompt that takes `localMs` here has its pages: `lostMs` later than that, negative where it was sooner, 0 where it was computed here. */
+export const settled = (s: RouteState, localMs: number, lostMs: number, rule: RouteRule = ROUTE): RouteState => ({
+  ...s,
+  credit: Math.min(rule.maxCredit, Math.max(0, s.credit + rule.maxLoss * localMs - lostMs)),
+});
+
+/** A prompt, or a probe, goes to the accelerator; in the half-open state it is the breaker's. */
 export const routeSent = (s: RouteState, now: number): RouteState => ({ ...s, breaker: sent(s.breaker, now) });
 
 /** The accelerator did not deliver. `atMost`: what it did shows that it computes so many tokens a ms and no more. */
 export function routeFailed(s: RouteState, now: number, atMost?: number): RouteState {
   const next = { ...s, breaker: failed(s.breaker, now) };
-  return atMost !== undefined && atMost < s.npu.value ? { ...next, npu: observe(s.npu, atMost, RATE), measured: now } : next;
+  return atMost === undefined ? next : learnAtMost(next, atMost, now);
 }
+
+/** What the accelerator did in some time shows that it computes so many tokens a ms and no more. */
+export const learnAtMost = (s: RouteState, atMost: number, now: number): RouteState =>
+  s.npu.samples === 0 || atMost < s.npu.value ? { ...s, npu: observe(s.npu, atMost, RATE), measured: now } : s;
 
 /** Local prefill took so long, measured around I/O, alone in its steps. */
 export function learnLocal(s: RouteState, tokens: number, ms: number): RouteState {
   return tokens >= MIN_TOKENS && ms > 0 ? { ...s, local: observe(s.local, tokens / ms, RATE) } : s;
 }
 
-/** The accelerator answered: its own compute time, the transfer as seen here, and the whole as seen here, all ms. */
+/** The accelerator answered: its own compute time, a simulated device's, the transfer as seen here, and the whole as seen here, all ms. */
 export function learnNpu(
   s: RouteState,
-  r: { tokens: number; bytes: number; computeMs: number; transferMs: number; totalMs: number },
+  r: { tokens: number; bytes: number; computeMs: number; deviceMs?: number; transferMs: number; totalMs: number },
   now: number,
 ): RouteState {
   const next: RouteState = { ...s, breaker: succeeded(), measured: now };
   if (r.tokens >= MIN_TOKENS && r.computeMs > 0) next.npu = observe(s.npu, r.tokens / r.computeMs, RATE);
+  if (r.tokens >= MIN_TOKENS && r.deviceMs) next.device = observe(s.device, r.tokens / r.deviceMs, RATE);
   if (r.bytes >= MIN_BYTES && r.transferMs > 0) next.link = observe(s.link, r.bytes / r.transferMs, LINK);
   next.overhead = observe(s.overhead, r.totalMs - r.computeMs - r.transferMs, OVERHEAD);
   return next;

@@ -129,7 +129,12 @@ export const SETTINGS = {
   MAX_BODY_BYTES: whole(1024, 100 << 20, undefined, 'largest request body', { shown: 'what the context can hold, at most 4 MiB' }),
   CORS_ORIGINS: text('comma-separated origins whose pages may call the API, or *', { shown: "the server's own", wrong: origins, ...main }),
   PUBLIC_PACKS: choice(['0', '1'], '0', '1: /packs needs no key'),
-  NPU: choice(['auto', 'npu', 'local', '0'], 'auto', 'where prefill runs; 0 leaves the simulated accelerator out', { ...main, ...own }),
+  NPU: choice(
+    ['auto', 'npu', 'local', 'device-time', '0'],
+    'auto',
+    'where prefill runs; device-time: as if the simulated accelerator were real, its own time decides and it is waited for; 0 leaves it out',
+    { ...main, ...own },
+  ),
   NPU_DEVICE: choice(['maia-200', 'maia-100', 'edge-npu'], 'maia-200', 'the device that is simulated'),
   NPU_URL: text('an accelerator that runs elsewhere, such as turnstone gpu-host', {
     ...{ shown: 'the simulated one' },
@@ -140,7 +145,9 @@ export const SETTINGS = {
     ...{ shown: 'exact-1' },
     wrong: (v) => (/^[a-z0-9-]{1,32}$/.test(v) ? undefined : 'must be a numerics id such as webgpu-1'),
   }),
-  NPU_WAIT_MS: whole(1, 600_000, 1000, 'the least that an accelerator is waited for'),
+  NPU_WAIT_MS: whole(1, 600_000, undefined, 'the least that an accelerator is waited for', {
+    shown: 'a second with NPU=npu; else no longer than costs a tenth of the local time',
+  }),
   TOOL_CALLS: choice(
     ['auto', 'hermes', 'llama', 'mistral', 'mistral-args', 'granite', 'gemma', 'python', 'xml', 'json'],
     'auto',

@@ -7,7 +7,7 @@ import { faultsIn, misspelt, readNumber, SETTING_NAMES, SETTINGS, type Setting, 
 import { embeddingPack } from '../embedder.ts';
 import { knownModels } from '../hub/known.ts';
 import { Pulls } from '../hub/pulls.ts';
-import { startServer } from '../start.ts';
+import { type NpuMode, startServer } from '../start.ts';
 
 const DRAIN_MS = 30_000;
 const GRACE_MS = 2_000;
@@ -129,7 +129,7 @@ function workerVars(env: NodeJS.ProcessEnv): Record<string, string | undefined> 
 
 const ACCELERATOR: ReadonlySet<SettingName> = new Set(['NPU_URL', 'NPU_SECRET', 'NPU_NUMERICS', 'NPU_WAIT_MS']);
 
-const npuMode = (value: string | undefined) => (value === '0' ? undefined : ((value || 'auto') as 'auto' | 'npu' | 'local'));
+const npuMode = (value: string | undefined) => (value === '0' ? undefined : ((value || 'auto') as NpuMode));
 
 const halfOfMemory = (): number => Math.floor(totalmem() / 2 / 2 ** 20);
 

@@ -1,4 +1,5 @@
 import type { Engine, GenerateRequest, StepEvent } from '../../engine/index.ts';
+import { type Ewma, type EwmaRule, ewma, observe } from '../../policy/ewma.ts';
 import { sleep } from '../sleep.ts';
 
 /** Where a request's events go. A method that throws fails its own request. */
@@ -15,6 +16,7 @@ const YIELD_MS = 17; // decode steps between two yields may take this long toget
 /** Where learning starts; the first steps put it right. */
 const FIRST_TOKENS_PER_MS = 0.3;
 const FIRST_STEP_MS = 4;
+const RATE: EwmaRule = { alpha: 0.2, min: 1e-3, max: 1e5 };
 const FLOOR = 16; // tokens: below this a step's fixed cost dominates
 const FILLED = 3; // groups for each stage of a pipeline: it runs empty at the end of every step
 const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
@@ -31,15 +33,13 @@ export class EngineLoop {
   private readonly ended = new Set<Sink>(); // since the last yield
   private running = false;
   private tokensPerMs = FIRST_TOKENS_PER_MS; // of prefill, learned
+  /** Prompt tokens a ms, of steps that computed little else, and when that was measured last, ms; no samples: never. */
+  prefill: Ewma = ewma(FIRST_TOKENS_PER_MS);
+  prefillAt = 0;
   private stepMs = FIRST_STEP_MS; // a decode step, learned
 
   constructor(engine: Engine) {
     this.engine = engine;
-  }
-
-  /** Tokens a ms that a prefill computes, as learned. */
-  get prefillRate(): number {
-    return this.tokensPerMs;
   }
 
   /** Throws RangeError when the request can never run. */
@@ -131,7 +131,11 @@ export class EngineLoop {
   private learn(ms: number, steps: number, prefilled: number): void {
     if (!(ms > 0.5)) return; // the clock did not move
     const blend = (old: number, now: number) => old * 0.8 + now * 0.2;
-    if (prefilled > 0) this.tokensPerMs = blend(this.tokensPerMs, prefilled / ms);
-    else this.stepMs = blend(this.stepMs, ms / steps);
+    if (prefilled > 0) {
+      this.tokensPerMs = blend(this.tokensPerMs, prefilled / ms);
+      if (prefilled < FLOOR) return;
+      this.prefill = observe(this.prefill, prefilled / ms, RATE);
+      this.prefillAt = Date.now();
+    } else this.stepMs = blend(this.stepMs, ms / steps);
   }
 }

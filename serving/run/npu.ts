@@ -1,24 +1,41 @@
 import { sha256 } from '@noble/hashes/sha2.js';
-import { FAULTS, NpuError, npuPrefill } from '../../accelerator/client.ts';
+import { FAULTS, type NpuAnswer, type NpuCall, NpuError, npuPrefill } from '../../accelerator/client.ts';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
 import type { Counter, Gauge, Registry } from '../../openai/prometheus.ts';
 import { breakerShown } from '../../policy/breaker.ts';
-import { learnNpu, newRoute, type Place, type Route, type RouteState, route, routeFailed, routeSent } from '../../policy/route.ts';
+import {
+  learnAtMost,
+  learnNpu,
+  newRoute,
+  type Place,
+  patience,
+  ROUTE,
+  type Route,
+  type RouteState,
+  route,
+  routeFailed,
+  routeSent,
+  settled,
+} from '../../policy/route.ts';
 import { readNumber } from '../../policy/settings.ts';
+import { sleep } from '../sleep.ts';
 import type { EngineLoop } from './loop.ts';
 
 /** What an answer can say of where its prompt was computed. Times in ms of this host's clock. */
 export interface RouteReport {
   place: Place;
   why: Route['why'] | 'forced' | 'failed' | 'several';
-  predicted: { local: number; npu: number };
+  /** null: nothing was measured that would say. `device`: in a simulated device's own time, what a real one would take. */
+  predicted: { local: number | null; npu: number | null; device: number | null };
   /** Prompt tokens whose pages were here before. */
   cached: number;
   /** Of KV pages, both ways. */
   bytes: number;
   /** From the decision to the last page; 0 when the accelerator was not asked. */
   took: number;
+  /** What the accelerator's part would have taken on a real device: its own time where ours counts what simulating took. Known when it has answered. */
+  device?: number;
   /** From the decision to the first token; known once there is one. */
   ttft?: number;
   error?: string;
@@ -29,8 +46,8 @@ export interface NpuOptions {
   /** What it computes. */
   numerics: string;
   secret: string;
-  /** `npu` or `local` instead of the estimate. */
-  force?: Place;
+  /** `npu` or `local` instead of the estimate; `device-time`: as if a simulated device were real, its own time decides, and it is waited for. */
+  force?: Place | 'device-time';
   /** Waited for at least, ms. */
   minWaitMs?: number;
   engine: Engine;
@@ -39,11 +56,38 @@ export interface NpuOptions {
   registry: Registry;
 }
 
-const PATIENCE = 2; // times the local estimate, then the rest of the prompt is computed here
-const MIN_WAIT_MS = 1_000;
+const PATIENCE = 2; // times the local estimate where the route is forced, then the rest of the prompt is computed here
+const MIN_WAIT_MS = 1_000; // where it is forced
 const MAX_WAIT_MS = 60_000;
+const DEVICE_WAIT_MS = 600_000; // where the device's time decides
+const PROBE_PAGES = 32; // of a prompt that nobody waits for
+const PROBE_TIMES = 4; // the local estimate, so long a probe may take
+const MIN_PROBE_MS = 2_000;
+const MAX_PROBE_MS = 10_000;
+const TAIL_PAGES = 2; // left to this host now and then, so that it is measured too
+const POLL_MS = 50;
 const MAX_KNOWN = 16_384; // names remembered of pages that the accelerator was seen to hold
 const STATES = ['closed', 'open', 'half-open'] as const;
+
+/** A time after which a signal aborts; it may be set anew. */
+class Limit {
+  private readonly controller = new AbortController();
+  private timer?: ReturnType<typeof setTimeout>;
+  readonly signal = this.controller.signal;
+
+  constructor(ms: number) {
+    this.set(ms);
+  }
+
+  set(ms: number): void {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.controller.abort(), Math.max(0, ms));
+  }
+
+  clear(): void {
+    clearTimeout(this.timer);
+  }
+}
 
 /**
  * Sends heavy prefill to the accelerator and puts the pages it computes under their names; the engine then finds them as
@@ -51,10 +95,12 @@ const STATES = ['closed', 'open', 'half-open'] as const;
  */
 export class NpuAdapter {
   private readonly o: NpuOptions;
-  private state: RouteState = newRoute(1, 1, 20_000, 5); // tokens/ms, tokens/ms, bytes/ms, ms: until measured
+  private state: RouteState = newRoute();
   /** What the accelerator said of its queue, and when. */
   private queue = { ms: 0, at: 0 };
   private readonly known = new Set<string>();
+  private probing = false;
+  private probes = 0;
   private shown: (typeof STATES)[number] = 'closed';
   private readonly routes: Counter;
   private readonly calls: Counter;
@@ -83,25 +129,30 @@ export class NpuAdapter {
 
   /** Decides, and when the accelerator is chosen tells `asked` and waits for its pages. Never rejects, unless the client is gone. */
   async prefill(prompt: readonly number[], salt: string, signal: AbortSignal, asked?: (report: RouteReport) => void): Promise<RouteReport> {
-    const { engine, force } = this.o;
-    const whole = Math.floor((prompt.length - 1) / PAGE); // the last 1..16 tokens are computed here, for the logits
+    const { engine, loop, force } = this.o;
+    const stale = Date.now() - loop.prefillAt > ROUTE.believeMs && !force;
+    // the last 1..16 tokens are computed here, for the logits
+    const whole = Math.max(0, Math.floor((prompt.length - 1) / PAGE) - (stale ? TAIL_PAGES : 0));
     const names = engine.names.chain(prompt, salt).slice(0, whole);
     let have = 0;
     while (have < whole && engine.pool.has(names[have])) have++;
     this.show();
     const decision = this.decide(prompt.length, names, have);
-    const place = force ?? decision.place;
+    const place = force === 'npu' || force === 'local' ? force : decision.place;
     const report: RouteReport = {
       place,
-      why: force ? 'forced' : decision.why,
-      predicted: { local: round(decision.localMs), npu: round(decision.npuMs) },
+      why: force === 'npu' || force === 'local' ? 'forced' : decision.why,
+      predicted: predictions(decision),
       cached: have * PAGE,
       bytes: 0,
       took: 0,
     };
     if (place === 'npu' && have < whole) {
       asked?.(report);
-      await this.fetchPages(report, prompt.slice(0, whole * PAGE), names, have, salt, signal);
+      await this.fetchPages(report, decision, prompt.slice(0, whole * PAGE), names, have, salt, signal);
+    } else {
+      if (report.why === 'probe') void this.probe(prompt.slice(0, Math.min(whole, PROBE_PAGES) * PAGE), names[whole - 1], decision);
+      if (decision.localMs !== undefined) this.state = settled(this.state, decision.localMs, 0);
     }
     this.routes.add(1, { place: report.place, why: report.why });
     return report;
@@ -109,11 +160,10 @@ export class NpuAdapter {
 
   /** The report of a request of several prompts: they share the loop here, as they are. */
   several(prompts: readonly (readonly number[])[]): RouteReport {
-    const { localMs, npuMs } = this.decide(prompts.flat().length, [], 0);
     const report = {
       place: 'local',
       why: 'several',
-      predicted: { local: round(localMs), npu: round(npuMs) },
+      predicted: predictions(this.decide(prompts.flat().length, [], 0)),
       cached: 0,
       bytes: 0,
       took: 0,
@@ -124,7 +174,7 @@ export class NpuAdapter {
 
   private decide(promptTokens: number, names: readonly string[], have: number): Route {
     const { engine, loop } = this.o;
-    this.state = { ...this.state, local: { ...this.state.local, value: loop.prefillRate } };
+    this.state = { ...this.state, local: loop.prefill };
     const s = engine.stats();
     const now = Date.now();
     const unknown = names.slice(0, have).filter((name) => !this.known.has(name)).length;
@@ -142,6 +192,7 @@ export class NpuAdapter {
         decoding: s.running,
         stepTokens: engine.plan.maxTokens,
         sameNumerics: engine.backend.numerics === this.o.numerics,
+        byDeviceTime: this.o.force === 'device-time',
       },
       now,
     );
@@ -149,37 +200,45 @@ export class NpuAdapter {
 
   private async fetchPages(
     report: RouteReport,
+    { localMs }: Route,
     ids: readonly number[],
     names: readonly string[],
     have: number,
     salt: string,
     signal: AbortSignal,
   ): Promise<void> {
-    const { binding: npu, secret, engine, pack } = this.o;
+    const { engine, force } = this.o;
     const began = Date.now();
     this.state = routeSent(this.state, began);
     this.show();
-    const wait = Math.max(this.o.minWaitMs ?? MIN_WAIT_MS, Math.min(MAX_WAIT_MS, PATIENCE * report.predicted.local));
-    const head = { pack, kv: engine.plan.kv, numerics: engine.backend.numerics, salt, have, deadlineMs: wait };
+    const tokens = (names.length - have) * PAGE;
+    /** What the pages that have come would have taken here, ms. */
+    let saved = 0;
+    const perPage = localMs === undefined ? 0 : (localMs * PAGE) / tokens;
+    // the estimate may wait as long as the pages that come make up for it; a forced route is waited for
+    const wait = force ? forcedWait(force, localMs, this.o.minWaitMs) : Math.max(this.o.minWaitMs ?? 0, patience(this.state, localMs ?? 0));
+    const limit = new Limit(wait);
+    let received = 0;
     try {
-      const answer = await npuPrefill({
-        ...{ npu, secret, head, ids, names, hash: sha256, page: { version: PAGE_VERSION, bytes: engine.kv.pageBytes } },
-        pageOf: (name) => engine.exportPage(name),
+      const answer = await this.ask(ids, names, have, salt, {
+        deadlineMs: Math.min(Math.ceil(wait + (localMs ?? 0)), DEVICE_WAIT_MS),
+        signal: AbortSignal.any([signal, limit.signal]),
         onPage: (name, bytes) => {
           report.bytes += bytes.length;
+          received += PAGE;
+          saved += perPage;
+          if (!force) limit.set(began + wait + saved - Date.now());
           this.remember(name);
           if (!engine.importPage(name, bytes)) throw new NpuError('status', 'no page is free here', 429);
         },
-        signal: AbortSignal.any([signal, AbortSignal.timeout(wait)]),
       });
       report.took = Date.now() - began;
       report.bytes += answer.uploaded;
       for (const name of names) this.remember(name);
       this.queue = { ms: answer.queueMs, at: Date.now() };
-      const compute = answer.hostMs;
-      const total = Math.max(compute, report.took - answer.queueMs);
-      const sample = { tokens: answer.tokens, bytes: answer.received, computeMs: compute, transferMs: total - compute, totalMs: total };
-      this.state = learnNpu(this.state, sample, Date.now());
+      report.device = round(Math.max(0, report.took - answer.hostMs) + answer.deviceMs);
+      this.learn(answer, report.took);
+      if (force === 'device-time') await sleep(Math.max(0, report.device - report.took));
       this.calls.add(1, { result: 'ok' });
     } catch (error) {
       if (signal.aborted) {
@@ -190,9 +249,75 @@ export class NpuAdapter {
       report.place = 'local';
       report.why = 'failed';
       report.error = error instanceof Error ? error.message : String(error);
-      this.failed(error, (names.length - have) * PAGE, report.took);
+      this.failed(error, Math.min(tokens, received + ROUTE.firstTokens), report.took);
+    } finally {
+      limit.clear();
     }
+    if (localMs !== undefined) this.state = settled(this.state, localMs, report.took - saved);
     this.show();
+  }
+
+  /**
+   * Measures the accelerator with the beginning of a prompt, under a name of its own so that nothing is cached, once this host has computed
+   * the prompt: nobody waits for it. A page first, alone: the model may have to be opened there.
+   */
+  private async probe(ids: readonly number[], last: string, { localMs }: Route): Promise<void> {
+    if (this.probing || ids.length === 0) return;
+    this.probing = true;
+    const { engine, loop } = this.o;
+    const limit = new Limit(2 * MAX_WAIT_MS);
+    try {
+      const late = Date.now() + MAX_WAIT_MS;
+      while (!engine.pool.has(last) && Date.now() < late) await sleep(POLL_MS);
+      this.state = routeSent(this.state, Date.now());
+      this.show();
+      const salt = `probe ${this.probes++}`;
+      const names = engine.names.chain(ids, salt).slice(0, ids.length / PAGE);
+      limit.set(MAX_WAIT_MS);
+      await this.ask(ids.slice(0, PAGE), names.slice(0, 1), 0, salt, { deadlineMs: MAX_WAIT_MS, signal: limit.signal });
+      const expected = loop.prefill.samples > 0 ? ids.length / loop.prefill.value : (localMs ?? 0);
+      const most = Math.max(MIN_PROBE_MS, Math.min(MAX_PROBE_MS, PROBE_TIMES * expected));
+      const began = Date.now();
+      limit.set(most);
+      try {
+        const answer = await this.ask(ids, names, 0, salt, { deadlineMs: Math.ceil(most), signal: limit.signal });
+        this.learn(answer, Date.now() - began);
+        this.calls.add(1, { result: 'ok' });
+      } catch (error) {
+        if (!(error instanceof NpuError && error.fault === 'timeout')) throw error;
+        this.state = learnAtMost(this.state, ids.length / (Date.now() - began), Date.now()); // it answers, and is slow
+        this.calls.add(1, { result: 'ok' });
+      }
+    } catch (error) {
+      this.failed(error, 0, 0);
+    } finally {
+      limit.clear();
+      this.probing = false;
+      this.show();
+    }
+  }
+
+  private ask(
+    ids: readonly number[],
+    names: readonly string[],
+    have: number,
+    salt: string,
+    more: { deadlineMs: number; signal: AbortSignal; onPage?: NpuCall['onPage'] },
+  ): Promise<NpuAnswer> {
+    const { binding: npu, secret, engine, pack } = this.o;
+    const { deadlineMs, signal, onPage = () => {} } = more;
+    const head = { pack, kv: engine.plan.kv, numerics: engine.backend.numerics, salt, have, deadlineMs };
+    return npuPrefill({
+      ...{ npu, secret, head, ids, names, hash: sha256, page: { version: PAGE_VERSION, bytes: engine.kv.pageBytes } },
+      ...{ pageOf: (name) => engine.exportPage(name), onPage, signal },
+    });
+  }
+
+  private learn(answer: NpuAnswer, took: number): void {
+    const { tokens, received, hostMs, queueMs, deviceMs } = answer;
+    const total = Math.max(hostMs, took - queueMs);
+    const sample = { tokens, bytes: received, computeMs: hostMs, deviceMs, transferMs: total - hostMs, totalMs: total };
+    this.state = learnNpu(this.state, sample, Date.now());
   }
 
   private failed(error: unknown, tokens: number, took: number): void {
@@ -203,7 +328,7 @@ export class NpuAdapter {
     this.faults.add(1, { fault });
     if (refused) {
       if (error.retryMs > 0) this.queue = { ms: error.retryMs, at: now };
-    } else this.state = routeFailed(this.state, now, fault === 'timeout' ? tokens / Math.max(1, took) : undefined);
+    } else this.state = routeFailed(this.state, now, fault === 'timeout' && took > 0 ? tokens / took : undefined);
   }
 
   private remember(name: string): void {
@@ -237,7 +362,7 @@ export function npuOf(env: NpuVars, about: Pick<NpuOptions, 'engine' | 'loop' | 
   return new NpuAdapter({
     ...about,
     ...{ binding, secret, numerics: env.NPU_NUMERICS || 'exact-1' },
-    force: NPU_ROUTE === 'npu' || NPU_ROUTE === 'local' ? NPU_ROUTE : undefined,
+    force: FORCED.find((f) => f === NPU_ROUTE),
     minWaitMs: readNumber('NPU_WAIT_MS', env),
   });
 }
@@ -248,8 +373,23 @@ function elsewhere(origin: string): NpuOptions['binding'] {
   return { fetch: (url, init) => fetch(new URL(new URL(url).pathname, origin).href, { ...init, redirect: 'manual' }) };
 }
 
-/** The report as the header `x-turnstone-route`. `pending`: the answer began before the accelerator was done. */
-export const routeHeader = (r: RouteReport, pending = false): string =>
-  `${r.place}; why=${r.why}; local=${r.predicted.local}; npu=${r.predicted.npu}; ${pending ? 'pending' : `took=${r.took}; bytes=${r.bytes}`}`;
+const FORCED = ['npu', 'local', 'device-time'] as const;
+
+const forcedWait = (force: string, localMs = 0, least = MIN_WAIT_MS): number =>
+  force === 'device-time' ? DEVICE_WAIT_MS : Math.max(least, Math.min(MAX_WAIT_MS, PATIENCE * localMs));
+
+const predictions = ({ localMs, npuMs, deviceMs }: Route): RouteReport['predicted'] => ({
+  ...{ local: shown(localMs), npu: shown(npuMs), device: shown(deviceMs) },
+});
+
+const shown = (ms: number | undefined): number | null => (ms === undefined ? null : round(ms));
+
+/** The report as the header `x-turnstone-route`; `?` is what nothing was measured for. `pending`: the answer began before the accelerator was done. */
+export function routeHeader(r: RouteReport, pending = false): string {
+  const { local, npu, device } = r.predicted;
+  const of = (ms: number | null) => ms ?? '?';
+  const predicted = `local=${of(local)}; npu=${of(npu)}; device=${of(r.device ?? device)}`;
+  return `${r.place}; why=${r.why}; ${predicted}; ${pending ? 'pending' : `took=${r.took}; bytes=${r.bytes}`}`;
+}
 
 const round = (ms: number): number => Math.round(ms * 10) / 10;

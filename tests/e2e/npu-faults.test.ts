@@ -110,7 +110,12 @@ describe('an accelerator that fails', () => {
     try {
       expect([await state(), await transitions()]).toEqual(['closed', '0 0 0']);
       faulty.act = faults[0].act;
-      for (let i = 0; i < 3; i++) expect(await answer(60 + i)).toMatchObject({ place: 'local', why: 'failed' });
+      const failures = () => metric(auto, 'requests_total', 'result="failed"');
+      // nobody waits for what was not measured: it is asked once the prompt has been computed here
+      for (let i = 0; i < 3; i++) {
+        expect(await answer(60 + i)).toMatchObject({ place: 'local', why: 'probe', took: 0 });
+        await expect.poll(failures, { timeout: 5_000, interval: 20 }).toBe(i + 1);
+      }
       const { asked } = faulty;
       const opened = Date.now();
       expect(await answer(63)).toMatchObject({ place: 'local', why: 'breaker' });
@@ -119,15 +124,18 @@ describe('an accelerator that fails', () => {
       await expect.poll(state, { timeout: 5_000 }).toBe('half-open');
       expect(await transitions()).toBe('1 1 0');
 
-      expect(await answer(64), 'the probe fails').toMatchObject({ place: 'local', why: 'failed' });
+      expect(await answer(64), 'the probe fails').toMatchObject({ place: 'local', why: 'probe' });
+      await expect.poll(failures, { timeout: 5_000, interval: 20 }).toBe(4);
       expect(faulty.asked).toBe(asked + 1);
       expect([await state(), await transitions()]).toEqual(['open', '2 1 0']);
 
       faulty.act = healthy;
-      await faulty.warm(pagesOf(prompt(65)));
       await expect.poll(state, { timeout: 10_000 }).toBe('half-open');
-      expect(await answer(65), 'the next probe does not').toMatchObject({ place: 'npu' });
-      expect([await state(), await transitions()]).toEqual(['closed', '2 2 1']);
+      expect(await answer(65), 'the next probe does not').toMatchObject({ place: 'local', why: 'probe' });
+      await expect.poll(state, { timeout: 10_000 }).toBe('closed');
+      expect(await transitions()).toBe('2 2 1');
+      const { predicted } = (await answer(66)) as unknown as { predicted: Record<string, number | null> };
+      for (const ms of Object.values(predicted)) expect(ms).toBeGreaterThan(0); // by both sides, and by the device's own time
     } finally {
       await auto.stop();
     }
