@@ -1,3 +1,5 @@
+import type { Sql } from './rows.ts';
+
 /** Tables of one part of an object's storage, with a version: what an older server wrote is brought forward or made anew, never misread. */
 export interface Schema {
   part: string;
@@ -13,7 +15,7 @@ export interface Schema {
 }
 
 /** Brings a part's tables to their version; writes nothing where they have it. Throws when they are newer and to be kept. Tables without a version are of the first. */
-export function prepare(sql: SqlStorage, s: Schema): void {
+export function prepare(sql: Sql, s: Schema): void {
   const has = (table: string) => sql.exec("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", table).next().done !== true;
   const versions = has('schema');
   let version = has(s.tables[0]!) ? 1 : 0; // 0: none

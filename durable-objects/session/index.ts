@@ -4,6 +4,7 @@ import { Answer } from '../../serving/responses/answer.ts';
 import { type Frame, frameBytes, frameHead, readFrames } from '../../serving/responses/frames.ts';
 import { isOpen, newTurn, tooLong } from '../../serving/responses/turns.ts';
 import type { BeginAnswer, BeginRequest, Json, StoredResponse } from '../../serving/responses/types.ts';
+import { counted, type Rows, type Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 import { listOf } from '../tenant/port.ts';
 import { type SessionEnv, sessionLimits } from './env.ts';
@@ -49,11 +50,14 @@ export class Session extends DurableObject<SessionEnv> {
   #stores?: Stores;
   readonly #answers = new Map<string, Answer>();
   readonly #limits: { ttlMs: number; quota: number };
+  readonly #rows: Rows = { written: 0 };
+  readonly #sql: Sql;
 
   constructor(ctx: DurableObjectState, env: SessionEnv) {
     super(ctx, env);
     this.#limits = sessionLimits(env);
-    const tables = ctx.storage.sql.exec<{ n: number }>("SELECT count(*) AS n FROM sqlite_master WHERE name = 'turns'").one();
+    this.#sql = counted(ctx.storage.sql, this.#rows);
+    const tables = this.#sql.exec<{ n: number }>("SELECT count(*) AS n FROM sqlite_master WHERE name = 'turns'").one();
     if (tables.n === 0) return;
     // a turn that ran when the object went away goes on at once, not at the next watch
     const { turns, runs } = this.#open();
@@ -149,10 +153,12 @@ export class Session extends DurableObject<SessionEnv> {
     return stores.pages.missing(names.slice(0, MAX_NAMES));
   }
 
-  stats(): { turns: number; pages: number; pageBytes: number; running: number } {
+  /** `rowsWritten` since the object woke. */
+  stats(): { turns: number; pages: number; pageBytes: number; running: number; rowsWritten: number } {
     const s = this.#stores;
-    if (!s) return { turns: 0, pages: 0, pageBytes: 0, running: 0 };
-    return { turns: s.turns.all().length, pages: s.pages.count, pageBytes: s.pages.bytes, running: s.runs.size };
+    const rowsWritten = this.#rows.written;
+    if (!s) return { turns: 0, pages: 0, pageBytes: 0, running: 0, rowsWritten };
+    return { turns: s.turns.all().length, pages: s.pages.count, pageBytes: s.pages.bytes, running: s.runs.size, rowsWritten };
   }
 
   /**
@@ -203,7 +209,9 @@ export class Session extends DurableObject<SessionEnv> {
       if (!begun || stores !== this.#stores || gone()) throw new Error('pages: their response was deleted');
       if (held.length === 0) return;
       stores ??= this.#open();
-      for (const f of held) stores.pages.put(f) ? stored++ : refused++;
+      const taken = stores.pages.put(held);
+      stored += taken;
+      refused += held.length - taken;
       held = [];
       bytes = 0;
     };
@@ -220,6 +228,7 @@ export class Session extends DurableObject<SessionEnv> {
     } catch (error) {
       return Response.json({ stored, refused, error: error instanceof Error ? error.message : String(error) }, { status: 400 });
     }
+    stores?.pages.remember();
     if (stores) await Promise.all([this.#touch(), this.#list(owner ?? stores.turns.tenant())]);
     return Response.json({ stored, refused });
   }
@@ -234,13 +243,14 @@ export class Session extends DurableObject<SessionEnv> {
     }
     const { readable, writable } = new FixedLengthStream(found.reduce((n, f) => n + frameBytes(f.bytes), 0));
     const writer = writable.getWriter();
+    const read = pages?.reader();
     const send = async () => {
       for (let i = 0; i < found.length; ) {
         // many small pages in one write: each write is a hop
         const parts: Uint8Array[] = [];
         for (let held = 0; i < found.length && held < WRITE_BYTES; i++) {
           const f = found[i]!;
-          parts.push(frameHead(f.name, f.digest, f.bytes), ...pages!.payload(f.name));
+          parts.push(frameHead(f.name, f.digest, f.bytes), ...read!(f.name));
           held += f.bytes;
         }
         await writer.write(concatBytes(...parts));
@@ -254,7 +264,7 @@ export class Session extends DurableObject<SessionEnv> {
 
   #open(): Stores {
     if (this.#stores) return this.#stores;
-    const { sql } = this.ctx.storage;
+    const sql = this.#sql;
     prepare(sql, LIFE);
     prepare(sql, LISTED);
     const turns = new TurnStore(sql);
@@ -264,7 +274,7 @@ export class Session extends DurableObject<SessionEnv> {
       session: this.ctx.id.toString(),
       turns,
       answer: (id) => this.#answer(id),
-      later: (ms) => void this.ctx.storage.setAlarm(Date.now() + ms),
+      later: (ms) => void this.#wake(Date.now() + ms),
     });
     this.#stores = { turns, pages, runs };
     return this.#stores;
@@ -286,14 +296,14 @@ export class Session extends DurableObject<SessionEnv> {
     if (!TENANT || tenant === undefined || this.#listed() === tenant) return;
     try {
       await listOf({ TENANT }, tenant).add(this.ctx.id.toString());
-      if (this.#stores) this.ctx.storage.sql.exec('INSERT OR REPLACE INTO listed (id, tenant) VALUES (0, ?)', tenant);
+      if (this.#stores) this.#sql.exec('INSERT OR REPLACE INTO listed (id, tenant) VALUES (0, ?)', tenant);
     } catch (error) {
       console.warn("session: it is not on its tenant's list yet", error);
     }
   }
 
   #listed(): string | undefined {
-    for (const row of this.ctx.storage.sql.exec<{ tenant: string }>('SELECT tenant FROM listed')) return row.tenant;
+    for (const row of this.#sql.exec<{ tenant: string }>('SELECT tenant FROM listed')) return row.tenant;
     return undefined;
   }
 
@@ -306,20 +316,31 @@ export class Session extends DurableObject<SessionEnv> {
   }
 
   #expires(): number {
-    for (const row of this.ctx.storage.sql.exec<{ expires: number }>('SELECT expires FROM life')) return row.expires;
+    for (const row of this.#sql.exec<{ expires: number }>('SELECT expires FROM life')) return row.expires;
     return 0;
   }
 
-  /** Used now: it lives its whole time from here. */
+  /** Used now: it lives its whole time from here, and a sixteenth more, so that not every use is written. */
   async #touch(): Promise<void> {
-    const expires = Date.now() + this.#limits.ttlMs;
-    this.ctx.storage.sql.exec('INSERT OR REPLACE INTO life (id, expires) VALUES (0, ?)', expires);
+    const { ttlMs } = this.#limits;
+    const now = Date.now();
+    if (this.#expires() < now + ttlMs) {
+      this.#sql.exec('INSERT OR REPLACE INTO life (id, expires) VALUES (0, ?)', now + ttlMs + Math.floor(ttlMs / 16));
+    }
     await this.#arm();
   }
 
+  /** Moves the alarm only when it is to come earlier: one that comes too early finds nothing to do and arms the next. */
   async #arm(): Promise<void> {
     const open = this.#stores && this.#stores.turns.open().length > 0;
-    await this.ctx.storage.setAlarm(open ? Date.now() + WATCH_MS : this.#expires());
+    const at = open ? Date.now() + WATCH_MS : this.#expires();
+    const armed = await this.ctx.storage.getAlarm();
+    if (armed === null || armed > at) await this.#wake(at);
+  }
+
+  async #wake(at: number): Promise<void> {
+    this.#rows.written++;
+    await this.ctx.storage.setAlarm(at);
   }
 }
 

@@ -9,7 +9,7 @@ export interface SessionPort {
   remove(id: string): Promise<boolean>;
   erase(): Promise<void>;
   missing(names: string[]): Promise<string[]>;
-  stats(): Promise<{ turns: number; pages: number; pageBytes: number; running: number }>;
+  stats(): Promise<{ turns: number; pages: number; pageBytes: number; running: number; rowsWritten: number }>;
   fetch(url: string, init?: RequestInit): Promise<Response>;
 }
 

@@ -1,17 +1,21 @@
 import { isOpen, type Turns } from '../../serving/responses/turns.ts';
 import type { Commit, CommitAnswer, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
+import type { Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 
 const TURNS: Schema = {
   part: 'turns',
-  version: 2, // 2: tries
+  version: 3, // 2: tries, 3: how many tokens are stored follows from the log
   tables: ['turns', 'log'],
   keep: true,
-  upgrade: { 1: 'ALTER TABLE turns ADD COLUMN tries INTEGER NOT NULL DEFAULT 0' },
+  upgrade: {
+    1: 'ALTER TABLE turns ADD COLUMN tries INTEGER NOT NULL DEFAULT 0',
+    2: 'ALTER TABLE turns RENAME COLUMN committed TO tried_at',
+  },
   create: `
 CREATE TABLE IF NOT EXISTS turns (
   id TEXT PRIMARY KEY, previous TEXT, created INTEGER NOT NULL, status TEXT NOT NULL, epoch INTEGER NOT NULL,
-  committed INTEGER NOT NULL, prompt BLOB, starts TEXT NOT NULL DEFAULT '[]', tries INTEGER NOT NULL DEFAULT 0, data TEXT NOT NULL) WITHOUT ROWID;
+  tried_at INTEGER NOT NULL, prompt BLOB, starts TEXT NOT NULL DEFAULT '[]', tries INTEGER NOT NULL DEFAULT 0, data TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS log (
   turn TEXT NOT NULL, first INTEGER NOT NULL, ids BLOB NOT NULL, text TEXT NOT NULL, PRIMARY KEY (turn, first)) WITHOUT ROWID;
 `,
@@ -29,15 +33,17 @@ type Row = {
 /** What lies in the row's JSON. */
 type Data = Omit<StoredResponse, 'id' | 'previous' | 'created' | 'status' | 'epoch' | 'starts'>;
 
+/** Tokens of a turn that are stored. */
+const COMMITTED = 'coalesce((SELECT first + length(ids) / 4 FROM log WHERE turn = id ORDER BY first DESC LIMIT 1), 0)';
 const COLUMNS = 'id, previous, created, status, epoch, starts, data';
 
 const ids32 = (ids: readonly number[]): ArrayBuffer => Uint32Array.from(ids).buffer as ArrayBuffer;
 
 /** The turns of a conversation, a tree by `previous`, and the log of each answer's tokens. */
 export class TurnStore implements Turns {
-  readonly #sql: SqlStorage;
+  readonly #sql: Sql;
 
-  constructor(sql: SqlStorage) {
+  constructor(sql: Sql) {
     this.#sql = sql;
     prepare(sql, TURNS);
   }
@@ -45,7 +51,7 @@ export class TurnStore implements Turns {
   insert(r: StoredResponse): void {
     const { id, previous, created, status, epoch, starts: _, ...data } = r;
     this.#sql.exec(
-      'INSERT INTO turns (id, previous, created, status, epoch, committed, data) VALUES (?, ?, ?, ?, ?, 0, ?)',
+      'INSERT INTO turns (id, previous, created, status, epoch, tried_at, data) VALUES (?, ?, ?, ?, ?, 0, ?)',
       id,
       previous,
       created,
@@ -94,17 +100,24 @@ export class TurnStore implements Turns {
   }
 
   /** Changes parts of a turn that is no longer running, or that its lease's holder changes. */
-  update(id: string, change: Partial<Data> & { status?: ResponseStatus }): void {
+  update(id: string, change: Partial<Data> & { status?: ResponseStatus }, prompt?: readonly number[]): void {
     const turn = this.get(id);
     if (!turn) return;
     const { id: _i, previous: _p, created: _c, status, epoch: _e, starts: _t, ...data } = { ...turn, ...change };
-    this.#sql.exec('UPDATE turns SET status = ?, data = ? WHERE id = ?', status, JSON.stringify(data), id);
+    const ids = prompt ? ids32(prompt) : null;
+    this.#sql.exec(
+      'UPDATE turns SET status = ?, data = ?, prompt = coalesce(prompt, ?) WHERE id = ?',
+      status,
+      JSON.stringify(data),
+      ids,
+      id,
+    );
   }
 
   /** A new lease takes the turn over; the older ones are stale from now on. False: this one is itself stale, or the turn has ended. */
   claim(id: string, epoch: number): boolean {
     const cursor = this.#sql.exec(
-      "UPDATE turns SET epoch = ?, status = 'in_progress', starts = json_insert(starts, '$[#]', committed) WHERE id = ? AND epoch < ? AND status IN ('queued', 'in_progress')",
+      `UPDATE turns SET epoch = ?, status = 'in_progress', starts = json_insert(starts, '$[#]', ${COMMITTED}) WHERE id = ? AND epoch < ? AND status IN ('queued', 'in_progress')`,
       epoch,
       id,
       epoch,
@@ -114,14 +127,10 @@ export class TurnStore implements Turns {
 
   /** It is tried now; answers how often it was since its last token, this time counted. */
   tried(id: string): number {
-    for (const row of this.#sql.exec<{ n: number }>('UPDATE turns SET tries = tries + 1 WHERE id = ? RETURNING tries AS n', id))
-      return row.n;
+    const again = `CASE WHEN tried_at = ${COMMITTED} THEN tries + 1 ELSE 1 END`;
+    const sql = `UPDATE turns SET tries = ${again}, tried_at = ${COMMITTED} WHERE id = ? RETURNING tries AS n`;
+    for (const row of this.#sql.exec<{ n: number }>(sql, id)) return row.n;
     return 0;
-  }
-
-  /** Prompt ids, the first time; later ones must be the same. */
-  setPrompt(id: string, ids: readonly number[]): void {
-    this.#sql.exec('UPDATE turns SET prompt = ? WHERE id = ? AND prompt IS NULL', ids32(ids), id);
   }
 
   prompt(id: string): number[] {
@@ -132,14 +141,14 @@ export class TurnStore implements Turns {
   }
 
   committed(id: string): number {
-    for (const row of this.#sql.exec<{ n: number }>('SELECT committed AS n FROM turns WHERE id = ?', id)) return row.n;
+    for (const row of this.#sql.exec<{ n: number }>(`SELECT ${COMMITTED} AS n FROM turns WHERE id = ?`, id)) return row.n;
     return 0;
   }
 
   /** Appends tokens under a lease. Tokens committed before are skipped, they are the same by construction. */
   commit(c: Commit): CommitAnswer {
     const rows = this.#sql.exec<{ committed: number; epoch: number; status: string }>(
-      'SELECT committed, epoch, status FROM turns WHERE id = ?',
+      `SELECT ${COMMITTED} AS committed, epoch, status FROM turns WHERE id = ?`,
       c.response,
     );
     const [turn] = [...rows];
@@ -152,7 +161,6 @@ export class TurnStore implements Turns {
     if (ids.length === 0) return { ok: true, committed };
     const next = committed + ids.length;
     this.#sql.exec('INSERT INTO log (turn, first, ids, text) VALUES (?, ?, ?, ?)', c.response, committed, ids32(ids), JSON.stringify(text));
-    this.#sql.exec('UPDATE turns SET tries = 0, committed = ? WHERE id = ?', next, c.response);
     return { ok: true, committed: next };
   }
 
@@ -165,24 +173,6 @@ export class TurnStore implements Turns {
       for (const piece of JSON.parse(row.text) as string[]) text.push(piece);
     }
     return { ids, text };
-  }
-
-  /** One row instead of one a commit. */
-  compact(id: string): void {
-    const { ids, text } = this.tokens(id);
-    this.#sql.exec('DELETE FROM log WHERE turn = ?', id);
-    if (ids.length === 0) return;
-    // pieces stay apart, so that a late reader gets the same events; a row holds them as long as the text is below 2 MB
-    for (let first = 0; first < ids.length; first += 16_384) {
-      const end = first + 16_384;
-      this.#sql.exec(
-        'INSERT INTO log (turn, first, ids, text) VALUES (?, ?, ?, ?)',
-        id,
-        first,
-        ids32(ids.slice(first, end)),
-        JSON.stringify(text.slice(first, end)),
-      );
-    }
   }
 
   /** Erases a turn, and what later turns hold of it: their prompt ids. */

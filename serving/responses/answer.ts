@@ -2,9 +2,14 @@ import { Reader } from './reader.ts';
 import { isOpen, type Turns } from './turns.ts';
 import type { Commit, CommitAnswer, ResponseStatus, SessionEvent, StoredResponse } from './types.ts';
 
-/** Progress is stored after so many tokens or so long, never a token at a time. */
+/**
+ * Progress is stored after so many tokens or so long, and when what is not stored is a quarter of what is, up to the last figure:
+ * each time is a row to pay for, and what is lost with the object is computed again.
+ */
 const COMMIT_TOKENS = 32;
 const COMMIT_MS = 250;
+const COMMIT_SHARE = 1 / 4;
+const COMMIT_MOST = 64;
 
 /**
  * The running answer of one turn: tokens go to its readers as they come and to storage in batches. What was delivered
@@ -101,7 +106,8 @@ export class Answer {
         for (const reader of this.#readers) reader.send(event);
       });
     }
-    if (this.#ids.length >= COMMIT_TOKENS || now - this.#stored >= COMMIT_MS) return this.flush(now);
+    const due = this.#ids.length >= COMMIT_TOKENS || now - this.#stored >= COMMIT_MS;
+    if (due && this.#ids.length >= Math.min(COMMIT_MOST, this.#committed * COMMIT_SHARE)) return this.flush(now);
     return { ok: true, committed: this.#committed };
   }
 
@@ -125,7 +131,7 @@ export class Answer {
     const usage = { ...(change.usage ?? this.#turns.get(this.id)?.usage ?? { prompt: 0, cached: 0 }), completion: this.#committed };
     const completed = status === 'completed' ? Math.floor(Date.now() / 1000) : null;
     this.#turns.update(this.id, { ...change, status, usage, completed });
-    this.#turns.compact(this.id);
+    this.#turns.compact?.(this.id);
     const last = this.events();
     for (const reader of this.#readers) for (const event of last) reader.send(event);
     this.#readers.clear();

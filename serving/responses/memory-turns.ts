@@ -89,9 +89,10 @@ export class ResponseStore implements Turns {
     return this.#turns.get(id)?.response;
   }
 
-  update(id: string, change: Partial<StoredResponse>): void {
+  update(id: string, change: Partial<StoredResponse>, prompt?: readonly number[]): void {
     const turn = this.#turns.get(id);
     if (!turn) return;
+    if (prompt && turn.prompt.length === 0) turn.prompt = prompt;
     turn.response = { ...turn.response, ...change };
     this.#weigh(turn);
   }
@@ -102,11 +103,6 @@ export class ResponseStore implements Turns {
     const starts = [...turn.response.starts, turn.ids.length];
     turn.response = { ...turn.response, epoch, status: 'in_progress', starts };
     return true;
-  }
-
-  setPrompt(id: string, ids: readonly number[]): void {
-    const turn = this.#turns.get(id);
-    if (turn && turn.prompt.length === 0) turn.prompt = ids;
   }
 
   prompt(id: string): readonly number[] {

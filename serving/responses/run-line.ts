@@ -13,15 +13,15 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
     case 'start': {
       const turn = turns.get(id);
       const before = turn?.previous ? turns.get(turn.previous)?.fingerprint : undefined;
-      turns.setPrompt(id, line.prompt);
       // the first replica's count is what the client was spared; a restart restores pages for its own sake
       const cached = turn && turn.fingerprint === null ? line.cachedTokens : (turn?.usage.cached ?? 0);
-      turns.update(id, {
+      const change = {
         fingerprint: line.fingerprint,
         recomputed: before !== undefined && before !== null && before !== line.fingerprint,
         route: turn?.route ?? line.route,
         usage: { prompt: line.prompt.length, cached, completion: 0 },
-      });
+      };
+      turns.update(id, change, line.prompt);
       return false;
     }
     case 'tokens':

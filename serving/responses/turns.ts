@@ -4,12 +4,13 @@ import type { BeginRequest, Commit, CommitAnswer, Json, ResponseStatus, StoredRe
 /** What a running answer needs of the place where turns are kept. */
 export interface Turns {
   get(id: string): StoredResponse | undefined;
-  /** Changes parts of a turn that is no longer running, or that its lease's holder changes. */
-  update(id: string, change: Partial<StoredResponse>): void;
+  /**
+   * Changes parts of a turn that is no longer running, or that its lease's holder changes. `prompt`: its ids, stored the first time;
+   * later ones must be the same.
+   */
+  update(id: string, change: Partial<StoredResponse>, prompt?: readonly number[]): void;
   /** A new lease takes the turn over; the older ones are stale from now on. False: this one is itself stale, or the turn has ended. */
   claim(id: string, epoch: number): boolean;
-  /** Prompt ids, the first time; later ones must be the same. */
-  setPrompt(id: string, ids: readonly number[]): void;
   prompt(id: string): readonly number[];
   /** Tokens that are stored. */
   committed(id: string): number;
@@ -18,7 +19,7 @@ export interface Turns {
   /** Committed tokens and the text each added. */
   tokens(id: string): { ids: number[]; text: string[] };
   /** The turn has ended: what only a second try needs may go. */
-  compact(id: string): void;
+  compact?(id: string): void;
 }
 
 export const isOpen = (status: ResponseStatus): boolean => status === 'queued' || status === 'in_progress';

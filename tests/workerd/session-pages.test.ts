@@ -1,8 +1,10 @@
 import { runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
+import { concatBytes } from '@noble/hashes/utils.js';
 import { expect, test } from 'vitest';
+import { openSession } from '../../durable-objects/session/port.ts';
 import { digestOf, type Frame, frame, frameHead, parseFrames, readFrames } from '../../serving/responses/frames.ts';
-import { cacheName } from '../../serving/responses/ids.ts';
+import { cacheName, newResponseId, newSessionId, sessionName } from '../../serving/responses/ids.ts';
 
 let next = 0;
 const open = (tenant = 't') => env.SESSION.get(env.SESSION.idFromName(cacheName(tenant, `key${next++}`)));
@@ -20,7 +22,7 @@ function payload(bytes: number, seed: number): Uint8Array {
   return p;
 }
 
-const concat = (parts: readonly Uint8Array[]): Uint8Array => new Uint8Array(parts.flatMap((p) => [...p]));
+const concat = (parts: readonly Uint8Array[]): Uint8Array => concatBytes(...parts);
 
 async function put(
   stub: ReturnType<typeof open>,
@@ -60,7 +62,7 @@ test('pages go in once and come back to the bit, small ones and ones larger than
   }
   const before = await stub.stats();
   await put(stub, frames);
-  expect(await stub.stats()).toEqual(before);
+  expect(await stub.stats()).toEqual(before); // not a row, either
 });
 
 test('a chain is answered up to the first page that is not here', async () => {
@@ -101,11 +103,9 @@ test('the byte quota drops the least recently used pages, descendants before anc
   const left = (await stub.missing([0, 1, 2, 3, 4, 5, 6, 7, 8].map(name))).map((n) => Number.parseInt(n, 16));
   expect(left).toEqual([5, 6]);
   expect((await stub.stats()).pageBytes).toBeLessThanOrEqual(QUOTA);
-  const orphans = await runInDurableObject(
-    stub,
-    (_, s) => s.storage.sql.exec('SELECT count(*) AS n FROM parts WHERE name NOT IN (SELECT name FROM pages)').one().n,
-  );
-  expect(orphans).toBe(0);
+  const stored = () =>
+    runInDurableObject(stub, (_, s) => s.storage.sql.exec<{ n: number }>('SELECT sum(length(data)) AS n FROM pages').one().n);
+  expect(await stored()).toBe(7 * bytes);
   expect((await put(stub, [await frame(name(9), payload(QUOTA + 1, 9))])).body).toEqual({ stored: 0, refused: 1 });
   expect((await stub.stats()).pages).toBe(7);
 });
@@ -135,4 +135,66 @@ test('frames read from a stream and from bytes are the same', async () => {
   const streamed: Frame[] = [];
   for await (const f of readFrames(new Response(bytes).body!)) streamed.push(f);
   expect(streamed.map((f) => [f.name, [...f.payload]])).toEqual((await parseFrames(bytes)).map((f) => [f.name, [...f.payload]]));
+});
+
+test('a stored turn of 1,000 tokens of history writes at most 30 rows on a warm replica and 60 on a cold one', async () => {
+  const session = newSessionId();
+  const stub = openSession(env.SESSION as DurableObjectNamespace, sessionName('t', session));
+  const pages = (n: number) => Promise.all(Array.from({ length: n }, (_, i) => frame(name(i), payload(40_000, i))));
+  const all = await pages(70);
+  const names = all.map((_, i) => name(i));
+  /** A turn as its replica runs it: pulled where it is cold, generated, and the new pages handed over. */
+  const say = async (known: number, now: number, cold: boolean, previous?: string): Promise<number> => {
+    const before = (await stub.stats()).rowsWritten;
+    const id = newResponseId(session, '0'.repeat(16));
+    const request = { tokens: 64, delayMs: 20 };
+    const input = [{ role: 'user', content: 'hello' }];
+    expect(await stub.begin({ id, tenant: 't', model: 'm', previous, input, request, echo: {}, priority: 0 })).toEqual({ ok: true });
+    if (cold) await (await stub.fetch('https://session/pages', { method: 'POST', body: JSON.stringify({ names }) })).arrayBuffer();
+    await (await stub.fetch(`https://session/events?response=${id}&after=-1`)).text();
+    expect(await stub.missing(names.slice(0, now))).toHaveLength(now - known);
+    const body = concat(all.slice(known, now));
+    if (now > known) expect((await stub.fetch(`https://session/pages?response=${id}`, { method: 'PUT', body })).status).toBe(200);
+    last = id;
+    return (await stub.stats()).rowsWritten - before;
+  };
+  let last = '';
+  // a conversation that begins with 1,000 tokens: every page of them is new
+  const first = await say(0, 63, false); // and the tables are made
+  const warm = await say(63, 68, false, last);
+  expect(warm).toBeLessThanOrEqual(30);
+  expect(warm).toBeGreaterThan(5);
+  const cold = await say(68, 70, true, last);
+  expect(cold).toBeLessThanOrEqual(60);
+  expect(first).toBeLessThanOrEqual(60);
+});
+
+test('pages that an older server stored, one a row or cut, are read, and go in the order of their use', async () => {
+  const stub = open();
+  const old = [
+    { name: name(1), payload: payload(900_000, 1), used: 3 },
+    { name: name(2), payload: payload((1 << 20) + 5, 2), used: 2 },
+    { name: name(3), payload: payload(30, 3), used: 1 },
+  ];
+  const digests = await Promise.all(old.map((p) => digestOf(p.payload)));
+  await runInDurableObject(stub, (_, { storage: { sql } }) => {
+    sql.exec(`
+CREATE TABLE pages (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, digest BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX pages_used ON pages (used);
+CREATE TABLE parts (name TEXT NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL, PRIMARY KEY (name, part));
+CREATE TABLE schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO schema (part, version) VALUES ('pages', 1)`);
+    for (const [i, { name, payload, used }] of old.entries()) {
+      sql.exec('INSERT INTO pages (name, bytes, digest, used) VALUES (?, ?, ?, ?)', name, payload.byteLength, digests[i], used);
+      for (let part = 0; part << 20 < payload.byteLength; part++)
+        sql.exec('INSERT INTO parts (name, part, data) VALUES (?, ?, ?)', name, part, payload.slice(part << 20, (part + 1) << 20));
+    }
+  });
+  await put(stub, [await frame(name(4), payload(10, 4))]);
+  // up to the quota: what was used first has to go, and no more
+  await put(stub, [await frame(name(5), payload(QUOTA - 900_000 - (1 << 20) - 15, 5))]);
+  expect(await stub.missing([1, 2, 3, 4, 5].map(name))).toEqual([name(3)]);
+  const [one, two] = old;
+  const back = await get(stub, [one!.name, two!.name]);
+  expect(back.map((f) => [f.name, f.digest])).toEqual([one!, two!].map((p, i) => [p.name, digests[i]])); // parseFrames holds payloads to digests
 });

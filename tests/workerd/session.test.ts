@@ -47,6 +47,8 @@ async function events(stub: Stub, id: string, after = -1, limit = Number.POSITIV
   return got;
 }
 
+const COMMITTED = 'SELECT coalesce(sum(length(ids)) / 4, 0) AS n FROM log';
+
 const textOfEvents = (list: SessionEvent[]) => list.map((e) => ('seq' in e ? e.text : '')).join('');
 const seqs = (list: SessionEvent[]) => list.flatMap((e) => ('seq' in e ? [e.seq] : []));
 const wanted = (seed: readonly [number, number], n: number) =>
@@ -103,10 +105,7 @@ test('the session itself dies mid-stream: the alarm starts the rest, a returning
   const lastSeen = seqs(before).at(-1)!;
   await abortAllDurableObjects();
   const again = open(session).stub;
-  const committed = await runInDurableObject(
-    raw(again),
-    (_, s) => s.storage.sql.exec<{ n: number }>('SELECT committed AS n FROM turns').one().n,
-  );
+  const committed = await runInDurableObject(raw(again), (_, s) => s.storage.sql.exec<{ n: number }>(COMMITTED).one().n);
   expect(committed).toBeGreaterThanOrEqual(32); // of the 50 that were read
   expect(committed).toBeLessThan(120);
   await runDurableObjectAlarm(raw(again)); // or it has run already: the object arms it when it wakes
@@ -120,8 +119,7 @@ test('slow tokens are stored after a while, not only when there are 32 of them',
   const { session, stub } = open();
   const t = turn(session, { tokens: 12, delayMs: 60, hang: true });
   await stub.begin(t);
-  const stored = () =>
-    runInDurableObject(raw(stub), (_, s) => s.storage.sql.exec<{ n: number }>('SELECT committed AS n FROM turns').one().n);
+  const stored = () => runInDurableObject(raw(stub), (_, s) => s.storage.sql.exec<{ n: number }>(COMMITTED).one().n);
   await expect.poll(stored).toBeGreaterThanOrEqual(4);
   expect(await stored()).toBeLessThanOrEqual(12);
   await stub.cancel(t.id);
@@ -348,7 +346,7 @@ test('a conversation that is longer than is kept is refused at once; one that an
   await runInDurableObject(raw(stub), (_, s) => {
     const many = JSON.stringify(items(5_000));
     s.storage.sql.exec(
-      "UPDATE turns SET status = 'queued', epoch = 0, committed = 0, starts = '[]', data = json_set(data, '$.input', json(?))",
+      "UPDATE turns SET status = 'queued', epoch = 0, tried_at = 0, starts = '[]', data = json_set(data, '$.input', json(?))",
       many,
     );
     s.storage.sql.exec('DELETE FROM log');
@@ -388,7 +386,8 @@ test('tables of before there were versions go on; those of a newer server are re
   await events(stub, t.id);
   await runInDurableObject(raw(stub), (_, s) => {
     s.storage.sql.exec('ALTER TABLE turns DROP COLUMN tries');
-    s.storage.sql.exec('DROP TABLE schema');
+    s.storage.sql.exec('ALTER TABLE turns RENAME COLUMN tried_at TO committed');
+    for (const table of ['pages', 'recent', 'schema']) s.storage.sql.exec(`DROP TABLE ${table}`);
   });
   await abortAllDurableObjects();
   const again = open(session).stub;
@@ -404,7 +403,7 @@ test('tables of before there were versions go on; those of a newer server are re
     } catch (error) {
       return String(error);
     } finally {
-      s.storage.sql.exec("UPDATE schema SET version = 2 WHERE part = 'turns'");
+      s.storage.sql.exec("UPDATE schema SET version = 3 WHERE part = 'turns'");
     }
   });
   expect(newer).toContain('stored as version 9');
