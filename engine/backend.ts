@@ -41,9 +41,11 @@ export type KvFormat = 'i8' | 'f32';
 /** Shape of a KV pool; the byte layout of a page is in engine/layout.ts and is the same on every backend. */
 export interface KvShape {
   readonly format: KvFormat;
-  readonly layers: number;
+  readonly layers: number; // that attend
   readonly kvHeads: number; // G
   readonly headDim: number; // d
+  /** Layers that convolve, where there are some, and numbers that one keeps of a token. */
+  readonly convs?: { readonly layers: number; readonly width: number };
 }
 
 export interface KvPool {
@@ -129,6 +131,12 @@ export interface Backend extends Allocator {
   ): void;
   /** out[T, H·d]: causal attention of q over the pages of each token's sequence, positions 0..pos inclusive or the last `window` of them. */
   attention(out: Act, q: Buf, kv: KvPool, batch: Batch, layer: number, heads: number, opts?: AttentionOptions): void;
+  /**
+   * Gated short convolution (LFM2): out[t, k] = c · Σⱼ taps[j, k] · u[t − L + 1 + j, k] with u = b · x of bcx[T, 3D], rows of b, c and x, and
+   * taps f32 [L, D], over the tokens of each sequence. u goes into the pages of convolution `layer`, and what is before a token comes from
+   * there. Backends without it cannot run models that have such layers.
+   */
+  shortConv?(out: Act, kv: KvPool, bcx: Buf, taps: Buf, batch: Batch, layer: number, L: number): void;
   /** out[T, F] = activation(gate) · up of gateUp[T, 2F]. */
   glu(out: Act, gateUp: Buf, T: number, F: number, activation: Activation): void;
   /** x[T, D] += RMSNorm(y) · g. */

@@ -1,5 +1,6 @@
 /** The byte layout of a KV page, the same on every backend. Little endian. */
 import type { KvShape } from './backend.ts';
+import { BLOCK } from './formats.ts';
 
 /** Version of what a page's bytes are: part of its name, and said where pages travel between processes. */
 export const PAGE_VERSION = 4;
@@ -11,13 +12,23 @@ export function kvHeadBytes(s: KvShape): number {
   return s.format === 'i8' ? 2 * PAGE * s.headDim + 2 * PAGE * 4 : 2 * PAGE * s.headDim * 4;
 }
 
+/** Bytes of what a convolution keeps of one token: i8 blocks of 32 and their f32 scales, or f32. */
+export const convTokenBytes = (s: KvShape, width: number): number => (s.format === 'i8' ? width + (width / BLOCK) * 4 : width * 4);
+
+/** Bytes that a page holds for its layers that attend; behind them come those that convolve. */
+export const attentionBytes = (s: KvShape): number => s.layers * s.kvHeads * kvHeadBytes(s);
+
 /**
- * A KV page, [layers][kvHeads] of
+ * A KV page, [layers that attend][kvHeads] of
  *   i8:  K i8 [d/2][16][2] (pairs of dimensions, tokens between), V i8 [8][d][2] (pairs of tokens), kScale f32 [16], vScale f32 [16]
  *   f32: K f32 [d][16], V f32 [16][d]
+ * then [layers that convolve][16 tokens] of
+ *   i8:  u i8 [D], scale f32 [D/32]
+ *   f32: u f32 [D]
  */
 export function pageBytes(s: KvShape): number {
-  return s.layers * s.kvHeads * kvHeadBytes(s);
+  const { layers, width } = s.convs ?? { layers: 0, width: 0 };
+  return attentionBytes(s) + layers * PAGE * convTokenBytes(s, width);
 }
 
 /** Offset inside an i8 page head of key element (token j of 16, dimension k). */

@@ -12,6 +12,7 @@ import { editLogits, topk } from './logits.ts';
 import { matmul } from './matmul.ts';
 import { addNorm, norm } from './norm.ts';
 import { ropeStore } from './rope-store.ts';
+import { shortConv } from './short-conv.ts';
 
 export interface ReferenceOptions {
   /** Refuses allocations beyond this sum. Default: no limit. */
@@ -47,6 +48,7 @@ export function createReference(opts: ReferenceOptions = {}): Backend {
     matmul,
     ropeStore,
     attention,
+    shortConv,
     glu,
     addNorm,
     editLogits,

@@ -11,6 +11,7 @@ import { instantiate, type WasmModules } from './module.ts';
 import { need, ptr } from './pointers.ts';
 import { ropeStore } from './rope-store.ts';
 import { addNorm, embed, gates, glu, lookups, norm } from './rows.ts';
+import { shortConv } from './short-conv.ts';
 import { warmup } from './warmup.ts';
 
 export { countWasm } from './memory.ts';
@@ -62,6 +63,7 @@ export function createWasm({ modules, memoryBytes, way: asked }: WasmOptions): W
     matmul: (y, x, w, T, opts) => matmul(product, y, x, w, T, opts),
     ropeStore: (...args) => ropeStore(kernels, words, ...args),
     attention: (...args) => attention(kernels, words, ...args),
+    shortConv: (...args) => shortConv(kernels, words, ...args),
     glu: (out, gateUp, T, F, activation) => glu(gate[activation], out, gateUp, T, F),
     addNorm: (...args) => addNorm(kernels, ...args),
     editLogits: (...args) => editLogits(kernels, ...args),

@@ -27,6 +27,7 @@ export interface Kernels extends Generated {
   wideW8: WebAssembly.Global;
   rowsW8: WebAssembly.Global;
   ropeStore: Fn;
+  shortConv: Fn;
   attentionF32: Fn;
   attentionI8: Fn;
   swiglu: Fn;

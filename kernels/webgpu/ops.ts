@@ -2,12 +2,15 @@
 import type { Act, Backend, Batch, Buf, KvPool, TopkOut, Weight } from '../../engine/backend.ts';
 import { EDIT_BYTES } from '../../engine/backend.ts';
 import { BLOCK, FORMATS, ROWS, weightBytes } from '../../engine/formats.ts';
-import { kvHeadBytes, PAGE } from '../../engine/layout.ts';
+import { attentionBytes, convTokenBytes, kvHeadBytes, PAGE } from '../../engine/layout.ts';
 import { actViews, type GpuBuf, need } from './buffers.ts';
 import { type programs, UNPACK } from './programs.ts';
 import { bits, type Recorder } from './recorder.ts';
 
-type Ops = Pick<Backend, 'embed' | 'norm' | 'matmul' | 'ropeStore' | 'attention' | 'glu' | 'addNorm' | 'editLogits' | 'topk' | 'copyPages'>;
+type Ops = Pick<
+  Backend,
+  'embed' | 'norm' | 'matmul' | 'ropeStore' | 'attention' | 'shortConv' | 'glu' | 'addNorm' | 'editLogits' | 'topk' | 'copyPages'
+>;
 
 const THREADS = 64;
 /** A window that no position leaves. */
@@ -122,6 +125,26 @@ export function createOps(
       const params = [heads, G, d, layer, kv.pageBytes / 4, kvHeadBytes(kv.shape) / 4, batch.maxBlocks, K, meta, sigma, window];
       rec.dispatch(make.attention(format, fused ? out.format : 'f32'), buffers, params, [heads, T]);
       if (!fused) rec.dispatch(make.quantize(), [buf, target], [K, meta], [groups(K / 4), T]);
+    },
+
+    shortConv(out, kv, bcx, taps, batch, layer, L) {
+      const { shape, pageBytes } = kv;
+      const { T, S, maxBlocks } = batch;
+      const D = out.K;
+      if (!shape.convs || layer >= shape.convs.layers || shape.convs.width !== D)
+        throw new Error(`shortConv: convolution ${layer} of ${D} is not in these pages`);
+      const { buf, meta } = outOf('shortConv', out, T, D);
+      const tokenBytes = convTokenBytes(shape, D);
+      const first = (attentionBytes(shape) + layer * PAGE * tokenBytes) / 4;
+      const places = [first, pageBytes / 4, tokenBytes / 4];
+      const [pages, x] = [need('shortConv', kv.data), need('shortConv', bcx, T * 3 * D * 4)];
+      const grid: [number, number] = [groups(D / 4), T];
+      rec.dispatch(make.convStore(shape.format), [pages, x, need('shortConv', batch.slot, T * 4)], [D, ...places], grid);
+      const buffers = [
+        ...[buf, x, need('shortConv', taps, L * D * 4), pages, need('shortConv', batch.blocks, S * maxBlocks * 4)],
+        ...[need('shortConv', batch.seqOf, T * 4), need('shortConv', batch.pos, T * 4)],
+      ];
+      rec.dispatch(make.shortConv(shape.format, out.format), buffers, [D, D, meta, ...places, maxBlocks, L], grid);
     },
 
     glu(out, gateUp, T, F, activation) {

@@ -102,6 +102,11 @@ export function programs(f: Features) {
       files: ['numeric', reduce, store(out), `kv-${kv}`, 'attention'],
       bindings: [W, R, R, R, R, R],
     }),
+    convStore: (kv: KvFormat): Program => ({ files: ['numeric', `conv-${kv}-store`, 'conv-store'], bindings: [W, R, R] }),
+    shortConv: (kv: KvFormat, out: ActFormat): Program => ({
+      files: ['numeric', store(out), `conv-${kv}`, 'short-conv'],
+      bindings: [W, R, R, R, R, R, R],
+    }),
     editLogits: (): Program => ({ files: ['edit-logits'], bindings: [W, R] }),
     maskLogits: (): Program => ({ files: ['mask-logits'], bindings: [W, R] }),
     topk: (): Program => ({ files: ['numeric', 'topk'], bindings: [W, R, R] }),

@@ -5,7 +5,7 @@ import { createNpu } from '../../simulator/backend.ts';
 import { device } from '../../simulator/device/index.ts';
 import { cases, compareCase } from '../kernels/cases/index.ts';
 
-test.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))(
+test.each(cases.filter((c) => c.op !== 'shortConv').map((c) => [`${c.op} ${c.name}`, c] as const))(
   'tiles with relaxed and plain SIMD give the reference its bits: %s',
   async (_, c) => {
     for (const modules of [{ relaxed, simd }, { simd }]) {

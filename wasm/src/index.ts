@@ -12,6 +12,7 @@ export { matmulW4, matmulW4One, rowsW4, spreadW4, wideW4 } from './matmul-w4';
 export { matmulW8, matmulW8One, rowsW8, spreadW8, wideW8 } from './matmul-w8';
 export { addNorm, norm } from './norm';
 export { ropeStore } from './rope-store';
+export { shortConv } from './short-conv';
 
 /** Zeroes [from, to). */
 export function clear(from: usize, to: usize): void {

@@ -8,6 +8,7 @@ import { editLogitsCases, topkCases } from './logits.ts';
 import { matmulCases } from './matmul.ts';
 import { addNormCases, normCases } from './norm.ts';
 import { ropeStoreCases } from './rope-store.ts';
+import { shortConvCases } from './short-conv.ts';
 
 export type { Case, Output, Prepared } from './case.ts';
 export { type Comparison, compareCase } from './compare.ts';
@@ -19,6 +20,7 @@ export const cases: Case[] = [
   ...matmulCases,
   ...ropeStoreCases,
   ...attentionCases,
+  ...shortConvCases,
   ...gluCases,
   ...editLogitsCases,
   ...topkCases,

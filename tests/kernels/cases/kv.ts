@@ -1,6 +1,6 @@
 /** Pages for cases: random content in the page layout, and how to read pages as numbers. */
 import type { Backend, KvPool, KvShape } from '../../../engine/backend.ts';
-import { kOffsetI8, kvHeadBytes, PAGE, pageBytes, vOffsetI8 } from '../../../engine/layout.ts';
+import { attentionBytes, convTokenBytes, kOffsetI8, kvHeadBytes, PAGE, pageBytes, vOffsetI8 } from '../../../engine/layout.ts';
 import type { Output } from './case.ts';
 import { normals, random } from './data.ts';
 
@@ -42,12 +42,22 @@ export function decodePages(shape: KvShape, bytes: Uint8Array): Float32Array {
   const head = kvHeadBytes(shape);
   const d = shape.headDim;
   const out: number[] = [];
-  for (let at = 0; at < bytes.length; at += head) {
+  const { width: D } = shape.convs ?? { width: 0 };
+  const [page, own, token] = [pageBytes(shape), attentionBytes(shape), convTokenBytes(shape, D)];
+  for (let at = 0; at < bytes.length; ) {
+    if (at % page >= own) {
+      const q = new Int8Array(bytes.buffer, bytes.byteOffset + at, D);
+      const scales = new Float32Array(bytes.slice(at + D, at + token).buffer);
+      for (let k = 0; k < D; k++) out.push(q[k] * scales[k >> 5]);
+      at += token;
+      continue;
+    }
     const q = new Int8Array(bytes.buffer, bytes.byteOffset + at, 2 * d * PAGE);
     const scales = new Float32Array(bytes.slice(at + 2 * d * PAGE, at + head).buffer);
     for (let j = 0; j < PAGE; j++) {
       for (let k = 0; k < d; k++) out.push(q[kOffsetI8(j, k)] * scales[j], q[d * PAGE + vOffsetI8(j, k, d)] * scales[PAGE + j]);
     }
+    at += head;
   }
   return Float32Array.from(out);
 }
