@@ -3,6 +3,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import relaxed from '../.build/wasm/turnstone-npu-relaxed.wasm';
 import simd from '../.build/wasm/turnstone-npu-simd.wasm';
 import { PAGE, pageBytes } from '../engine/layout.ts';
+import { kvShape } from '../engine/runner.ts';
 import { loadWeights, openPack } from '../models/pack/load.ts';
 import { deployedPack, type PackBindings } from '../models/pack/source.ts';
 import { createNpu } from '../simulator/backend.ts';
@@ -41,7 +42,7 @@ const open =
     const weights = await loadWeights(source, manifest, npu);
     const kv = env.KV === 'f32' ? 'f32' : 'i8';
     const context = Math.min(config.context, Number(env.CONTEXT || config.context));
-    const perPage = pageBytes({ format: kv, layers: config.layers, kvHeads: config.kvHeads, headDim: config.headDim });
+    const perPage = pageBytes(kvShape(config, kv));
     const pages = Math.max(Math.ceil(context / PAGE), Math.min(8192, Math.floor(PAGES_BYTES / perPage)));
     const prefiller = new Prefiller({
       ...{ backend: npu, config, weights, kv, pack: digest, hash: sha256, chunk: CHUNK, context, pages },

@@ -56,7 +56,7 @@ function costsOf(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: 
     return {
       layers: memo((from, to) => {
         const { weights, formats } = layers(from, to);
-        return { weights, scratch: runner(formats, 0) - bare, page: pageBytes(kvShape(c, o.kv, to - from)) };
+        return { weights, scratch: runner(formats, 0) - bare, page: pageBytes(kvShape(c, o.kv, [from, to])) };
       }),
       rows(n) {
         const { weights, formats } = rows(n);

@@ -6,6 +6,8 @@ import { createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
+import { folderPack } from '../models/node/files.ts';
+import { openPack } from '../models/pack/load.ts';
 import { keysIn } from '../openai/keys.ts';
 import { faultsIn, readNumber } from '../policy/settings.ts';
 import type { StagesPlan } from '../policy/stages.ts';
@@ -241,6 +243,11 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   async function accelerator(home: Home, pack: LocalPack, { KV = '', CONTEXT = '', NPU_DEVICE }: Record<string, string>) {
     if (o.accelerator) return { ...o.accelerator, pid: () => undefined, stop: async () => {} };
     if (!o.npu) return undefined;
+    const { config } = (await openPack(folderPack(pack.folder))).manifest;
+    if (config.layerKinds?.includes('conv')) {
+      say(`The simulated accelerator has no gated short convolution, which ${pack.id} needs: prefill runs in the replicas.`);
+      return undefined;
+    }
     const secret = randomBytes(24).toString('hex');
     return startNpu(home, pack, { NPU_SECRET: secret, KV, CONTEXT, ...(NPU_DEVICE && { NPU_DEVICE }) }, say);
   }

@@ -17,6 +17,8 @@ const F: Size = (c) => c.ffn;
 const F2: Size = (c) => 2 * c.ffn;
 const Q: Size = (c) => c.heads * c.headDim;
 const QKV: Size = (c) => (c.heads + 2 * c.kvHeads) * c.headDim;
+const BCX: Size = (c) => 3 * c.hidden;
+const TAPS: Size = (c) => (c.convTaps ?? 0) * c.hidden;
 
 const vector = (n: Size) => ({ kind: 'vector', shape: (c: ModelConfig): Shape => [n(c)] }) as const;
 const KV: Size = (c) => c.kvHeads * c.headDim;
@@ -24,7 +26,9 @@ const matrix = (n: Size, k: Size) => ({ kind: 'matrix', shape: (c: ModelConfig):
 /** A tensor whose rows files keep as several, one after the other here. */
 const joined = <T extends object>(parts: Size[], tensor: T) => ({ ...tensor, parts });
 /** A tensor that only some models have. */
-const when = <T extends object>(has: (c: ModelConfig) => boolean, tensor: T) => ({ ...tensor, when: has });
+const when = <T extends object>(has: (c: ModelConfig, kind: LayerKind) => boolean, tensor: T) => ({ ...tensor, when: has });
+const attends = (_: ModelConfig, kind: LayerKind) => kind !== 'conv';
+const convolves = (_: ModelConfig, kind: LayerKind) => kind === 'conv';
 
 /** Tensors of the whole model. */
 const MODEL = {
@@ -35,12 +39,15 @@ const MODEL = {
 
 /** Tensors of each layer, in loading order. */
 const LAYER = {
-  attnNorm: vector(D),
-  qkv: joined([Q, KV, KV], matrix(QKV, D)), // rows of q, then k, then v; rotate-half order
-  qkvBias: when((c) => c.qkvBias, joined([Q, KV, KV], vector(QKV))),
-  qNorm: when((c) => c.qkNorm, vector(d)),
-  kNorm: when((c) => c.qkNorm, vector(d)),
-  o: matrix(D, Q),
+  attnNorm: vector(D), // before attention or convolution
+  qkv: when(attends, joined([Q, KV, KV], matrix(QKV, D))), // rows of q, then k, then v; rotate-half order
+  qkvBias: when((c, kind) => c.qkvBias && kind !== 'conv', joined([Q, KV, KV], vector(QKV))),
+  qNorm: when((c, kind) => c.qkNorm && kind !== 'conv', vector(d)),
+  kNorm: when((c, kind) => c.qkNorm && kind !== 'conv', vector(d)),
+  o: when(attends, matrix(D, Q)),
+  convIn: when(convolves, matrix(BCX, D)), // rows of b, then c, then x
+  convTaps: when(convolves, vector(TAPS)), // [L, D]
+  convOut: when(convolves, matrix(D, D)),
   attnPostNorm: when((c) => c.postNorms === true, vector(D)),
   ffnNorm: vector(D),
   gateUp: joined([F, F], matrix(F2, D)), // rows of gate, then up
@@ -48,7 +55,12 @@ const LAYER = {
   ffnPostNorm: when((c) => c.postNorms === true, vector(D)),
 } as const;
 
-type Row = { readonly kind: 'vector' | 'matrix'; shape(c: ModelConfig): Shape; parts?: readonly Size[]; when?(c: ModelConfig): boolean };
+type Row = {
+  readonly kind: 'vector' | 'matrix';
+  shape(c: ModelConfig): Shape;
+  parts?: readonly Size[];
+  when?(c: ModelConfig, kind: LayerKind): boolean;
+};
 type Held<R> = R extends { kind: 'matrix' } ? Weight : Buf;
 type Held1<T> = { readonly [K in keyof T as T[K] extends { when: unknown } ? never : K]: Held<T[K]> } & {
   readonly [K in keyof T as T[K] extends { when: unknown } ? K : never]?: Held<T[K]>;
@@ -101,9 +113,10 @@ export const layerTensor = (l: number, kind: LayerTensorName): string => `layers
 
 /** Every tensor a model of this configuration must have, in loading order. */
 export function tensorList(c: ModelConfig): TensorShape[] {
+  const kinds = kindsOf(c);
   const rows = (table: Readonly<Record<string, Row>>, layer: number, name: (kind: string) => string): TensorShape[] =>
     Object.entries(table)
-      .filter(([, row]) => row.when?.(c) ?? true)
+      .filter(([, row]) => row.when?.(c, kinds[layer] ?? 'full') ?? true)
       .map(([kind, row]) => {
         const shape = row.shape(c);
         return { name: name(kind), kind: kind as TensorKind, layer, shape, parts: row.parts?.map((n) => n(c)) ?? [shape[0]] };
@@ -196,6 +209,8 @@ export interface Rope {
 
 /** What a layer does, beside its weights. */
 export interface Layer {
+  /** Whether it convolves, and does not attend. */
+  readonly conv: boolean;
   /** Which of the model's rotations. */
   readonly rope: number;
   readonly attention: AttentionOptions;
@@ -203,15 +218,23 @@ export interface Layer {
 }
 
 /** How each kind of layer turns queries and keys. */
-const ROPES: Record<LayerKind, (c: ModelConfig) => Rope> = {
+const ROPES: Record<Exclude<LayerKind, 'conv'>, (c: ModelConfig) => Rope> = {
   full: (c) => ({ theta: c.ropeTheta, scaling: c.ropeScaling }),
   sliding: (c) => (c.slidingTheta === undefined ? ROPES.full(c) : { theta: c.slidingTheta }),
   nope: () => ({ theta: 0 }),
 };
 
 const kindsOf = (c: ModelConfig): readonly LayerKind[] => c.layerKinds ?? new Array<LayerKind>(c.layers).fill('full');
-/** The kinds there are, in the order of their first layers. */
-const distinct = (c: ModelConfig): LayerKind[] => [...new Set(kindsOf(c))];
+/** The kinds of attention there are, in the order of their first layers. */
+const distinct = (c: ModelConfig) => [...new Set(kindsOf(c).filter((k) => k !== 'conv'))];
+
+/** How many of layers [from, to) attend, and how many convolve. */
+export function countKinds(c: ModelConfig, from: number, to: number): { attend: number; convolve: number } {
+  const convolve = kindsOf(c)
+    .slice(from, to)
+    .filter((k) => k === 'conv').length;
+  return { attend: to - from - convolve, convolve };
+}
 
 /** The rotations that a model's layers use. */
 export const ropesOf = (c: ModelConfig): Rope[] => distinct(c).map((kind) => ROPES[kind](c));
@@ -219,12 +242,11 @@ export const ropesOf = (c: ModelConfig): Rope[] => distinct(c).map((kind) => ROP
 /** Every layer of a model. */
 export function layersOf(c: ModelConfig): Layer[] {
   const kinds = distinct(c);
-  const made = kinds.map((kind, rope): Layer => {
-    const attention = {
-      ...(c.attentionScale !== undefined && { scale: c.attentionScale }),
-      ...(kind === 'sliding' && { window: c.window }),
-    };
-    return { rope, attention, activation: c.activation ?? 'silu' };
-  });
-  return kindsOf(c).map((kind) => made[kinds.indexOf(kind)]);
+  const activation = c.activation ?? 'silu';
+  const scale = c.attentionScale !== undefined && { scale: c.attentionScale };
+  const conv: Layer = { conv: true, rope: 0, attention: {}, activation };
+  const made = kinds.map(
+    (kind, rope): Layer => ({ conv: false, rope, attention: { ...scale, ...(kind === 'sliding' && { window: c.window }) }, activation }),
+  );
+  return kindsOf(c).map((kind) => (kind === 'conv' ? conv : made[kinds.indexOf(kind)]));
 }

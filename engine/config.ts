@@ -1,4 +1,6 @@
 import { ACTIVATIONS, type Activation } from './backend.ts';
+import { BLOCK } from './formats.ts';
+import { PAGE } from './layout.ts';
 
 /** A decoder-only transformer, as read from GGUF metadata or Hugging Face's config.json. Sizes are counts, not bytes. */
 export interface ModelConfig {
@@ -34,11 +36,16 @@ export interface ModelConfig {
   /** Positions that a sliding layer sees, and its RoPE theta when it has its own. */
   window?: number;
   slidingTheta?: number;
+  /** Tokens that a layer's convolution reads, its own included. */
+  convTaps?: number; // L
 }
 
-/** full: a query sees all positions before it. sliding: the last `window`. nope: all, and positions are not told (no RoPE). */
-export type LayerKind = 'full' | 'sliding' | 'nope';
-const LAYER_KINDS: readonly LayerKind[] = ['full', 'sliding', 'nope'];
+/**
+ * full: a query sees all positions before it. sliding: the last `window`. nope: all, and positions are not told (no RoPE). conv: no attention,
+ * but a gated convolution over the last few tokens.
+ */
+export type LayerKind = 'full' | 'sliding' | 'nope' | 'conv';
+const LAYER_KINDS: readonly LayerKind[] = ['full', 'sliding', 'nope', 'conv'];
 
 export type RopeScaling =
   | { kind: 'linear'; factor: number }
@@ -149,11 +156,17 @@ export function readConfig(raw: unknown): ModelConfig {
     ...r.maybe('layerKinds', (v) => readKinds(r, v)),
     ...r.maybe('window', () => r.int('window', 1, MAX_CONTEXT)),
     ...r.maybe('slidingTheta', () => r.number('slidingTheta', 1, 1e12)),
+    ...r.maybe('convTaps', () => r.int('convTaps', 1, PAGE)),
   };
   r.done();
   if (c.layerKinds && c.layerKinds.length !== c.layers)
     throw new ConfigError('layerKinds', `has ${c.layerKinds.length} layers, must have ${c.layers}`);
   if (c.layerKinds?.includes('sliding') && c.window === undefined) throw new ConfigError('window', 'is missing, and layers slide');
+  if (c.layerKinds?.includes('conv')) {
+    if (c.convTaps === undefined) throw new ConfigError('convTaps', 'is missing, and layers convolve');
+    if (c.layerKinds.every((k) => k === 'conv')) throw new ConfigError('layerKinds', 'has no layer that attends');
+    if (c.hidden % BLOCK !== 0) throw new ConfigError('hidden', `${c.hidden} is no multiple of ${BLOCK}, and layers convolve`);
+  }
   if (c.heads % c.kvHeads !== 0) throw new ConfigError('heads', `${c.heads} is no multiple of kvHeads ${c.kvHeads}`);
   for (const [field, unit] of [
     ['headDim', 8],

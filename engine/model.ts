@@ -1,4 +1,4 @@
-import type { Layer, LayerMatrix, PartWeights } from './anatomy.ts';
+import { LAYER_MATRICES, type Layer, type LayerMatrix, type LayerWeights, type PartWeights } from './anatomy.ts';
 import type { Act, ActFormat, Allocator, Backend, Batch, Buf, KvPool, Weight, WeightFormat } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { FORMATS } from './formats.ts';
@@ -8,9 +8,10 @@ export interface Scratch {
   x: Buf; // [T, D] the residual stream
   qkv: Buf; // [T, (H + 2G)·d]
   q: Buf; // [T, H·d]
+  bcx?: Buf; // [T, 3D], where layers convolve
   gateUp: Buf; // [T, 2F]
   branch?: Buf; // [T, D], where what attention and feed-forward add is normed
-  normed: Acts; // [T, D] for qkv and gateUp, as their format wants it
+  normed: Acts; // [T, D] for what reads the stream's norm and for convOut, as their format wants it
   attended: Acts; // [T, H·d]
   gated: Acts; // [T, F]
   last: Acts; // [R, D]
@@ -39,22 +40,25 @@ export type Formats = Record<LayerMatrix | 'head', readonly WeightFormat[]>;
 
 /** Formats that the activations of a model, or of a part of it, must serve. */
 export function formatsOf(w: PartWeights): Formats {
-  const of = (matrix: LayerMatrix) => [...new Set(w.layers.map((l) => l[matrix].format))];
-  return { qkv: of('qkv'), o: of('o'), gateUp: of('gateUp'), down: of('down'), head: w.head ? [w.head.format] : [] };
+  const of = (matrix: LayerMatrix) => [...new Set(w.layers.flatMap((l) => l[matrix]?.format ?? []))];
+  const layers = Object.fromEntries(LAYER_MATRICES.map((m) => [m, of(m)])) as Record<LayerMatrix, WeightFormat[]>;
+  return { ...layers, head: w.head ? [w.head.format] : [] };
 }
 
 /** Allocates the activations of a step of at most T tokens with R rows of `V` logits (0: no head); where there are no layers, none of theirs. */
 export function allocScratch(be: Allocator, c: ModelConfig, formats: Formats, T: number, R: number, V = c.vocab): Scratch {
   const { hidden: D, heads: H, kvHeads: G, headDim: d, ffn: F } = c;
-  const L = formats.qkv.length > 0 ? T : 0; // tokens that go through layers
+  const L = formats.gateUp.length > 0 ? T : 0; // tokens that go through layers
+  const C = formats.convIn.length > 0 ? T : 0; // that go through convolutions
   return {
     x: be.alloc(T * D * 4, 'x'),
     qkv: be.alloc(L * (H + 2 * G) * d * 4, 'qkv'),
     q: be.alloc(L * H * d * 4, 'q'),
+    ...(C > 0 && { bcx: be.alloc(C * 3 * D * 4, 'bcx') }),
     gateUp: be.alloc(L * 2 * F * 4, 'gateUp'),
     ...(c.postNorms && { branch: be.alloc(L * D * 4, 'branch') }),
     ...(V > 0 && { logits: be.alloc(R * V * 4, 'logits') }),
-    normed: acts(be, [...formats.qkv, ...formats.gateUp], T, D, 'normed'),
+    normed: acts(be, [...formats.qkv, ...formats.convIn, ...formats.convOut, ...formats.gateUp], T, D, 'normed'),
     attended: acts(be, formats.o, T, H * d, 'attended'),
     gated: acts(be, formats.down, T, F, 'gated'),
     last: acts(be, formats.head, R, D, 'last'),
@@ -93,35 +97,68 @@ export function embed(be: Backend, m: Model, s: Scratch, ids: Buf, T: number): v
 
 /** x [T, D] through layers [from, to). */
 export function through(be: Backend, m: Model, s: Scratch, batch: Batch, from: number, to: number, tap?: Tap): void {
-  const { hidden: D, heads: H, ffn: F, normEps: eps } = m.config;
+  const { hidden: D, ffn: F, normEps: eps } = m.config;
   const { T } = batch;
 
   for (let i = from; i < to; i++) {
-    const { rope, attention, activation } = m.layers[i];
-    const at = i - m.first;
-    const l = m.weights.layers[at];
-    const qkNorm = l.qNorm && l.kNorm ? { q: l.qNorm, k: l.kNorm, eps } : undefined;
-
-    const h = s.normed(l.qkv);
-    be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
-    tap?.('qkv', i, h, T);
-    be.matmul(s.qkv, h, l.qkv, T, { bias: l.qkvBias }); // [T, (H + 2G)·d]
-    const balance = m.kv.shape.format === 'f32' ? undefined : l.keyBalance;
-    be.ropeStore(s.q, m.kv, s.qkv, m.tables[rope], batch, at, H, qkNorm, balance); // q [T, H·d], keys and values into their pages
-    const a = s.attended(l.o);
-    be.attention(a, s.q, m.kv, batch, at, H, attention); // a [T, H·d]
-    tap?.('o', i, a, T);
-    add(be, s, a, l.o, T, eps, l.attnPostNorm); // x += [T, D]
+    const l = m.weights.layers[i - m.first];
+    if (m.layers[i].conv) convolve(be, m, s, batch, i, l, tap);
+    else attend(be, m, s, batch, i, l, tap);
 
     const f = s.normed(l.gateUp);
     be.norm(f, s.x, l.ffnNorm, eps, T, D); // f [T, D]
     tap?.('gateUp', i, f, T);
     be.matmul(s.gateUp, f, l.gateUp, T); // [T, 2F]
     const g = s.gated(l.down);
-    be.glu(g, s.gateUp, T, F, activation); // g [T, F]
+    be.glu(g, s.gateUp, T, F, m.layers[i].activation); // g [T, F]
     tap?.('down', i, g, T);
     add(be, s, g, l.down, T, eps, l.ffnPostNorm); // x += [T, D]
   }
+}
+
+/** x += attention of layer i. */
+function attend(be: Backend, m: Model, s: Scratch, batch: Batch, i: number, l: LayerWeights, tap?: Tap): void {
+  const { hidden: D, heads: H, normEps: eps } = m.config;
+  const { qkv, o, qNorm, kNorm } = l;
+  const { rope, attention } = m.layers[i];
+  const { T } = batch;
+  if (!qkv || !o) throw new Error(`layer ${i} has nothing to attend with`);
+  const at = inPages(m, i);
+  const h = s.normed(qkv);
+  be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
+  tap?.('qkv', i, h, T);
+  be.matmul(s.qkv, h, qkv, T, { bias: l.qkvBias }); // [T, (H + 2G)·d]
+  const balance = m.kv.shape.format === 'f32' ? undefined : l.keyBalance;
+  const qkNorm = qNorm && kNorm ? { q: qNorm, k: kNorm, eps } : undefined;
+  be.ropeStore(s.q, m.kv, s.qkv, m.tables[rope], batch, at, H, qkNorm, balance); // q [T, H·d], keys and values into their pages
+  const a = s.attended(o);
+  be.attention(a, s.q, m.kv, batch, at, H, attention); // a [T, H·d]
+  tap?.('o', i, a, T);
+  add(be, s, a, o, T, eps, l.attnPostNorm); // x += [T, D]
+}
+
+/** x += gated short convolution of layer i. */
+function convolve(be: Backend, m: Model, s: Scratch, batch: Batch, i: number, l: LayerWeights, tap?: Tap): void {
+  const { hidden: D, normEps: eps, convTaps = 0 } = m.config;
+  const { convIn, convTaps: taps, convOut } = l;
+  const { T } = batch;
+  if (!convIn || !taps || !convOut || !s.bcx || !be.shortConv) throw new Error(`layer ${i} has nothing to convolve with`);
+  const h = s.normed(convIn);
+  be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
+  tap?.('convIn', i, h, T);
+  be.matmul(s.bcx, h, convIn, T); // [T, 3D]
+  const y = s.normed(convOut);
+  be.shortConv(y, m.kv, s.bcx, taps, batch, inPages(m, i), convTaps); // y [T, D], what is convolved into its pages
+  tap?.('convOut', i, y, T);
+  add(be, s, y, convOut, T, eps, l.attnPostNorm); // x += [T, D]
+}
+
+/** Which of the pages' layers of its kind layer i is. */
+function inPages(m: Model, i: number): number {
+  const { conv } = m.layers[i];
+  let n = 0;
+  for (let k = m.first; k < i; k++) if (m.layers[k].conv === conv) n++;
+  return n;
 }
 
 /** Logits [R, V] of `rows` of x, of its first R rows unless given. */

@@ -1,4 +1,4 @@
-import { layersOf, type PartWeights, type Rope, ropesOf } from './anatomy.ts';
+import { countKinds, layersOf, type PartWeights, type Range, type Rope, ropesOf } from './anatomy.ts';
 import type { Allocator, Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
 import { BatchBuffers, type BatchSlice } from './batch.ts';
 import type { ModelConfig } from './config.ts';
@@ -33,15 +33,17 @@ export interface RunnerOptions {
 /** Rows of the RoPE tables that are written at once at least. */
 const FIRST_ROWS = 128;
 
-/** The shape of a model's KV pool, or of that of `layers` of its layers. */
-export const kvShape = (c: ModelConfig, format: KvFormat, layers = c.layers): KvShape => ({
-  ...{ format, layers, kvHeads: c.kvHeads, headDim: c.headDim },
-});
+/** The shape of a model's KV pool, or of that of its layers [from, to). */
+export function kvShape(c: ModelConfig, format: KvFormat, [from, to]: Range = [0, c.layers]): KvShape {
+  const { attend, convolve } = countKinds(c, from, to);
+  const convs = convolve > 0 && { convs: { layers: convolve, width: c.hidden } };
+  return { format, layers: attend, kvHeads: c.kvHeads, headDim: c.headDim, ...convs };
+}
 
 /** Allocates everything of a runner but weights and pages; the same code counts for the plan and runs for real. */
 export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, size: RunnerSize, vocab = c.vocab) {
   const { maxTokens: T, maxRows: R, maxSequences: S, maxBlocks } = size;
-  const turns = formats.qkv.length > 0; // where there are layers
+  const turns = formats.qkv.length > 0; // where layers attend
   return {
     scratch: allocScratch(be, c, formats, T, R, vocab),
     batch: new BatchBuffers(be, { T, S, R, maxBlocks }),
@@ -84,12 +86,16 @@ export class Runner extends Paged implements Passes {
     this.size = size;
     this.ropes = ropesOf(config);
     const vocab = o.head === false ? 0 : (weights.head?.N ?? 0);
-    const { scratch, batch, tables } = allocRunner(be, config, formatsOf(weights), size, vocab);
+    const formats = formatsOf(weights);
+    const { scratch, batch, tables } = allocRunner(be, config, formats, size, vocab);
     this.scratch = scratch;
     this.batch = batch;
     this.pool = new PagePool(o.pages);
-    this.kv = be.kvPool(kvShape(config, o.kv, weights.layers.length), o.pages);
-    this.model = { config, layers: layersOf(config), weights, first: o.first ?? 0, tables, kv: this.kv };
+    const first = o.first ?? 0;
+    if (!be.shortConv && formats.convIn.length > 0)
+      throw new Error(`${be.name} has no gated short convolution: models whose layers have one (LFM2) do not run on it`);
+    this.kv = be.kvPool(kvShape(config, o.kv, [first, first + weights.layers.length]), o.pages);
+    this.model = { config, layers: layersOf(config), weights, first, tables, kv: this.kv };
   }
 
   /** Logits [R, V] of the last run, in the slices' order. */
@@ -161,9 +167,9 @@ export class Runner extends Paged implements Passes {
     if (end <= from) return;
     const { headDim } = this.model.config;
     const to = Math.min(this.size.context, Math.max(end, 2 * from, FIRST_ROWS));
-    this.ropes.forEach((rope, i) => {
-      const rows = ropeRows(rope, headDim, from, to);
-      this.be.write(this.model.tables[i], new Uint8Array(rows.buffer), from * headDim * 4);
+    this.model.tables.forEach((table, i) => {
+      const rows = ropeRows(this.ropes[i], headDim, from, to);
+      this.be.write(table, new Uint8Array(rows.buffer), from * headDim * 4);
     });
     this.positions = to;
   }

@@ -1,7 +1,7 @@
-import type { Backend, Buf, KvFormat, KvPool } from './backend.ts';
+import type { Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
 import type { BatchSlice } from './batch.ts';
 import type { ModelConfig } from './config.ts';
-import { pageBytes } from './layout.ts';
+import { attentionBytes, pageBytes } from './layout.ts';
 import { Paged, PagesLost } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { kvShape, type Passes } from './runner.ts';
@@ -131,23 +131,42 @@ export class StagedRunner extends Paged implements Passes {
     await this.open();
     const parts = await this.all(this.layers.map((s) => s.readPage(page)));
     const out = new Uint8Array(this.kv.pageBytes);
-    let at = 0;
-    for (const part of parts) {
-      out.set(part, at);
-      at += part.byteLength;
+    for (const [i, part] of parts.entries()) {
+      const { shape, at } = this.partOf(this.layers[i]);
+      const bytes = pageBytes(shape);
+      if (part.byteLength !== bytes) throw new PagesLost(`a part of a page has ${part.byteLength} bytes, must have ${bytes}`);
+      const own = attentionBytes(shape);
+      out.set(part.subarray(0, own), at.attend);
+      out.set(part.subarray(own), at.convolve);
     }
-    if (at !== out.length) throw new PagesLost(`the parts of a page have ${at} bytes, a page has ${out.length}`);
     return out;
   }
 
   writePage(page: number, bytes: Uint8Array): void {
-    const layer = this.kv.pageBytes / this.config.layers;
-    const part = ({ part: { layers } }: StagePort) => bytes.slice(layers[0] * layer, layers[1] * layer);
+    const part = (s: StagePort) => {
+      const { shape, at } = this.partOf(s);
+      const [own, all] = [attentionBytes(shape), pageBytes(shape)];
+      const out = new Uint8Array(all);
+      out.set(bytes.subarray(at.attend, at.attend + own));
+      out.set(bytes.subarray(at.convolve, at.convolve + all - own), own);
+      return out;
+    };
     const write = this.open()
       .then(() => this.all(this.layers.map((s) => s.writePage(page, part(s)))))
       .catch(() => this.lose()) // whatever it was: the page is not what its name says
       .finally(() => this.writes.delete(write));
     this.writes.add(write);
+  }
+
+  /** A stage's part of a page, and where in the page its layers are: those that attend, and those that convolve. */
+  private partOf({ part: { layers } }: StagePort): { shape: KvShape; at: { attend: number; convolve: number } } {
+    const { config, kv } = this;
+    const before = kvShape(config, kv.shape.format, [0, layers[0]]);
+    const attend = attentionBytes(before);
+    return {
+      shape: kvShape(config, kv.shape.format, layers),
+      at: { attend, convolve: attentionBytes(kv.shape) + pageBytes(before) - attend },
+    };
   }
 
   /** Rows of the embedding [T, D], from wherever they are. */

@@ -43,7 +43,7 @@ type Held = Pick<StageOrder, 'part' | 'kv' | 'size' | 'pages'>;
 export function allocStage(be: Allocator, { config, tensors }: Manifest, { part, kv, size, pages }: Held): void {
   const { weights } = allocPart(be, config, part, formatsIn(tensors));
   allocRunner(be, config, formatsOf(weights), size, weights.head?.N ?? 0);
-  be.kvPool(kvShape(config, kv, weights.layers.length), pages);
+  be.kvPool(kvShape(config, kv, part.layers), pages);
 }
 
 /** Loads a part onto a backend that has room for it. */

@@ -1,4 +1,4 @@
-import { LAYER_MATRICES, layerTensor } from '../../engine/anatomy.ts';
+import { layerTensor } from '../../engine/anatomy.ts';
 import type { Backend, Weight } from '../../engine/backend.ts';
 import { BLOCK, PLAIN, packWeight } from '../../engine/formats.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
@@ -67,10 +67,10 @@ export async function calibrate(
     const h = run.hessians();
     await run.layer(l, (kind, X) => {
       if (kind === 'head') return;
-      h[kind].add(X);
+      h.get(kind)?.add(X);
       options.collect?.(layerTensor(l, kind), X);
     });
-    for (const kind of LAYER_MATRICES) await quantize(layerTensor(l, kind), h[kind], run.matrices[kind]);
+    for (const [kind, hessian] of h) await quantize(layerTensor(l, kind), hessian, run.matrices[kind]);
     await run.layer(l); // again, so that the next layer sees what the quantized one gives
   }
   const head = new Hessian(model.config.hidden);

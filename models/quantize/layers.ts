@@ -4,6 +4,7 @@ import { PLAIN, packWeight } from '../../engine/formats.ts';
 import { PAGE } from '../../engine/layout.ts';
 import type { Tap } from '../../engine/model.ts';
 import { Runner } from '../../engine/runner.ts';
+import { ModelFileError } from '../error.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import type { ModelTensor } from '../tensors.ts';
 import { decodeRows, packedPieces, type Quantizer } from './convert.ts';
@@ -32,6 +33,8 @@ export async function layerRunner(
   options: FormatOptions & { quantizer?: Quantizer },
 ) {
   const { config } = model;
+  if (config.layerKinds?.includes('conv'))
+    throw new ModelFileError(model.name, 'has layers that convolve, which calibration does not know: pack it without --calibrate');
   const T = Math.max(...sequences.map((s) => s.length));
   if (!(T >= 1 && T <= config.context)) throw new Error(`calibration sequences must have 1..${config.context} tokens`);
 
@@ -66,11 +69,10 @@ export async function layerRunner(
   }
 
   return {
-    matrices: weights.layers[0] as Record<LayerMatrix, Weight>,
-    hessians: (): Record<LayerMatrix, Hessian> => {
-      const of = (m: LayerMatrix) => [m, new Hessian(weights.layers[0][m].K)] as const;
-      return Object.fromEntries(LAYER_MATRICES.map(of)) as Record<LayerMatrix, Hessian>;
-    },
+    matrices: weights.layers[0] as Readonly<Partial<Record<LayerMatrix, Weight>>>,
+    /** One for each matrix of a layer. */
+    hessians: (): Map<LayerMatrix, Hessian> =>
+      new Map(LAYER_MATRICES.flatMap((m) => (weights.layers[0][m] ? [[m, new Hessian(weights.layers[0][m].K)]] : []))),
     /** Puts layer l's weights, unquantized, into the one layer that the backend holds. */
     async load(l: number): Promise<void> {
       for (const { name, kind, layer } of tensorList(one)) {

@@ -7,6 +7,7 @@ import {
   Engine,
   formatsOf,
   type KvFormat,
+  kvShape,
   type Plan,
   type PlanInput,
   planMemory,
@@ -82,7 +83,7 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
     maxTokens: 256,
   };
   let plan: Plan = planMemory(wish);
-  const most = Math.floor((o.maker.largest ?? Number.POSITIVE_INFINITY) / pageBytes({ ...config, format: kv }));
+  const most = Math.floor((o.maker.largest ?? Number.POSITIVE_INFINITY) / pageBytes(kvShape(config, kv)));
   if (plan.pages > most) plan = planMemory({ ...wish, pages: most, context: Math.min(plan.context, most * PAGE) });
   const backend = o.maker.create(weightBytes + plan.bytes.scratch + plan.bytes.kv + 64);
   try {

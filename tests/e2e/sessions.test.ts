@@ -44,17 +44,18 @@ const others = new Set(workerds());
 const off = missing ?? (process.platform === 'linux' ? null : 'processes are found through /proc');
 if (off) console.warn(`skipped: ${off}`);
 
-/** The shipped model, and small random ones: Gemma 3's layers (a window on five of six, norms on keys), Qwen2's keys with a bias. */
+/** The shipped model, and small random ones: Gemma 3's layers (a window on five of six, norms on keys), Qwen2's keys with a bias, LFM2's convolutions. */
 const gemma = familyShapes.gemma3;
 const MODELS = [
   { name: 'the shipped model', kills: 10 },
-  { name: 'Gemma 3', kills: 3, config: gemma.config, keys: gemma.keys },
+  { name: 'Gemma 3', kills: 2, config: gemma.config, keys: gemma.keys },
   {
     name: 'Qwen2',
-    kills: 2,
+    kills: 1,
     config: { ...gemma.config, family: 'qwen2', layers: 4, qkNorm: false, postNorms: false, qkvBias: true },
     keys: {},
   },
+  { name: 'LFM2', kills: 2, config: familyShapes.lfm2.config, keys: familyShapes.lfm2.keys },
 ];
 
 describe.skipIf(off).each(MODELS)('sessions that outlive their server: $name', ({ kills, config, keys }) => {

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { biased, digests, gemma, sabotaged, shortDigest } from './determinism.ts';
+import { biased, convolving, digests, gemma, sabotaged, shortDigest } from './determinism.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 32 << 20 });
@@ -34,6 +34,16 @@ describe('one digest over tokens and logits', () => {
     for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(all.alone);
     expect(await shortDigest(createReference, biased)).toBe(await shortDigest(wasm, biased));
     expect(await shortDigest(wasm, biased)).not.toBe(await shortDigest(wasm));
+  });
+
+  it('with layers that convolve, too', async () => {
+    const all = await digests(wasm, 100, convolving);
+    expect(Object.keys(all)).toHaveLength(9);
+    for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(all.alone);
+    const short = await shortDigest(wasm, convolving);
+    expect(await shortDigest(wasm, { ...convolving, convTaps: 4 })).not.toBe(short);
+    expect(await shortDigest(wasm, { ...convolving, layerKinds: ['conv', 'conv', 'full'] })).not.toBe(short);
+    expect(await shortDigest(createReference, convolving)).toBe(short);
   });
 
   it('on the reference, the same as on wasm', async () => {

@@ -21,6 +21,8 @@ export const gemma: ModelConfig = {
   ...{ ...model, family: 'gemma3', qkNorm: true, activation: 'gelu', embedScale: Math.fround(Math.sqrt(model.hidden)), postNorms: true },
   ...{ attentionScale: 0.2, layerKinds: ['sliding', 'full', 'sliding'], window: 90, slidingTheta: 1000 },
 };
+/** Layers that convolve, two of three: what they keep of each token is in its page. */
+export const convolving: ModelConfig = { ...model, family: 'lfm2', qkNorm: true, layerKinds: ['conv', 'full', 'conv'], convTaps: 3 };
 /** Keys that have a bias, which int8 pages hold balanced. */
 export const biased: ModelConfig = { ...model, family: 'qwen2', qkvBias: true };
 const sizes = { config: model, format: 'w4' as const, kv: 'i8' as const, maxTokens: 512, maxSequences: 8 };

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type Backend, type KvFormat, type ModelWeights, PAGE, Runner } from '../../engine/index.ts';
+import { type Backend, type KvFormat, type ModelConfig, type ModelWeights, PAGE, Runner } from '../../engine/index.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
@@ -62,4 +62,12 @@ test('a page that one runner computed is the same in another, and one of another
   expect(await b.exportPage('name')).toEqual(bytes);
   expect(await b.exportPage('other')).toBeUndefined();
   expect(() => b.importPage('other', bytes.subarray(1))).toThrow(/page other has \d+ bytes, a page of this model has \d+/);
+});
+
+test('layers that convolve are refused by a backend that cannot, by name', () => {
+  const be: Backend = { ...createReference(), name: 'another', shortConv: undefined };
+  const convolving: ModelConfig = { ...config, layerKinds: ['conv', 'full', 'conv', 'full'], convTaps: 3 };
+  const weights = randomWeights(be, convolving, 'w4');
+  const make = () => new Runner({ backend: be, config: convolving, weights, size, kv: 'i8', pages: 6 });
+  expect(make).toThrow('another has no gated short convolution: models whose layers have one (LFM2) do not run on it');
 });

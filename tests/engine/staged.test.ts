@@ -13,7 +13,7 @@ import {
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { aloneDigest, digests, gemma, model } from './determinism.ts';
+import { aloneDigest, convolving, digests, gemma, model } from './determinism.ts';
 import { drain, noise, testEngine, tiny } from './random-model.ts';
 
 const modules = wasmModules();
@@ -46,6 +46,7 @@ describe('tokens and logits have the bits of one piece', () => {
 
   it.each([
     ['llama, tied', model, four],
+    ['with layers that convolve (lfm2)', convolving, four],
     ['llama, untied', { ...model, tied: false }, two],
   ] as const)('%s', async (_, config, stages) => {
     expect(await aloneDigest(wasm, 8, config, { parts: { stages, create: wasm } })).toBe(await aloneDigest(wasm, 8, config));
@@ -66,18 +67,28 @@ const small: Part[] = [
   { layers: [1, 2], embed: [104, 199], head: [104, 199] },
 ];
 
+const mixed: ModelConfig = { ...tiny, layers: 4, layerKinds: ['full', 'conv', 'conv', 'full'], convTaps: 3 };
+const halves: Part[] = [
+  { layers: [0, 2], embed: [0, 104], head: [0, 104] },
+  { layers: [2, 4], embed: [104, 199], head: [104, 199] },
+];
+
 describe('pages', () => {
-  it('have the names and the bytes of one piece, and go from one to the other', async () => {
-    const one = testEngine(wasm());
-    const staged = testEngine(wasm(), { parts: { stages: small, create: wasm } });
+  // the second has layers of both kinds in one stage, which a page does not hold next to each other
+  it.each([
+    ['two layers that attend', tiny, small],
+    ['four layers, two of which convolve', mixed, halves],
+  ] as const)('have the names and the bytes of one piece, and go from one to the other: %s', async (_, config, stages) => {
+    const one = testEngine(wasm(), { config });
+    const staged = testEngine(wasm(), { config, parts: { stages, create: wasm } });
     for (const e of [one, staged]) e.add(request('a', ids(1, 70)));
     const tokens = await drain(one);
     expect(await drain(staged)).toEqual(tokens);
     const names = one.names.chain(ids(1, 70), 't');
     expect(staged.names.chain(ids(1, 70), 't')).toEqual(names);
     expect(staged.kv.pageBytes).toBe(one.kv.pageBytes);
-    const fresh = testEngine(wasm(), { parts: { stages: small, create: wasm } });
-    const back = testEngine(wasm());
+    const fresh = testEngine(wasm(), { config, parts: { stages, create: wasm } });
+    const back = testEngine(wasm(), { config });
     for (const name of names) {
       const page = await one.exportPage(name);
       expect(page?.length).toBe(one.kv.pageBytes);

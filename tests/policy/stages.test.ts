@@ -48,7 +48,7 @@ function allocated(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, p
     allocLogits(be, size.maxRows, c.vocab);
     be.alloc(size.maxRows * c.vocab * 4, 'logits');
   }
-  be.kvPool(kvShape(c, 'i8', stage.layers[1] - stage.layers[0]), plan.pages);
+  be.kvPool(kvShape(c, 'i8', stage.layers), plan.pages);
   return be.used;
 }
 

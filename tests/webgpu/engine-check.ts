@@ -63,7 +63,7 @@ async function countStep(be: WebGpuBackend, run: (n: number) => Promise<void>): 
 function least({ served, engine }: Runtime): { layers: number; contract: number; matrices: number } {
   const weights = served.weights as ModelWeights;
   const { layers, embed, head } = weights;
-  const all = [head, ...layers.flatMap((l) => [l.qkv, l.o, l.gateUp, l.down])];
+  const all = [head, ...layers.flatMap((l) => [l.qkv, l.o, l.gateUp, l.down].filter((w) => w !== undefined))];
   const row = weightBytes(embed.format, embed.N, embed.K) / embed.N;
   const matrices = all.reduce((n, w) => n + weightBytes(w.format, w.N, w.K), row);
   let contract = 1; // the top-k behind the model
