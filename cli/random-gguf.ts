@@ -3,10 +3,11 @@ import { open } from 'node:fs/promises';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 import { tensorList } from '../engine/anatomy.ts';
-import type { ModelConfig } from '../engine/config.ts';
+import type { LayerKind, ModelConfig } from '../engine/config.ts';
 import { BLOCK } from '../engine/formats.ts';
 import { f32ToF16 } from '../engine/math.ts';
-import { ggufNames } from '../models/families/family.ts';
+import { ggufNames, type StoredNames } from '../models/families/family.ts';
+import { lfm2 } from '../models/families/lfm2.ts';
 import { ggufHead, type MetadataValue, padding, type TensorHead, tensorBytes } from '../models/gguf/write.ts';
 import { byteToChar } from '../models/tokenizer/alphabet.ts';
 import { modelShapes } from '../simulator/shapes.ts';
@@ -21,6 +22,8 @@ const small = {
   ...{ vocab: 2000, hidden: 256, layers: 8, heads: 8, kvHeads: 2, headDim: 32, ffn: 512, context: 4096, normEps: 1e-5, ropeTheta: 10000 },
   ...{ tied: true, qkvBias: false, qkNorm: false },
 };
+
+const CONVOLVING: readonly LayerKind[] = ['conv', 'conv', 'full', 'conv', 'conv', 'full', 'conv', 'conv'];
 
 /** Small models of families whose published weights are large: for comparing with other engines. */
 export const familyShapes: Readonly<Record<string, { config: ModelConfig; keys: Readonly<Record<string, MetadataValue>> }>> = {
@@ -38,6 +41,14 @@ export const familyShapes: Readonly<Record<string, { config: ModelConfig; keys: 
   gemma3: {
     config: { ...small, family: 'gemma3', layers: 12, qkNorm: true, postNorms: true, ropeTheta: 1e6 },
     keys: { 'gemma3.attention.sliding_window': { type: 'u32', value: 64 } },
+  },
+  // two layers of eight attend, the others convolve
+  lfm2: {
+    config: { ...small, family: 'lfm2', qkNorm: true, ropeTheta: 1e6, layerKinds: CONVOLVING, convTaps: 3 },
+    keys: {
+      'lfm2.attention.head_count_kv': { type: 'i32s', value: CONVOLVING.map((kind) => (kind === 'conv' ? 0 : small.kvHeads)) },
+      'lfm2.shortconv.l_cache': { type: 'u32', value: 3 },
+    },
   },
 };
 
@@ -70,9 +81,11 @@ export async function randomGguf(
 }
 
 function tensorHeads(c: ModelConfig, type: RandomType): TensorHead[] {
+  const names = c.family === 'lfm2' ? (lfm2.gguf?.names as StoredNames) : ggufNames;
   return tensorList(c).flatMap(({ kind, layer, shape: [, K], parts }) =>
-    ggufNames[kind].map(({ name }, i): TensorHead => {
+    names[kind].map(({ name, flat }, i): TensorHead => {
       const full = layer < 0 ? name : `blk.${layer}.${name}`;
+      if (flat) return { name: full, type: 'F32', dims: [parts[i] / c.hidden, c.hidden] };
       return K === undefined
         ? { name: full, type: 'F32', dims: [parts[i]] }
         : { name: full, type: K % BLOCK === 0 ? type : 'F32', dims: [K, parts[i]] };

@@ -180,7 +180,7 @@ const program = new Command('npm run compare --')
   )
   .argument(
     '[names...]',
-    'smollm2, qwen, granite, smollm3, gemma3, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder, real-gemma3; all unless given',
+    'smollm2, qwen, granite, smollm3, gemma3, lfm2, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder, real-gemma3; all unless given',
   )
   .option('--check', 'compare only, record nothing')
   .parse();

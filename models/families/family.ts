@@ -12,6 +12,8 @@ export type RawConfig = { [K in keyof ModelConfig]?: unknown };
 export interface StoredTensor {
   /** Without the layer: `attn_q.weight`. */
   readonly name: string;
+  /** A vector that files keep with two dimensions, as rows one after the other. */
+  readonly flat?: boolean;
   /** Makes of the rows as stored what the engine wants. */
   readonly as?: (part: Part, c: ModelConfig) => Part;
 }
@@ -69,6 +71,9 @@ export const ggufNames: StoredNames = {
   qNorm: stored('attn_q_norm.weight'),
   kNorm: stored('attn_k_norm.weight'),
   o: stored('attn_output.weight'),
+  convIn: [],
+  convTaps: [],
+  convOut: [],
   attnPostNorm: stored('post_attention_norm.weight'),
   ffnNorm: stored('ffn_norm.weight'),
   gateUp: stored('ffn_gate.weight', 'ffn_up.weight'),
@@ -87,6 +92,9 @@ export const hfNames: StoredNames = {
   qNorm: stored('self_attn.q_norm.weight'),
   kNorm: stored('self_attn.k_norm.weight'),
   o: stored('self_attn.o_proj.weight'),
+  convIn: [],
+  convTaps: [],
+  convOut: [],
   attnPostNorm: [],
   ffnNorm: stored('post_attention_layernorm.weight'),
   gateUp: stored('mlp.gate_proj.weight', 'mlp.up_proj.weight'),

@@ -10,7 +10,6 @@ const OTHERS: readonly [names: readonly string[], why: string][] = [
     ['qwen3next', 'qwen3_next', 'qwen35', 'qwen35moe', 'qwen3_5', 'qwen3_5_moe', 'kimi-linear', 'kimi_linear'],
     'some of its layers are gated delta nets (DeltaNet)',
   ],
-  [['lfm2', 'lfm2moe', 'lfm2_moe'], 'some of its layers are gated short convolutions'],
   [['rwkv6', 'rwkv7', 'arwkv7', 'rwkv'], 'its layers are recurrent (RWKV), not attention'],
   [
     [
@@ -26,6 +25,8 @@ const OTHERS: readonly [names: readonly string[], why: string][] = [
       'gpt-oss',
       'gpt_oss',
       'olmoe',
+      'lfm2moe',
+      'lfm2_moe',
       'granitemoe',
       'dbrx',
       'llama4',

@@ -41,10 +41,10 @@ export async function openHf(folder: Folder): Promise<ModelFiles> {
 function hfTensors(all: Map<string, SafeTensor>, config: ModelConfig, names: StoredNames): ModelTensor[] {
   const used = new Set<string>();
   const tensors = modelTensors(config, ({ kind, layer, shape }) =>
-    names[kind].map(({ name, as }) => {
+    names[kind].map(({ name, flat, as }) => {
       const full = layer < 0 ? name : `model.layers.${layer}.${name}`;
       used.add(full);
-      const stored = part(all.get(full), full, isVector(shape));
+      const stored = part(all.get(full), full, isVector(shape), flat);
       return as ? as(stored, config) : stored;
     }),
   );
@@ -53,15 +53,15 @@ function hfTensors(all: Map<string, SafeTensor>, config: ModelConfig, names: Sto
   return tensors;
 }
 
-function part(t: SafeTensor | undefined, name: string, vector: boolean): Part {
+function part(t: SafeTensor | undefined, name: string, vector: boolean, flat = false): Part {
   const where = `tensor "${name}"`;
   if (!t) throw new ModelFileError(where, 'is missing');
   if (t.dtype !== 'F32' && t.dtype !== 'F16' && t.dtype !== 'BF16')
     throw new ModelFileError(where, `has dtype ${t.dtype}; F32, F16 and BF16 can be read`, t.offset);
   const wanted = vector ? 1 : 2;
-  if (t.shape.length !== wanted)
+  if (!flat && t.shape.length !== wanted)
     throw new ModelFileError(where, `has the shape ${t.shape.join(' × ')}, must have ${wanted} dimensions`, t.offset);
-  const [rows, K = 1] = t.shape;
+  const [rows, K = 1] = flat ? [t.shape.reduce((n, d) => n * d, 1)] : t.shape;
   const rowBytes = K * (t.dtype === 'F32' ? 4 : 2);
   return { name, type: t.dtype, rows, K, read: (from, to) => t.source.read(t.offset + from * rowBytes, (to - from) * rowBytes) };
 }

@@ -75,7 +75,7 @@ function splitRules(m: Metadata, spm: boolean): Pick<TokenizerRules, 'split' | '
   if (!split) {
     throw new ModelFileError(`key "${key}"`, `is "${pre}"; known are ${Object.keys(namedSplits).join(', ')}`, m.offset(key));
   }
-  return { split, ignoreMerges: /^llama/.test(pre), spacePrefix: 'never' };
+  return { split, ignoreMerges: /^(llama|lfm2)/.test(pre), spacePrefix: 'never' };
 }
 
 const utf8 = new TextEncoder();

@@ -19,6 +19,7 @@ export const namedSplits: Readonly<Record<string, readonly string[]>> = {
   'llama-bpe': [LLAMA3],
   'llama-v3': [LLAMA3],
   llama3: [LLAMA3],
+  lfm2: [LLAMA3],
   smaug: [LLAMA3],
   'smaug-bpe': [LLAMA3],
   qwen2: [QWEN2],

@@ -47,6 +47,7 @@ test.each([
   ['granite', 1e-4],
   ['smollm3', 1e-4],
   ['gemma3', 5e-3],
+  ['lfm2', 1e-4],
 ] as const)('%s: the greedy tokens and log-probabilities of llama.cpp, within %f', async (family, tolerance) => {
   const a = await compared(fixture(family), 'f32');
   expect(a.positions).toBeGreaterThan(4);

@@ -94,7 +94,7 @@ describe('the verdict of inspect', () => {
     for (const [architecture, why] of [
       ['mamba2', 'state spaces (Mamba)'],
       ['qwen3next', 'gated delta nets (DeltaNet)'],
-      ['lfm2', 'gated short convolutions'],
+      ['lfm2moe', 'mixture of experts'],
       ['clip', 'mmproj'],
       ['qwen3moe', 'mixture of experts'],
       ['unheard-of', 'what runs here: llama, qwen2'],

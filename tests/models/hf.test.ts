@@ -51,7 +51,7 @@ describe('Hugging Face folders', () => {
       /final_logit_softcapping: scores that are capped do not run here/,
     );
     await expect(changedGemma({ layer_types: ['chunked'] })).rejects.toThrow(
-      /layerKinds is \["chunked"\], must be a list of full, sliding, nope/,
+      /layerKinds is \["chunked"\], must be a list of full, sliding, nope, conv/,
     );
     await expect(changedGemma({ sliding_window: undefined })).rejects.toThrow(/window is missing, and layers slide/);
   });
