@@ -1,5 +1,12 @@
 /** docs/parameters.md: what becomes of every parameter, from the tables that the requests are checked by. */
 import { messagesParameters } from '../openai/requests/anthropic.ts';
+import {
+  compactParameters,
+  conversationItemsParameters,
+  conversationParameters,
+  conversationUpdateParameters,
+  inputTokensParameters,
+} from '../openai/requests/conversations.ts';
 import { embeddingsParameters } from '../openai/requests/embeddings.ts';
 import {
   chatParameters,
@@ -16,6 +23,11 @@ const ROUTES: Readonly<Record<string, Parameters>> = {
   '/v1/chat/completions': chatParameters,
   '/v1/completions': completionParameters,
   '/v1/responses': responsesParameters,
+  '/v1/responses/input_tokens': inputTokensParameters,
+  '/v1/responses/compact': compactParameters,
+  '/v1/conversations': conversationParameters,
+  '/v1/conversations/{id}': conversationUpdateParameters,
+  '/v1/conversations/{id}/items': conversationItemsParameters,
   '/v1/messages': messagesParameters,
   '/v1/embeddings': embeddingsParameters,
   '/v1/tokenize': tokenizeParameters,

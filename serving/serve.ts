@@ -9,7 +9,8 @@ import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/re
 import type { ResponsesRequest } from '../openai/requests/types.ts';
 import { readAnyJson } from './body.ts';
 import { idempotencyKey, seeded } from './idempotency.ts';
-import { type Caller, cancelResponse, createResponse, deleteResponse, listInput, retrieveResponse } from './responses/api.ts';
+import { cancelResponse, createResponse, deleteResponse, listInput, retrieveResponse } from './responses/api.ts';
+import type { Caller } from './responses/caller.ts';
 import type { Responses } from './responses/memory-sessions.ts';
 import { conversationPages, PAGES_PATH } from './run/conversation.ts';
 import { generate } from './run/generate.ts';

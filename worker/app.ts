@@ -13,6 +13,7 @@ import { idempotencyKey, seeded } from '../serving/idempotency.ts';
 import { admin } from './admin.ts';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
+import { conversations } from './conversations.ts';
 import { embeddings } from './embeddings.ts';
 import type { App } from './env.ts';
 import { MESSAGES, messages, messagesError } from './messages.ts';
@@ -92,6 +93,7 @@ export function createApp(): Hono<App> {
 
   app.route(MESSAGES, messages());
   app.route('/v1/responses', responses());
+  app.route('/v1/conversations', conversations());
   app.route('/admin', admin());
   app.route('/v1/npu', accelerator());
 

@@ -4,21 +4,17 @@ import { type Context, Hono } from 'hono';
 import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { openSession } from '../durable-objects/session/port.ts';
 import { clip, methodNotAllowed, notFound } from '../openai/errors.ts';
+import { parseCompact, parseInputTokens } from '../openai/requests/conversations.ts';
 import { parseResponses } from '../openai/requests/responses.ts';
 import { readJson } from '../serving/body.ts';
 import { idempotencyKey, seeded } from '../serving/idempotency.ts';
-import {
-  type Caller,
-  cancelResponse,
-  createResponse,
-  deleteResponse,
-  listInput,
-  modelBefore,
-  retrieveResponse,
-} from '../serving/responses/api.ts';
+import { cancelResponse, createResponse, deleteResponse, listInput, modelBefore, retrieveResponse } from '../serving/responses/api.ts';
+import type { Caller } from '../serving/responses/caller.ts';
+import { compactResponse, countInput } from '../serving/responses/compact.ts';
+import { errand } from './admission.ts';
 import type { App, Env } from './env.ts';
 import { withModel } from './models.ts';
-import { generateOn } from './replica.ts';
+import { callReplica, generateOn } from './replica.ts';
 import { checkRoom, conversationBytes } from './room.ts';
 
 type Ctx = Context<App>;
@@ -31,6 +27,16 @@ export function responses(): Hono<App> {
     const request = await withModel(c, { ...asked, model: asked.model || (await modelBefore(caller(c), asked)) });
     checkRoom(c, request);
     return createResponse(caller(c), request, (r) => generateOn(c, '/v1/responses', seeded(r, c.get('tenant'), idempotencyKey(c.req.raw))));
+  });
+  app.post('/compact', async (c) => {
+    const asked = parseCompact(await readJson(c.req.raw, conversationBytes(c.env)));
+    const request = await withModel(c, { ...asked, model: asked.model || (await modelBefore(caller(c), asked)) });
+    return compactResponse(caller(c), request, (r) => generateOn(c, '/v1/responses', r));
+  });
+  app.post('/input_tokens', async (c) => {
+    const asked = parseInputTokens(await readJson(c.req.raw, conversationBytes(c.env)));
+    const request = await withModel(c, { ...asked, model: asked.model || (await modelBefore(caller(c), asked)) });
+    return countInput(caller(c), request, (r) => errand(c, 'tokenize', JSON.stringify(r).length, () => callReplica(c, '/v1/tokenize', r)));
   });
   app.get('/:id', (c) => retrieveResponse(caller(c), c.req.param('id'), c.req.raw));
   app.delete('/:id', (c) => deleteResponse(caller(c), c.req.param('id')));
@@ -45,7 +51,7 @@ export function responses(): Hono<App> {
   return app;
 }
 
-function caller(c: Ctx): Caller {
+export function caller(c: Ctx): Caller {
   const { SESSION } = c.env;
   return {
     tenant: c.get('tenant'),

@@ -56,6 +56,7 @@ export function checkRoom(c: Context<App>, request: ChatRequest | CompletionRequ
     if (least > room.tokens) throw contextOverflow(room.tokens + 1, least, 1, param, 'at least ');
   };
   const tokens = (units: number) => Math.ceil(units / room.units);
+  if (request.kind === 'response' && request.truncate) return;
   if (request.kind === 'completion') {
     for (const p of request.prompts) check(typeof p === 'string' ? tokens(p.length) : p.length, 'prompt');
   } else {

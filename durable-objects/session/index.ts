@@ -1,9 +1,10 @@
 import { DurableObject } from 'cloudflare:workers';
 import { concatBytes } from '@noble/hashes/utils.js';
 import { Answer } from '../../serving/responses/answer.ts';
+import { converse, goesOn, nextIn } from '../../serving/responses/conversation.ts';
 import { type Frame, frameBytes, frameHead, readFrames } from '../../serving/responses/frames.ts';
 import { isOpen, newTurn, tooLong } from '../../serving/responses/turns.ts';
-import type { BeginAnswer, BeginRequest, Json, StoredResponse } from '../../serving/responses/types.ts';
+import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, Json, StoredResponse } from '../../serving/responses/types.ts';
 import { counted, type Rows, type Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 import { listOf } from '../tenant/port.ts';
@@ -65,11 +66,15 @@ export class Session extends DurableObject<SessionEnv> {
   }
 
   /** Takes a turn on: stored with its seed before anything runs. It then runs to its end, whoever listens. */
-  async begin(r: BeginRequest): Promise<BeginAnswer> {
-    if (tooLong([], r.input)) return { ok: false, why: 'too_long' };
-    if (r.previous && !this.#stores) return { ok: false, why: 'previous_not_found' }; // to look makes nothing
+  async begin(given: BeginRequest): Promise<BeginAnswer> {
+    if (tooLong([], given.input)) return { ok: false, why: 'too_long' };
+    if (given.previous && !this.#stores) return { ok: false, why: 'previous_not_found' }; // to look makes nothing
+    if (given.conversation && !this.#stores) return { ok: false, why: 'conversation_not_found' };
     const { turns, runs } = this.#open();
-    if (turns.get(r.id)) return { ok: false, why: 'exists' };
+    if (turns.get(given.id)) return { ok: false, why: 'exists' };
+    const next = given.conversation === undefined ? undefined : nextIn(turns, given.conversation);
+    if (next && !next.ok) return next;
+    const r = next ? { ...given, previous: next.previous } : given;
     if (r.previous) {
       const before = turns.get(r.previous);
       if (!before) return { ok: false, why: 'previous_not_found' };
@@ -81,6 +86,7 @@ export class Session extends DurableObject<SessionEnv> {
     // 53 bits: a client can ask for the same answer again with `seed`, a JSON number
     const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
     turns.insert(newTurn(r, r.seed ?? [lo!, hi! >>> 11], Date.now()));
+    if (r.conversation !== undefined) goesOn(turns, r.conversation, r.id);
     const listed = this.#list(r.tenant);
     await this.#touch();
     const decided = runs.decided(r.id);
@@ -126,10 +132,21 @@ export class Session extends DurableObject<SessionEnv> {
     if (!stores?.turns.get(id)) return false;
     await this.cancel(id);
     this.#answers.delete(id);
-    stores.turns.erase(id);
+    stores.turns.remove(id);
     stores.pages.clear(); // pages hold what was said: all go, recompute fills in for other branches
     if (stores.turns.all().length === 0) await this.erase();
     return true;
+  }
+
+  /** What is asked of the conversation that begins with the turn `root`. */
+  async converse(root: string, op: ConversationOp): Promise<ConversationAnswer> {
+    if (op.do !== 'create' && !this.#stores) return { ok: false, why: 'not_found' }; // to look makes nothing
+    const { turns, pages } = this.#open();
+    const answer = converse(turns, root, op, Date.now());
+    if (op.do === 'remove' && answer.ok) pages.clear(); // they hold what was said
+    if (op.do === 'create') await this.#list(op.tenant);
+    if (answer.ok) await this.#touch();
+    return answer;
   }
 
   /** Nothing is left, in storage or memory. */

@@ -1,4 +1,4 @@
-import type { BeginAnswer, BeginRequest, Json, StoredResponse } from '../../serving/responses/types.ts';
+import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, Json, StoredResponse } from '../../serving/responses/types.ts';
 
 /** A session as its callers see it. Written out because the platform's own types unfold nested JSON without end. */
 export interface SessionPort {
@@ -7,6 +7,7 @@ export interface SessionPort {
   inputItems(id: string): Promise<Json[] | undefined>;
   cancel(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
   remove(id: string): Promise<boolean>;
+  converse(root: string, op: ConversationOp): Promise<ConversationAnswer>;
   erase(): Promise<void>;
   missing(names: string[]): Promise<string[]>;
   stats(): Promise<{ turns: number; pages: number; pageBytes: number; running: number; rowsWritten: number }>;

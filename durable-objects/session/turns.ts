@@ -1,3 +1,4 @@
+import { isItems } from '../../serving/responses/conversation.ts';
 import { isOpen, type Turns } from '../../serving/responses/turns.ts';
 import type { Commit, CommitAnswer, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
 import type { Sql } from '../rows.ts';
@@ -173,6 +174,27 @@ export class TurnStore implements Turns {
       for (const piece of JSON.parse(row.text) as string[]) text.push(piece);
     }
     return { ids, text };
+  }
+
+  /** As `path`, undefined when one between was deleted. */
+  chain(id: string): StoredResponse[] | undefined {
+    try {
+      return this.path(id);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Erases a turn that a client deleted. In a conversation its place stays, empty, since later ones go on from it. */
+  remove(id: string): void {
+    const [root] = this.chain(id) ?? [];
+    if (!root || !isItems(root)) {
+      this.erase(id);
+      return;
+    }
+    this.#sql.exec('DELETE FROM log WHERE turn = ?', id);
+    this.#sql.exec('UPDATE turns SET prompt = NULL WHERE id = ?', id);
+    this.update(id, { input: [], output: [], request: null, echo: null, tail: '' });
   }
 
   /** Erases a turn, and what later turns hold of it: their prompt ids. */

@@ -43,19 +43,37 @@ export interface ReasoningItem {
 export type OutputItem = MessageItem | FunctionCallItem | ReasoningItem;
 export type Item = OutputItem | FunctionCallOutputItem;
 
+/** Stands for an item that is kept, of an earlier response or of a conversation. */
+export interface ItemReference {
+  type: 'item_reference';
+  id: string;
+}
+
+/** What `/v1/responses/compact` made of a conversation: only this server reads it. */
+export interface CompactionItem {
+  type: 'compaction';
+  id: string;
+  encrypted_content: string;
+}
+
+/** What an input may hold before `resolveItems` (serving/responses) has put items in the place of references and summaries. */
+export type InputItem = Item | ItemReference | CompactionItem;
+
+const MAX_SUMMARY = 1 << 20; // UTF-16 units
+
 /** One part of an assistant's text, as it is shown and stored. */
 export const outputText = (text: string) => ({ type: 'output_text' as const, text, annotations: [], logprobs: [] });
 
 /** `input`: a string, or items. Their ids are empty until `withIds`. */
-export function readInput(v: unknown): Item[] {
+export function readInput(v: unknown, path = 'input'): InputItem[] {
   if (typeof v === 'string') {
     return [{ type: 'message', id: '', role: 'user', status: 'completed', content: [{ type: 'input_text', text: string(v, 'input') }] }];
   }
-  return array(v, 'input', 0, MAX_MESSAGES).flatMap((item, i) => readItem(object(item, `input[${i}]`), `input[${i}]`));
+  return array(v, path, 0, MAX_MESSAGES).flatMap((item, i) => readItem(object(item, `${path}[${i}]`), `${path}[${i}]`));
 }
 
-function readItem(item: Fields, path: string): Item | [] {
-  const type = item.type === undefined ? 'message' : string(item.type, `${path}.type`, 1, 64);
+function readItem(item: Fields, path: string): InputItem | [] {
+  const type = (item.type ?? undefined) === undefined ? typeOf(item) : string(item.type, `${path}.type`, 1, 64);
   switch (type) {
     case 'message': {
       const role = oneOf(item.role, `${path}.role`, ['system', 'developer', 'user', 'assistant']);
@@ -80,6 +98,10 @@ function readItem(item: Fields, path: string): Item | [] {
         output: readContent(item.output, `${path}.output`, 0), // a tool may have nothing to say
         status: 'completed',
       };
+    case 'item_reference':
+      return { type, id: string(item.id, `${path}.id`, 1, 256) };
+    case 'compaction':
+      return { type, id: '', encrypted_content: string(item.encrypted_content, `${path}.encrypted_content`, 1, MAX_SUMMARY) };
     case 'reasoning':
       return []; // clients send back all that they were given; a model is not told what it once thought
     default:
@@ -90,15 +112,25 @@ function readItem(item: Fields, path: string): Item | [] {
   }
 }
 
+/** An id alone is a reference, anything else without a type is a message. */
+const typeOf = (item: Fields): string =>
+  item.role === undefined && item.content === undefined && typeof item.id === 'string' ? 'item_reference' : 'message';
+
 const PREFIX = { message: 'msg', function_call: 'fc', function_call_output: 'fco', reasoning: 'rs' } as const;
+
+/** The response that an item's id names; undefined when it is no such id. */
+export function responseOfItem(item: string): string | undefined {
+  const [, turn] = /^[a-z]{2,4}_([0-9a-f]{64})_(?:in)?[0-9]{1,6}$/.exec(item) ?? [];
+  return turn && `resp_${turn}`;
+}
 
 /** Ids that say which response the items came with. */
 export function withIds(items: readonly Item[], response: string): Item[] {
   return items.map((item, i) => ({ ...item, id: `${PREFIX[item.type]}_${response.replace(/^resp_/, '')}_in${i}` }));
 }
 
-/** Items as chat messages: an assistant's text and the calls after it are one message. */
-export function itemMessages(items: readonly Item[], instructions?: string): ChatMessage[] {
+/** Items as chat messages: an assistant's text and the calls after it are one message. References that are not resolved yet say nothing. */
+export function itemMessages(items: readonly InputItem[], instructions?: string): ChatMessage[] {
   const messages: ChatMessage[] = instructions ? [{ role: 'system', content: instructions }] : [];
   for (const item of items) {
     if (item.type === 'message') {
@@ -113,6 +145,7 @@ export function itemMessages(items: readonly Item[], instructions?: string): Cha
       else messages.push({ role: 'assistant', content: '', toolCalls: [call] });
     }
   }
-  if (messages.length === 0) throw badRequest("'input' holds nothing to answer.", 'input');
+  const resolved = items.every((i) => i.type !== 'item_reference' && i.type !== 'compaction');
+  if (messages.length === 0 && resolved) throw badRequest("'input' holds nothing to answer.", 'input');
   return messages;
 }

@@ -29,6 +29,8 @@ export function parseResponses(value: unknown): ResponsesRequest {
     messages: [],
     input: readInput(body.input),
     instructions: optional(body.instructions, (v) => string(v, 'instructions')),
+    conversation: readConversation(body.conversation),
+    truncate: optional(body.truncation, (v) => oneOf(v, 'truncation', ['auto', 'disabled'])) === 'auto' ? true : undefined,
     previousResponseId: optional(body.previous_response_id, (v) => string(v, 'previous_response_id', 1, 256)),
     store: flag('store'),
     background: flag('background') ?? false,
@@ -40,8 +42,18 @@ export function parseResponses(value: unknown): ResponsesRequest {
   };
   if (request.background && request.store === false)
     throw badRequest("'background' needs 'store': nobody else keeps the answer.", 'background');
+  if (request.conversation !== undefined && request.previousResponseId !== undefined)
+    throw badRequest(
+      "'conversation' and 'previous_response_id' both say what the response goes on from; send one of them.",
+      'conversation',
+    );
+  if (request.conversation !== undefined && request.store === false)
+    throw badRequest("'conversation' needs 'store': the response becomes a part of it.", 'conversation');
   return { ...request, echo: echoOf(body, request) };
 }
+
+const readConversation = (v: unknown): string | undefined =>
+  optional(v, (c) => string(typeof c === 'string' ? c : object(c, 'conversation').id, 'conversation', 1, 256));
 
 /** What every state of the response repeats of its request. */
 function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesRequest['echo'] {
@@ -61,11 +73,12 @@ function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesReque
     tool_choice: body.tool_choice ?? 'auto',
     tools: r.tools.map((t) => ({ type: 'function', ...t, description: t.description ?? null })),
     top_p: r.sampling.topP ?? null,
-    truncation: 'disabled',
+    truncation: r.truncate ? 'auto' : 'disabled',
+    ...(r.conversation !== undefined && { conversation: { id: r.conversation } }),
   };
 }
 
-function readMetadata(v: unknown): Record<string, string> {
+export function readMetadata(v: unknown): Record<string, string> {
   const entries = Object.entries(optional(v, (o) => object(o, 'metadata')) ?? {});
   if (entries.length > 16) throw badRequest(`Invalid 'metadata': at most 16 entries, got ${entries.length}.`, 'metadata');
   for (const [key] of entries) string(key, 'metadata', 1, 64);

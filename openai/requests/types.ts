@@ -1,7 +1,7 @@
 /** What the Worker hands to the replica: a request already checked, normalised and bounded. Plain JSON, it crosses as a body. */
 
 import type { Sampling } from '../../engine/types.ts';
-import type { Item } from './items.ts';
+import type { InputItem } from './items.ts';
 
 /** What the client gave of the engine's sampling; `resolveSampling` fills in the rest. `logprobs` n: the chosen token's and the n best. */
 export type SamplingParams = Partial<Omit<Sampling, 'logitBias'>> & Pick<Sampling, 'logitBias'>;
@@ -93,9 +93,13 @@ export interface ChatRequest extends GenerationRequest {
 export interface ResponsesRequest extends Omit<ChatRequest, 'kind'> {
   kind: 'response';
   /** This turn's items. `messages` is made of the history and these (`itemMessages`) once the history is known. */
-  input: Item[];
+  input: InputItem[];
   instructions?: string;
   previousResponseId?: string;
+  /** Goes on from all that the conversation holds, and is added to it. */
+  conversation?: string;
+  /** A conversation that is too long loses its oldest turns instead of being refused. */
+  truncate?: boolean;
   /** Of the model that gave the previous response; set where that is known. */
   previousFingerprint?: string;
   /** undefined: as the server can. */

@@ -6,25 +6,18 @@
 import { ApiError, badRequest, internalError, rateLimited, refused } from '../../openai/errors.ts';
 import { type Item, itemMessages, withIds } from '../../openai/requests/items.ts';
 import type { ResponsesRequest } from '../../openai/requests/types.ts';
+import { type Caller, keeperOf, pageOf, storesNothing } from './caller.ts';
+import { isItems } from './conversation.ts';
+import { conversationLocked, conversationNotFound, findConversation } from './conversations.ts';
 import { keyedIds, newResponseId, newSessionId, ownSession, sealOf, sessionName } from './ids.ts';
 import { readLines } from './ndjson.ts';
+import { resolveItems } from './resolve.ts';
 import { stored } from './response-object.ts';
 import { responseStream } from './response-stream.ts';
 import type { BeginAnswer, BeginRequest, Json, ResponseKeeper, SessionEvent, StoredResponse } from './types.ts';
 
 /** A turn is a row of SQLite's, of which the platform takes 2 MB; a character may be three bytes. */
 const MAX_STORED = 600_000;
-
-/** Who asks, and where their sessions are. */
-export interface Caller {
-  tenant: string;
-  /** The session of that name (ids.ts). Absent where nothing is stored. */
-  session?: (name: string) => ResponseKeeper;
-  /** Key of the seals in ids (ids.ts). */
-  secret: () => Promise<string>;
-  /** The client's own name of its request (`Idempotency-Key`): asked again with it, it is the same response. */
-  key?: string;
-}
 
 /** POST /v1/responses. `direct` answers a request that nobody keeps: its messages are filled in. */
 export async function createResponse(
@@ -38,14 +31,17 @@ export async function createResponse(
   const previous = request.previousResponseId;
   if (!caller.session) throw storesNothing();
   const secret = await caller.secret();
-  const before = previous === undefined ? undefined : ownSession(secret, caller.tenant, previous);
+  const conversation = request.conversation === undefined ? undefined : await findConversation(caller, request.conversation);
+  const before = previous === undefined ? conversation?.session : ownSession(secret, caller.tenant, previous);
   if (previous !== undefined && before === undefined) throw previousNotFound(previous);
   const { session, id } = newIds(secret, caller, before);
   const stub = open(caller, session);
-  const { input, echo, ...rest } = request;
+  const { input: given, echo, ...rest } = request;
+  const input = await resolveItems(caller, given);
   const turn = {
     id,
     previous,
+    conversation: conversation?.root,
     tenant: caller.tenant,
     model: request.model,
     input: withIds(input, id) as unknown as Json[],
@@ -61,6 +57,8 @@ export async function createResponse(
   if (!begun.ok && begun.why === 'exists' && caller.key !== undefined) begun = await beginAgain(stub, turn);
   if (!begun.ok) {
     if (begun.why === 'refused') throw refused(begun);
+    if (begun.why === 'conversation_locked') throw conversationLocked();
+    if (begun.why === 'conversation_not_found') throw conversationNotFound(request.conversation ?? '');
     if (begun.why === 'previous_not_found') throw previousNotFound(previous);
     if (begun.why === 'earlier_deleted') throw earlierDeleted(previous, 'previous_response_id');
     if (begun.why === 'previous_not_finished') throw badRequest('The previous response has not ended yet.', 'previous_response_id');
@@ -108,7 +106,8 @@ async function beginAgain(stub: ResponseKeeper, turn: BeginRequest): Promise<Beg
     input,
     request,
   }: { previous?: string | null } & Pick<BeginRequest, 'model' | 'input' | 'request'>) => JSON.stringify([previous, model, input, request]);
-  if (asked(found.response) !== asked(turn)) {
+  const again = turn.conversation === undefined ? turn : { ...turn, previous: found.response.previous ?? undefined }; // it has gone on since
+  if (asked(found.response) !== asked(again)) {
     throw badRequest("This 'Idempotency-Key' was sent before with another request; draw a new one.", undefined, 'idempotency_key_reused');
   }
   if (found.response.status !== 'failed') return { ok: true };
@@ -116,23 +115,30 @@ async function beginAgain(stub: ResponseKeeper, turn: BeginRequest): Promise<Beg
   return begin(stub, turn);
 }
 
+/** The items that a request goes on from, oldest first, read from their session, and the model that gave the last of them. */
+export async function historyOf(caller: Caller, request: ResponsesRequest): Promise<{ items: Item[]; fingerprint?: string }> {
+  const { previousResponseId: previous, conversation } = request;
+  if (conversation !== undefined) {
+    const { keeper, root } = await findConversation(caller, conversation);
+    const found = await keeper.converse(root, { do: 'get' });
+    if (!found.ok) throw conversationNotFound(conversation);
+    return { items: found.items as unknown as Item[] };
+  }
+  if (previous === undefined) return { items: [] };
+  const stub = await sessionFor(caller, previous, previousNotFound);
+  const [items, found] = await Promise.all([stub.inputItems(previous), stub.get(previous)]);
+  if (!found) throw previousNotFound(previous);
+  if (!items) throw earlierDeleted(previous, 'previous_response_id');
+  return { items: [...items, ...found.response.output] as unknown as Item[], fingerprint: found.response.fingerprint ?? undefined };
+}
+
 /** The request with its history, if any, read from its session. */
 async function unstored(caller: Caller, request: ResponsesRequest): Promise<ResponsesRequest> {
-  const previous = request.previousResponseId;
-  const history: Item[] = [];
-  let previousFingerprint: string | undefined;
-  if (previous !== undefined) {
-    const stub = await sessionFor(caller, previous, previousNotFound);
-    const [items, found] = await Promise.all([stub.inputItems(previous), stub.get(previous)]);
-    if (!found) throw previousNotFound(previous);
-    if (!items) throw earlierDeleted(previous, 'previous_response_id');
-    previousFingerprint = found.response.fingerprint ?? undefined;
-    history.push(...(items as unknown as Item[]), ...(found.response.output as unknown as Item[]));
-  }
+  const { items, fingerprint } = await historyOf(caller, request);
   const { input, instructions, ...rest } = request;
   const echo = { ...request.echo, store: false };
-  const messages = itemMessages([...history, ...input], instructions);
-  return { ...rest, echo, input: [], messages, previousFingerprint };
+  const messages = itemMessages([...items, ...(await resolveItems(caller, input))], instructions);
+  return { ...rest, echo, input: [], messages, previousFingerprint: fingerprint };
 }
 
 /** GET /v1/responses/{id}: as it stands, or with `stream=true` its events after `starting_after` or the Last-Event-ID. */
@@ -148,41 +154,32 @@ export async function retrieveResponse(caller: Caller, id: string, http: Request
 
 /** DELETE /v1/responses/{id} */
 export async function deleteResponse(caller: Caller, id: string): Promise<Response> {
-  if (!(await (await sessionFor(caller, id)).remove(id))) throw responseNotFound(id);
+  const stub = await sessionFor(caller, id);
+  await known(stub, id);
+  if (!(await stub.remove(id))) throw responseNotFound(id);
   return Response.json({ id, object: 'response', deleted: true });
 }
 
 /** POST /v1/responses/{id}/cancel */
 export async function cancelResponse(caller: Caller, id: string): Promise<Response> {
-  const found = await (await sessionFor(caller, id)).cancel(id);
+  const stub = await sessionFor(caller, id);
+  await known(stub, id);
+  const found = await stub.cancel(id);
   if (!found) throw responseNotFound(id);
   return Response.json(stored(found.response, found.text));
 }
 
 /** GET /v1/responses/{id}/input_items */
 export async function listInput(caller: Caller, id: string, http: Request): Promise<Response> {
-  const query = new URL(http.url).searchParams;
   const stub = await sessionFor(caller, id);
   const all = (await stub.inputItems(id)) as unknown as Item[] | undefined;
   if (!all) throw (await stub.get(id)) ? earlierDeleted(id, 'response_id') : responseNotFound(id);
-  const items = query.get('order') === 'asc' ? all : [...all].reverse();
-  const limit = Number(query.get('limit') ?? 20);
-  if (!Number.isInteger(limit) || limit < 1 || limit > 100) throw badRequest("'limit' must be an integer in 1..100.", 'limit');
-  const after = query.get('after');
-  const from = after === null ? 0 : items.findIndex((item) => item.id === after) + 1;
-  const data = items.slice(from, from + limit);
-  return Response.json({
-    object: 'list',
-    data,
-    first_id: data[0]?.id ?? '',
-    last_id: data.at(-1)?.id ?? '',
-    has_more: from + limit < items.length,
-  });
+  return pageOf(all, http);
 }
 
 async function known(stub: ResponseKeeper, id: string): Promise<StoredResponse> {
   const found = await stub.get(id);
-  if (!found) throw responseNotFound(id);
+  if (!found || isItems(found.response)) throw responseNotFound(id);
   return found.response;
 }
 
@@ -208,10 +205,7 @@ async function ended(stub: ResponseKeeper, id: string): Promise<Record<string, u
   return current(stub, id);
 }
 
-function open(caller: Caller, session: string): ResponseKeeper {
-  if (!caller.session) throw storesNothing();
-  return caller.session(sessionName(caller.tenant, session));
-}
+const open = (caller: Caller, session: string): ResponseKeeper => keeperOf(caller, sessionName(caller.tenant, session));
 
 /** The session that holds a response, if its id was given to this tenant: a guess wakes none. */
 async function sessionFor(caller: Caller, id: string, missing: (id: string) => ApiError = responseNotFound): Promise<ResponseKeeper> {
@@ -220,9 +214,6 @@ async function sessionFor(caller: Caller, id: string, missing: (id: string) => A
   if (session === undefined) throw missing(id);
   return open(caller, session);
 }
-
-const storesNothing = (): ApiError =>
-  badRequest("This server stores no responses; leave out 'store', 'background' and 'previous_response_id'.", 'store');
 
 const responseNotFound = (id: string | undefined): ApiError =>
   new ApiError(404, `Response with id '${(id ?? '').slice(0, 80)}' not found.`, { param: 'response_id', code: 'not_found' });

@@ -5,6 +5,7 @@ import { readNumber } from '../../policy/settings.ts';
 import type { Runtime } from '../run/runtime.ts';
 import { runTurn } from '../run/turn.ts';
 import { Answer } from './answer.ts';
+import { converse, goesOn, nextIn } from './conversation.ts';
 import { ResponseStore, type StoreLimits } from './memory-turns.ts';
 import { readLines } from './ndjson.ts';
 import { applyLine } from './run-line.ts';
@@ -55,8 +56,13 @@ export class Responses {
       remove: async (id) => {
         if (!store.of(name, id)) return false;
         this.#stop(id);
-        store.erase(id);
+        store.remove(id);
         return true;
+      },
+      converse: async (root, op) => {
+        if (op.do === 'create' ? !store.room(2 * JSON.stringify(op.items).length) : !store.of(name, root))
+          return { ok: false, why: 'not_found' };
+        return converse(store.within(name), root, op, Date.now());
       },
       fetch: async (url) => {
         const query = new URL(url).searchParams;
@@ -73,9 +79,16 @@ export class Responses {
     this.store.close();
   }
 
-  #begin(session: string, r: BeginRequest): BeginAnswer {
+  #begin(session: string, given: BeginRequest): BeginAnswer {
     const { store } = this;
-    if (store.get(r.id)) return { ok: false, why: 'exists' };
+    if (store.get(given.id)) return { ok: false, why: 'exists' };
+    let r = given;
+    if (r.conversation !== undefined) {
+      if (!store.of(session, r.conversation)) return { ok: false, why: 'conversation_not_found' };
+      const next = nextIn(store.within(session), r.conversation);
+      if (!next.ok) return next;
+      r = { ...r, previous: next.previous };
+    }
     let history: Json[] = [];
     if (r.previous !== undefined) {
       if (!store.of(session, r.previous)) return { ok: false, why: 'previous_not_found' };
@@ -90,6 +103,7 @@ export class Responses {
     // 53 bits: a client can ask for the same answer again with `seed`, a JSON number
     const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
     store.insert(session, newTurn(JSON.parse(json) as BeginRequest, r.seed ?? [lo!, hi! >>> 11], Date.now()));
+    if (r.conversation !== undefined) goesOn(store.within(session), r.conversation, r.id);
     void this.#run(r.id, history);
     return { ok: true };
   }

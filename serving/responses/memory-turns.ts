@@ -1,3 +1,4 @@
+import { type ConversationTurns, isItems } from './conversation.ts';
 import { isOpen, type Turns } from './turns.ts';
 import type { Commit, CommitAnswer, Json, StoredResponse } from './types.ts';
 
@@ -136,6 +137,30 @@ export class ResponseStore implements Turns {
     turn.prompt = [];
     this.#weigh(turn);
     this.touch(turn.session);
+  }
+
+  /** The store as a conversation of that session sees it. */
+  within(session: string): ConversationTurns {
+    return {
+      get: (id) => this.of(session, id),
+      update: (id, change) => this.update(id, change),
+      insert: (turn) => this.insert(session, turn),
+      chain: (id) => this.path(id),
+    };
+  }
+
+  /** Erases a turn that a client deleted. In a conversation its place stays, empty, since later ones go on from it. */
+  remove(id: string): void {
+    const turn = this.#turns.get(id);
+    if (!turn) return;
+    const [root] = this.path(id) ?? [];
+    if (!root || !isItems(root)) {
+      this.erase(id);
+      return;
+    }
+    turn.ids = [];
+    turn.text = [];
+    this.update(id, { input: [], output: [], request: null, echo: null, tail: '' });
   }
 
   /** Erases a turn; the last one takes its session with it. */

@@ -37,7 +37,11 @@ export function tooLong(history: readonly Json[], input: readonly Json[]): boole
 }
 
 /** A turn as it begins. */
-export function newTurn({ seed: _, ...from }: BeginRequest, seed: readonly [number, number], now: number): StoredResponse {
+export function newTurn(
+  { seed: _, conversation: _c, ...from }: BeginRequest,
+  seed: readonly [number, number],
+  now: number,
+): StoredResponse {
   const usage: Usage = { prompt: 0, cached: 0, completion: 0 };
   return {
     ...from,

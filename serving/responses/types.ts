@@ -11,6 +11,8 @@ export interface BeginRequest {
   id: string;
   /** The earlier response this one goes on from. */
   previous?: string;
+  /** The turn that a conversation begins with: this one goes on from its last, and becomes that. `previous` is not given then. */
+  conversation?: string;
   tenant: string;
   model: string;
   /** This turn's input, as the API shows it again (`/input_items`). */
@@ -108,11 +110,25 @@ export interface StoredResponse {
 /** `refused`: the queue took it at once for full or hopeless, and nothing was stored; `retryAfter` in s. */
 export type BeginAnswer =
   | { ok: true }
+  | { ok: false; why: 'conversation_not_found' | 'conversation_locked' }
   | { ok: false; why: 'previous_not_found' | 'previous_not_finished' | 'earlier_deleted' | 'exists' | 'too_long' }
   | { ok: false; why: 'refused'; reason: RefusalReason; retryAfter: number };
 
 /** What a reader of a running answer gets, in this order; `seq` counts up from 0 without a gap and depends on the tokens alone. */
 export type SessionEvent = { seq: number; index: number; text: string } | { end: ResponseStatus; response: StoredResponse };
+
+/** `add`: as one turn of that id. */
+export type ConversationOp =
+  | { do: 'create'; tenant: string; metadata: Json; items: readonly Json[] }
+  | { do: 'get' | 'delete' }
+  | { do: 'update'; metadata: Json }
+  | { do: 'add'; id: string; tenant: string; items: readonly Json[] }
+  | { do: 'remove'; item: string };
+
+/** `items`: all that it holds, oldest first. */
+export type ConversationAnswer =
+  | { ok: true; created: number; metadata: Json; items: Json[] }
+  | { ok: false; why: 'not_found' | 'locked' | 'item_not_found' | 'too_long' };
 
 /** What the Responses API needs of a session, wherever it is kept. */
 export interface ResponseKeeper {
@@ -122,6 +138,8 @@ export interface ResponseKeeper {
   inputItems(id: string): Promise<Json[] | undefined>;
   cancel(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
   remove(id: string): Promise<boolean>;
+  /** What `/v1/conversations` asks of the conversation that begins with the turn `root`. */
+  converse(root: string, op: ConversationOp): Promise<ConversationAnswer>;
   /** `GET /events?response=&after=`: events as NDJSON, the missed ones first. */
   fetch(url: string): Promise<Response>;
 }

@@ -2,10 +2,10 @@ import { templateOf } from '../../models/pack/template.ts';
 import type { ChatTemplate } from '../../models/template.ts';
 import { TextTooLong, type Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { unmark, unmarked } from '../../openai/dialects/marks.ts';
-import { badRequest, contextOverflow } from '../../openai/errors.ts';
+import { ApiError, badRequest, contextOverflow } from '../../openai/errors.ts';
 import { templateMessages, templateTools } from '../../openai/requests/messages.ts';
 import { describeTools, shortIds, writeOut } from '../../openai/requests/tool-prompt.ts';
-import type { ChatMessage, ChatRequest, Tool } from '../../openai/requests/types.ts';
+import type { ChatMessage, ChatRequest, ResponsesRequest, Tool } from '../../openai/requests/types.ts';
 import { dialectFor } from './constraint.ts';
 import type { Served } from './runtime.ts';
 
@@ -26,7 +26,8 @@ export function guard(text: string, control: readonly string[]): string {
 }
 
 export type Conversation = { messages: readonly ChatMessage[]; tools: readonly Tool[] } & Partial<
-  Pick<ChatRequest, 'templateArgs' | 'chatTemplate' | 'addGenerationPrompt' | 'continueFinal'>
+  Pick<ChatRequest, 'templateArgs' | 'chatTemplate' | 'addGenerationPrompt' | 'continueFinal' | 'maxTokens'> &
+    Pick<ResponsesRequest, 'truncate'>
 >;
 
 /**
@@ -36,8 +37,41 @@ export type Conversation = { messages: readonly ChatMessage[]; tools: readonly T
 export function chatPrompt(
   served: Served,
   conversation: Conversation,
-  { limit, param }: Room = { limit: Number.POSITIVE_INFINITY, param: 'messages' },
+  room: Room = { limit: Number.POSITIVE_INFINITY, param: 'messages' },
 ): number[] {
+  return conversation.truncate ? truncatedPrompt(served, conversation, room) : wholePrompt(served, conversation, room);
+}
+
+/** The longest end of a conversation that leaves room for the answer; its system message stays, and it begins with a user's turn. */
+function truncatedPrompt(served: Served, conversation: Conversation, room: Room): number[] {
+  const { messages, maxTokens = 1 } = conversation;
+  const first = messages.findIndex((m) => m.role !== 'system' && m.role !== 'developer');
+  const begins = messages.flatMap((m, i) => (i > first && m.role === 'user' ? [i] : []));
+  const from = (cut: number) =>
+    cut === 0 ? conversation : { ...conversation, messages: [...messages.slice(0, first), ...messages.slice(begins[cut - 1])] };
+  const limit = Math.max(1, room.limit + 1 - maxTokens);
+  const fits = (cut: number): number[] | undefined => {
+    try {
+      return wholePrompt(served, from(cut), { ...room, limit });
+    } catch (error) {
+      if (error instanceof ApiError && error.code === 'context_length_exceeded') return undefined;
+      throw error;
+    }
+  };
+  const whole = fits(0);
+  if (whole) return whole;
+  let found: number[] | undefined;
+  for (let lo = 1, hi = begins.length; lo <= hi; ) {
+    const mid = (lo + hi) >> 1;
+    const ids = fits(mid);
+    if (ids) found = ids;
+    if (ids) hi = mid - 1;
+    else lo = mid + 1;
+  }
+  return found ?? wholePrompt(served, from(begins.length), room);
+}
+
+function wholePrompt(served: Served, conversation: Conversation, { limit, param }: Room): number[] {
   const { tokenizer } = served;
   const least = tokenizer.fewest(conversation.messages.reduce((n, m) => n + (m.content?.length ?? 0), 0));
   if (least > limit) throw contextOverflow(limit + 1, least, 1, param, 'at least ');

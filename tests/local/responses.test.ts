@@ -3,6 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
 import { DeviceLostError } from '../../kernels/webgpu/index.ts';
 import { folderPack } from '../../models/node/files.ts';
+import type { Caller } from '../../serving/responses/caller.ts';
+import { createConversation, listItems } from '../../serving/responses/conversations.ts';
 import { sessionName, sessionOf } from '../../serving/responses/ids.ts';
 import { Responses } from '../../serving/responses/memory-sessions.ts';
 import type { StoreLimits } from '../../serving/responses/memory-turns.ts';
@@ -64,6 +66,27 @@ beforeAll(async () => {
 });
 afterAll(() => {
   for (const r of opened) r.close();
+});
+
+describe('conversations of a local engine', () => {
+  it('are kept in memory, go on with each response, and are gone with the oldest', async () => {
+    const responses = keeper({ count: 4 });
+    const caller: Caller = { tenant: 'public', session: (name) => responses.session(name), secret: async () => responses.secret };
+    const items = [{ type: 'message' as const, id: '', role: 'user' as const, status: 'completed' as const, content: [] }];
+    const make = async () => ((await (await createConversation(caller, { items, metadata: {} })).json()) as { id: string }).id;
+    const conversation = await make();
+    const { ask, json } = client(responses);
+    const first = await ask('What is 2 + 3?', { conversation });
+    expect(first.status).not.toBe('failed');
+    const length = async () =>
+      ((await (await listItems(caller, conversation, new Request('http://x/'))).json()) as { data: [] }).data.length;
+    expect(await length()).toBe(3);
+    await ask('And 3 + 3?', { conversation });
+    await json('DELETE', `/${first.id}`);
+    expect(await length()).toBe(3);
+    await Promise.all([make(), make(), make()]);
+    await expect(length()).rejects.toMatchObject({ status: 404 });
+  });
 });
 
 describe('stored responses of a local engine', () => {

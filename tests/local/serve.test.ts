@@ -5,6 +5,7 @@ import { DeviceLostError } from '../../kernels/webgpu/index.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { explained, faultOf } from '../../serving/run/device-fault.ts';
 import { type Maker, openModel, wasmMaker } from '../../serving/run/open.ts';
+import { chatPrompt } from '../../serving/run/prompt.ts';
 import type { Runtime } from '../../serving/run/runtime.ts';
 import { warmUp } from '../../serving/run/warm-up.ts';
 import { serve } from '../../serving/serve.ts';
@@ -64,6 +65,27 @@ describe('the API of a local engine', () => {
     const refused = await ask('/v1/responses', { ...request, store: true });
     expect(refused.status).toBe(400);
     expect(await refused.json()).toMatchObject({ error: { param: 'store' } });
+  });
+
+  it('truncation: a conversation that is too long loses its oldest turns, and no more than it must', async () => {
+    const turns = Array.from({ length: 40 }, (_, i) => [
+      { role: 'user' as const, content: `Question ${i}: what is ${i} + ${i}? ${'Think well. '.repeat(8)}` },
+      { role: 'assistant' as const, content: `It is ${2 * i}.` },
+    ]).flat();
+    const input = [{ role: 'system' as const, content: 'Be brief.' }, ...turns, { role: 'user' as const, content: 'And now?' }];
+    const request = { model: 'pebble', input, temperature: 0, max_output_tokens: 40, ignore_eos: true };
+    expect(await (await ask('/v1/responses', request)).json()).toMatchObject({
+      error: { code: 'context_length_exceeded', param: 'input' },
+    });
+    const answer = (await (await ask('/v1/responses', { ...request, truncation: 'auto' })).json()) as { usage: { input_tokens: number } };
+    expect(answer).toMatchObject({ truncation: 'auto', usage: { output_tokens: 40 } });
+    const prompt = (from: number) => chatPrompt(rt.served, { messages: [input[0], ...input.slice(from)], tools: [] });
+    const room = rt.engine.plan.context - 40;
+    const first = input.findIndex((m, i) => m.role === 'user' && prompt(i).length <= room);
+    expect(first).toBeGreaterThan(1);
+    expect(answer.usage.input_tokens).toBe(prompt(first).length);
+    const hopeless = { ...request, input: 'word '.repeat(20_000), truncation: 'auto' };
+    expect(await (await ask('/v1/responses', hopeless)).json()).toMatchObject({ error: { code: 'context_length_exceeded' } });
   });
 
   it('computes only what it had not when a conversation goes on', async () => {

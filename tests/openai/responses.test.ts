@@ -226,9 +226,22 @@ describe('parseResponses', () => {
       { role: 'tool', content: 'one', toolCallId: 'c1' },
       { role: 'tool', content: 'two', toolCallId: 'c2' },
     ]);
-    const items = withIds(input, 'resp_abc');
+    const items = withIds(input as Item[], 'resp_abc');
     expect(items.map((i) => i.id)).toEqual(['msg_abc_in0', 'msg_abc_in1', 'fc_abc_in2', 'fc_abc_in3', 'fco_abc_in4', 'fco_abc_in5']);
     valid('ResponseItemList', { object: 'list', data: items, has_more: false, first_id: items[0].id, last_id: items.at(-1)!.id });
+  });
+
+  it('takes an id alone for a reference, and anything with a role or content for a message', () => {
+    const { input } = parse({ input: [{ id: 'msg_1' }, { type: 'item_reference', id: 'rs_1' }, { id: 'x', role: 'user', content: 'a' }] });
+    expect(input).toMatchObject([
+      { type: 'item_reference', id: 'msg_1' },
+      { type: 'item_reference', id: 'rs_1' },
+      { type: 'message', role: 'user' },
+    ]);
+    expect(itemMessages(input)).toEqual([{ role: 'user', content: 'a' }]);
+    expect(() => parse({ input: [{ id: 5 }] })).toThrow('input[0].role');
+    expect(() => parse({ conversation: 'c', previous_response_id: 'r' })).toThrow("'conversation' and 'previous_response_id'");
+    expect(() => parse({ conversation: 'c', store: false })).toThrow("'conversation' needs 'store'");
   });
 
   it('reads tools, choices and formats in their flat form', () => {
@@ -249,7 +262,8 @@ describe('parseResponses', () => {
 
   it.each([
     [{ input: undefined }, 'input', 'missing_required_parameter'],
-    [{ input: [{ type: 'item_reference', id: 'msg_1' }] }, 'input[0].type', 'unsupported_value'],
+    [{ input: [{ type: 'item_reference' }] }, 'input[0].id', 'missing_required_parameter'],
+    [{ input: [{ type: 'compaction' }] }, 'input[0].encrypted_content', 'missing_required_parameter'],
     [{ input: [{ role: 'user', content: [{ type: 'input_image' }] }] }, 'input[0].content[0].type', 'unsupported_value'],
     [{ input: [{ type: 'function_call_output', output: 'x' }] }, 'input[0].call_id', 'missing_required_parameter'],
     [{ tools: [{ type: 'web_search' }] }, 'tools[0].type', 'unsupported_value'],
@@ -259,7 +273,7 @@ describe('parseResponses', () => {
     [{ metadata: { a: 1 } }, 'metadata', 'invalid_type'],
     [{ stream_options: { include_usage: true } }, 'stream_options', 'unknown_parameter'],
     [{ n: 2 }, 'n', 'unknown_parameter'],
-    [{ truncation: 'auto' }, 'truncation', 'unsupported_parameter'],
+    [{ truncation: 'some' }, 'truncation', 'invalid_value'],
   ])('refuses %j, naming the parameter', (extra, param, code) => {
     try {
       parse(extra);

@@ -224,6 +224,128 @@ describe('an id that was not given out', () => {
   });
 });
 
+const stranger = () => new OpenAI({ baseURL: `${url}v1`, apiKey: OTHER, maxRetries: 0 });
+
+describe('references', () => {
+  it('stand for items of earlier responses, and are kept as what they stand for', async () => {
+    const first = await ask('first');
+    const [said] = first.output;
+    const [asked] = (await client.responses.inputItems.list(first.id)).data;
+    const input = [
+      { type: 'item_reference' as const, id: asked.id! },
+      { id: said.id! } as never,
+      { role: 'user' as const, content: 'and?' },
+    ];
+    expect((await ask('x', { input, store: false })).output_text).toBe('4 messages');
+    const second = await ask('second', { input });
+    const items = await client.responses.inputItems.list(second.id, { order: 'asc' });
+    expect(items.data).toMatchObject([
+      { role: 'user', content: [{ text: 'hi' }] },
+      { role: 'assistant', content: [{ text: 'first' }] },
+      { role: 'user', content: [{ text: 'and?' }] },
+    ]);
+  });
+
+  it('to what is gone, never was, or is another key’s are 404', async () => {
+    const first = await ask('first');
+    const id = first.output[0].id!;
+    const refer = (to: string, by = client) =>
+      by.responses.create({ model: 'm', input: [{ type: 'item_reference', id: to }] }).catch((error: unknown) => error);
+    const missing = { status: 404, param: 'input', code: 'not_found' };
+    expect(await refer(id, stranger())).toMatchObject(missing);
+    expect(await refer(id.replace(/_0$/, '_7'))).toMatchObject(missing);
+    expect(await refer('msg_1')).toMatchObject(missing);
+    await client.responses.delete(first.id);
+    expect(await refer(id)).toMatchObject(missing);
+  });
+});
+
+describe('conversations', () => {
+  it('are made, changed, listed and deleted', async () => {
+    const made = await client.conversations.create({ metadata: { a: 'b' }, items: [{ role: 'user', content: 'hello' }] });
+    expect(made).toMatchObject({ object: 'conversation', metadata: { a: 'b' } });
+    expect(await client.conversations.update(made.id, { metadata: { c: 'd' } })).toMatchObject({ id: made.id, metadata: { c: 'd' } });
+    const added = await client.conversations.items.create(made.id, { items: [{ role: 'assistant', content: 'hi' }] });
+    expect(added.data).toMatchObject([{ role: 'assistant', content: [{ type: 'output_text', text: 'hi' }] }]);
+    const listed = [];
+    for await (const item of client.conversations.items.list(made.id, { order: 'asc', limit: 1 })) listed.push(item.id!);
+    expect(listed).toHaveLength(2);
+    expect(listed[1]).toBe(added.first_id);
+    expect(await client.conversations.items.retrieve(listed[0], { conversation_id: made.id })).toMatchObject({ role: 'user' });
+    expect(await client.conversations.items.delete(listed[0], { conversation_id: made.id })).toMatchObject({ id: made.id });
+    expect((await client.conversations.items.list(made.id)).data.map((i) => i.id)).toEqual([added.first_id]);
+    expect(await client.conversations.delete(made.id)).toMatchObject({ deleted: true });
+    await expect(client.conversations.retrieve(made.id)).rejects.toMatchObject({ status: 404 });
+  });
+
+  it('go on with each response, and hold what it was asked and what it said', async () => {
+    const { id } = await client.conversations.create({ items: [{ role: 'user', content: 'my name is Ada' }] });
+    const first = await ask('{n} items before', { conversation: id });
+    const second = await ask('{n} items before', { conversation: { id } });
+    expect([first, second].map((r) => r.output_text)).toEqual(['1 items before', '3 items before']);
+    expect(second).toMatchObject({ conversation: { id }, previous_response_id: null });
+    const { data } = await client.conversations.items.list(id, { order: 'asc' });
+    expect(data.map((i) => ('content' in i ? (i.content as { text: string }[])[0].text : i.type))).toEqual([
+      ...['my name is Ada', 'hi', '1 items before', 'hi', '3 items before'],
+    ]);
+    expect((await ask('x', { input: [{ type: 'item_reference', id: data[0].id! }], store: false })).output_text).toBe('2 messages');
+  });
+
+  it('are locked while a response runs; one that is cancelled or deleted leaves no trace', async () => {
+    const { id } = await client.conversations.create({});
+    const long = await ask(Array(40).fill(WORDS).join(' '), { conversation: id, background: true });
+    await expect(ask('x', { conversation: id })).rejects.toMatchObject({ status: 409, code: 'conversation_locked' });
+    await client.responses.cancel(long.id);
+    const kept = await ask('{n} items before', { conversation: id });
+    expect(kept.output_text).toBe('0 items before');
+    await ask('{n} items before', { conversation: id });
+    await client.responses.delete(kept.id);
+    expect((await ask('{n} items before', { conversation: id })).output_text).toBe('2 items before');
+  });
+
+  it('are nobody else’s, and a guess is 404', async () => {
+    const { id } = await client.conversations.create({});
+    const other = stranger();
+    await expect(other.conversations.retrieve(id)).rejects.toMatchObject({ status: 404 });
+    await expect(other.conversations.items.list(id)).rejects.toMatchObject({ status: 404 });
+    await expect(other.responses.create({ model: 'm', input: 'x', conversation: id })).rejects.toMatchObject({ status: 404 });
+    await expect(ask('x', { conversation: 'conv_1' })).rejects.toMatchObject({ status: 404 });
+    await expect(client.responses.retrieve(id.replace('conv_', 'resp_'))).rejects.toMatchObject({ status: 404 });
+    await expect(client.responses.delete(id.replace('conv_', 'resp_'))).rejects.toMatchObject({ status: 404 });
+  });
+});
+
+describe('what is asked about a conversation', () => {
+  it('input tokens are counted over all that goes before', async () => {
+    const first = await ask('first');
+    const counted = await client.responses.inputTokens.count({
+      model: 'm',
+      input: 'more',
+      previous_response_id: first.id,
+      instructions: 'be',
+    });
+    expect(counted).toEqual({ object: 'response.input_tokens', input_tokens: 4 });
+  });
+
+  it('it is made short, and only the key that it was made for goes on with that', async () => {
+    const first = await ask('first');
+    const short = await client.responses.compact({ model: 'm', previous_response_id: first.id });
+    expect(short).toMatchObject({ object: 'response.compaction', usage: { total_tokens: 2 } });
+    expect(short.output.map((i) => i.type)).toEqual(['message', 'compaction']);
+    const input = [...short.output, { role: 'user', content: 'go on' }] as OpenAI.Responses.ResponseInput;
+    const next = await ask('next', { input });
+    expect((await client.responses.inputItems.list(next.id, { order: 'asc' })).data).toMatchObject([
+      { role: 'user', content: [{ text: 'hi' }] },
+      { role: 'assistant', content: [{ text: 'Summary of the conversation so far:\n3 messages' }] },
+      { role: 'user', content: [{ text: 'go on' }] },
+    ]);
+    await expect(stranger().responses.create({ model: 'm', input })).rejects.toMatchObject({
+      status: 400,
+      code: 'invalid_encrypted_content',
+    });
+  });
+});
+
 describe('Idempotency-Key', () => {
   const post = async (key: string, body: object) => {
     const headers = { 'content-type': 'application/json', authorization: `Bearer ${KEY}`, 'idempotency-key': key };

@@ -1,7 +1,7 @@
 /** The app with real sessions and a real scheduler, beside a replica that says what its instructions say, a word a token. */
 
 import { DurableObject } from 'cloudflare:workers';
-import type { ResponsesRequest } from '../../openai/requests/types.ts';
+import type { ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import type { Json, RunLine, RunOrder } from '../../serving/responses/types.ts';
@@ -21,7 +21,9 @@ export class Replica extends DurableObject {
 
   override async fetch(request: Request): Promise<Response> {
     if (new URL(request.url).pathname === '/session/run') return this.#run(await request.json<RunOrder>());
-    const body = await request.json<ResponsesRequest>();
+    const given = await request.json<ResponsesRequest | TokenizeRequest>();
+    if (given.kind !== 'response') return Response.json({ count: given.messages?.length, tokens: [] });
+    const body = given;
     const answer = createAnswer(body, { id: 'direct', model: body.model, created: 1 });
     const text = `${body.messages.length} messages`;
     return new Response(
