@@ -220,7 +220,7 @@ describe('an id that was not given out', () => {
     const namespace = await server.getDurableObjectNamespace('SESSION');
     const name = `${tenant}/${id.slice(5, 37)}`;
     const stats = await (namespace.get(namespace.idFromName(name)) as unknown as { stats(): Promise<object> }).stats();
-    expect(stats).toEqual({ turns: 0, pages: 0, pageBytes: 0, running: 0 });
+    expect(stats).toMatchObject({ turns: 0, pages: 0, pageBytes: 0, running: 0 });
   });
 });
 
