@@ -47,7 +47,7 @@ export interface LaneRule {
 
 export interface PlacementRule {
   kind: 'cache' | 'thresholds' | 'least-loaded' | 'round-robin' | 'random';
-  /** What one prompt token that must be computed weighs against one token of backlog. */
+  /** What one prompt token that must be computed weighs against one token of backlog, where something runs. */
   uncachedWeight: number;
   /** Backlog, in tokens, that a running sequence stands for. */
   sequenceTokens: number;
@@ -72,7 +72,7 @@ export const POLICY: PolicyConfig = {
   laneMs: 120_000,
   slots: 16,
   kvTokens: 16_384,
-  placement: { kind: 'cache', uncachedWeight: 3, sequenceTokens: 64 },
+  placement: { kind: 'cache', uncachedWeight: 3, sequenceTokens: 512 },
   lanes: {
     tokenize: { atOnce: 1, weight: 0.001 }, // on a replica's thread: one between two of its steps
     embed: { atOnce: 8, weight: 0.1 },

@@ -56,6 +56,31 @@ test('the match wins until its backlog costs more than its pages save', () => {
   expect(at(801)).toBe('cold');
 });
 
+test('streams that come at once go to idle replicas, unless a long prompt is held by one that runs little', () => {
+  const at = (prompt: number, warm: { backlog: number; running: number }) =>
+    place(
+      POLICY.placement,
+      prompt,
+      [
+        { id: 'warm', matched: prompt, ...warm },
+        { id: 'idle', matched: 0, backlog: 0, running: 0 },
+      ],
+      0,
+      0,
+    ).id;
+  for (const prompt of [10, 40, 200, 2000]) expect(at(prompt, { backlog: prompt, running: 1 })).toBe('idle'); // the same prompt, at the same time
+  expect(at(40, { backlog: 0, running: 1 })).toBe('idle');
+  expect(at(2000, { backlog: 0, running: 1 })).toBe('warm');
+  expect(at(2000, { backlog: 0, running: 5 })).toBe('idle');
+  expect(at(40, { backlog: 0, running: 0 })).toBe('warm');
+});
+
+test('two equal requests that come at once start on two replicas', () => {
+  const q = new Queue(POLICY, ['a', 'b']);
+  for (const id of ['1', '2']) q.arrive(ask(id, chain('system', 'question')), 0, nothing);
+  expect(q.dispatch(0, () => 0).map((s) => s.replica)).toEqual(['a', 'b']);
+});
+
 test('the other rules', () => {
   const three = ['a', 'b', 'c'].map((id, i) => ({ id, matched: 500 * i, backlog: 10 - i, running: i }));
   const by = (kind: 'round-robin' | 'random' | 'least-loaded' | 'thresholds', turn: number, random: number) =>
