@@ -10,7 +10,7 @@ import { Publisher } from './publish.ts';
 import { type Passes, Runner } from './runner.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
-import { allowed, draftTokens, learn, ROW_COST } from './speculate.ts';
+import { allowed, draftTokens, learn, Speculation } from './speculate.ts';
 import type { GenerateRequest, StepEvent } from './types.ts';
 
 export interface EngineOptions {
@@ -22,7 +22,7 @@ export interface EngineOptions {
   hash: Hash;
   /** Digest of the pack: part of every page's name. */
   pack: string;
-  /** What one more row adds to a decode step, in steps: how eagerly to speculate. 0 < x; Infinity turns it off. */
+  /** What one more row adds to a decode step, in steps: how eagerly to speculate. 0 < x; Infinity turns it off. Unset: as `measured` tells. */
   rowCost?: number;
 }
 
@@ -34,7 +34,8 @@ export interface EngineStats {
   prefix: { queried: number; hit: number }; // prompt tokens
   tokens: { prompt: number; generated: number };
   draft: { proposed: number; accepted: number };
-  lastStep: { tokens: number; sequences: number };
+  /** `rows` of logits: those of sequences and their drafts. `prefill`: prompts were in it. */
+  lastStep: { tokens: number; sequences: number; rows: number; prefill: boolean };
   /** Most sequences that rode in one step. */
   largestBatch: number;
 }
@@ -55,7 +56,8 @@ export class Engine {
   private readonly publisher: Publisher;
   private readonly scheduler: Scheduler;
   private readonly stage: LogitsStage;
-  private readonly rowCost: number;
+  private readonly speculation: Speculation;
+  private readonly speculates: boolean;
   private readonly sequences = new Map<string, Sequence>();
   private stepping = false;
   private arrivals = 0;
@@ -69,6 +71,8 @@ export class Engine {
     accepted: 0,
     stepTokens: 0,
     stepSequences: 0,
+    stepRows: 0,
+    stepPrefill: false,
     largest: 0,
   };
 
@@ -76,7 +80,8 @@ export class Engine {
     this.config = o.config;
     this.plan = o.plan;
     this.backend = o.backend;
-    this.rowCost = o.rowCost ?? ROW_COST;
+    this.speculation = new Speculation(o.rowCost);
+    this.speculates = o.rowCost !== Number.POSITIVE_INFINITY;
     const { config, plan, backend, weights } = o;
     this.runner = 'pool' in weights ? weights : new Runner({ backend, config, weights, size: plan, kv: plan.kv, pages: plan.pages });
     this.names = new PageNames(o.hash, { pack: o.pack, kv: plan.kv, numerics: backend.numerics });
@@ -158,7 +163,7 @@ export class Engine {
     if (this.stepping) throw new Error('step() is already running');
     this.stepping = true;
     try {
-      const slices = this.copied(this.scheduler.schedule(budget, (seq, room) => this.draft(seq, room)));
+      const slices = this.copied(this.scheduler.schedule(budget, (seq, room, rows, decodes) => this.draft(seq, room, rows, decodes)));
       const events = this.settle(slices, await this.run(slices));
       this.losses = 0;
       return events;
@@ -173,9 +178,15 @@ export class Engine {
     }
   }
 
-  private draft(seq: Sequence, room: number): readonly number[] {
+  /** So long took steps that were nothing but decoding, with so many rows of logits each (`lastStep`): drafts are as long as that pays. */
+  measured(ms: number, rows: readonly number[]): void {
+    this.speculation.measure(ms, rows);
+  }
+
+  private draft(seq: Sequence, room: number, rows: number, decodes: number): readonly number[] {
+    if (!this.speculates) return [];
     try {
-      return allowed(seq, draftTokens(seq, room, this.rowCost));
+      return allowed(seq, draftTokens(seq, room, this.speculation, rows, decodes));
     } catch (error) {
       seq.fail(error);
       return [];
@@ -221,6 +232,9 @@ export class Engine {
   /** Books a step: what is computed, pages that became whole, tokens, ends, and what failed. */
   private settle(slices: readonly Slice[], tokens: readonly StepEvent['tokens'][]): StepEvent[] {
     const events: StepEvent[] = [];
+    const rows = slices.reduce((n, s) => n + s.logits, 0);
+    const decodes = slices.filter((s) => s.count === 1 + s.draft.length).length;
+    if (decodes > 0) this.speculation.earn(decodes);
     slices.forEach(({ seq, count, logits, draft }, i) => {
       if (seq.aborted || seq.error !== undefined) return;
       try {
@@ -232,6 +246,7 @@ export class Engine {
         const got = tokens[i];
         if (draft.length > 0) {
           learn(seq, draft.length, got.length - 1);
+          this.speculation.settle(draft.length, got.length - 1, rows, decodes);
           this.counters.proposed += draft.length;
           this.counters.accepted += got.length - 1;
         }
@@ -248,6 +263,8 @@ export class Engine {
     if (slices.length === 0) return events;
     this.counters.stepTokens = slices.reduce((n, s) => n + s.count, 0);
     this.counters.stepSequences = slices.length;
+    this.counters.stepRows = rows;
+    this.counters.stepPrefill = decodes < slices.length;
     this.counters.largest = Math.max(this.counters.largest, slices.length);
     return events;
   }
@@ -318,7 +335,8 @@ export class Engine {
   }
 
   get lastStep(): EngineStats['lastStep'] {
-    return { tokens: this.counters.stepTokens, sequences: this.counters.stepSequences };
+    const { stepTokens: tokens, stepSequences: sequences, stepRows: rows, stepPrefill: prefill } = this.counters;
+    return { tokens, sequences, rows, prefill };
   }
 
   stats(): EngineStats {

@@ -20,7 +20,8 @@ export interface Limits {
   maxRows: number; // R: rows of logits
 }
 
-export type Draft = (seq: Sequence, room: number) => readonly number[];
+/** Tokens to try after a sequence's own, `room` at most, in a step that has `rows` rows without them and decodes so many sequences. */
+export type Draft = (seq: Sequence, room: number, rows: number, decodes: number) => readonly number[];
 
 /** Tokens of prefill in a step, however many decodes ride in it: nobody's long answers keep another's from beginning. */
 const LEAST_PREFILL = PAGE;
@@ -75,10 +76,11 @@ export class Scheduler {
     tokens = Math.max(tokens, Math.min(decodes.length + (prefills.length > 0 ? LEAST_PREFILL : 0), this.limits.maxTokens));
 
     let spare = Math.min(rows, tokens) - decodes.length; // for drafts
+    let drafted = 0;
     for (const seq of decodes) {
       if (tokens === 0 || rows === 0) break;
       if (!this.running.includes(seq)) continue; // preempted by an older one
-      const wanted = prefills.length === 0 && spare > 0 ? draft(seq, spare) : [];
+      const wanted = prefills.length === 0 && spare > 0 ? draft(seq, spare, decodes.length + drafted, decodes.length) : [];
       const got = this.grow(seq, seq.ids.length + wanted.length);
       if (!got) continue;
       const count = 1 + wanted.length;
@@ -86,6 +88,7 @@ export class Scheduler {
       tokens -= count;
       rows -= count;
       spare -= wanted.length;
+      drafted += wanted.length;
     }
     for (const seq of prefills) {
       if (tokens === 0) break;

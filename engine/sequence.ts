@@ -1,9 +1,6 @@
 import { PAGE } from './layout.ts';
 import type { GenerateRequest } from './types.ts';
 
-/** Share of drafted tokens that is expected to be accepted before any was: enough to draft at once, so that it is soon known. */
-const FIRST_ACCEPTANCE = 0.6;
-
 /** One request inside the engine: its tokens, how many of them have keys and values in pages, and which pages. */
 export class Sequence {
   readonly request: GenerateRequest;
@@ -27,8 +24,8 @@ export class Sequence {
   /** Output tokens by id, for penalties. Only kept when a penalty wants it. */
   readonly counts?: Map<number, number>;
   readonly promptIds?: Set<number>;
-  /** Moving share of drafted tokens that were accepted. */
-  acceptance = FIRST_ACCEPTANCE;
+  /** Moving share of drafted tokens that were accepted; none were drafted yet. */
+  acceptance?: number;
   sinceDraft = 0;
 
   constructor(request: GenerateRequest, order: number) {

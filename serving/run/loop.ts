@@ -18,6 +18,7 @@ const FIRST_TOKENS_PER_MS = 0.3;
 const FIRST_STEP_MS = 4;
 const RATE: EwmaRule = { alpha: 0.2, min: 1e-3, max: 1e5 };
 const FLOOR = 16; // tokens: below this a step's fixed cost dominates
+const CLOCK_MS = 0.5; // less: the clock did not move
 const FILLED = 3; // groups for each stage of a pipeline: it runs empty at the end of every step
 const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
 
@@ -62,6 +63,8 @@ export class EngineLoop {
         const started = performance.now();
         let prefilled = 0;
         let steps = 0;
+        const rows: number[] = []; // of each step
+        let decoding = true; // and nothing else
         let first = false; // somebody's first token: it goes out at once
         const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
         do {
@@ -71,15 +74,19 @@ export class EngineLoop {
           const events = await this.engine.step(budget);
           this.dispatch(events);
           first = events.some((e) => e.cachedTokens !== undefined);
-          const { tokens, sequences } = this.engine.lastStep;
+          const { tokens, sequences, prefill, ...step } = this.engine.lastStep;
           steps++;
+          rows.push(step.rows);
+          if (prefill) decoding = false;
           if (tokens > sequences * 8) prefilled += tokens;
         } while (steps < most && prefilled === 0 && !first && this.engine.busy);
         const listening = new Set([...this.sinks.values(), ...this.ended]);
         for (const sink of listening) this.guard(sink, () => sink.flush(listening.size));
         this.ended.clear();
         await sleep(0);
-        this.learn(performance.now() - started, steps, prefilled);
+        const ms = performance.now() - started;
+        this.learn(ms, steps, prefilled);
+        if (decoding && ms > CLOCK_MS) this.engine.measured(ms, rows);
       }
     } catch (error) {
       // no one sequence's fault: the engine contains those
@@ -129,7 +136,7 @@ export class EngineLoop {
   }
 
   private learn(ms: number, steps: number, prefilled: number): void {
-    if (!(ms > 0.5)) return; // the clock did not move
+    if (!(ms > CLOCK_MS)) return;
     const blend = (old: number, now: number) => old * 0.8 + now * 0.2;
     if (prefilled > 0) {
       this.tokensPerMs = blend(this.tokensPerMs, prefilled / ms);
