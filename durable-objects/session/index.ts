@@ -4,7 +4,15 @@ import { Answer } from '../../serving/responses/answer.ts';
 import { converse, goesOn, nextIn } from '../../serving/responses/conversation.ts';
 import { type Frame, frameBytes, frameHead, readFrames } from '../../serving/responses/frames.ts';
 import { isOpen, newTurn, tooLong } from '../../serving/responses/turns.ts';
-import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, Json, StoredResponse } from '../../serving/responses/types.ts';
+import {
+  type BeginAnswer,
+  type BeginRequest,
+  type ConversationAnswer,
+  type ConversationOp,
+  type Json,
+  type StoredResponse,
+  textOf,
+} from '../../serving/responses/types.ts';
 import { counted, type Rows, type Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 import { listOf } from '../tenant/port.ts';
@@ -107,7 +115,7 @@ export class Session extends DurableObject<SessionEnv> {
     const turns = this.#stores?.turns;
     const response = turns?.get(id);
     if (!turns || !response) return undefined;
-    return { response, text: turns.tokens(id).text.join('') + response.tail };
+    return { response, text: turns.tokens(id).text.map(textOf).join('') + response.tail };
   }
 
   /** Input of the turn and of all before it, oldest first: what the model was shown. */

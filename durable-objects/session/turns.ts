@@ -1,6 +1,6 @@
 import { isItems } from '../../serving/responses/conversation.ts';
 import { isOpen, type Turns } from '../../serving/responses/turns.ts';
-import type { Commit, CommitAnswer, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
+import type { Commit, CommitAnswer, Piece, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
 import type { Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 
@@ -166,12 +166,12 @@ export class TurnStore implements Turns {
   }
 
   /** Committed tokens and the text each added. */
-  tokens(id: string): { ids: number[]; text: string[] } {
+  tokens(id: string): { ids: number[]; text: Piece[] } {
     const ids: number[] = [];
-    const text: string[] = [];
+    const text: Piece[] = [];
     for (const row of this.#sql.exec<{ ids: ArrayBuffer; text: string }>('SELECT ids, text FROM log WHERE turn = ? ORDER BY first', id)) {
       for (const token of new Uint32Array(row.ids)) ids.push(token);
-      for (const piece of JSON.parse(row.text) as string[]) text.push(piece);
+      for (const piece of JSON.parse(row.text) as Piece[]) text.push(piece);
     }
     return { ids, text };
   }

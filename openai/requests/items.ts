@@ -12,7 +12,7 @@ export interface MessageItem {
   id: string;
   role: 'system' | 'developer' | 'user' | 'assistant';
   status: Status;
-  content: { type: 'input_text' | 'output_text'; text: string; annotations?: never[]; logprobs?: never[] }[];
+  content: { type: 'input_text' | 'output_text'; text: string; annotations?: never[]; logprobs?: readonly unknown[] }[];
 }
 
 export interface FunctionCallItem {
@@ -62,7 +62,7 @@ export type InputItem = Item | ItemReference | CompactionItem;
 const MAX_SUMMARY = 1 << 20; // UTF-16 units
 
 /** One part of an assistant's text, as it is shown and stored. */
-export const outputText = (text: string) => ({ type: 'output_text' as const, text, annotations: [], logprobs: [] });
+export const outputText = (text: string) => ({ type: 'output_text' as const, text, annotations: [] as never[], logprobs: [] as unknown[] });
 
 /** `input`: a string, or items. Their ids are empty until `withIds`. */
 export function readInput(v: unknown, path = 'input'): InputItem[] {

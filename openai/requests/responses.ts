@@ -15,8 +15,8 @@ export function parseResponses(value: unknown): ResponsesRequest {
   const body = bodyObject(value);
   checkParameters(body, responsesParameters);
   readStreamOptions(body);
-  readInclude(body);
   const generation = readGeneration({ ...body, stream_options: undefined });
+  generation.sampling.logprobs = readLogprobs(body);
   generation.maxTokensParam = 'max_output_tokens';
   generation.maxTokens = optional(body.max_output_tokens, (v) => integer(v, 'max_output_tokens', 1, LIMITS.maxTokens));
   const tools = readTools(body.tools);
@@ -72,6 +72,7 @@ function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesReque
     text: { format },
     tool_choice: body.tool_choice ?? 'auto',
     tools: r.tools.map((t) => ({ type: 'function', ...t, description: t.description ?? null })),
+    top_logprobs: r.sampling.logprobs ?? 0,
     top_p: r.sampling.topP ?? null,
     truncation: r.truncate ? 'auto' : 'disabled',
     ...(r.conversation !== undefined && { conversation: { id: r.conversation } }),
@@ -127,11 +128,9 @@ function readStreamOptions(body: Fields): void {
   }
 }
 
-/** All that may be included belongs to tools this server does not run, and so is absent; log-probabilities alone would be missed. */
-function readInclude(body: Fields): void {
-  for (const [i, item] of (optional(body.include, (v) => array(v, 'include', 0, 16)) ?? []).entries()) {
-    if (string(item, `include[${i}]`, 1, 64) === 'message.output_text.logprobs') {
-      throw unsupportedValue(`include[${i}]`, 'Log-probabilities are given by /v1/chat/completions only.');
-    }
-  }
+/** How many best tokens to tell of beside each one's log-probability; undefined: none is asked for. All else that may be included belongs to tools that this server does not run, and so is absent. */
+function readLogprobs(body: Fields): number | undefined {
+  const included = (optional(body.include, (v) => array(v, 'include', 0, 16)) ?? []).map((item, i) => string(item, `include[${i}]`, 1, 64));
+  const top = optional(body.top_logprobs, (v) => integer(v, 'top_logprobs', 0, LIMITS.topLogprobs));
+  return included.includes('message.output_text.logprobs') || top ? (top ?? 0) : undefined;
 }

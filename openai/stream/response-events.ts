@@ -76,11 +76,24 @@ const LAST = {
 /** Reads text that has left the stop strings already, as a session keeps it. */
 export const storedChoice = (r: TextOptions): Choice => choiceOf(r, []);
 
+/** Text as it came, with the log-probabilities (`chatLogprobs`) of the tokens behind it. */
+export interface Said {
+  text: string;
+  logprobs?: readonly unknown[];
+}
+
 /** The output items of a text, the same as its events tell. */
-export function outputOf(meta: ResponseMeta, text: string, request: TextOptions, status: keyof typeof LAST): readonly OutputItem[] {
+export function outputOf(
+  meta: ResponseMeta,
+  text: string | readonly Said[],
+  request: TextOptions,
+  status: keyof typeof LAST,
+): readonly OutputItem[] {
   const choice = storedChoice(request);
   const events = new ResponseEvents(meta, Number.POSITIVE_INFINITY);
-  events.push([...choice.push(text), ...choice.finish()]);
+  const pieces: readonly Said[] = typeof text === 'string' ? [{ text }] : text;
+  for (const said of pieces) events.push(choice.push(said.text), said.logprobs);
+  events.push(choice.finish());
   events.close({ status });
   return events.output;
 }
@@ -92,6 +105,8 @@ export class ResponseEvents {
   /** The last of them may be open. */
   readonly #items: OutputItem[] = [];
   #open = false;
+  /** Log-probabilities of tokens whose text has not been told yet. */
+  #scores: unknown[] = [];
 
   /** Events numbered up to `after` are counted but not written. */
   constructor(meta: ResponseMeta, after = -1) {
@@ -108,9 +123,12 @@ export class ResponseEvents {
     return this.#event('response.created', { response }) + this.#event('response.in_progress', { response });
   }
 
-  push(pieces: readonly Piece[]): string {
+  /** `logprobs`: of the tokens behind the pieces; those of reasoning and calls are not told. */
+  push(pieces: readonly Piece[], logprobs: readonly unknown[] = []): string {
     let out = '';
+    this.#scores.push(...logprobs);
     for (const p of pieces) {
+      if (p.kind !== 'text') this.#scores = [];
       if (p.kind === 'text') out += this.#text(p.text);
       else if (p.kind === 'reasoning') out += this.#reasoning(p.text);
       else if (p.kind === 'name') out += this.#call(p.call, p.name);
@@ -136,8 +154,11 @@ export class ResponseEvents {
       out += this.#begin(item, added);
       out += this.#event('response.content_part.added', { ...this.#at(), content_index: 0, part: outputText('') });
     }
+    const logprobs = this.#scores;
+    this.#scores = [];
     item.content[0].text += text;
-    return out + this.#event('response.output_text.delta', { ...this.#at(), content_index: 0, delta: text, logprobs: [] });
+    if (logprobs.length > 0) item.content[0].logprobs = [...(item.content[0].logprobs ?? []), ...logprobs];
+    return out + this.#event('response.output_text.delta', { ...this.#at(), content_index: 0, delta: text, logprobs });
   }
 
   #reasoning(text: string): string {
@@ -188,7 +209,7 @@ export class ResponseEvents {
     let out = '';
     if (item.type === 'message') {
       const [part] = item.content;
-      out += this.#event('response.output_text.done', { ...this.#at(), content_index: 0, text: part.text, logprobs: [] });
+      out += this.#event('response.output_text.done', { ...this.#at(), content_index: 0, text: part.text, logprobs: part.logprobs ?? [] });
       out += this.#event('response.content_part.done', { ...this.#at(), content_index: 0, part });
     } else if (item.type === 'reasoning') {
       const [part] = item.content;

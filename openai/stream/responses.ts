@@ -3,8 +3,9 @@
 import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
 import type { ResponsesRequest } from '../requests/types.ts';
-import type { Answer, AnswerMeta, UsageCounts } from './answer.ts';
+import type { Answer, AnswerMeta, TokenLogprobs, UsageCounts } from './answer.ts';
 import { type Choice, choiceOf } from './choice.ts';
+import { chatLogprobs } from './frames.ts';
 import { ResponseEvents, type ResponseMeta, responseObject } from './response-events.ts';
 
 const metaOf = (r: ResponsesRequest, meta: AnswerMeta): ResponseMeta => ({
@@ -36,8 +37,9 @@ abstract class ResponseAnswer implements Answer {
     return '';
   }
 
-  push(_choice: number, text: string): string {
-    return this.events.push(this.#choice.push(text));
+  push(_choice: number, text: string, logprobs?: readonly TokenLogprobs[]): string {
+    const pieces = this.#choice.push(text, logprobs);
+    return this.events.push(pieces, chatLogprobs(this.#choice.takeLogprobs()));
   }
 
   protected counted(usage: UsageCounts): UsageCounts {
@@ -50,7 +52,8 @@ abstract class ResponseAnswer implements Answer {
 
   finish(_choice: number, reason: FinishReason): string {
     this.status = reason === 'length' && !this.#choice.stopped ? 'incomplete' : 'completed';
-    return this.events.push(this.#choice.finish());
+    const pieces = this.#choice.finish();
+    return this.events.push(pieces, chatLogprobs(this.#choice.takeLogprobs(true)));
   }
 
   abstract close(usage: UsageCounts, extra?: Record<string, unknown>, now?: number): string;
@@ -76,8 +79,8 @@ export class ResponseWhole extends ResponseAnswer {
     return '';
   }
 
-  override push(choice: number, text: string): string {
-    super.push(choice, text);
+  override push(choice: number, text: string, logprobs?: readonly TokenLogprobs[]): string {
+    super.push(choice, text, logprobs);
     return '';
   }
 

@@ -1,6 +1,6 @@
 import { Reader } from './reader.ts';
 import { isOpen, type Turns } from './turns.ts';
-import type { Commit, CommitAnswer, ResponseStatus, SessionEvent, StoredResponse } from './types.ts';
+import type { Commit, CommitAnswer, Json, Piece, ResponseStatus, SessionEvent, StoredResponse } from './types.ts';
 
 /**
  * Progress is stored after so many tokens or so long, and when what is not stored is a quarter of what is, up to the last figure:
@@ -21,13 +21,15 @@ export class Answer {
   readonly #readers = new Set<Reader>();
   /** Tokens not stored yet, after `committed` stored ones. */
   #ids: number[] = [];
-  #text: string[] = [];
+  #text: Piece[] = [];
+  /** Log-probabilities of tokens that added no text, told with the next that does. */
+  #held: Json[] = [];
   #committed: number;
   #stored = 0; // ms, of the last commit
   #epoch: number;
   #open: boolean;
   /** Events of text so far. */
-  #seq: number;
+  #seq = 0;
 
   constructor(turns: Turns, id: string) {
     this.#turns = turns;
@@ -36,7 +38,7 @@ export class Answer {
     this.#epoch = turn?.epoch ?? 0;
     this.#open = turn !== undefined && isOpen(turn.status);
     this.#committed = turns.committed(id);
-    this.#seq = turns.tokens(id).text.filter((piece) => piece !== '').length;
+    this.#recount();
   }
 
   get readers(): number {
@@ -63,7 +65,7 @@ export class Answer {
     this.#epoch = epoch;
     this.#ids = [];
     this.#text = [];
-    this.#seq = this.#turns.tokens(this.id).text.filter((piece) => piece !== '').length;
+    this.#recount();
     return true;
   }
 
@@ -79,8 +81,10 @@ export class Answer {
   events(): SessionEvent[] {
     const { text } = this.#turns.tokens(this.id);
     const events: SessionEvent[] = [];
-    const add = (piece: string, index: number) => {
-      if (piece !== '') events.push({ seq: events.length, index, text: piece });
+    const held: Json[] = [];
+    const add = (piece: Piece, index: number) => {
+      const event = eventOf(piece, held);
+      if (event) events.push({ seq: events.length, index, ...event });
     };
     for (const [i, piece] of text.entries()) add(piece, i);
     for (const [i, piece] of this.#text.entries()) add(piece, this.#committed + i);
@@ -101,8 +105,9 @@ export class Answer {
       this.#ids.push(...c.ids.slice(skip));
       this.#text.push(...c.text.slice(skip));
       c.text.slice(skip).forEach((text, i) => {
-        if (text === '') return;
-        const event: SessionEvent = { seq: this.#seq++, index: first + i, text };
+        const said = eventOf(text, this.#held);
+        if (!said) return;
+        const event: SessionEvent = { seq: this.#seq++, index: first + i, ...said };
         for (const reader of this.#readers) reader.send(event);
       });
     }
@@ -141,4 +146,18 @@ export class Answer {
     for (const reader of this.#readers) reader.close();
     this.#readers.clear();
   }
+
+  /** Where the events stand after what is stored. */
+  #recount(): void {
+    this.#held = [];
+    this.#seq = this.#turns.tokens(this.id).text.filter((piece) => eventOf(piece, this.#held) !== undefined).length;
+  }
+}
+
+/** What is told of a token; nothing while it adds no text: its log-probabilities are held until then. */
+export function eventOf(piece: Piece, held: Json[]): { text: string; logprobs?: readonly Json[] } | undefined {
+  if (typeof piece === 'string')
+    return piece === '' ? undefined : held.length > 0 ? { text: piece, logprobs: held.splice(0) } : { text: piece };
+  held.push(piece[1]);
+  return piece[0] === '' ? undefined : { text: piece[0], logprobs: held.splice(0) };
 }

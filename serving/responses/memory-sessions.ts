@@ -10,7 +10,16 @@ import { ResponseStore, type StoreLimits } from './memory-turns.ts';
 import { readLines } from './ndjson.ts';
 import { applyLine } from './run-line.ts';
 import { isOpen, newTurn, tooLong } from './turns.ts';
-import type { BeginAnswer, BeginRequest, Json, ResponseKeeper, RunLine, RunOrder, StoredResponse } from './types.ts';
+import {
+  type BeginAnswer,
+  type BeginRequest,
+  type Json,
+  type ResponseKeeper,
+  type RunLine,
+  type RunOrder,
+  type StoredResponse,
+  textOf,
+} from './types.ts';
 
 const LIMITS: StoreLimits = { count: 4096, bytes: 256 << 20, ttlMs: readNumber('SESSION_TTL_S', {}) * 1000, open: 256 };
 /** Starts without a single new token after which a turn is given up, and how long until the next. */
@@ -110,7 +119,7 @@ export class Responses {
 
   #get(session: string, id: string): { response: StoredResponse; text: string } | undefined {
     const response = this.store.of(session, id);
-    return response && { response, text: this.store.tokens(id).text.join('') + response.tail };
+    return response && { response, text: this.store.tokens(id).text.map(textOf).join('') + response.tail };
   }
 
   #answer(id: string): Answer {

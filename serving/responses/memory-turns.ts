@@ -1,6 +1,6 @@
 import { type ConversationTurns, isItems } from './conversation.ts';
 import { isOpen, type Turns } from './turns.ts';
-import type { Commit, CommitAnswer, Json, StoredResponse } from './types.ts';
+import type { Commit, CommitAnswer, Json, Piece, StoredResponse } from './types.ts';
 
 export interface StoreLimits {
   /** Responses. */
@@ -18,7 +18,7 @@ interface Turn {
   /** Until the end: a second try needs them. */
   prompt: readonly number[];
   ids: number[];
-  text: string[];
+  text: Piece[];
   bytes: number;
 }
 
@@ -125,7 +125,7 @@ export class ResponseStore implements Turns {
     return { ok: true, committed: turn.ids.length };
   }
 
-  tokens(id: string): { ids: number[]; text: string[] } {
+  tokens(id: string): { ids: number[]; text: Piece[] } {
     const turn = this.#turns.get(id);
     return { ids: [...(turn?.ids ?? [])], text: [...(turn?.text ?? [])] };
   }
@@ -219,7 +219,8 @@ export class ResponseStore implements Turns {
   #weigh(turn: Turn): void {
     const { input, request, echo, output, tail } = turn.response;
     const texts =
-      JSON.stringify([input, request, echo, output] satisfies Json[]).length + turn.text.reduce((n, t) => n + t.length, tail.length);
+      JSON.stringify([input, request, echo, output] satisfies Json[]).length +
+      turn.text.reduce((n, t) => n + (typeof t === 'string' ? t.length : JSON.stringify(t).length), tail.length);
     const bytes = TURN_BYTES + 2 * texts + TOKEN_BYTES * turn.ids.length + 8 * turn.prompt.length;
     this.#bytes += bytes - turn.bytes;
     turn.bytes = bytes;

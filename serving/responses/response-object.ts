@@ -1,6 +1,7 @@
 /** A session's stored response as the API shows it. */
 
 import type { ErrorEnvelope } from '../../openai/errors.ts';
+import type { OutputItem } from '../../openai/requests/items.ts';
 import { outputOf, type ResponseMeta, type ResponseStatus, responseObject, type TextOptions } from '../../openai/stream/response-events.ts';
 import type { StoredResponse } from './types.ts';
 
@@ -8,7 +9,9 @@ import type { StoredResponse } from './types.ts';
 export function stored(r: StoredResponse, text: string): Record<string, unknown> {
   const meta = metaOf(r);
   const open = r.status === 'queued' || r.status === 'in_progress';
-  const output = outputOf(meta, text, r.request as unknown as TextOptions, open ? 'incomplete' : (r.status as 'completed'));
+  const made = r.output as unknown as readonly OutputItem[];
+  const output =
+    made.length > 0 ? made : outputOf(meta, text, r.request as unknown as TextOptions, open ? 'incomplete' : (r.status as 'completed'));
   return responseObject(meta, {
     ...stateOf(r),
     output: open ? output.map((item) => ({ ...item, status: 'in_progress' as const })) : output,

@@ -39,7 +39,7 @@ async function* tell(source: ReadableStream<Uint8Array>, response: StoredRespons
   yield events.open();
   for await (const line of readLines(source)) {
     const event = JSON.parse(line) as SessionEvent;
-    if ('seq' in event) yield events.push(choice.push(event.text));
+    if ('seq' in event) yield events.push(choice.push(event.text), event.logprobs);
     else {
       const status = event.end as 'completed' | 'incomplete' | 'failed' | 'cancelled';
       yield events.push(choice.finish()) + events.close({ ...stateOf(event.response), status });

@@ -1,7 +1,10 @@
 import { isTransient } from '../../openai/errors.ts';
-import type { Answer } from './answer.ts';
+import type { ResponsesRequest } from '../../openai/requests/types.ts';
+import { outputOf } from '../../openai/stream/response-events.ts';
+import { type Answer, eventOf } from './answer.ts';
+import { metaOf } from './response-object.ts';
 import type { Turns } from './turns.ts';
-import type { RunLine } from './types.ts';
+import type { Json, Piece, RunLine, StoredResponse } from './types.ts';
 
 /**
  * Takes one line of what generates a turn. True when it was the last: the turn has ended. Throws when the generating side is at
@@ -28,11 +31,25 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
       answer.push({ response: id, epoch, from: line.from, ids: line.ids, text: line.text }, now);
       return false;
     case 'end':
-      answer.end(line.finish === 'length' ? 'incomplete' : 'completed', { finish: line.finish, tail: line.tail, output: line.output });
+      answer.flush(now);
+      answer.end(line.finish === 'length' ? 'incomplete' : 'completed', {
+        ...{ finish: line.finish, tail: line.tail },
+        output: scored(turns.get(id), turns.tokens(id).text, line) ?? line.output,
+      });
       return true;
     case 'error':
       if (isTransient(line.status)) throw new Error(`replica: ${JSON.stringify(line.error)}`);
       answer.end('failed', { error: line.error });
       return true;
   }
+}
+
+/** The output with the log-probabilities of all its tokens, whoever generated them; undefined where none were asked for. */
+function scored(turn: StoredResponse | undefined, pieces: readonly Piece[], line: RunLine & { type: 'end' }): readonly Json[] | undefined {
+  const request = turn?.request as unknown as ResponsesRequest | null | undefined;
+  if (!turn || request?.sampling?.logprobs === undefined) return undefined;
+  const held: Json[] = [];
+  const said = [...pieces, line.tail].flatMap((piece) => eventOf(piece, held) ?? []);
+  const status = line.finish === 'length' ? 'incomplete' : 'completed';
+  return outputOf(metaOf(turn), said, request, status) as unknown as Json[];
 }

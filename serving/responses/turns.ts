@@ -1,5 +1,5 @@
 /** Turns, wherever they are kept. */
-import type { BeginRequest, Commit, CommitAnswer, Json, ResponseStatus, StoredResponse, Usage } from './types.ts';
+import type { BeginRequest, Commit, CommitAnswer, Json, Piece, ResponseStatus, StoredResponse, Usage } from './types.ts';
 
 /** What a running answer needs of the place where turns are kept. */
 export interface Turns {
@@ -17,7 +17,7 @@ export interface Turns {
   /** Appends tokens under a lease. Tokens committed before are skipped, they are the same by construction. */
   commit(c: Commit): CommitAnswer;
   /** Committed tokens and the text each added. */
-  tokens(id: string): { ids: number[]; text: string[] };
+  tokens(id: string): { ids: number[]; text: Piece[] };
   /** The turn has ended: what only a second try needs may go. */
   compact?(id: string): void;
 }

@@ -49,13 +49,18 @@ export interface RunOrder {
 
 /**
  * One line of the replica's answer to a RunOrder (NDJSON). `start` once, before any token; then one line a step; `end` last.
- * `text[i]` is what token `from + i` added to the visible text, '' when it added nothing.
+ * `text[i]` is what token `from + i` added to the visible text, '' when it added nothing, with the token's log-probabilities where they were asked for.
  */
 export type RunLine =
   | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: Json }
-  | { type: 'tokens'; from: number; ids: number[]; text: string[] }
+  | { type: 'tokens'; from: number; ids: number[]; text: Piece[] }
   | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[] }
   | { type: 'error'; status: number; error: Json };
+
+/** What one token added to the text; with what is told of its probability. */
+export type Piece = string | readonly [text: string, logprob: Json];
+
+export const textOf = (piece: Piece): string => (typeof piece === 'string' ? piece : piece[0]);
 
 /** Tokens generated since the last commit. */
 export interface Commit {
@@ -64,7 +69,7 @@ export interface Commit {
   /** Index of the first of them. */
   from: number;
   ids: readonly number[];
-  text: readonly string[];
+  text: readonly Piece[];
 }
 
 /** `stale`: another lease has taken over, stop. `gap`: tokens before `from` are missing, send from `committed`. */
@@ -115,7 +120,9 @@ export type BeginAnswer =
   | { ok: false; why: 'refused'; reason: RefusalReason; retryAfter: number };
 
 /** What a reader of a running answer gets, in this order; `seq` counts up from 0 without a gap and depends on the tokens alone. */
-export type SessionEvent = { seq: number; index: number; text: string } | { end: ResponseStatus; response: StoredResponse };
+export type SessionEvent =
+  | { seq: number; index: number; text: string; logprobs?: readonly Json[] }
+  | { end: ResponseStatus; response: StoredResponse };
 
 /** `add`: as one turn of that id. */
 export type ConversationOp =

@@ -2,9 +2,10 @@ import type { FinishReason, GenerateRequest, StepEvent } from '../../engine/inde
 import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts';
 import { ApiError, internalError } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
-import type { Answer, TokenLogprobs, TokenText } from '../../openai/stream/answer.ts';
+import type { Answer } from '../../openai/stream/answer.ts';
 import { HEARTBEAT_MS, UNCOMPRESSED } from './heartbeats.ts';
 import { Pace } from './latency.ts';
+import { logprobsOf } from './logprobs.ts';
 import type { EngineLoop, Sink } from './loop.ts';
 
 /** A reader this far behind is given up: its answer is aborted. */
@@ -15,7 +16,6 @@ const STALLED_MS = 30_000;
 /** After its first text a stream is written to this often at most, and all streams together once a ms: in a crowd writes cost as much as tokens. */
 const COALESCE_MS = 20;
 const CROWD_MS = 80; // never later than this
-const utf8 = new TextDecoder();
 
 /** One sequence of a job: a prompt and which choice it is. */
 interface Choice {
@@ -150,8 +150,8 @@ export class Job implements Sink {
       for (const t of event.tokens) {
         this.usage.completion++;
         if (c.index === 0) this.output.push(t.id);
-        const logprobs = t.logprob === undefined ? undefined : [this.logprobs(t as Required<typeof t>)];
-        out += this.o.answer.push(c.index, c.stream.push(t.id), logprobs);
+        const logprobs = logprobsOf(this.o.tokenizer, t);
+        out += this.o.answer.push(c.index, c.stream.push(t.id), logprobs && [logprobs]);
         if (this.o.answer.stopped(c.index)) break;
       }
       if (this.o.answer.stopped(c.index)) {
@@ -268,13 +268,5 @@ export class Job implements Sink {
   private echoes(): string {
     const { echo, answer } = this.o;
     return echo ? this.o.requests.map((_, i) => answer.echo(i, echo(i))).join('') : '';
-  }
-
-  private logprobs(t: Required<StepEvent['tokens'][number]>): TokenLogprobs {
-    const text = (id: number, logprob: number): TokenText => {
-      const bytes = this.o.tokenizer.bytesOf(id);
-      return { token: utf8.decode(bytes), bytes: [...bytes], logprob };
-    };
-    return { ...text(t.id, t.logprob), top: t.top.map((x) => text(x.id, x.logprob)) };
   }
 }

@@ -5,11 +5,13 @@ import { type Item, itemMessages } from '../../openai/requests/items.ts';
 import { resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ResponsesRequest } from '../../openai/requests/types.ts';
 import { StopMatcher } from '../../openai/stop.ts';
+import { chatLogprobs } from '../../openai/stream/frames.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
-import type { Json, RunLine, RunOrder } from '../responses/types.ts';
+import { type Json, type Piece, type RunLine, type RunOrder, textOf } from '../responses/types.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
 import { Pace } from './latency.ts';
+import { logprobsOf } from './logprobs.ts';
 import type { Sink } from './loop.ts';
 import type { RouteReport } from './npu.ts';
 import { chatPrompt } from './prompt.ts';
@@ -129,14 +131,16 @@ class Turn implements Sink {
     if (!this.#started) this.#start(event.cachedTokens ?? 0);
     const from = this.#generated.length;
     const ids: number[] = [];
-    const text: string[] = [];
-    for (const { id } of event.tokens) {
-      ids.push(id);
-      text.push(this.#stop.push(this.#stream.push(id)));
+    const text: Piece[] = [];
+    for (const token of event.tokens) {
+      const logprobs = logprobsOf(this.#rt.served.tokenizer, token);
+      const said = this.#stop.push(this.#stream.push(token.id));
+      ids.push(token.id);
+      text.push(logprobs ? [said, chatLogprobs([logprobs])[0] as Json] : said);
       if (this.#stop.stopped) break;
     }
     this.#generated.push(...ids);
-    this.#text += text.join('');
+    this.#text += text.map(textOf).join('');
     if (ids.length > 0) this.#line({ type: 'tokens', from, ids, text });
     if (this.#stop.stopped) {
       this.#rt.loop.abort(this.#generate.id);

@@ -68,6 +68,38 @@ afterAll(() => {
   for (const r of opened) r.close();
 });
 
+describe('log-probabilities', () => {
+  interface Score {
+    token: string;
+    logprob: number;
+    bytes: number[];
+    top_logprobs: unknown[];
+  }
+  const scores = (output: unknown[]) => (output as { content: { text: string; logprobs: Score[] }[] }[])[0].content[0];
+  const asked = { include: ['message.output_text.logprobs'], top_logprobs: 2 };
+
+  it('are of every token of the text, the same stored, streamed and unstored', async () => {
+    const { ask, send } = client(keeper());
+    const stored = await ask('What is 2 + 3?', asked);
+    const { text, logprobs } = scores(stored.output);
+    expect(logprobs.length).toBeGreaterThan(2);
+    const bytes = Uint8Array.from(logprobs.flatMap((l) => l.bytes));
+    expect(new TextDecoder().decode(bytes).startsWith(text)).toBe(true);
+    for (const l of logprobs) {
+      expect(l.logprob).toBeLessThanOrEqual(0);
+      expect(l.top_logprobs).toHaveLength(2);
+    }
+    expect(stored).toMatchObject({ top_logprobs: 2 });
+    const unstored = await ask('What is 2 + 3?', { ...asked, store: false });
+    expect(scores(unstored.output).logprobs.slice(0, logprobs.length)).toEqual(logprobs);
+    const events = eventsOf(await (await send('GET', `/${stored.id}?stream=true`)).text());
+    const told = events.flatMap((e) => (e.type === 'response.output_text.delta' ? (e as unknown as { logprobs: Score[] }).logprobs : []));
+    expect(told).toEqual(logprobs.slice(0, told.length));
+    expect(scores(events.at(-1)!.response!.output)).toEqual({ ...scores(stored.output) });
+    expect(scores((await ask('What is 2 + 3?')).output).logprobs).toEqual([]);
+  });
+});
+
 describe('conversations of a local engine', () => {
   it('are kept in memory, go on with each response, and are gone with the oldest', async () => {
     const responses = keeper({ count: 4 });
@@ -259,7 +291,7 @@ describe('the store of a local engine', () => {
   });
 
   it('goes on after the engine was lost in the middle, with the same text and events', async () => {
-    const body = { max_output_tokens: 40, ignore_eos: true, seed: 7 };
+    const body = { max_output_tokens: 40, ignore_eos: true, seed: 7, top_logprobs: 1 };
     const wanted = await client(keeper()).ask('Tell me of a boat.', { ...body, temperature: 1 });
     let reads = 0;
     const { folder } = await localPack(undefined, () => {});
@@ -283,6 +315,8 @@ describe('the store of a local engine', () => {
     const got = await ask('Tell me of a boat.', { ...body, temperature: 1 });
     expect(tries).toBe(2);
     expect(got.output_text).toBe(wanted.output_text);
+    const content = ({ output }: Answer) => (output as { content: object[] }[])[0].content;
+    expect(content(got)).toEqual(content(wanted)); // log-probabilities too, whoever computed them
     expect(got.usage.output_tokens).toBe(40);
     const kept = await responses.session(sessionName('public', sessionOf(got.id)!)).get(got.id);
     expect(kept?.response.starts).toHaveLength(2);

@@ -177,53 +177,6 @@ describe('a stored response', () => {
   });
 });
 
-describe('a response that is not stored', () => {
-  it('comes from the replica, with the history of a stored one', async () => {
-    const alone = await ask('x', { store: false });
-    expect(alone).toMatchObject({ output_text: '2 messages', store: false });
-    const first = await ask('first');
-    expect(await ask('x', { store: false, previous_response_id: first.id })).toMatchObject({ output_text: '4 messages' });
-    await expect(client.responses.retrieve(alone.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
-  });
-});
-
-it('errors name the parameter', async () => {
-  await expect(ask('x', { previous_response_id: 'resp_1' })).rejects.toMatchObject({ status: 400, param: 'previous_response_id' });
-  await expect(ask('x', { temperature: 3 })).rejects.toMatchObject({ status: 400, param: 'temperature' });
-  await expect(again('resp_1', 0)).rejects.toMatchObject({ status: 404 });
-});
-
-describe('an id that was not given out', () => {
-  const objects = async () => (await readdir(folder).catch(() => [])).filter((f) => /^[0-9a-f]{64}\.sqlite$/.test(f)).length;
-  it('wakes no object and leaves none, whatever asks for it: it is not even looked for', async () => {
-    const { id } = await ask('x');
-    const before = await objects();
-    expect(before).toBeGreaterThan(0);
-    const other = new OpenAI({ baseURL: `${url}v1`, apiKey: OTHER, maxRetries: 0 });
-    const guesses = [`resp_${'0'.repeat(64)}`, `resp_${'0'.repeat(48)}`, id.slice(0, -1) + (id.endsWith('0') ? '1' : '0'), `${id}0`];
-    for (const guess of guesses) {
-      await expect(ask('x', { previous_response_id: guess })).rejects.toMatchObject({ status: 400, code: 'previous_response_not_found' });
-      await expect(ask('x', { previous_response_id: guess, store: false })).rejects.toMatchObject({ status: 400 });
-      await expect(again(guess, 0)).rejects.toMatchObject({ status: 404 });
-      await expect(client.responses.retrieve(guess)).rejects.toMatchObject({ status: 404 });
-      await expect(client.responses.delete(guess)).rejects.toMatchObject({ status: 404 });
-      await expect(client.responses.cancel(guess)).rejects.toMatchObject({ status: 404 });
-    }
-    await expect(other.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
-    expect(await objects()).toBe(before);
-  });
-
-  it('of a session that is gone makes no new one', async () => {
-    const { id } = await ask('x');
-    await client.responses.delete(id);
-    await expect(ask('x', { previous_response_id: id })).rejects.toMatchObject({ status: 400, code: 'previous_response_not_found' });
-    const namespace = await server.getDurableObjectNamespace('SESSION');
-    const name = `${tenant}/${id.slice(5, 37)}`;
-    const stats = await (namespace.get(namespace.idFromName(name)) as unknown as { stats(): Promise<object> }).stats();
-    expect(stats).toMatchObject({ turns: 0, pages: 0, pageBytes: 0, running: 0 });
-  });
-});
-
 const stranger = () => new OpenAI({ baseURL: `${url}v1`, apiKey: OTHER, maxRetries: 0 });
 
 describe('references', () => {
@@ -343,6 +296,53 @@ describe('what is asked about a conversation', () => {
       status: 400,
       code: 'invalid_encrypted_content',
     });
+  });
+});
+
+describe('a response that is not stored', () => {
+  it('comes from the replica, with the history of a stored one', async () => {
+    const alone = await ask('x', { store: false });
+    expect(alone).toMatchObject({ output_text: '2 messages', store: false });
+    const first = await ask('first');
+    expect(await ask('x', { store: false, previous_response_id: first.id })).toMatchObject({ output_text: '4 messages' });
+    await expect(client.responses.retrieve(alone.id)).rejects.toBeInstanceOf(OpenAI.NotFoundError);
+  });
+});
+
+it('errors name the parameter', async () => {
+  await expect(ask('x', { previous_response_id: 'resp_1' })).rejects.toMatchObject({ status: 400, param: 'previous_response_id' });
+  await expect(ask('x', { temperature: 3 })).rejects.toMatchObject({ status: 400, param: 'temperature' });
+  await expect(again('resp_1', 0)).rejects.toMatchObject({ status: 404 });
+});
+
+describe('an id that was not given out', () => {
+  const objects = async () => (await readdir(folder).catch(() => [])).filter((f) => /^[0-9a-f]{64}\.sqlite$/.test(f)).length;
+  it('wakes no object and leaves none, whatever asks for it: it is not even looked for', async () => {
+    const { id } = await ask('x');
+    const before = await objects();
+    expect(before).toBeGreaterThan(0);
+    const other = new OpenAI({ baseURL: `${url}v1`, apiKey: OTHER, maxRetries: 0 });
+    const guesses = [`resp_${'0'.repeat(64)}`, `resp_${'0'.repeat(48)}`, id.slice(0, -1) + (id.endsWith('0') ? '1' : '0'), `${id}0`];
+    for (const guess of guesses) {
+      await expect(ask('x', { previous_response_id: guess })).rejects.toMatchObject({ status: 400, code: 'previous_response_not_found' });
+      await expect(ask('x', { previous_response_id: guess, store: false })).rejects.toMatchObject({ status: 400 });
+      await expect(again(guess, 0)).rejects.toMatchObject({ status: 404 });
+      await expect(client.responses.retrieve(guess)).rejects.toMatchObject({ status: 404 });
+      await expect(client.responses.delete(guess)).rejects.toMatchObject({ status: 404 });
+      await expect(client.responses.cancel(guess)).rejects.toMatchObject({ status: 404 });
+    }
+    await expect(other.responses.retrieve(id)).rejects.toMatchObject({ status: 404 });
+    expect(await objects()).toBe(before);
+  });
+
+  it('of a session that is gone makes no new one', async () => {
+    const { id } = await ask('x');
+    await client.responses.delete(id);
+    await expect(ask('x', { previous_response_id: id })).rejects.toMatchObject({ status: 400, code: 'previous_response_not_found' });
+    const namespace = await server.getDurableObjectNamespace('SESSION');
+    const name = `${tenant}/${id.slice(5, 37)}`;
+    const stats = await (namespace.get(namespace.idFromName(name)) as unknown as { stats(): Promise<object> }).stats();
+    expect(stats).toMatchObject({ turns: 0, pages: 0, pageBytes: 0, running: 0 });
   });
 });
 
