@@ -83,5 +83,5 @@ test('STAGES and CONTEXT are kept to, and what they make impossible is refused',
   expect(isolatesOf(long)).toBeGreaterThan(5);
   expect(() => planStages(config, mixed, { ...wish, stages: 3 })).toThrow(CutsError);
   expect(() => planStages(config, mixed, { ...wish, stages: 3 })).toThrow(/STAGES=3 of 128\.0 MB: weights \d+\.\d MB \+ KV of 2048 tokens/);
-  expect(() => planStages(config, mixed, { ...wish, memoryMb: 40 })).toThrow(/replica's isolate alone|layer \d+ alone/);
+  expect(() => planStages(config, mixed, { ...wish, memoryMb: 33 })).toThrow(/replica's isolate alone|layer \d+ alone/);
 });
