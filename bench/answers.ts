@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { ROOT } from '../cli/build.ts';
 import { localPack } from '../cli/packs.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
+import { createApp } from '../serving/app.ts';
+import { inProcess } from '../serving/in-process.ts';
 import { openModel, wasmMaker } from '../serving/run/open.ts';
-import { serve } from '../serving/serve.ts';
 import { chatPrompts, PROMPTS } from './compare/prompts.ts';
 import { installPeers, PEERS } from './peers/install.ts';
 import { LlamaPeer } from './peers/llama.ts';
@@ -29,12 +30,13 @@ async function answersOf(path: string): Promise<[ours: string, theirs: string][]
     ...{ source: folderPack(pack.folder), id: 'smollm2', maker: wasmMaker({ simd: module }) },
     ...{ memoryBytes: 128 << 20, context: 256, hasher: nodeHasher },
   });
+  const app = createApp(inProcess({ model: 'smollm2', runtime: async () => runtime, vars: { PUBLIC: '1' } }));
   const ours: string[] = [];
   for (const content of QUESTIONS) {
     const body = { model: 'smollm2', messages: [{ role: 'user', content }], max_tokens: TOKENS, seed: SEED, ...CARD };
-    const response = await serve(
-      runtime,
-      new Request('http://localhost/v1/chat/completions', { method: 'POST', body: JSON.stringify(body) }),
+    const headers = { 'content-type': 'application/json' };
+    const response = await app.fetch(
+      new Request('http://localhost/v1/chat/completions', { method: 'POST', headers, body: JSON.stringify(body) }),
     );
     const answer = (await response.json()) as { choices: { message: { content: string } }[] };
     ours.push(answer.choices[0].message.content);

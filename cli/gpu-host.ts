@@ -3,21 +3,19 @@
  * pages and answers are the Worker's; only the backend is another.
  */
 
-import { timingSafeEqual } from 'node:crypto';
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { sha256 } from '@noble/hashes/sha2.js';
-import { utf8ToBytes } from '@noble/hashes/utils.js';
 import { Prefiller } from '../accelerator/prefiller.ts';
 import { createService } from '../accelerator/service.ts';
 import type { ModelWeights } from '../engine/index.ts';
 import { DeviceLostError, openDevice } from '../kernels/webgpu/index.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
+import { createApp } from '../serving/app.ts';
+import { inProcess } from '../serving/in-process.ts';
 import { Responses } from '../serving/responses/memory-sessions.ts';
 import { openModel, webGpuMaker } from '../serving/run/open.ts';
 import { warmUp } from '../serving/run/warm-up.ts';
-import { serve } from '../serving/serve.ts';
-import { asTenant } from '../serving/tenant.ts';
 import { device as deviceSpec } from '../simulator/device/index.ts';
 import { hostGpu } from './gpu/runtime.ts';
 import { readShaders } from './gpu/shaders.ts';
@@ -53,6 +51,9 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
   const say = o.say ?? (() => {});
   const host = o.host ?? '127.0.0.1';
   if (!LOOPBACK.has(host) && !o.secret) throw new Error(`--host ${host} would serve other machines: give --secret first.`);
+  // it is one key of the API (API_KEYS), where commas part keys and a colon a name from its key
+  if (o.secret !== undefined && !/^[!-+\--9;-~]{16,}$/.test(o.secret))
+    throw new Error('--secret must have 16 visible ASCII characters or more, no comma and no colon.');
   const found = hostGpu();
   if ('why' in found) throw new Error(`No WebGPU here: ${found.why}.`);
   const first = await openDevice(found.gpu);
@@ -111,24 +112,19 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
   // kept in memory, and longer than a device
   const responses = new Responses(async () => (await opened).rt);
 
+  // on loopback it answers to this machine's names, elsewhere to who has the secret
+  const vars = LOOPBACK.has(host) ? { LOCAL_ONLY: '1' } : { API_KEYS: o.secret };
+  const app = createApp(inProcess({ model: pack.id, runtime: async () => (await opened).rt, responses, vars }));
+
   async function answer(request: Request): Promise<Response> {
-    const { rt, service } = await opened;
-    const path = new URL(request.url).pathname;
-    if (path === '/v1/prefill') {
-      return service
-        ? service.fetch(request)
-        : Response.json({ error: { message: 'This host was started without --secret.' } }, { status: 403 });
-    }
-    if (!LOOPBACK.has(host) && !sameText(request.headers.get('authorization') ?? '', `Bearer ${o.secret}`)) {
-      return Response.json(
-        { error: { message: 'This host asks for its secret as a bearer key.', code: 'invalid_api_key' } },
-        { status: 401 },
-      );
-    }
-    return serve(rt, asTenant(request), responses);
+    if (new URL(request.url).pathname !== '/v1/prefill') return app.fetch(request);
+    const { service } = await opened;
+    return service
+      ? service.fetch(request)
+      : Response.json({ error: { message: 'This host was started without --secret.' } }, { status: 403 });
   }
 
-  const http = createServer(nodeHandler(answer, { local: LOOPBACK.has(host) }));
+  const http = createServer(nodeHandler(answer));
   await listen(http, o.port ?? 8790, host);
   const { port } = http.address() as AddressInfo;
   return {
@@ -143,9 +139,6 @@ export async function startGpuHost(o: GpuHostOptions = {}): Promise<GpuHost> {
     },
   };
 }
-
-/** Whether two texts are equal; the digests are compared whole, so that the time does not tell how much is right. */
-const sameText = (a: string, b: string): boolean => timingSafeEqual(sha256(utf8ToBytes(a)), sha256(utf8ToBytes(b)));
 
 function listen(http: HttpServer, port: number, host: string): Promise<void> {
   return new Promise((resolve, reject) => {

@@ -1,15 +1,15 @@
 /**
  * Models beside the first, on this machine. Each is computed in a workerd process of its own, which is started when the model is
  * asked for, and ended when it was not used for long, or when another one needs the memory: the least recently used goes first,
- * and never before its answers have ended. Their queues and sessions are in the first process (durable-objects/models.ts).
+ * and never before its answers have ended. Their queues and sessions are in the first process (serving/models.ts).
  */
 import { createServer, type Server as HttpServer } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { ModelEntry } from '../durable-objects/models.ts';
-import { replicaNames } from '../durable-objects/scheduler/config.ts';
-import { type SchedulerPort, schedulerOf } from '../durable-objects/scheduler/port.ts';
+import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, asApiError, type ErrorEnvelope, modelNotFound, notFound, serverOverloaded } from '../openai/errors.ts';
 import { Registry } from '../openai/prometheus.ts';
+import type { ModelEntry } from '../serving/models.ts';
+import { replicaNames, type SchedulerPort } from '../serving/scheduler.ts';
 import type { Pulls } from './hub/pulls.ts';
 import { nodeHandler } from './node-http.ts';
 import { localPack } from './packs.ts';

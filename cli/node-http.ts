@@ -1,41 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
+import { asApiError, badRequest } from '../openai/errors.ts';
 
-const LOOPBACK = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
-
-/**
- * Why a web page may have sent this to a server that is meant for its own machine: by a name that was made to point here (DNS
- * rebinding), or as a form, which needs no leave. Null when it did not.
- */
-export function fromAPage({
-  method,
-  headers,
-}: Pick<IncomingMessage, 'method' | 'headers'>): { status: number; code: string; message: string } | null {
-  if (!LOOPBACK.test(headers.host ?? '')) {
-    return { status: 403, code: 'host_not_allowed', message: 'This server answers on localhost only.' };
-  }
-  const type = headers['content-type']?.split(';')[0].trim().toLowerCase();
-  const body = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
-  if (method === 'POST' && body && type !== 'application/json' && type !== 'application/octet-stream') {
-    return { status: 415, code: 'unsupported_media_type', message: "The request's content-type must be application/json." };
-  }
-  return null;
-}
-
-/** Node's HTTP in front of a fetch handler. A client that leaves aborts the request's signal and cancels the answer's body. `local`: it asks for no key, and answers to this machine's names only. */
+/** Node's HTTP in front of a fetch handler. A client that leaves aborts the request's signal and cancels the answer's body. */
 export const nodeHandler =
-  (answer: (request: Request) => Promise<Response>, { local = false } = {}) =>
+  (answer: (request: Request) => Promise<Response>) =>
   (req: IncomingMessage, res: ServerResponse): void => {
-    const refused = local ? fromAPage(req) : null;
-    if (refused) {
-      const { status, code, message } = refused;
-      res.writeHead(status, { 'content-type': 'application/json' });
-      res.end(JSON.stringify({ error: { message, type: 'invalid_request_error', param: null, code } }));
-      return;
-    }
     const leave = new AbortController();
     res.on('close', () => leave.abort());
-    answer(requestOf(req, leave.signal))
+    Promise.resolve()
+      .then(() => answer(requestOf(req, leave.signal)))
       .then((response) => {
         if (res.closed) return response.body?.cancel();
         res.writeHead(response.status, Object.fromEntries(response.headers));
@@ -45,11 +19,14 @@ export const nodeHandler =
         body.pipe(res);
       })
       .catch((error: unknown) => {
-        res.writeHead(500, { 'content-type': 'application/json' });
-        res.end(JSON.stringify({ error: { message: error instanceof Error ? error.message : String(error), type: 'server_error' } }));
+        const shown = asApiError(error);
+        if (shown.status === 500) console.error(error);
+        res.writeHead(shown.status, { 'content-type': 'application/json' });
+        res.end(JSON.stringify(shown.envelope()));
       });
   };
 
+/** Under the name that the client gave the server. Throws 400 when that is none. */
 function requestOf(req: IncomingMessage, signal: AbortSignal): Request {
   const body = req.method === 'GET' || req.method === 'HEAD' ? undefined : (Readable.toWeb(req) as ReadableStream<Uint8Array<ArrayBuffer>>);
   const init: RequestInit & { duplex: 'half' } = {
@@ -59,5 +36,7 @@ function requestOf(req: IncomingMessage, signal: AbortSignal): Request {
     signal,
     duplex: 'half',
   };
-  return new Request(`http://localhost${req.url}`, init);
+  const url = `http://${req.headers.host ?? 'nobody.invalid'}${req.url}`;
+  if (!URL.canParse(url)) throw badRequest('The request names no host that there can be.');
+  return new Request(url, init);
 }

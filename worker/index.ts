@@ -1,12 +1,12 @@
-/** The Worker's entry: the app, and the classes of its Durable Objects. */
+/** The Worker's entry: the app on its bindings, and the classes of its Durable Objects. */
 
-import { createApp } from './app.ts';
-
-const app = createApp();
+import { createApp } from '../serving/app.ts';
+import type { Env } from './env.ts';
+import { hostOf } from './host.ts';
 
 export { Replica } from '../durable-objects/replica/index.ts';
 export { Scheduler } from '../durable-objects/scheduler/index.ts';
 export { Session } from '../durable-objects/session/index.ts';
 export { Tenant } from '../durable-objects/tenant/index.ts';
 
-export default { fetch: app.fetch } satisfies ExportedHandler<import('./env.ts').Env>;
+export default { fetch: (request, env, context) => createApp(hostOf(env)).fetch(request, context) } satisfies ExportedHandler<Env>;

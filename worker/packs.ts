@@ -1,22 +1,11 @@
-/** `/packs/*`: a model's files for browsers and other servers, from R2 or else from the static assets, with ranges and ETags. */
+/** Packs' files from R2, with ranges and ETags. */
 
-import type { Context } from 'hono';
-import { ApiError, notFound } from '../openai/errors.ts';
-import type { App } from './env.ts';
+import { ApiError } from '../openai/errors.ts';
 
 const TYPES: Record<string, string> = { json: 'application/json', txt: 'text/plain; charset=utf-8', md: 'text/markdown; charset=utf-8' };
 
-/** `key`: the path below `/packs/`, decoded. */
-export async function servePack(c: Context<App>, key: string): Promise<Response> {
-  if (key.length > 1024) throw notFound('There is no such pack file.');
-  const response = c.env.PACKS ? await fromR2(c.env.PACKS, key, c.req.raw) : null;
-  if (response) return response;
-  const asset = await c.env.ASSETS?.fetch(c.req.raw);
-  if (!asset || asset.status === 404) throw notFound('There is no such pack file.');
-  return new Response(asset.body, asset);
-}
-
-async function fromR2(bucket: R2Bucket, key: string, request: Request): Promise<Response | null> {
+/** `key`: the path below `/packs/`, decoded. Null: the bucket has none of that name. */
+export async function packFile(bucket: R2Bucket, key: string, request: Request): Promise<Response | null> {
   const range = parseRange(request.headers.get('range'));
   const object =
     request.method === 'HEAD'

@@ -1,9 +1,9 @@
 /** Many conversations over several replicas for some minutes, connections lost at random: no page leaks, memory stays flat, every answer is right. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Server } from '../../cli/start.ts';
-import type { SchedulerPort } from '../../durable-objects/scheduler/port.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
 import { sessionName, sessionOf } from '../../serving/responses/ids.ts';
+import type { SchedulerPort } from '../../serving/scheduler.ts';
 import { resident } from '../process.ts';
 import { median } from '../stats.ts';
 import { Client, newTally, type Tally, type Trouble, type Turn } from './client.ts';

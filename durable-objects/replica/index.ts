@@ -3,6 +3,7 @@ import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { ApiError, modelUnavailable, notFound } from '../../openai/errors.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
+import { tellRoom } from '../../serving/prompt-room.ts';
 import { cacheName } from '../../serving/responses/ids.ts';
 import type { RunOrder } from '../../serving/responses/types.ts';
 import { dispatch, inEnvelope } from '../../serving/run/dispatch.ts';
@@ -15,7 +16,6 @@ import { runTurn } from '../../serving/run/turn.ts';
 import type { ReplicaEnv } from '../env.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import { holding, isHeld, openEngine, served } from './model.ts';
-import { PROMPT_ROOM } from './room.ts';
 
 /** One engine with its weights. The Worker has already checked the key and the body; everything here is one request, one crossing. */
 export class Replica extends DurableObject<ReplicaEnv> {
@@ -26,9 +26,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
     return inEnvelope(async () => {
       if (path === '/forget' && !this.runtime) return Response.json({ idle: true }); // it need not be opened for that
       const rt = await this.open();
-      const response = await holding(() => this.answer(path, rt, request));
-      response.headers.set(PROMPT_ROOM, `${rt.engine.maxPrompt} ${rt.served.tokenizer.most}`);
-      return response;
+      return tellRoom(rt, await holding(() => this.answer(path, rt, request)));
     });
   }
 

@@ -1,4 +1,4 @@
-import { type FirstModel, isFirst } from '../models.ts';
+import { type FirstModel, isFirst } from '../../serving/models.ts';
 
 /**
  * Where replicas are. `REPLICA_<n>` is bound where replica n belongs to another Worker or process (`script_name`), and so has

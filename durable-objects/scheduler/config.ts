@@ -21,11 +21,6 @@ export interface SchedulerVars {
   MAX_BATCH?: string;
 }
 
-/** Names of the replicas. */
-export function replicaNames(v: SchedulerVars): string[] {
-  return Array.from({ length: readNumber('REPLICAS', v) }, (_, i) => String(i));
-}
-
 /** Whose keys there are: keys of one name are one tenant's. */
 const owners = (keys = ''): Set<string> =>
   new Set(

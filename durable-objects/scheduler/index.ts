@@ -1,37 +1,10 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Ended } from '../../policy/ledger.ts';
 import type { Queue } from '../../policy/queue.ts';
-import { type AdmitRequest, checkRequest, type Heartbeat, type Lease, type Progress, type Refusal } from '../../policy/ticket.ts';
-import { policyConfig, replicaNames, type SchedulerVars } from './config.ts';
+import { type AdmitRequest, checkRequest, type Heartbeat, type Progress } from '../../policy/ticket.ts';
+import { type AdmitAnswer, replicaNames, type SchedulerStats } from '../../serving/scheduler.ts';
+import { policyConfig, type SchedulerVars } from './config.ts';
 import { Keeper } from './keeper.ts';
-
-/**
- * `run`: call that replica with that epoch. `wait`: not yet; ask again at once with the same id, the place is kept.
- * `refused`: 429 with Retry-After, in seconds.
- */
-export type AdmitAnswer = ({ kind: 'run' } & Lease) | { kind: 'wait' } | ({ kind: 'refused' } & Refusal);
-
-export interface SchedulerStats {
-  /** The server is stopping: nothing new is admitted. */
-  closed: boolean;
-  waiting: number;
-  /** False: storage has failed and rests; the queue is in memory only. */
-  stored: boolean;
-  epoch: number;
-  /** Weighted tokens a second, measured; 0 before anything was. */
-  rate: number;
-  replicas: {
-    id: string;
-    running: number;
-    slots: number;
-    kvUsed: number;
-    kvTokens: number;
-    backlog: number;
-    draining: boolean;
-    absent: boolean;
-  }[];
-  tenants: { name: string; counter: number; waiting: number; running: number; brief: number }[];
-}
 
 /** An answer is held back for so long at most, so that no call hangs on a caller that is gone. */
 const HOLD_MS = 20_000;

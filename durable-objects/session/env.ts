@@ -1,9 +1,11 @@
 import { readNumber } from '../../policy/settings.ts';
-import type { Models } from '../models.ts';
+import type { Vars } from '../../serving/host.ts';
 import type { Replicas } from '../replica/port.ts';
 
 /** A replica answers POST /session/run with the lines of a generation (RunLine). */
-export interface SessionEnv extends Replicas, Models {
+export interface SessionEnv extends Replicas, Pick<Vars, 'MODELS' | 'ALIASES'> {
+  /** Loads models on this machine. */
+  LAUNCHER?: Fetcher;
   SCHEDULER: DurableObjectNamespace;
   /** Lists of each tenant's sessions. Unset: a tenant cannot be erased. */
   TENANT?: DurableObjectNamespace;

@@ -1,14 +1,15 @@
 import { asApiError, isTransient } from '../../openai/errors.ts';
 import { MAX_LINKS } from '../../policy/chains.ts';
 import { MAX_PROMPT, type RefusalReason } from '../../policy/ticket.ts';
+import { chainTokens, messageChain } from '../../serving/chain.ts';
+import { loadModel } from '../../serving/models.ts';
 import type { Answer } from '../../serving/responses/answer.ts';
 import { readLines } from '../../serving/responses/ndjson.ts';
 import { applyLine } from '../../serving/responses/run-line.ts';
 import type { Json, RunLine, RunOrder, StoredResponse } from '../../serving/responses/types.ts';
-import { loadModel } from '../models.ts';
+import type { SchedulerPort } from '../../serving/scheduler.ts';
 import { replicaOf } from '../replica/port.ts';
-import { chainTokens, messageChain } from '../scheduler/chain.ts';
-import { type SchedulerPort, schedulerOf } from '../scheduler/port.ts';
+import { schedulerOf } from '../scheduler/port.ts';
 import type { SessionEnv } from './env.ts';
 import type { TurnStore } from './turns.ts';
 
@@ -142,7 +143,7 @@ export class Runs {
         return answer.end('failed', { error: serverError('No replica could generate this response.') });
       const turn = turns.get(id);
       if (!turn) return;
-      const missing = await loadModel(env, turn.model).then(() => undefined, asApiError);
+      const missing = await loadModel({ vars: env, launcher: env.LAUNCHER }, turn.model).then(() => undefined, asApiError);
       if (missing && isTransient(missing.status) && !this.#old(id)) return later(LOAD_MS);
       if (missing) return answer.end('failed', { error: missing.envelope().error as unknown as Json });
       const path = turns.path(id);

@@ -1,4 +1,5 @@
 import { DurableObject } from 'cloudflare:workers';
+import type { Erased } from '../../serving/host.ts';
 import { prepare, type Schema } from '../schema.ts';
 import type { SessionPort } from '../session/port.ts';
 
@@ -12,12 +13,6 @@ const SESSIONS: Schema = {
 /** Sessions that are erased at once, and by one call: what a call may ask of others is bounded. */
 const TOGETHER = 16;
 const A_CALL = 64;
-
-export interface Erased {
-  sessions: number;
-  /** Still to be erased: ask again. */
-  left: number;
-}
 
 /** Which sessions a tenant has, so that they can be erased: a row a session, by its object's id. Nothing is written before the first. */
 export class Tenant extends DurableObject<{ SESSION: DurableObjectNamespace }> {

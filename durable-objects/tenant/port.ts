@@ -1,4 +1,4 @@
-import type { Erased } from './index.ts';
+import type { Erased } from '../../serving/host.ts';
 
 /** A tenant's list of its sessions, as its callers see it. */
 export interface TenantPort {

@@ -4,9 +4,9 @@ import { decodeDone, decodeIds, FrameReader } from '../../accelerator/protocol.t
 import type { Server } from '../../cli/start.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { openModel, wasmMaker } from '../../serving/run/open.ts';
-import { serve } from '../../serving/serve.ts';
 import { importConversation } from '../../web/src/device/pages.ts';
 import { wasmModules } from '../kernels/modules.ts';
+import { appOf, requestTo } from '../local/host.ts';
 import { missing, startTestServer } from './server.ts';
 
 describe.skipIf(missing)('a conversation goes on elsewhere', () => {
@@ -44,7 +44,7 @@ describe.skipIf(missing)('a conversation goes on elsewhere', () => {
     expect(carried).toBeGreaterThanOrEqual(Math.floor(told.usage.prompt_tokens / 16) * 16);
 
     const next = [...so, { role: 'user', content: 'And how many is that?' }];
-    const here = await serve(rt, new Request('http://localhost/v1/chat/completions', { method: 'POST', body: body(next) }));
+    const here = await appOf(rt).fetch(requestTo('/v1/chat/completions', body(next)));
     const { choices, usage } = (await here.json()) as Answer;
     expect(usage.prompt_tokens_details.cached_tokens).toBe(carried);
     expect(rt.engine.stats().prefix.hit).toBe(carried);

@@ -6,8 +6,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workerds } from '../../bench/process.ts';
 import { startServer } from '../../cli/start.ts';
-import type { SchedulerStats } from '../../durable-objects/scheduler/index.ts';
 import type { EngineStats } from '../../engine/index.ts';
+import type { SchedulerStats } from '../../serving/scheduler.ts';
 import { missing, startTestServer } from './server.ts';
 
 const ADMIN_KEY = 'for-operators';

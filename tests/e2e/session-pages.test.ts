@@ -18,7 +18,7 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
   let tenants: string[] = [];
   beforeAll(async () => {
     server = await startTestServer({ API_KEYS: KEYS.join(',') });
-    const { tenantOf } = await import('../../worker/auth.ts');
+    const { tenantOf } = await import('../../serving/auth.ts');
     tenants = (await Promise.all(KEYS.map((k) => tenantOf({ API_KEYS: KEYS.join(',') } as never, `Bearer ${k}`)))) as string[];
     await ask({ input: 'Hello.', max_output_tokens: 8 }); // kernels are compiled
   });

@@ -2,11 +2,11 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { workerds } from '../../bench/process.ts';
 import { resultLines, soak } from '../../bench/soak/soak.ts';
-import type { SchedulerStats } from '../../durable-objects/scheduler/index.ts';
 import type { SessionPort } from '../../durable-objects/session/port.ts';
 import { itemMessages } from '../../openai/requests/items.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
 import { sessionName, sessionOf } from '../../serving/responses/ids.ts';
+import type { SchedulerStats } from '../../serving/scheduler.ts';
 import { missing, startTestServer } from './server.ts';
 
 const REPLICAS = 4;

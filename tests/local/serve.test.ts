@@ -3,13 +3,15 @@ import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
 import { DeviceLostError } from '../../kernels/webgpu/index.ts';
 import { folderPack } from '../../models/node/files.ts';
+import { parseCompletion } from '../../openai/requests/completion.ts';
 import { explained, faultOf } from '../../serving/run/device-fault.ts';
+import { dispatch } from '../../serving/run/dispatch.ts';
 import { type Maker, openModel, wasmMaker } from '../../serving/run/open.ts';
 import { chatPrompt } from '../../serving/run/prompt.ts';
 import type { Runtime } from '../../serving/run/runtime.ts';
 import { warmUp } from '../../serving/run/warm-up.ts';
-import { serve } from '../../serving/serve.ts';
 import { wasmModules } from '../kernels/modules.ts';
+import { appOf, requestTo } from './host.ts';
 
 const openOn = async (maker: Maker): Promise<Runtime> => {
   const { folder } = await localPack(undefined, () => {});
@@ -21,8 +23,7 @@ describe('the API of a local engine', () => {
   beforeAll(async () => {
     rt = await openOn(wasmMaker(wasmModules()));
   });
-  const ask = (path: string, body?: unknown) =>
-    serve(rt, new Request(`http://localhost${path}`, body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }));
+  const ask = (path: string, body?: unknown) => appOf(rt).fetch(requestTo(path, body));
 
   it('lists its model, alone too, and counts', async () => {
     expect(await (await ask('/v1/models')).json()).toMatchObject({ data: [{ id: 'pebble', max_model_len: rt.engine.plan.context }] });
@@ -34,9 +35,9 @@ describe('the API of a local engine', () => {
   });
 
   it('computes as many choices at once as its lease has slots, and answers the same', async () => {
-    const body = JSON.stringify({ model: 'pebble', prompt: ['Once', 'Twice'], n: 4, max_tokens: 6, seed: 5, ignore_eos: true });
+    const body = parseCompletion({ model: 'pebble', prompt: ['Once', 'Twice'], n: 4, max_tokens: 6, seed: 5, ignore_eos: true });
     const answer = async (headers: Record<string, string>) => {
-      const r = await serve(rt, new Request('http://localhost/v1/completions', { method: 'POST', body, headers }));
+      const r = await dispatch(rt, requestTo('/v1/completions', body, headers));
       return ((await r.json()) as { choices: { text: string }[] }).choices;
     };
     const all = await answer({});
@@ -114,11 +115,7 @@ it('an answer that is not streamed and fails late has its own status, whatever i
   const rt = await openOn(slow);
   await warmUp(rt.engine);
   fails = true;
-  const body = JSON.stringify({ model: 'pebble', prompt: 'Once', max_tokens: 4 });
-  const answer = await serve(
-    rt,
-    new Request('http://localhost/v1/completions', { method: 'POST', body, headers: { 'content-type': 'application/json' } }),
-  );
+  const answer = await appOf(rt).fetch(requestTo('/v1/completions', { model: 'pebble', prompt: 'Once', max_tokens: 4 }));
   expect(answer.status).toBe(503);
   expect(await answer.json()).toMatchObject({ error: { code: 'device_failed' } });
 });
@@ -137,8 +134,7 @@ it("a GPU's fault is told to the client as it is, and a kept fault is found agai
   const rt = await openOn(broken);
   await warmUp(rt.engine);
   lost = true;
-  const body = JSON.stringify({ model: 'pebble', prompt: 'Once', max_tokens: 4 });
-  const answer = await serve(rt, new Request('http://localhost/v1/completions', { method: 'POST', body }));
+  const answer = await appOf(rt).fetch(requestTo('/v1/completions', { model: 'pebble', prompt: 'Once', max_tokens: 4 }));
   expect(answer.status).toBe(503);
   expect(await answer.json()).toMatchObject({ error: { code: 'device_failed', message: 'The GPU device was lost.' } });
   const error = await warmUp(rt.engine).catch((e: unknown) => e);

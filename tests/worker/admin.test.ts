@@ -1,8 +1,7 @@
 import { expect, it } from 'vitest';
-import { createApp } from '../../worker/app.ts';
 import type { Env } from '../../worker/env.ts';
+import { app } from './app-of.ts';
 
-const app = createApp();
 const calls: unknown[][] = [];
 const scheduler = {
   stats: async () => ({ waiting: 3, replicas: [{ id: '0' }, { id: '1' }] }),

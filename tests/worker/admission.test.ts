@@ -1,11 +1,10 @@
 /** A place in the queue before the replica is called, with a scheduler and replicas that do as each test tells them and note what they are asked. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { AdmitAnswer } from '../../durable-objects/scheduler/index.ts';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { AdmitRequest, Progress } from '../../policy/ticket.ts';
-import { createApp } from '../../worker/app.ts';
+import type { AdmitAnswer } from '../../serving/scheduler.ts';
 import type { Env } from '../../worker/env.ts';
+import { app } from './app-of.ts';
 
-const app = createApp();
 const chat = { model: 'pebble', messages: [{ role: 'user', content: 'hi' }] };
 const run = (more: object = {}): AdmitAnswer => ({ kind: 'run', id: 'x', replica: '1', epoch: 7, matched: 0, slots: 2, ...more });
 
@@ -43,18 +42,18 @@ const env = {
 } as unknown as Env;
 
 const post = (path: string, body: object, signal?: AbortSignal) =>
-  app.request(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal }, env, {
-    waitUntil: (p: Promise<unknown>) => void background.push(p),
-    passThroughOnException: () => {},
-    props: {},
-  });
+  app.request(
+    path,
+    { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body), signal },
+    env,
+    { waitUntil: (p: Promise<unknown>) => void background.push(p), passThroughOnException: () => {}, props: {} },
+    { clock: { now: () => Date.now(), sleep: async (ms) => void asked.waited.push(ms) } },
+  );
 
 beforeEach(() => {
   [answers, replies, calls, background] = [[], [], [], []];
   for (const list of Object.values(asked)) list.length = 0;
-  vi.stubGlobal('scheduler', { wait: async (ms: number) => void asked.waited.push(ms) });
 });
-afterEach(() => vi.unstubAllGlobals());
 
 describe('a generation', () => {
   it('is placed: the replica that was named gets it, with its lease and slots', async () => {

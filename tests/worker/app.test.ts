@@ -1,11 +1,10 @@
 /** Routing, keys and validation, in Node with a replica that only records: what runs in workerd is in runtime.test.ts. */
 
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createApp } from '../../worker/app.ts';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Env } from '../../worker/env.ts';
+import { app } from './app-of.ts';
 
 const KEY = 'sk-0123456789';
-const app = createApp();
 
 interface Call {
   path: string;
@@ -72,8 +71,6 @@ describe('/ready', () => {
     { id: '0', absent: false },
     { id: '1', absent: true },
   ];
-  beforeEach(() => vi.stubGlobal('scheduler', { wait: (ms: number) => new Promise((resolve) => setTimeout(resolve, ms)) }));
-  afterEach(() => vi.unstubAllGlobals());
 
   it('asks each part, and tells what each says', async () => {
     const embedder = { fetch: async () => new Response('no', { status: 503 }) } as unknown as Fetcher;

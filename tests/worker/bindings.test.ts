@@ -1,9 +1,8 @@
 /** What the Worker asks of the services bound beside its replicas: embedder, accelerator, packs, the queue's operator; each as a test says it answers. */
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { createApp } from '../../worker/app.ts';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Env } from '../../worker/env.ts';
+import { app } from './app-of.ts';
 
-const app = createApp();
 interface Asked {
   url: string;
   method: string;
@@ -32,9 +31,7 @@ const code = async (r: Response) => ((await r.json()) as { error: { code: string
 beforeEach(() => {
   asked = [];
   replica = () => Response.json({ object: 'list', data: [] });
-  vi.stubGlobal('scheduler', { wait: (ms: number) => new Promise((resolve) => setTimeout(resolve, ms)) });
 });
-afterEach(() => vi.unstubAllGlobals());
 
 describe('embeddings', () => {
   it('go to the embedder checked, and come back as they are', async () => {

@@ -4,15 +4,15 @@ import { DurableObject } from 'cloudflare:workers';
 import type { ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
+import { createApp } from '../../serving/app.ts';
 import type { Json, RunLine, RunOrder } from '../../serving/responses/types.ts';
-import { createApp } from '../../worker/app.ts';
+import type { Env } from '../../worker/env.ts';
+import { hostOf } from '../../worker/host.ts';
 
 export { Scheduler } from '../../durable-objects/scheduler/index.ts';
 export { Session } from '../../durable-objects/session/index.ts';
 
-const app = createApp();
-
-export default { fetch: app.fetch };
+export default { fetch: (request, env, context) => createApp(hostOf(env)).fetch(request, context) } satisfies ExportedHandler<Env>;
 
 const encoder = new TextEncoder();
 

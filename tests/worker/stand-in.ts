@@ -1,11 +1,11 @@
 /** The app in workerd beside a replica that knows no model: it tells what reached it, and what became of its streams. */
 
 import { DurableObject } from 'cloudflare:workers';
-import { createApp } from '../../worker/app.ts';
+import { createApp } from '../../serving/app.ts';
+import type { Env } from '../../worker/env.ts';
+import { hostOf } from '../../worker/host.ts';
 
-const app = createApp();
-
-export default { fetch: app.fetch };
+export default { fetch: (request, env, context) => createApp(hostOf(env)).fetch(request, context) } satisfies ExportedHandler<Env>;
 
 export class Replica extends DurableObject {
   /** By the requests' model: each test looks at its own. */

@@ -4,12 +4,12 @@ import { DeviceLostError, openDevice, type WebGpuBackend } from '../../../kernel
 import { ModelFileError } from '../../../models/error.ts';
 import { readManifest } from '../../../models/pack/manifest.ts';
 import { type PackSource, urlPack } from '../../../models/pack/source.ts';
+import { createApp } from '../../../serving/app.ts';
+import { inProcess } from '../../../serving/in-process.ts';
 import { faultOf } from '../../../serving/run/device-fault.ts';
 import { type Maker, openModel, wasmMaker, webGpuMaker } from '../../../serving/run/open.ts';
 import type { Runtime } from '../../../serving/run/runtime.ts';
 import { warmUp } from '../../../serving/run/warm-up.ts';
-import { serve } from '../../../serving/serve.ts';
-import { asTenant } from '../../../serving/tenant.ts';
 import type { DeviceState } from './messages.ts';
 import { shaders } from './shaders.ts';
 import { dropPack, fetchPack, keptManifest, keptPack, packFolder } from './store.ts';
@@ -34,8 +34,11 @@ export class Host {
   /** Why the GPU is left alone from now on: it can be asked for, but not run this model. */
   #unfit?: string;
 
+  readonly #app: ReturnType<typeof createApp>;
+
   constructor(o: HostOptions) {
     this.#o = o;
+    this.#app = createApp(inProcess({ model: o.id, runtime: () => this.open(), vars: { PUBLIC: '1' } })); // none but the page reaches it
   }
 
   /** The engine, loaded on first use and again after a failure. */
@@ -55,9 +58,11 @@ export class Host {
   async fetch(request: Request): Promise<Response> {
     const rt = await this.open();
     const fault = (rt.served.backend as Partial<WebGpuBackend>).fault?.();
-    if (!fault) return serve(rt, asTenant(request));
-    this.#failed(fault);
-    return serve(await this.open(), asTenant(request));
+    if (fault) {
+      this.#failed(fault);
+      await this.open();
+    }
+    return this.#app.fetch(request);
   }
 
   #failed(fault: Error): void {

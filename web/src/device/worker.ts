@@ -20,7 +20,8 @@ async function answer(m: Extract<ToWorker, { kind: 'fetch' }>): Promise<void> {
   if (!host) throw new Error('The device was asked before it was started.');
   const abort = new AbortController();
   calls.set(m.call, abort);
-  const request = new Request(new URL(m.path, location.origin), { method: m.method, body: m.body, signal: abort.signal });
+  const headers = { 'content-type': 'application/json' };
+  const request = new Request(new URL(m.path, location.origin), { method: m.method, headers, body: m.body, signal: abort.signal });
   const response = await host.fetch(request);
   say({ kind: 'head', call: m.call, status: response.status, headers: [...response.headers] });
   const reader = response.body?.getReader();

@@ -1,30 +1,33 @@
 /** The Hono app: who may ask, what they may ask, and where it goes. */
 
-import { Hono, type MiddlewareHandler } from 'hono';
+import type { ExecutionContext, MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
+import { TrieRouter } from 'hono/router/trie-router';
+import { Hono } from 'hono/tiny';
 import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
-import { readJson } from '../serving/body.ts';
-import { idempotencyKey, seeded } from '../serving/idempotency.ts';
-import { admin } from './admin.ts';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
-import { conversations } from './conversations.ts';
-import { embeddings } from './embeddings.ts';
-import type { App } from './env.ts';
-import { MESSAGES, messages, messagesError } from './messages.ts';
-import { metrics } from './metrics.ts';
-import { models, withModel } from './models.ts';
-import { accelerator } from './npu.ts';
-import { servePack } from './packs.ts';
-import { ready } from './ready.ts';
+import { readJson } from './body.ts';
+import type { App, Host } from './host.ts';
+import { idempotencyKey, seeded } from './idempotency.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
-import { responses } from './responses.ts';
 import { conversationBytes, maxBodyBytes } from './room.ts';
+import { accelerator } from './routes/accelerator.ts';
+import { admin } from './routes/admin.ts';
+import { conversations } from './routes/conversations.ts';
+import { embeddings } from './routes/embeddings.ts';
+import { MESSAGES, messages, messagesError } from './routes/messages.ts';
+import { metrics } from './routes/metrics.ts';
+import { models, withModel } from './routes/models.ts';
+import { servePack } from './routes/packs.ts';
+import { ready } from './routes/ready.ts';
+import { responses } from './routes/responses.ts';
+import { PAGES_PATH } from './run/conversation.ts';
 import { allows, answersAreData, apiCors, loopbackOnly, noCors, originsOf } from './security.ts';
 
 /** Routes that carry a checked body to the replica, under the same path there. */
@@ -39,11 +42,17 @@ const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest |
 /** Where the API is; elsewhere are the page's files. */
 const API = /^\/(v1|admin|packs|health|ready|metrics)(\/|$)/;
 
-/** What a replica holds of a conversation, for going on with it elsewhere; the body is the chat request. */
-const PAGES_PATH = '/v1/turnstone/pages';
+/** Work that goes on after its answer, where a request has no context that keeps it alive. */
+const NO_CONTEXT = { waitUntil: (work: Promise<unknown>) => void work.catch(() => {}), passThroughOnException() {}, props: {} };
 
-export function createApp(): Hono<App> {
-  const app = new Hono<App>();
+/** The API on a host. `context`: what keeps work alive that goes on after its answer. */
+export const createApp = (host: Host) => ({
+  fetch: async (request: Request, context: Pick<ExecutionContext, 'waitUntil'> = NO_CONTEXT): Promise<Response> =>
+    app.fetch(request, host, { ...NO_CONTEXT, waitUntil: (work) => context.waitUntil(work) }),
+});
+
+function routes(): Hono<App> {
+  const app = new Hono<App>({ router: new TrieRouter() }); // the one that method-not-allowed brings anyway
   app.onError((error, c) =>
     c.req.path.startsWith(MESSAGES) && !(error instanceof HTTPException) ? messagesError(error) : errorResponse(error),
   );
@@ -97,13 +106,13 @@ export function createApp(): Hono<App> {
   app.route('/admin', admin());
   app.route('/v1/npu', accelerator());
 
-  app.use('/packs/*', (c, next) => (c.env.PUBLIC_PACKS === '1' ? next() : requireKey(c, next)));
+  app.use('/packs/*', (c, next) => (c.env.vars.PUBLIC_PACKS === '1' ? next() : requireKey(c, next)));
   app.get('/packs/:key{.+}', (c) => servePack(c, c.req.param('key')));
 
   app.all('/v1/*', (c) => c.notFound());
   app.all('*', async (c) => {
-    if (!c.env.ASSETS || !/^(GET|HEAD)$/.test(c.req.method)) return c.notFound();
-    const asset = await c.env.ASSETS.fetch(c.req.raw);
+    if (!c.env.assets || !/^(GET|HEAD)$/.test(c.req.method)) return c.notFound();
+    const asset = await c.env.assets.fetch(c.req.raw);
     // a client that left out /v1 gets the envelope, a person a page
     if (asset.status === 404 && !c.req.header('accept')?.includes('text/html')) return c.notFound();
     return new Response(asset.body, asset); // its own headers cannot be added to
@@ -127,7 +136,7 @@ const oneSpelling: MiddlewareHandler<App> = async (c, next) => {
 };
 
 const crossOrigin: MiddlewareHandler<App> = async (c, next) => {
-  const origins = originsOf(c.env.CORS_ORIGINS);
+  const origins = originsOf(c.env.vars.CORS_ORIGINS);
   const origin = c.req.header('origin');
   if (c.req.method === 'OPTIONS' && origin !== undefined && !allows(origins, origin)) throw noCors(origin);
   if (origins.length > 0) return apiCors(origins)(c, next);
@@ -140,3 +149,6 @@ function errorResponse(error: unknown): Response {
   if (shown.status === 500) console.error('request failed:', error);
   return Response.json(shown.envelope(), { status: shown.status, headers: shown.headers });
 }
+
+/** The same for every host: it is built once. */
+const app = routes();

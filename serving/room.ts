@@ -5,12 +5,12 @@
  */
 
 import type { Context } from 'hono';
-import { PROMPT_ROOM } from '../durable-objects/replica/room.ts';
 import { contextOverflow } from '../openai/errors.ts';
 import { itemMessages } from '../openai/requests/items.ts';
 import type { ChatMessage, ChatRequest, CompletionRequest, ResponsesRequest } from '../openai/requests/types.ts';
 import { readNumber } from '../policy/settings.ts';
-import type { App, Env } from './env.ts';
+import type { App, Host } from './host.ts';
+import { PROMPT_ROOM } from './prompt-room.ts';
 
 /**
  * The most that is read of any body, where MAX_BODY_BYTES does not say: a quarter of the 16 MiB that the plan gives JavaScript beside
@@ -38,19 +38,20 @@ export function noteRoom(model: string | undefined, headers: Headers): void {
   if (tokens > 0 && units > 0) rooms.set(model ?? '', { tokens, units });
 }
 
-export const maxBodyBytes = (env: Env): number => readNumber('MAX_BODY_BYTES', env) ?? MOST;
+export const maxBodyBytes = ({ vars }: Host): number => readNumber('MAX_BODY_BYTES', vars) ?? MOST;
 
 /** The most that is read of a body with one conversation. Where there are several models, which one it is for is not known yet. */
-export function conversationBytes(env: Env): number {
-  const most = maxBodyBytes(env);
-  const room = rooms.get(env.MODEL_ID ?? '');
-  if (!room || env.MODELS || env.LAUNCHER || env.MAX_BODY_BYTES) return most;
+export function conversationBytes(host: Host): number {
+  const { MODEL_ID, MODELS, MAX_BODY_BYTES } = host.vars;
+  const most = maxBodyBytes(host);
+  const room = rooms.get(MODEL_ID ?? '');
+  if (!room || MODELS || host.launcher || MAX_BODY_BYTES) return most;
   return Math.min(most, room.tokens * room.units * ESCAPED + BESIDE);
 }
 
 /** Throws 400 when no prompt of that length can fit, whatever it says. */
 export function checkRoom(c: Context<App>, request: ChatRequest | CompletionRequest | ResponsesRequest): void {
-  const room = rooms.get(c.get('model') ?? c.env.MODEL_ID ?? '');
+  const room = rooms.get(c.get('model') ?? c.env.vars.MODEL_ID ?? '');
   if (!room) return;
   const check = (least: number, param: string) => {
     if (least > room.tokens) throw contextOverflow(room.tokens + 1, least, 1, param, 'at least ');

@@ -1,10 +1,9 @@
 /** The one crossing into a replica. */
 
 import type { Context } from 'hono';
-import { isElsewhere, replicaOf } from '../durable-objects/replica/port.ts';
 import { ApiError, serverOverloaded } from '../openai/errors.ts';
 import { admit, type Generation, giveBack, type Place } from './admission.ts';
-import type { App } from './env.ts';
+import type { App } from './host.ts';
 import { checkRoom, noteRoom } from './room.ts';
 
 /** What Durable Objects say of a failed call. */
@@ -36,9 +35,8 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
   }
   for (let tries = 1; ; tries++) {
     try {
-      const response = await replicaOf(c.env, place?.replica ?? '0', model).fetch(`https://replica${path}`, init);
-      const body = place && isElsewhere(c.env, place.replica, model) ? unbroken(response) : heard(response.body);
-      const shown = new Response(body, response); // with headers that may be added to
+      const response = await c.env.replica(place?.replica ?? '0', model).fetch(`https://replica${path}`, init);
+      const shown = new Response(response.body, response); // with headers that may be added to
       noteRoom(model, shown.headers);
       return shown;
     } catch (error) {
@@ -78,40 +76,7 @@ export async function generateOn(c: Context<App>, path: string, request: Generat
     } catch (error) {
       await giveBack(c, place, !c.req.raw.signal.aborted);
       if (!place || error instanceof ApiError || tries === PLACES) throw error;
-      await scheduler.wait(LEARN_MS);
+      await c.env.clock.sleep(LEARN_MS);
     }
   }
-}
-
-/**
- * A body that ends in the replica when its client is gone. Passed on as it is, workerd lets the replica's stream run on into nothing
- * when a write is the first to meet a reset connection; a pipe of this request's own is cancelled with the request. Its bytes do not
- * pass through JavaScript.
- */
-function heard(body: ReadableStream<Uint8Array> | null): ReadableStream<Uint8Array> | null {
-  return body && 'IdentityTransformStream' in globalThis ? body.pipeThrough(new IdentityTransformStream()) : body; // not in Node's tests
-}
-
-const encoder = new TextEncoder();
-
-/** The body of a replica in another process, which may end half-way: the runtime would close it as if it were whole, so its client is told. */
-function unbroken(response: Response): ReadableStream<Uint8Array> | null {
-  if (!response.body) return null;
-  const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
-  const sse = response.headers.get('content-type')?.startsWith('text/event-stream');
-  return new ReadableStream({
-    async pull(controller) {
-      try {
-        const { done, value } = await reader.read();
-        if (done) return controller.close();
-        controller.enqueue(value);
-      } catch (cause) {
-        const error = new ApiError(503, 'The replica ended before its answer did. Ask again.', { code: 'replica_lost', cause });
-        if (!sse) return controller.error(error); // of half an object nothing can be made: the connection breaks, and the client knows
-        controller.enqueue(encoder.encode(`data: ${JSON.stringify(error.envelope())}\n\n`));
-        controller.close();
-      }
-    },
-    cancel: (reason) => reader.cancel(reason),
-  });
 }

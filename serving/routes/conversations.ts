@@ -1,8 +1,9 @@
 /** The routes of conversations (serving/responses/conversations.ts is what they do). */
 
-import { Hono } from 'hono';
-import { parseConversation, parseConversationItems, parseConversationUpdate } from '../openai/requests/conversations.ts';
-import { readJson } from '../serving/body.ts';
+import { Hono } from 'hono/tiny';
+import { parseConversation, parseConversationItems, parseConversationUpdate } from '../../openai/requests/conversations.ts';
+import { readJson } from '../body.ts';
+import type { App } from '../host.ts';
 import {
   addItems,
   createConversation,
@@ -12,10 +13,9 @@ import {
   getItem,
   listItems,
   updateConversation,
-} from '../serving/responses/conversations.ts';
-import type { App } from './env.ts';
+} from '../responses/conversations.ts';
+import { conversationBytes } from '../room.ts';
 import { caller } from './responses.ts';
-import { conversationBytes } from './room.ts';
 
 export function conversations(): Hono<App> {
   const app = new Hono<App>();

@@ -1,10 +1,10 @@
 /** Which model a request is for, and the list of them. */
 
 import type { Context } from 'hono';
-import { loadModel, type ModelEntry, modelNamed, otherModels } from '../durable-objects/models.ts';
+import type { App } from '../host.ts';
+import { loadModel, type ModelEntry, modelNamed, otherModels } from '../models.ts';
+import { callReplica } from '../replica.ts';
 import { embeddingModels } from './embeddings.ts';
-import type { App } from './env.ts';
-import { callReplica } from './replica.ts';
 
 /** The request under its model's own name, '' where only the replica knows it. The model is loaded when this resolves. Throws 404 and 503. */
 export async function withModel<R extends { model?: string }>(c: Context<App>, request: R): Promise<R & { model: string }> {
@@ -18,7 +18,7 @@ export async function withModel<R extends { model?: string }>(c: Context<App>, r
 export async function models(c: Context<App>, show: (data: { id: string }[]) => Response): Promise<Response> {
   const [list, others, more] = await Promise.all([callReplica(c, '/v1/models'), otherModels(c.env), embeddingModels(c)]);
   if (!list.ok) return list;
-  const { data } = await list.json<{ data: ModelEntry[] }>();
+  const { data } = (await list.json()) as { data: ModelEntry[] };
   const known = new Map(others.map((m) => [m.id, m]));
   const first = data.map((m) => ({ ...m, ...known.get(m.id), kind: 'chat', state: 'loaded' }));
   const rest = others.filter((m) => !data.some((d) => d.id === m.id));

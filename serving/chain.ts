@@ -1,4 +1,4 @@
-import type { Link } from '../../policy/chains.ts';
+import type { Link } from '../policy/chains.ts';
 
 const encoder = new TextEncoder();
 /** Bytes a token, for estimates before tokenization. */

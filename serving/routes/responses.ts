@@ -1,21 +1,20 @@
 /** The Responses API's routes (durable-objects/session/api.ts is what they do). */
 
-import { type Context, Hono } from 'hono';
-import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
-import { openSession } from '../durable-objects/session/port.ts';
-import { clip, methodNotAllowed, notFound } from '../openai/errors.ts';
-import { parseCompact, parseInputTokens } from '../openai/requests/conversations.ts';
-import { parseResponses } from '../openai/requests/responses.ts';
-import { readJson } from '../serving/body.ts';
-import { idempotencyKey, seeded } from '../serving/idempotency.ts';
-import { cancelResponse, createResponse, deleteResponse, listInput, modelBefore, retrieveResponse } from '../serving/responses/api.ts';
-import type { Caller } from '../serving/responses/caller.ts';
-import { compactResponse, countInput } from '../serving/responses/compact.ts';
-import { errand } from './admission.ts';
-import type { App, Env } from './env.ts';
+import type { Context } from 'hono';
+import { Hono } from 'hono/tiny';
+import { clip, methodNotAllowed, notFound } from '../../openai/errors.ts';
+import { parseCompact, parseInputTokens } from '../../openai/requests/conversations.ts';
+import { parseResponses } from '../../openai/requests/responses.ts';
+import { errand } from '../admission.ts';
+import { readJson } from '../body.ts';
+import type { App } from '../host.ts';
+import { idempotencyKey, seeded } from '../idempotency.ts';
+import { callReplica, generateOn } from '../replica.ts';
+import { cancelResponse, createResponse, deleteResponse, listInput, modelBefore, retrieveResponse } from '../responses/api.ts';
+import type { Caller } from '../responses/caller.ts';
+import { compactResponse, countInput } from '../responses/compact.ts';
+import { checkRoom, conversationBytes } from '../room.ts';
 import { withModel } from './models.ts';
-import { callReplica, generateOn } from './replica.ts';
-import { checkRoom, conversationBytes } from './room.ts';
 
 type Ctx = Context<App>;
 
@@ -52,25 +51,11 @@ export function responses(): Hono<App> {
 }
 
 export function caller(c: Ctx): Caller {
-  const { SESSION } = c.env;
+  const { session, secret } = c.env;
   return {
     tenant: c.get('tenant'),
-    session: SESSION && ((name) => openSession(SESSION, name)),
-    secret: () => sealSecret(c.env),
+    session,
+    secret,
     key: idempotencyKey(c.req.raw),
   };
-}
-
-/** The isolate's copy; it never changes. */
-let secret: Promise<string> | undefined;
-
-/** What seals responses' ids: `ID_SECRET`, or else what the queue's object has drawn and keeps. */
-function sealSecret({ ID_SECRET, SCHEDULER }: Env): Promise<string> {
-  if (ID_SECRET) return Promise.resolve(ID_SECRET);
-  if (!SCHEDULER) throw new Error('sessions without a queue: bind SCHEDULER, or set ID_SECRET');
-  secret ??= again(() => schedulerOf({ SCHEDULER }).secret());
-  secret.catch(() => {
-    secret = undefined;
-  });
-  return secret;
 }

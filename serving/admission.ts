@@ -1,15 +1,15 @@
 /** A place in the queue, before the replica is called. */
 
 import type { Context } from 'hono';
-import { loadModel } from '../durable-objects/models.ts';
-import { BYTES_PER_TOKEN, chainTokens, messageChain } from '../durable-objects/scheduler/chain.ts';
-import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, refused } from '../openai/errors.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../openai/requests/types.ts';
 import { MAX_LINKS } from '../policy/chains.ts';
 import type { Lane } from '../policy/config.ts';
 import { type AdmitRequest, MAX_PROMPT } from '../policy/ticket.ts';
-import type { App } from './env.ts';
+import { BYTES_PER_TOKEN, chainTokens, messageChain } from './chain.ts';
+import type { App } from './host.ts';
+import { loadModel } from './models.ts';
+import { again } from './scheduler.ts';
 
 export type Generation = ChatRequest | CompletionRequest | ResponsesRequest;
 
@@ -28,7 +28,7 @@ export interface Place {
  * place back when the client leaves.
  */
 export async function admit(c: Context<App>, request: Generation): Promise<Place | undefined> {
-  if (!c.env.SCHEDULER) return undefined;
+  if (!c.env.queue) return undefined;
   const chain = await chainOf(c.get('tenant'), request);
   const sequences = request.n * (request.kind === 'completion' ? request.prompts.length : 1);
   return ask(c, { priority: request.priority, promptTokens: chainTokens(chain), chain: chain.slice(-MAX_LINKS), sequences });
@@ -50,8 +50,8 @@ export async function errand(c: Context<App>, lane: Lane, bytes: number, work: (
 }
 
 async function ask(c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | 'restart'>): Promise<Place | undefined> {
-  const { SCHEDULER } = c.env;
-  if (!SCHEDULER) return undefined;
+  const { queue } = c.env;
+  if (!queue) return undefined;
   const id = c.get('requestId');
   const { signal } = c.req.raw;
   const request = { ...what, id, tenant: c.get('tenant'), restart: false };
@@ -61,10 +61,9 @@ async function ask(c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | '
     else signal.addEventListener('abort', leave);
   });
   gone.catch(() => {});
-  const scheduler = () => schedulerOf({ ...c.env, SCHEDULER }, c.get('model'));
   try {
     for (;;) {
-      const answer = await Promise.race([again(() => scheduler().admit(request)), gone]);
+      const answer = await Promise.race([again(() => queue(c.get('model')).admit(request)), gone]);
       if (answer.kind === 'wait') {
         await loadModel(c.env, c.get('model')); // it may have been unloaded just then
         continue;
@@ -73,19 +72,17 @@ async function ask(c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | '
       throw refused(answer);
     }
   } catch (error) {
-    if (signal.aborted) c.executionCtx.waitUntil(scheduler().cancel(id));
+    if (signal.aborted) c.executionCtx.waitUntil(queue(c.get('model')).cancel(id));
     throw error;
   }
 }
 
 /** The request never ran: its place is free again. `failed`: the replica is at fault, it was not reached or broke. */
 export async function giveBack(c: Context<App>, place: Place | undefined, failed: boolean): Promise<void> {
-  const { SCHEDULER } = c.env;
-  if (!SCHEDULER || !place) return;
+  const { queue } = c.env;
+  if (!queue || !place) return;
   const ended = { id: c.get('requestId'), epoch: place.epoch, output: 0, failed };
-  await again(() => schedulerOf({ ...c.env, SCHEDULER }, c.get('model')).release([ended])).catch((error) =>
-    console.warn('a place was not given back:', error),
-  );
+  await again(() => queue(c.get('model')).release([ended])).catch((error) => console.warn('a place was not given back:', error));
 }
 
 function chainOf(tenant: string, r: Generation) {

@@ -1,17 +1,18 @@
 /** Anthropic's `/v1/messages` and its `count_tokens`, over the same chats, with errors in that API's form. */
 
-import { type Context, Hono } from 'hono';
-import { asApiError } from '../openai/errors.ts';
-import { parseCountTokens, parseMessages } from '../openai/requests/anthropic.ts';
-import type { ChatRequest, TokenizeRequest } from '../openai/requests/types.ts';
-import { anthropicError } from '../openai/stream/anthropic.ts';
-import { readJson } from '../serving/body.ts';
-import { idempotencyKey, seeded } from '../serving/idempotency.ts';
-import { errand } from './admission.ts';
-import type { App } from './env.ts';
+import type { Context } from 'hono';
+import { Hono } from 'hono/tiny';
+import { asApiError } from '../../openai/errors.ts';
+import { parseCountTokens, parseMessages } from '../../openai/requests/anthropic.ts';
+import type { ChatRequest, TokenizeRequest } from '../../openai/requests/types.ts';
+import { anthropicError } from '../../openai/stream/anthropic.ts';
+import { errand } from '../admission.ts';
+import { readJson } from '../body.ts';
+import type { App } from '../host.ts';
+import { idempotencyKey, seeded } from '../idempotency.ts';
+import { callReplica, generateOn } from '../replica.ts';
+import { conversationBytes } from '../room.ts';
 import { withModel } from './models.ts';
-import { callReplica, generateOn } from './replica.ts';
-import { conversationBytes } from './room.ts';
 
 export const MESSAGES = '/v1/messages';
 
@@ -34,7 +35,7 @@ export function messages(): Hono<App> {
     const bytes = JSON.stringify(request).length;
     const counted = await inForm(await errand(c, 'tokenize', bytes, () => callReplica(c, '/v1/tokenize', request)));
     if (!counted.ok) return counted;
-    const { count } = await counted.json<{ count: number }>();
+    const { count } = (await counted.json()) as { count: number };
     return c.json({ input_tokens: count });
   });
   return app;
@@ -47,7 +48,7 @@ async function requestOf(c: Context<App>, parse: (body: unknown) => ChatRequest)
 /** The replica refuses in OpenAI's envelope. */
 async function inForm(response: Response): Promise<Response> {
   if (response.ok) return response;
-  const { error } = await response.json<{ error?: { message?: string } }>();
+  const { error } = (await response.json()) as { error?: { message?: string } };
   const headers = new Headers(response.headers);
   headers.delete('content-length');
   return Response.json(anthropicError(response.status, error?.message ?? 'The server had an error.'), { status: response.status, headers });

@@ -6,7 +6,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { ApiError, unauthorized } from '../openai/errors.ts';
 import { namedKeysIn } from '../openai/keys.ts';
-import type { App, Env } from './env.ts';
+import type { App, Vars } from './host.ts';
 
 interface Key {
   digest: Uint8Array;
@@ -20,8 +20,8 @@ const sha256 = async (text: string): Promise<Uint8Array> => new Uint8Array(await
 /** Parsed once for each value of the secret; one isolate sees one or, around a deploy, two. */
 const parsed = new Map<string, Promise<Key[]>>();
 
-function keysOf(env: Env): Promise<Key[]> | null {
-  const secret = env.API_KEYS;
+function keysOf(vars: Vars): Promise<Key[]> | null {
+  const secret = vars.API_KEYS;
   if (secret === undefined) return null;
   let keys = parsed.get(secret);
   if (!keys) {
@@ -50,10 +50,10 @@ async function parseKeys(secret: string): Promise<Key[]> {
 }
 
 /** The key's tenant; `public` where everybody is let in on purpose; null when the key is wrong or missing. Throws 503 where nobody said who may come. */
-export async function tenantOf(env: Env, authorization: string | undefined): Promise<string | null> {
-  const keys = await keysOf(env);
+export async function tenantOf(vars: Vars, authorization: string | undefined): Promise<string | null> {
+  const keys = await keysOf(vars);
   if (!keys) {
-    if (env.PUBLIC === '1' || env.LOCAL_ONLY === '1') return 'public';
+    if (vars.PUBLIC === '1' || vars.LOCAL_ONLY === '1') return 'public';
     throw new ApiError(503, 'This server is closed: it has no API_KEYS. Set that secret, or PUBLIC=1 to serve everybody.', {
       code: 'server_closed',
     });
@@ -78,8 +78,8 @@ export async function isKey(key: string, authorization: string | undefined): Pro
 
 /** Lets in who has a key. */
 export const requireKey: MiddlewareHandler<App> = async (c, next) => {
-  const { 'x-api-key': key, authorization = key === undefined ? undefined : `Bearer ${key}` } = c.req.header(); // as Anthropic's clients send it
-  const tenant = await tenantOf(c.env, authorization);
+  const { authorization, 'x-api-key': key } = c.req.header(); // the second as Anthropic's clients send it
+  const tenant = await tenantOf(c.env.vars, authorization || (key && `Bearer ${key}`));
   if (tenant === null) throw unauthorized();
   c.set('tenant', tenant);
   await next();

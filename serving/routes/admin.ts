@@ -1,22 +1,21 @@
 /** For whoever runs the server: where the queue stands, draining replicas for a deploy, erasing a tenant. Behind a key of its own; without one there is nothing here. */
 
-import { Hono } from 'hono';
-import { modelNames } from '../durable-objects/models.ts';
-import { replicaOf } from '../durable-objects/replica/port.ts';
-import { again, schedulerOf } from '../durable-objects/scheduler/port.ts';
-import { listOf } from '../durable-objects/tenant/port.ts';
-import { badRequest, notFound, unauthorized } from '../openai/errors.ts';
-import { readJson } from '../serving/body.ts';
-import { isKey, tenantNamed } from './auth.ts';
-import type { App, Env } from './env.ts';
+import { Hono } from 'hono/tiny';
+import { badRequest, notFound, unauthorized } from '../../openai/errors.ts';
+import { isKey, tenantNamed } from '../auth.ts';
+import { readJson } from '../body.ts';
+import type { App, Host } from '../host.ts';
+import { modelNames } from '../models.ts';
+import { again } from '../scheduler.ts';
 import { fromHere, offers } from './offers.ts';
 
 export function admin(): Hono<App> {
   const app = new Hono<App>();
   app.use('*', async (c, next) => {
     if (c.req.path.startsWith('/admin/models') && fromHere(c)) return next();
-    if (!c.env.ADMIN_KEY) throw notFound('There is no administration: ADMIN_KEY is not set.');
-    if (!(await isKey(c.env.ADMIN_KEY, c.req.header('authorization')))) throw unauthorized();
+    const { ADMIN_KEY } = c.env.vars;
+    if (!ADMIN_KEY) throw notFound('There is no administration: ADMIN_KEY is not set.');
+    if (!(await isKey(ADMIN_KEY, c.req.header('authorization')))) throw unauthorized();
     await next();
   });
   app.get('/queue', async (c) => c.json(await queue(c.env).stats()));
@@ -48,33 +47,33 @@ const ERASE_MS = 20_000;
  * Ends what a tenant's requests do, and erases what is kept of it: sessions with their responses and pages, its account in each queue,
  * and the pages that replicas keep in memory. `left`: sessions that are still there; ask again.
  */
-async function eraseTenant(env: Env, tenant: string): Promise<{ sessions: number; requests: number; left: number }> {
-  const { TENANT } = env;
-  if (!TENANT) throw notFound('This server keeps no lists of sessions: bind TENANT (wrangler.toml).');
-  const models = await modelNames(env);
+async function eraseTenant(host: Host, tenant: string): Promise<{ sessions: number; requests: number; left: number }> {
+  const { sessionsOf, clock } = host;
+  if (!sessionsOf) throw notFound('This server keeps no lists of sessions: bind TENANT (wrangler.toml).');
+  const models = await modelNames(host);
   const total = { sessions: 0, requests: 0, left: 0 };
   const queues = async () => {
     for (const model of models) {
-      const { waiting, running } = await again(() => queue(env, model).erase(tenant));
+      const { waiting, running } = await again(() => queue(host, model).erase(tenant));
       total.requests += waiting + running;
     }
   };
   const sessions = async () => {
-    const late = Date.now() + ERASE_MS;
+    const late = clock.now() + ERASE_MS;
     do {
-      const { sessions, left } = await listOf({ TENANT }, tenant).erase();
+      const { sessions, left } = await sessionsOf(tenant).erase();
       total.sessions += sessions;
       total.left = left;
-    } while (total.left > 0 && Date.now() < late);
+    } while (total.left > 0 && clock.now() < late);
   };
   await queues();
   await sessions();
   await Promise.all(
     models.map(async (model) => {
-      for (const r of (await queue(env, model).stats()).replicas) {
+      for (const r of (await queue(host, model).stats()).replicas) {
         if (r.absent) continue; // it has lost its memory already
         const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ tenant }) };
-        await replicaOf(env, r.id, model).fetch('https://replica/forget', init);
+        await host.replica(r.id, model).fetch('https://replica/forget', init);
       }
     }),
   );
@@ -84,7 +83,7 @@ async function eraseTenant(env: Env, tenant: string): Promise<{ sessions: number
   return total;
 }
 
-function queue({ SCHEDULER, ...env }: Env, model?: string) {
-  if (!SCHEDULER) throw notFound('This server has no queue.');
-  return schedulerOf({ ...env, SCHEDULER }, model);
+function queue({ queue }: Host, model?: string) {
+  if (!queue) throw notFound('This server has no queue.');
+  return queue(model);
 }

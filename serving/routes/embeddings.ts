@@ -1,12 +1,12 @@
 /** POST /v1/embeddings: checked here, computed by the embedder, a Worker of its own. */
 
 import type { Context } from 'hono';
-import { ApiError } from '../openai/errors.ts';
-import { parseEmbeddings } from '../openai/requests/embeddings.ts';
-import { readJson } from '../serving/body.ts';
-import { errand } from './admission.ts';
-import type { App } from './env.ts';
-import { maxBodyBytes } from './room.ts';
+import { ApiError } from '../../openai/errors.ts';
+import { parseEmbeddings } from '../../openai/requests/embeddings.ts';
+import { errand } from '../admission.ts';
+import { readJson } from '../body.ts';
+import type { App } from '../host.ts';
+import { maxBodyBytes } from '../room.ts';
 
 /** OpenAI's model object. */
 interface ModelObject {
@@ -15,16 +15,16 @@ interface ModelObject {
 
 export async function embeddings(c: Context<App>): Promise<Response> {
   const request = parseEmbeddings(await readJson(c.req.raw, maxBodyBytes(c.env)));
-  if (!c.env.EMBEDDER) {
+  const { embedder } = c.env;
+  if (!embedder) {
     throw new ApiError(501, 'Embeddings are off on this server: it has no embedder (the service binding EMBEDDER).', {
       type: 'invalid_request_error',
       code: 'embeddings_off',
     });
   }
-  const { EMBEDDER } = c.env;
   const body = JSON.stringify(request);
   return errand(c, 'embed', body.length, async () => {
-    const answer = await EMBEDDER.fetch('https://embedder/v1/embeddings', {
+    const answer = await embedder.fetch('https://embedder/v1/embeddings', {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body,
@@ -37,8 +37,8 @@ export async function embeddings(c: Context<App>): Promise<Response> {
 /** The embedder's model, or nothing: a list of models must not fail because one is not there. */
 export async function embeddingModels(c: Context<App>): Promise<ModelObject[]> {
   try {
-    const answer = await c.env.EMBEDDER?.fetch('https://embedder/model');
-    return answer?.ok ? [await answer.json<ModelObject>()] : [];
+    const answer = await c.env.embedder?.fetch('https://embedder/model');
+    return answer?.ok ? [(await answer.json()) as ModelObject] : [];
   } catch {
     return [];
   }

@@ -1,12 +1,11 @@
 /** GET /ready: what each part says of itself. */
 
 import type { Context } from 'hono';
-import { replicaNames } from '../durable-objects/scheduler/config.ts';
-import { schedulerOf } from '../durable-objects/scheduler/port.ts';
-import { ApiError, asApiError } from '../openai/errors.ts';
-import type { App } from './env.ts';
-import { callReplica } from './replica.ts';
-import { maxBodyBytes } from './room.ts';
+import { ApiError, asApiError } from '../../openai/errors.ts';
+import type { App, Clock } from '../host.ts';
+import { callReplica } from '../replica.ts';
+import { maxBodyBytes } from '../room.ts';
+import { replicaNames } from '../scheduler.ts';
 
 /** A part that says nothing for so long is not ready; the first replica has the time that its model needs. */
 const LATE_MS = 2_000;
@@ -22,12 +21,12 @@ type Part = string;
  */
 export async function ready(c: Context<App>): Promise<Response> {
   maxBodyBytes(c.env); // throws with its name
-  const { SCHEDULER, EMBEDDER, NPU, NPU_SECRET } = c.env;
-  const stats = SCHEDULER && within(LATE_MS, schedulerOf({ SCHEDULER }).stats());
-  const headers = { authorization: `Bearer ${NPU_SECRET}` };
+  const { vars, queue: queueOf, embedder, accelerator, clock } = c.env;
+  const within = <T>(ms: number, work: Promise<T>): Promise<T> => Promise.race([work, late(clock, ms)]);
+  const stats = queueOf && within(LATE_MS, queueOf().stats());
   const beside: [string, Promise<Part>][] = [];
-  if (EMBEDDER) beside.push(['embedder', said(within(SOON_MS, EMBEDDER.fetch('https://embedder/model')))]);
-  if (NPU) beside.push(['accelerator', said(within(SOON_MS, NPU.fetch('https://npu/v1/device', { headers })))]);
+  if (embedder) beside.push(['embedder', said(within(SOON_MS, embedder.fetch('https://embedder/model')))]);
+  if (accelerator) beside.push(['accelerator', said(within(SOON_MS, accelerator.fetch('https://npu/v1/device')))]);
 
   const parts: Record<string, Part> = {};
   let first: Response | undefined;
@@ -43,7 +42,7 @@ export async function ready(c: Context<App>): Promise<Response> {
   }
   const absent = new Set(queue?.replicas.filter((r) => r.absent).map((r) => r.id));
   await Promise.all(
-    replicaNames(c.env).map(async (replica, i) => {
+    replicaNames(vars).map(async (replica, i) => {
       if (absent.has(replica)) {
         parts[`replica ${replica}`] = 'absent';
         return;
@@ -61,7 +60,7 @@ export async function ready(c: Context<App>): Promise<Response> {
     }),
   );
   for (const [name, part] of beside) parts[name] = await part;
-  if (first && !queue?.closed && !(stats && !queue)) return Response.json({ ...(await first.json<object>()), parts });
+  if (first && !queue?.closed && !(stats && !queue)) return Response.json({ ...((await first.json()) as object), parts });
   if (wrong instanceof Response) return wrong; // a replica's own words: why its model does not load
   const shown =
     wrong instanceof ApiError
@@ -79,9 +78,7 @@ const why = (error: unknown): Part => (error instanceof Error ? error.message : 
 
 const said = (answer: Promise<Response>): Promise<Part> => answer.then((r) => (r.ok ? 'ready' : `answers ${r.status}`), why);
 
-async function within<T>(ms: number, work: Promise<T>): Promise<T> {
-  const late = scheduler.wait(ms).then(() => {
-    throw new Error(`no answer within ${ms} ms`);
-  });
-  return Promise.race([work, late]);
+async function late(clock: Clock, ms: number): Promise<never> {
+  await clock.sleep(ms);
+  throw new Error(`no answer within ${ms} ms`);
 }

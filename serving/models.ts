@@ -5,21 +5,14 @@
  */
 import { ApiError, type ErrorEnvelope, modelNotFound } from '../openai/errors.ts';
 import { aliasesIn } from '../policy/settings.ts';
+import type { Host, Vars } from './host.ts';
 
 /** How the first model is known to an object. */
-export interface FirstModel {
-  MODEL_ID?: string;
-  /** Where MODEL_ID is another model, in its own process: the first one's name. */
-  FIRST_MODEL?: string;
-}
+export type FirstModel = Pick<Vars, 'MODEL_ID' | 'FIRST_MODEL'>;
 
-export interface Models extends FirstModel {
-  /** Other packs in the bucket, comma-separated. */
-  MODELS?: string;
-  /** `name=model` pairs, comma-separated. */
-  ALIASES?: string;
-  /** The launcher on this machine. */
-  LAUNCHER?: Fetcher;
+/** Who knows and loads the models. */
+export interface Models extends Pick<Host, 'launcher'> {
+  vars: Pick<Vars, 'MODEL_ID' | 'FIRST_MODEL' | 'MODELS' | 'ALIASES'>;
 }
 
 /** A model of this server in `GET /v1/models`, beside what its replica says. */
@@ -36,8 +29,8 @@ export interface ModelEntry {
   max_model_len?: number;
 }
 
-export const isFirst = (env: FirstModel, model: string | undefined): boolean => {
-  const first = env.FIRST_MODEL ?? env.MODEL_ID;
+export const isFirst = ({ FIRST_MODEL, MODEL_ID }: FirstModel, model: string | undefined): boolean => {
+  const first = FIRST_MODEL ?? MODEL_ID;
   return model === undefined || first === undefined || model === first;
 };
 
@@ -51,10 +44,10 @@ const named = (list = ''): string[] =>
  * The model that a request means by `asked`, '' for the first one. Throws 404 when there is none of that name. The answer is as
  * asked where nobody said what is served.
  */
-export function modelNamed(env: Models, asked: string): string {
-  const { MODEL_ID, MODELS, LAUNCHER } = env;
-  const name = aliasesIn(env.ALIASES)?.get(asked) ?? asked;
-  if (MODEL_ID === undefined || name === MODEL_ID || LAUNCHER) return name || (MODEL_ID ?? '');
+export function modelNamed({ vars, launcher }: Models, asked: string): string {
+  const { MODEL_ID, MODELS, ALIASES } = vars;
+  const name = aliasesIn(ALIASES)?.get(asked) ?? asked;
+  if (MODEL_ID === undefined || name === MODEL_ID || launcher) return name || (MODEL_ID ?? '');
   if (name === '') return MODEL_ID;
   const others = named(MODELS);
   if (others.includes(name)) return name;
@@ -62,12 +55,12 @@ export function modelNamed(env: Models, asked: string): string {
 }
 
 /** Waits until the model is loaded where somebody loads models. Throws 404 when there is none of that name, and 503 with the arithmetic when it does not fit. */
-export async function loadModel(env: Models, model: string | undefined): Promise<void> {
-  if (isFirst(env, model) || !env.LAUNCHER) return;
+export async function loadModel({ vars, launcher }: Models, model: string | undefined): Promise<void> {
+  if (isFirst(vars, model) || !launcher) return;
   const headers = { 'content-type': 'application/json' };
-  const answer = await env.LAUNCHER.fetch('http://launcher/load', { method: 'POST', headers, body: JSON.stringify({ model }) });
+  const answer = await launcher.fetch('http://launcher/load', { method: 'POST', headers, body: JSON.stringify({ model }) });
   if (answer.ok) return;
-  const { error } = await answer.json<ErrorEnvelope>();
+  const { error } = (await answer.json()) as ErrorEnvelope;
   const retry = answer.headers.get('retry-after');
   throw new ApiError(answer.status, error.message, {
     type: error.type,
@@ -78,17 +71,17 @@ export async function loadModel(env: Models, model: string | undefined): Promise
 }
 
 /** Models whose queues and replicas there are now, the first one's as undefined. */
-export async function modelNames(env: Models): Promise<(string | undefined)[]> {
-  const others = await otherModels(env);
-  return [undefined, ...others.filter((m) => !env.LAUNCHER || m.state === 'loaded').map((m) => m.id)];
+export async function modelNames(host: Models): Promise<(string | undefined)[]> {
+  const others = await otherModels(host);
+  return [undefined, ...others.filter((m) => !host.launcher || m.state === 'loaded').map((m) => m.id)];
 }
 
 /** Models beside the first. */
-export async function otherModels(env: Models): Promise<ModelEntry[]> {
-  if (env.LAUNCHER) {
-    const answer = await env.LAUNCHER.fetch('http://launcher/models');
-    return answer.ok ? (await answer.json<{ data: ModelEntry[] }>()).data : [];
+export async function otherModels({ vars, launcher }: Models): Promise<ModelEntry[]> {
+  if (launcher) {
+    const answer = await launcher.fetch('http://launcher/models');
+    return answer.ok ? ((await answer.json()) as { data: ModelEntry[] }).data : [];
   }
   const cold = { object: 'model', created: 0, owned_by: 'turnstone', kind: 'chat', state: 'cold' } as const;
-  return named(env.MODELS).map((id) => ({ id, ...cold }));
+  return named(vars.MODELS).map((id) => ({ id, ...cold }));
 }

@@ -1,9 +1,10 @@
-/** What the accelerator can tell about itself: its last prompt, and simulations of others (docs/npu-protocol.md). The secret stays here. */
-import { type Context, Hono } from 'hono';
-import { notFound } from '../openai/errors.ts';
-import { readJson } from '../serving/body.ts';
-import { errand } from './admission.ts';
-import type { App } from './env.ts';
+/** What the accelerator can tell about itself: its last prompt, and simulations of others (docs/npu-protocol.md). */
+import type { Context } from 'hono';
+import { Hono } from 'hono/tiny';
+import { notFound } from '../../openai/errors.ts';
+import { errand } from '../admission.ts';
+import { readJson } from '../body.ts';
+import type { App } from '../host.ts';
 
 const MAX_SIMULATE = 65_536; // bytes of a request
 
@@ -21,10 +22,10 @@ export function accelerator(): Hono<App> {
 }
 
 async function ask(c: Context<App>, path: string, body?: string): Promise<Response> {
-  const { NPU, NPU_SECRET } = c.env;
-  if (!NPU || !NPU_SECRET) throw notFound('No accelerator is bound to this server.');
-  const headers = { authorization: `Bearer ${NPU_SECRET}`, 'content-type': 'application/json' };
-  const answer = await NPU.fetch(`https://npu${path}`, { method: body === undefined ? 'GET' : 'POST', headers, body });
+  const { accelerator } = c.env;
+  if (!accelerator) throw notFound('No accelerator is bound to this server.');
+  const headers = { 'content-type': 'application/json' };
+  const answer = await accelerator.fetch(`https://npu${path}`, { method: body === undefined ? 'GET' : 'POST', headers, body });
   return new Response(answer.body, {
     status: answer.status,
     headers: { 'content-type': answer.headers.get('content-type') ?? 'application/json', 'cache-control': 'no-store' },

@@ -1,0 +1,90 @@
+/** What a host provides: the one thing that the app of this folder knows of the platform it runs on. */
+
+import type { ResponseKeeper } from './responses/types.ts';
+import type { SchedulerPort } from './scheduler.ts';
+
+/** A service, an object or an engine that answers as `fetch` does. */
+export interface Service {
+  fetch(url: string, init?: RequestInit): Promise<Response>;
+}
+
+/** Settings as they are set, as text (policy/settings.ts says what they may be), and what the host itself says of its models. */
+export interface Vars {
+  /** Comma-separated `key` or `name:key`. Unset: nobody may, unless PUBLIC or LOCAL_ONLY is `1`. */
+  API_KEYS?: string;
+  /** `1`: without API_KEYS everybody may. */
+  PUBLIC?: string;
+  /** `1`: requests must name a loopback host, and need no key where there is none. */
+  LOCAL_ONLY?: string;
+  /** Opens `/admin`. Unset: there is none. */
+  ADMIN_KEY?: string;
+  /** Replicas of the model; 1 when unset. */
+  REPLICAS?: string;
+  /** The model's name in the API. Unset: the replica decides. */
+  MODEL_ID?: string;
+  /** Where MODEL_ID is not the deployment's first model: that one's name. */
+  FIRST_MODEL?: string;
+  /** Other packs, comma-separated. */
+  MODELS?: string;
+  /** `name=model` pairs, comma-separated. */
+  ALIASES?: string;
+  /** `1`: `/packs/*` needs no key. */
+  PUBLIC_PACKS?: string;
+  /** Largest request body; what the context can hold when unset (room.ts). */
+  MAX_BODY_BYTES?: string;
+  /** Comma-separated origins whose pages may call the API, or `*`. Unset: none but the server's own. */
+  CORS_ORIGINS?: string;
+}
+
+export interface Host {
+  vars: Vars;
+  /** That replica of a model, the first model's unless named. Taken anew for every call: one that failed may stay broken. */
+  replica(name: string, model?: string): Service;
+  /** A model's queue, taken anew for every call. Absent: requests go straight to the first replica. */
+  queue?(model?: string): SchedulerPort;
+  /** The session of that name (responses/ids.ts), begun or not. Absent: nothing is stored. */
+  session?(name: string): ResponseKeeper;
+  /** Seals responses' ids. */
+  secret(): Promise<string>;
+  /** The list of a tenant's sessions. Absent: a tenant cannot be erased. */
+  sessionsOf?(tenant: string): { erase(): Promise<Erased> };
+  /** Loads the models beside the first, and tells of them. */
+  launcher?: Service;
+  /** Absent: there are no embeddings. */
+  embedder?: Service;
+  /** Whoever computes prefill elsewhere, reached with its secret. */
+  accelerator?: Service;
+  /** The page's files. */
+  assets?: { fetch(request: Request): Promise<Response> };
+  /** A file of a pack by its path below `/packs/`, beside those among the assets; null where there is none. */
+  packFile?(path: string, request: Request): Promise<Response | null>;
+  clock: Clock;
+}
+
+export interface Clock {
+  /** ms */
+  now(): number;
+  sleep(ms: number): Promise<void>;
+}
+
+export const CLOCK: Clock = { now: () => Date.now(), sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)) };
+
+/** What has been erased of a tenant. */
+export interface Erased {
+  sessions: number;
+  /** Still to be erased: ask again. */
+  left: number;
+}
+
+/** Hono's environment: the host, and what the first middlewares find out about a request. */
+export interface App {
+  Bindings: Host;
+  Variables: {
+    /** Unique, chosen here: a client's own id could be used twice. */
+    requestId: string;
+    /** Salt of shared pages and unit of fairness: a hash of the key, or `public`. */
+    tenant: string;
+    /** The model that the request is for, by its own name; unset where the replica decides, or none is asked. */
+    model?: string;
+  };
+}

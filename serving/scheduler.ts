@@ -1,0 +1,62 @@
+/** The queue before a model's replicas, as its callers see it. */
+
+import type { Ended } from '../policy/ledger.ts';
+import { readNumber } from '../policy/settings.ts';
+import type { AdmitRequest, Heartbeat, Lease, Progress, Refusal } from '../policy/ticket.ts';
+
+/**
+ * `run`: call that replica with that epoch. `wait`: not yet; ask again at once with the same id, the place is kept.
+ * `refused`: 429 with Retry-After, in seconds.
+ */
+export type AdmitAnswer = ({ kind: 'run' } & Lease) | { kind: 'wait' } | ({ kind: 'refused' } & Refusal);
+
+export interface SchedulerStats {
+  /** The server is stopping: nothing new is admitted. */
+  closed: boolean;
+  waiting: number;
+  /** False: storage has failed and rests; the queue is in memory only. */
+  stored: boolean;
+  epoch: number;
+  /** Weighted tokens a second, measured; 0 before anything was. */
+  rate: number;
+  replicas: {
+    id: string;
+    running: number;
+    slots: number;
+    kvUsed: number;
+    kvTokens: number;
+    backlog: number;
+    draining: boolean;
+    absent: boolean;
+  }[];
+  tenants: { name: string; counter: number; waiting: number; running: number; brief: number }[];
+}
+
+export interface SchedulerPort {
+  admit(request: AdmitRequest): Promise<AdmitAnswer>;
+  cancel(id: string): Promise<boolean>;
+  erase(tenant: string): Promise<{ waiting: number; running: number }>;
+  release(list: Progress[]): Promise<number>;
+  heartbeat(replica: string, beat: Heartbeat): Promise<{ abort: string[]; draining: boolean }>;
+  died(replica: string): Promise<Ended>;
+  drain(replica: string, draining: boolean): Promise<number>;
+  close(now: boolean): Promise<number>;
+  absent(replica: string, absent: boolean): Promise<void>;
+  lease(id: string): Promise<{ state: 'unknown' | 'waiting' | 'running'; epoch: number; replica: string }>;
+  stats(): Promise<SchedulerStats>;
+  secret(): Promise<string>;
+}
+
+/** Names of the replicas. */
+export function replicaNames(v: { REPLICAS?: string }): string[] {
+  return Array.from({ length: readNumber('REPLICAS', v) }, (_, i) => String(i));
+}
+
+/** A queue that went away under the call, evicted or broken by its storage, has forgotten nothing: the same call finds its place. */
+export async function again<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch {
+    return call();
+  }
+}

@@ -1,0 +1,87 @@
+/** The Worker's bindings as the host of the app. */
+
+import { isElsewhere, replicaOf } from '../durable-objects/replica/port.ts';
+import { schedulerOf } from '../durable-objects/scheduler/port.ts';
+import { openSession } from '../durable-objects/session/port.ts';
+import { listOf } from '../durable-objects/tenant/port.ts';
+import { ApiError } from '../openai/errors.ts';
+import { CLOCK, type Host, type Service } from '../serving/host.ts';
+import { again } from '../serving/scheduler.ts';
+import type { Env } from './env.ts';
+import { packFile } from './packs.ts';
+
+export function hostOf(env: Env): Host {
+  const { SESSION, SCHEDULER, TENANT, PACKS, NPU, NPU_SECRET } = env;
+  return {
+    vars: env,
+    replica: (name, model) => replica(env, name, model),
+    queue: SCHEDULER && ((model) => schedulerOf({ ...env, SCHEDULER }, model)),
+    session: SESSION && ((name) => openSession(SESSION, name)),
+    secret: () => sealSecret(env),
+    sessionsOf: TENANT && ((tenant) => listOf({ TENANT }, tenant)),
+    launcher: env.LAUNCHER,
+    embedder: env.EMBEDDER,
+    accelerator: NPU && NPU_SECRET ? withSecret(NPU, NPU_SECRET) : undefined,
+    assets: env.ASSETS,
+    packFile: PACKS && ((path, request) => packFile(PACKS, path, request)),
+    clock: CLOCK,
+  };
+}
+
+const replica = (env: Env, name: string, model: string | undefined): Service => ({
+  async fetch(url, init) {
+    const response = await replicaOf(env, name, model).fetch(url, init);
+    return new Response(isElsewhere(env, name, model) ? unbroken(response) : heard(response.body), response);
+  },
+});
+
+const withSecret = (service: Service, secret: string): Service => ({
+  fetch: (url, init) => service.fetch(url, { ...init, headers: { ...(init?.headers as object), authorization: `Bearer ${secret}` } }),
+});
+
+/** The isolate's copy; it never changes. */
+let secret: Promise<string> | undefined;
+
+/** What seals responses' ids: `ID_SECRET`, or else what the queue's object has drawn and keeps. */
+function sealSecret({ ID_SECRET, SCHEDULER }: Env): Promise<string> {
+  if (ID_SECRET) return Promise.resolve(ID_SECRET);
+  if (!SCHEDULER) throw new Error('sessions without a queue: bind SCHEDULER, or set ID_SECRET');
+  secret ??= again(() => schedulerOf({ SCHEDULER }).secret());
+  secret.catch(() => {
+    secret = undefined;
+  });
+  return secret;
+}
+
+/**
+ * A body that ends in the replica when its client is gone. Passed on as it is, workerd lets the replica's stream run on into nothing
+ * when a write is the first to meet a reset connection; a pipe of this request's own is cancelled with the request. Its bytes do not
+ * pass through JavaScript.
+ */
+function heard(body: ReadableStream<Uint8Array> | null): ReadableStream<Uint8Array> | null {
+  return body && 'IdentityTransformStream' in globalThis ? body.pipeThrough(new IdentityTransformStream()) : body; // not in Node's tests
+}
+
+const encoder = new TextEncoder();
+
+/** The body of a replica in another process, which may end half-way: the runtime would close it as if it were whole, so its client is told. */
+function unbroken(response: Response): ReadableStream<Uint8Array> | null {
+  if (!response.body) return null;
+  const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+  const sse = response.headers.get('content-type')?.startsWith('text/event-stream');
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (done) return controller.close();
+        controller.enqueue(value);
+      } catch (cause) {
+        const error = new ApiError(503, 'The replica ended before its answer did. Ask again.', { code: 'replica_lost', cause });
+        if (!sse) return controller.error(error); // of half an object nothing can be made: the connection breaks, and the client knows
+        controller.enqueue(encoder.encode(`data: ${JSON.stringify(error.envelope())}\n\n`));
+        controller.close();
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  });
+}
