@@ -149,7 +149,10 @@ program
   .option('--model <path>', 'pack folder, GGUF file or Hugging Face folder; default: the shipped model')
   .option('--port <n>', 'port to listen on', Number, 8790)
   .option('--host <address>', 'address to listen on; beyond loopback --secret is required', '127.0.0.1')
-  .option('--secret <text>', 'lets Workers in at /v1/prefill, and beyond loopback is the key of the API (16 characters or more); default: GPU_SECRET')
+  .option(
+    '--secret <text>',
+    'lets Workers in at /v1/prefill, and beyond loopback is the key of the API (16 characters or more); default: GPU_SECRET',
+  )
   .action(run(async (o: GpuHostFlags) => (await import('./commands/gpu-host.ts')).gpuHostCommand(o)));
 
 program

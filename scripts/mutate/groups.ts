@@ -12,7 +12,10 @@ export const GROUPS: Record<string, Group> = {
   openai: { sources: ['openai'], tests: ['tests/openai', 'tests/worker'] },
   grammar: { sources: ['models/grammar'], tests: ['tests/grammar'] },
   models: { sources: ['models/gguf', 'models/pack'], tests: ['tests/models'] },
-  worker: { sources: ['worker'], tests: ['tests/worker'] },
+  worker: {
+    sources: ['worker', 'serving/routes', 'serving/app.ts', 'serving/auth.ts', 'serving/admission.ts', 'serving/room.ts'],
+    tests: ['tests/worker'],
+  },
   scheduler: { sources: ['durable-objects/scheduler'], tests: ['tests/policy'], workerd: ['tests/workerd/scheduler.test.ts'] },
   serving: { sources: ['serving/run'], tests: ['tests/local', 'tests/worker', 'tests/policy/progress.test.ts'] },
   session: {
