@@ -155,8 +155,6 @@ describe('routes', () => {
   });
 
   it.each([
-    ['POST', '/v1/responses/input_tokens'],
-    ['POST', '/v1/responses/compact'],
     ['POST', '/v1/nothing'],
     ['POST', '/chat/completions'],
     ['GET', '/chat/completions'],
