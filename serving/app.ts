@@ -19,6 +19,7 @@ import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { conversationBytes, maxBodyBytes } from './room.ts';
 import { accelerator } from './routes/accelerator.ts';
 import { admin } from './routes/admin.ts';
+import { batches, files } from './routes/batches.ts';
 import { conversations } from './routes/conversations.ts';
 import { embeddings } from './routes/embeddings.ts';
 import { MESSAGES, messages, messagesError } from './routes/messages.ts';
@@ -102,6 +103,8 @@ function routes(): Hono<App> {
 
   app.route(MESSAGES, messages());
   app.route('/v1/responses', responses());
+  app.route('/v1/files', files());
+  app.route('/v1/batches', batches());
   app.route('/v1/conversations', conversations());
   app.route('/admin', admin());
   app.route('/v1/npu', accelerator());

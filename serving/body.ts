@@ -48,6 +48,19 @@ export async function readAnyJson(request: Request, limit: number): Promise<unkn
 
 const notJson = (why: string): ApiError => badRequest(`The request's body is not valid JSON${why}.`, undefined, 'invalid_json');
 
+/** A body's bytes. Throws 408, 413 or 415. */
+export async function readBody(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
+  const chunks: Uint8Array[] = [];
+  await readBytes(request, limit, (chunk) => void chunks.push(chunk));
+  const bytes = new Uint8Array(chunks.reduce((n, c) => n + c.byteLength, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    bytes.set(chunk, at);
+    at += chunk.byteLength;
+  }
+  return bytes;
+}
+
 /** Reads up to `limit` bytes, each chunk given to `take`, which may throw. */
 async function readBytes(request: Request, limit: number, take: (chunk: Uint8Array) => void): Promise<void> {
   if (Number(request.headers.get('content-length') ?? 0) > limit) throw payloadTooLarge(limit); // no need to read it

@@ -1,5 +1,6 @@
 /** What a host provides: the one thing that the app of this folder knows of the platform it runs on. */
 
+import type { BatchKeeper } from './batches.ts';
 import type { ResponseKeeper } from './responses/types.ts';
 import type { SchedulerPort } from './scheduler.ts';
 
@@ -54,6 +55,12 @@ export interface Host {
   embedder?: Service;
   /** Whoever computes prefill elsewhere, reached with its secret. */
   accelerator?: Service;
+  /** A key's files and batches. Absent: there are none. */
+  batches?(tenant: string): BatchKeeper;
+  /** Opens a WebSocket for a tenant, whose handshake is being answered. Absent: there are none. */
+  socket?(tenant: string): Promise<Response>;
+  /** Set where the host itself asks in a tenant's name: no key is looked for. */
+  tenant?: string;
   /** The page's files. */
   assets?: { fetch(request: Request): Promise<Response> };
   /** A file of a pack by its path below `/packs/`, beside those among the assets; null where there is none. */

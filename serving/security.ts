@@ -1,6 +1,6 @@
 /** What browsers may do with the API's answers, and which pages may call it. The page's own headers are in `web/public/_headers`. */
 
-import type { MiddlewareHandler } from 'hono';
+import type { Context, MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 import { secureHeaders } from 'hono/secure-headers';
 import { ApiError, clip } from '../openai/errors.ts';
@@ -38,6 +38,13 @@ export const noCors = (origin: string): ApiError =>
     type: 'permission_error',
     code: 'origin_not_allowed',
   });
+
+/** A page may open a WebSocket to any server, and browsers ask nobody: it is let in where CORS would let it read. Throws 403. */
+export function sameOrigin(c: Context<App>): void {
+  const origin = c.req.header('origin');
+  if (origin === undefined || origin === new URL(c.req.url).origin || allows(originsOf(c.env.vars.CORS_ORIGINS), origin)) return;
+  throw noCors(origin);
+}
 
 const LOOPBACK = /^(localhost|127\.0\.0\.1|\[::1\])$/;
 

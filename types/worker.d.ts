@@ -7,6 +7,8 @@ export interface Env {
   SESSION: DurableObjectNamespace;
   SCHEDULER: DurableObjectNamespace;
   TENANT?: DurableObjectNamespace;
+  BATCHES?: DurableObjectNamespace;
+  SOCKET?: DurableObjectNamespace;
   /** The served pack: `packs/MODEL_ID/` among the assets, or `MODEL_ID/` in the bucket. */
   MODEL_ID: string;
   ASSETS?: Fetcher;
@@ -29,3 +31,7 @@ export class Session extends DurableObject<Env> {}
 export class Scheduler extends DurableObject<Env> {}
 /** Which sessions a tenant has. */
 export class Tenant extends DurableObject<Env> {}
+/** A key's files and batches. */
+export class Batches extends DurableObject<Env> {}
+/** A WebSocket of the Responses API. */
+export class Socket extends DurableObject<Env> {}

@@ -9,6 +9,10 @@ export interface Env extends Vars, Replicas {
   SCHEDULER?: DurableObjectNamespace;
   /** Lists of each tenant's sessions. Unset: a tenant cannot be erased. */
   TENANT?: DurableObjectNamespace;
+  /** Files and batches of each tenant. Unset: there are none. */
+  BATCHES?: DurableObjectNamespace;
+  /** WebSockets of the Responses API. Unset: there are none. */
+  SOCKET?: DurableObjectNamespace;
   /** The chat page. */
   ASSETS?: Fetcher;
   /** Packs, under the names the URLs have below `/packs/`. */

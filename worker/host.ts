@@ -5,13 +5,15 @@ import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { openSession } from '../durable-objects/session/port.ts';
 import { listOf } from '../durable-objects/tenant/port.ts';
 import { ApiError } from '../openai/errors.ts';
+import type { BatchKeeper } from '../serving/batches.ts';
 import { CLOCK, type Host, type Service } from '../serving/host.ts';
 import { again } from '../serving/scheduler.ts';
 import type { Env } from './env.ts';
+import { openSocket } from './open-socket.ts';
 import { packFile } from './packs.ts';
 
 export function hostOf(env: Env): Host {
-  const { SESSION, SCHEDULER, TENANT, PACKS, NPU, NPU_SECRET } = env;
+  const { SESSION, SCHEDULER, TENANT, BATCHES, SOCKET, PACKS, NPU, NPU_SECRET } = env;
   return {
     vars: env,
     replica: (name, model) => replica(env, name, model),
@@ -19,6 +21,8 @@ export function hostOf(env: Env): Host {
     session: SESSION && ((name) => openSession(SESSION, name)),
     secret: () => sealSecret(env),
     sessionsOf: TENANT && ((tenant) => listOf({ TENANT }, tenant)),
+    batches: BATCHES && ((tenant) => BATCHES.get(BATCHES.idFromName(tenant)) as unknown as BatchKeeper),
+    socket: SOCKET && ((tenant) => openSocket(SOCKET, tenant)),
     launcher: env.LAUNCHER,
     embedder: env.EMBEDDER,
     accelerator: NPU && NPU_SECRET ? withSecret(NPU, NPU_SECRET) : undefined,

@@ -9,4 +9,7 @@ export { Scheduler } from '../durable-objects/scheduler/index.ts';
 export { Session } from '../durable-objects/session/index.ts';
 export { Tenant } from '../durable-objects/tenant/index.ts';
 
+export { Batches } from './batches.ts';
+export { Socket } from './socket.ts';
+
 export default { fetch: (request, env, context) => createApp(hostOf(env)).fetch(request, context) } satisfies ExportedHandler<Env>;

@@ -28,7 +28,7 @@ const MODEL_SOCKET = 'model-';
 export const modelSocket = (model: string): string => MODEL_SOCKET + createHash('sha256').update(model).digest('hex').slice(0, 16);
 
 const SERVED = 'turnstone';
-const CLASSES = ['Replica', 'Session', 'Scheduler', 'Tenant'];
+const CLASSES = ['Replica', 'Session', 'Scheduler', 'Tenant', 'Batches', 'Socket'];
 /** The service here that stands for another process. */
 const remoteName = (process: string) => `at-${process}`;
 /** Objects of a process are told from those of another by it; the first one's is also the folder's name on disk. */

@@ -45,7 +45,7 @@ const ERASE_MS = 20_000;
 
 /**
  * Ends what a tenant's requests do, and erases what is kept of it: sessions with their responses and pages, its account in each queue,
- * and the pages that replicas keep in memory. `left`: sessions that are still there; ask again.
+ * its files and batches, and the pages that replicas keep in memory. `left`: sessions that are still there; ask again.
  */
 async function eraseTenant(host: Host, tenant: string): Promise<{ sessions: number; requests: number; left: number }> {
   const { sessionsOf, clock } = host;
@@ -77,6 +77,7 @@ async function eraseTenant(host: Host, tenant: string): Promise<{ sessions: numb
       }
     }),
   );
+  await host.batches?.(tenant).erase();
   // what ran has stored its last tokens and pages meanwhile
   await sessions();
   await queues();

@@ -2,7 +2,7 @@
 
 import type { Context } from 'hono';
 import { Hono } from 'hono/tiny';
-import { clip, methodNotAllowed, notFound } from '../../openai/errors.ts';
+import { ApiError, clip, methodNotAllowed, notFound } from '../../openai/errors.ts';
 import { parseCompact, parseInputTokens } from '../../openai/requests/conversations.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
 import { errand } from '../admission.ts';
@@ -14,6 +14,7 @@ import { cancelResponse, createResponse, deleteResponse, listInput, modelBefore,
 import type { Caller } from '../responses/caller.ts';
 import { compactResponse, countInput } from '../responses/compact.ts';
 import { checkRoom, conversationBytes } from '../room.ts';
+import { sameOrigin } from '../security.ts';
 import { withModel } from './models.ts';
 
 type Ctx = Context<App>;
@@ -36,6 +37,13 @@ export function responses(): Hono<App> {
     const asked = parseInputTokens(await readJson(c.req.raw, conversationBytes(c.env)));
     const request = await withModel(c, { ...asked, model: asked.model || (await modelBefore(caller(c), asked)) });
     return countInput(caller(c), request, (r) => errand(c, 'tokenize', JSON.stringify(r).length, () => callReplica(c, '/v1/tokenize', r)));
+  });
+  app.get('/', (c) => {
+    const { method, path } = c.req;
+    if (c.req.header('upgrade')?.toLowerCase() !== 'websocket') throw methodNotAllowed(method, path, 'POST');
+    if (!c.env.socket) throw new ApiError(501, 'This server opens no WebSockets; use POST with stream.', { code: 'websocket_off' });
+    sameOrigin(c);
+    return c.env.socket(c.get('tenant'));
   });
   app.get('/:id', (c) => retrieveResponse(caller(c), c.req.param('id'), c.req.raw));
   app.delete('/:id', (c) => deleteResponse(caller(c), c.req.param('id')));

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Miniflare } from 'miniflare';
 import OpenAI from 'openai';
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
+import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bundle } from './bundle.ts';
 
@@ -31,6 +32,7 @@ beforeAll(async () => {
       REPLICA: 'Replica',
       SESSION: { className: 'Session', useSQLite: true },
       SCHEDULER: { className: 'Scheduler', useSQLite: true },
+      SOCKET: { className: 'Socket', useSQLite: true },
     },
     durableObjectsPersist: persist,
     bindings: { API_KEYS: `${KEY},${OTHER}` },
@@ -344,6 +346,102 @@ describe('an id that was not given out', () => {
     const stats = await (namespace.get(namespace.idFromName(name)) as unknown as { stats(): Promise<object> }).stats();
     expect(stats).toMatchObject({ turns: 0, pages: 0, pageBytes: 0, running: 0 });
   });
+});
+
+describe('a WebSocket', () => {
+  type Sent = OpenAI.Responses.ResponsesServerEvent & { stream_id?: string; status?: number };
+  /** Sends events and gives back what comes until so many responses have ended or failed. */
+  async function talk(sent: object[], ends = sent.length, options: object = {}): Promise<Sent[]> {
+    const ws = new ResponsesWS(new OpenAI({ baseURL: `${url}v1`, apiKey: KEY, ...options }));
+    const events: Sent[] = [];
+    ws.on('error', () => {});
+    for (const event of sent) ws.send(event as OpenAI.Responses.ResponsesClientEvent);
+    for await (const said of ws) {
+      if (said.type === 'error' && !said.error.error) throw said.error;
+      if (said.type === 'close') break;
+      if (said.type === 'error') events.push(said.error.error as Sent);
+      if (said.type === 'message') events.push(said.message as Sent);
+      if (events.filter((e) => /completed|incomplete|failed|^error$/.test(e.type)).length === ends) break;
+    }
+    ws.close();
+    return events;
+  }
+  const create = (instructions: string, more: object = {}) => ({ type: 'response.create', model: 'm', input: 'hi', instructions, ...more });
+  const ended = (events: Sent[]) => events.flatMap((e) => (e.type === 'response.completed' ? [e.response] : []));
+
+  it('answers one request after another, with the events of a stream', async () => {
+    const events = await talk([create('one two'), create('three')]);
+    const [first, second] = ended(events);
+    expect([first.output_text, second.output_text]).toEqual(['one two', 'three']);
+    const told = await told_(first.id);
+    expect(events.slice(0, told.length)).toEqual(told);
+    expect(await client.responses.retrieve(second.id)).toMatchObject({ output_text: 'three' });
+  });
+
+  it('runs streams of different names side by side, each in its order', async () => {
+    const slow = create(WORDS, { stream_id: 'slow' });
+    const events = await talk([slow, { ...slow, instructions: 'after' }, create('quick', { stream_id: 'quick' })]);
+    const texts = events.flatMap((e) => (e.type === 'response.completed' ? [[e.stream_id, e.response.output_text]] : []));
+    expect(texts).toEqual([
+      ['quick', 'quick'],
+      ['slow', WORDS],
+      ['slow', 'after'],
+    ]);
+  });
+
+  it('goes on from any stored response, and from one that nobody stores while it is open', async () => {
+    const first = await ask('first');
+    const fork = (text: string) => create('{n} items before', { previous_response_id: first.id, input: text });
+    expect(ended(await talk([fork('a'), fork('b')])).map((r) => r.output_text)).toEqual(['2 items before', '2 items before']);
+
+    const ws = new ResponsesWS(client);
+    ws.on('error', () => {});
+    const next = (event: object) =>
+      new Promise<OpenAI.Responses.Response>((resolve) => {
+        ws.once('response.completed', (e) => resolve(e.response));
+        ws.send(event as OpenAI.Responses.ResponsesClientEvent);
+      });
+    const warm = await next(create('x', { store: false, generate: false }));
+    expect(warm).toMatchObject({ status: 'completed', output: [] });
+    const one = await next(create('x', { store: false, previous_response_id: warm.id, input: 'more' }));
+    expect(one).toMatchObject({ output_text: '3 messages', previous_response_id: warm.id });
+    const two = await next(create('x', { store: false, previous_response_id: one.id, input: [{ role: 'user', content: 'and' }] }));
+    expect(two.output_text).toBe('5 messages');
+    ws.close();
+    const gone = await talk([create('x', { previous_response_id: two.id })]);
+    expect(gone).toMatchObject([
+      { type: 'error', status: 400, code: 'previous_response_not_found', error: { param: 'previous_response_id' } },
+    ]);
+  });
+
+  it('tells the rest of a response to who comes back, and ends one', async () => {
+    const first = await ask(WORDS);
+    const whole = await told_(first.id);
+    expect(await talk([{ type: 'response.retrieve', response_id: first.id, starting_after: 6 }])).toEqual(whole.slice(7));
+    const ws = new ResponsesWS(client);
+    ws.on('error', () => {});
+    const last = new Promise<OpenAI.Responses.Response>((resolve) => ws.once('response.incomplete', (e) => resolve(e.response)));
+    ws.once('response.output_text.delta', (e) => {
+      const response_id = `resp_${e.item_id.split('_')[1]}`;
+      ws.send({ type: 'response.cancel', response_id } as never);
+    });
+    ws.send(create(Array(40).fill(WORDS).join(' ')) as OpenAI.Responses.ResponsesClientEvent);
+    expect(await last).toMatchObject({ status: 'cancelled' });
+    ws.close();
+  });
+
+  it('refuses what is wrong by an event, goes on after it, and wants a key', async () => {
+    const events = await talk([create('x', { temperature: 9 }), create('x', { background: true }), { type: 'other' }, create('fine')]);
+    expect(events.slice(0, 3).map((e) => [e.type, (e as { param?: string }).param])).toEqual(
+      ['temperature', 'background', 'type'].map((param) => ['error', param]),
+    );
+    expect(ended(events)[0].output_text).toBe('fine');
+    await expect(talk([create('x')], 1, { apiKey: 'sk-wrong-012345' })).rejects.toThrow('401');
+    const page = await fetch(`${url}v1/responses`, { headers: { upgrade: 'websocket', authorization: `Bearer ${KEY}` } }).catch(() => null);
+    expect(page?.status ?? 405).not.toBe(200);
+  });
+
+  const told_ = async (id: string) => told(await again(id, -1));
 });
 
 describe('Idempotency-Key', () => {

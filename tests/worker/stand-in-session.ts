@@ -1,7 +1,7 @@
 /** The app with real sessions and a real scheduler, beside a replica that says what its instructions say, a word a token. */
 
 import { DurableObject } from 'cloudflare:workers';
-import type { ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
+import type { ChatRequest, ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import { createApp } from '../../serving/app.ts';
@@ -11,6 +11,9 @@ import { hostOf } from '../../worker/host.ts';
 
 export { Scheduler } from '../../durable-objects/scheduler/index.ts';
 export { Session } from '../../durable-objects/session/index.ts';
+export { Tenant } from '../../durable-objects/tenant/index.ts';
+export { Batches } from '../../worker/batches.ts';
+export { Socket } from '../../worker/socket.ts';
 
 export default { fetch: (request, env, context) => createApp(hostOf(env)).fetch(request, context) } satisfies ExportedHandler<Env>;
 
@@ -21,10 +24,12 @@ export class Replica extends DurableObject {
 
   override async fetch(request: Request): Promise<Response> {
     if (new URL(request.url).pathname === '/session/run') return this.#run(await request.json<RunOrder>());
-    const given = await request.json<ResponsesRequest | TokenizeRequest>();
-    if (given.kind !== 'response') return Response.json({ count: given.messages?.length, tokens: [] });
-    const body = given;
-    const answer = createAnswer(body, { id: 'direct', model: body.model, created: 1 });
+    if (new URL(request.url).pathname === '/forget') return Response.json({});
+    const given = await request.json<ResponsesRequest | ChatRequest | TokenizeRequest>();
+    if (given.kind === 'tokenize' || given.kind === 'template')
+      return Response.json({ count: (given as TokenizeRequest).messages?.length, tokens: [] });
+    const body = given as ResponsesRequest | ChatRequest;
+    const answer = createAnswer(body, { id: request.headers.get('x-turnstone-request') ?? 'direct', model: body.model, created: 1 });
     const text = `${body.messages.length} messages`;
     return new Response(
       answer.open() + answer.push(0, text) + answer.finish(0, 'stop') + answer.close({ prompt: 1, completion: 1, cached: 0 }),

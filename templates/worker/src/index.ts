@@ -1,6 +1,6 @@
 import turnstone, { type Env } from 'turnstone/worker';
 
-export { Replica, Scheduler, Session, Tenant } from 'turnstone/worker';
+export { Batches, Replica, Scheduler, Session, Socket, Tenant } from 'turnstone/worker';
 
 export default {
   fetch(request, env, ctx) {

@@ -1,0 +1,172 @@
+/** Files and batches through OpenAI's own client, over real objects in workerd. */
+
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Miniflare } from 'miniflare';
+import OpenAI, { toFile } from 'openai';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { bundle } from './bundle.ts';
+
+const KEY = 'sk-test-0123456789';
+const OTHER = 'sk-other-012345678';
+const ADMIN = 'admin-0123456789';
+let contents: string;
+let persist: string;
+let server: Miniflare;
+let url: string;
+
+async function start(): Promise<void> {
+  server = new Miniflare({
+    modules: [{ type: 'ESModule', path: 'stand-in.js', contents }],
+    compatibilityDate: '2026-04-01',
+    compatibilityFlags: ['enable_request_signal'],
+    durableObjects: {
+      REPLICA: 'Replica',
+      SESSION: { className: 'Session', useSQLite: true },
+      SCHEDULER: { className: 'Scheduler', useSQLite: true },
+      BATCHES: { className: 'Batches', useSQLite: true },
+      TENANT: { className: 'Tenant', useSQLite: true },
+    },
+    durableObjectsPersist: persist,
+    bindings: { API_KEYS: `ann:${KEY},${OTHER}`, ADMIN_KEY: ADMIN },
+    cf: false,
+  });
+  url = (await server.ready).href;
+}
+const clientOf = (apiKey: string) => new OpenAI({ baseURL: `${url}v1`, apiKey, maxRetries: 0 });
+
+beforeAll(async () => {
+  persist = await mkdtemp(join(tmpdir(), 'turnstone-batches-'));
+  contents = await bundle(new URL('stand-in-session.ts', import.meta.url));
+  await start();
+});
+afterAll(() => server?.dispose());
+
+interface Line {
+  custom_id: string;
+  response: { status_code: number; request_id: string; body: { output_text: string; error?: { param: string } } } | null;
+  error: { code: string } | null;
+}
+const line = (custom_id: string, instructions: string, more: object = {}, endpoint = '/v1/responses') =>
+  JSON.stringify({ custom_id, method: 'POST', url: endpoint, body: { model: 'm', input: 'hi', instructions, ...more } });
+const upload = async (client: OpenAI, lines: string[]) =>
+  client.files.create({ purpose: 'batch', file: await toFile(Buffer.from(lines.join('\n')), 'in.jsonl') });
+const begin = async (client: OpenAI, lines: string[], more: object = {}) =>
+  client.batches.create({ input_file_id: (await upload(client, lines)).id, endpoint: '/v1/responses', completion_window: '24h', ...more });
+const ended = async (client: OpenAI, id: string) => {
+  await expect.poll(async () => (await client.batches.retrieve(id)).status, { timeout: 60_000 }).toMatch(/completed|cancelled|failed/);
+  return client.batches.retrieve(id);
+};
+const linesOf = async (client: OpenAI, file: string | undefined): Promise<Line[]> =>
+  (await (await client.files.content(file!)).text())
+    .trim()
+    .split('\n')
+    .map((l) => JSON.parse(l) as Line);
+
+it('files are kept, listed, read and deleted, each key its own', async () => {
+  const client = clientOf(KEY);
+  const text = [line('a', 'x'), line('b', 'y')];
+  const file = await upload(client, text);
+  expect(file).toMatchObject({ object: 'file', purpose: 'batch', filename: 'in.jsonl', bytes: text.join('\n').length });
+  expect(await (await client.files.content(file.id)).text()).toBe(text.join('\n'));
+  expect((await client.files.list({ purpose: 'batch' })).data.map((f) => f.id)).toEqual([file.id]);
+  const other = clientOf(OTHER);
+  expect((await other.files.list()).data).toEqual([]);
+  await expect(other.files.retrieve(file.id)).rejects.toMatchObject({ status: 404, param: 'file_id' });
+  await expect(other.batches.create({ input_file_id: file.id, endpoint: '/v1/responses', completion_window: '24h' })).rejects.toMatchObject(
+    {
+      status: 404,
+    },
+  );
+  expect(await client.files.delete(file.id)).toMatchObject({ deleted: true });
+  await expect(client.files.content(file.id)).rejects.toMatchObject({ status: 404 });
+  const big = client.files.create({ purpose: 'batch', file: await toFile(Buffer.alloc((8 << 20) + 1), 'big.jsonl') });
+  await expect(big).rejects.toMatchObject({ status: 400, code: 'file_too_large' });
+  const wrong = client.files.create({ purpose: 'fine-tune', file: await toFile(Buffer.from('x'), 'x') });
+  await expect(wrong).rejects.toMatchObject({ status: 400, param: 'purpose' });
+});
+
+it('a batch answers each line, and tells of each that is wrong', async () => {
+  const client = clientOf(KEY);
+  const batch = await begin(client, [line('a', 'one two'), line('bad', 'x', { temperature: 9 }), line('c', 'three')], {
+    metadata: { k: 'v' },
+  });
+  expect(batch).toMatchObject({ object: 'batch', status: 'in_progress', request_counts: { total: 3 }, metadata: { k: 'v' } });
+  const done = await ended(client, batch.id);
+  expect(done).toMatchObject({ status: 'completed', request_counts: { total: 3, completed: 2, failed: 1 } });
+  const answers = await linesOf(client, done.output_file_id);
+  expect(answers.map((l) => [l.custom_id, l.response?.status_code, l.response?.body.output_text])).toEqual([
+    ['a', 200, 'one two'],
+    ['c', 200, 'three'],
+  ]);
+  expect(await linesOf(client, done.error_file_id)).toMatchObject([
+    { custom_id: 'bad', response: { status_code: 400, body: { error: { param: 'temperature' } } } },
+  ]);
+  expect((await client.batches.list()).data[0]).toEqual(done);
+  await expect(clientOf(OTHER).batches.retrieve(batch.id)).rejects.toMatchObject({ status: 404 });
+});
+
+it('chats, too', async () => {
+  const client = clientOf(KEY);
+  const body = { model: 'm', messages: [{ role: 'user', content: 'hi' }] };
+  const batch = await begin(client, [JSON.stringify({ custom_id: 'a', method: 'POST', url: '/v1/chat/completions', body })], {
+    endpoint: '/v1/chat/completions',
+  });
+  const done = await ended(client, batch.id);
+  expect(await linesOf(client, done.output_file_id)).toMatchObject([
+    { response: { body: { choices: [{ message: { content: '1 messages' } }] } } },
+  ]);
+});
+
+it('a file that is no batch fails with the line and the reason, before anything runs', async () => {
+  const client = clientOf(KEY);
+  const lines = [line('a', 'x'), '{', line('a', 'x'), line('d', 'x', {}, '/v1/completions'), line('e', 'x', { stream: true })];
+  const batch = await begin(client, lines);
+  expect(batch.status).toBe('failed');
+  expect(batch.errors!.data!.map((e) => [e.line, e.code])).toEqual([
+    [2, 'invalid_json_line'],
+    [3, 'duplicate_custom_id'],
+    [4, 'mismatched_url'],
+    [5, 'unsupported_value'],
+  ]);
+  expect((await begin(client, [])).errors!.data![0].code).toBe('empty_file');
+  const wrong = { input_file_id: 'file-1', endpoint: '/v1/other' as never, completion_window: '24h' as const };
+  await expect(client.batches.create(wrong)).rejects.toMatchObject({ status: 400, param: 'endpoint' });
+});
+
+it('a batch goes on after a restart, and is cancelled between two requests', async () => {
+  const words = Array(12).fill('word').join(' ');
+  const lines = Array.from({ length: 6 }, (_, i) => line(`n${i}`, `${words} ${i}`));
+  const { id } = await begin(clientOf(KEY), lines);
+  await expect
+    .poll(async () => (await clientOf(KEY).batches.retrieve(id)).request_counts!.completed, { timeout: 30_000 })
+    .toBeGreaterThan(0);
+  await server.dispose();
+  await start();
+  const client = clientOf(KEY);
+  const done = await ended(client, id);
+  expect(done.request_counts).toEqual({ total: 6, completed: 6, failed: 0 });
+  const answers = await linesOf(client, done.output_file_id);
+  expect(answers.map((l) => l.response!.body.output_text)).toEqual(lines.map((_, i) => `${words} ${i}`));
+
+  const other = await begin(client, lines);
+  await expect
+    .poll(async () => (await client.batches.retrieve(other.id)).request_counts!.completed, { timeout: 30_000 })
+    .toBeGreaterThan(0);
+  expect((await client.batches.cancel(other.id)).status).toMatch(/cancelling|cancelled/);
+  const cancelled = await ended(client, other.id);
+  const { completed, failed, total } = cancelled.request_counts!;
+  expect([cancelled.status, completed + failed, total]).toEqual(['cancelled', 6, 6]);
+  expect(failed).toBeGreaterThan(0);
+  expect((await linesOf(client, cancelled.error_file_id)).map((l) => l.error?.code)).toEqual(Array(failed).fill('batch_cancelled'));
+});
+
+it('erasing a tenant takes its files and batches along', async () => {
+  const client = clientOf(KEY);
+  await upload(client, [line('a', 'x')]);
+  const erased = await fetch(`${url}admin/tenants/ann`, { method: 'DELETE', headers: { authorization: `Bearer ${ADMIN}` } });
+  expect(erased.status).toBeLessThan(300);
+  expect((await client.files.list()).data).toEqual([]);
+  expect((await client.batches.list()).data).toEqual([]);
+});
