@@ -6,6 +6,7 @@ import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
 import { TrieRouter } from 'hono/router/trie-router';
 import { Hono } from 'hono/tiny';
 import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
+import { openApi } from '../openai/openapi/document.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
@@ -41,7 +42,7 @@ const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest |
 };
 
 /** Where the API is; elsewhere are the page's files. */
-const API = /^\/(v1|admin|packs|health|ready|metrics)(\/|$)/;
+const API = /^\/(v1|admin|packs|health|ready|metrics|openapi\.json)(\/|$)/;
 
 /** Work that goes on after its answer, where a request has no context that keeps it alive. */
 const NO_CONTEXT = { waitUntil: (work: Promise<unknown>) => void work.catch(() => {}), passThroughOnException() {}, props: {} };
@@ -69,6 +70,7 @@ function routes(): Hono<App> {
   app.use('/v1/*', requireKey);
   app.use('/metrics', requireKey);
 
+  app.get('/openapi.json', (c) => c.json(openApi()));
   app.get('/health', (c) => c.json({ status: 'ok' }));
   app.get('/ready', ready);
   app.get('/metrics', metrics);
@@ -155,3 +157,9 @@ function errorResponse(error: unknown): Response {
 
 /** The same for every host: it is built once. */
 const app = routes();
+
+/** What is served, as `METHOD /path/{name}`, the catch-alls left out. */
+export const routePaths = (): string[] =>
+  app.routes
+    .filter((r) => /^(GET|POST|DELETE)$/.test(r.method) && !r.path.includes('*'))
+    .map((r) => `${r.method} ${r.path.replace(/:(\w+)(\{[^}]*\})?/g, '{$1}')}`);

@@ -52,7 +52,12 @@ const STRUCTURED: Readonly<Record<string, Reader>> = {
   json_object: (v, param) => (boolean(v, param) ? { type: 'json_object' } : { type: 'text' }),
 };
 /** Hints of vLLM's that change no text here: there is no fallback, and no white space but one after ':' and ','. */
-const HINTS = new Set(['disable_fallback', 'disable_any_whitespace', 'disable_additional_properties', 'whitespace_pattern']);
+export const HINTS: ReadonlySet<string> = new Set([
+  'disable_fallback',
+  'disable_any_whitespace',
+  'disable_additional_properties',
+  'whitespace_pattern',
+]);
 
 /** What the answer must be; a request names it once. `given`: read already, under the API's own name. */
 export function readForm(body: Fields, given: ResponseFormat = readResponseFormat(body.response_format)): ResponseFormat {
