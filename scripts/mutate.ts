@@ -64,7 +64,8 @@ const harmless = JSON.parse(readFileSync(join(ROOT, 'scripts/mutate/harmless.jso
 const own = join(ROOT, `.build/mutate/${process.pid}`);
 const tree = join(own, 'tree');
 process.once('exit', () => rmSync(own, { recursive: true, force: true }));
-const related = new Related(ROOT);
+/** What is mutated is the copy as it was at the start: the repository may be edited meanwhile. */
+const from = values.list ? ROOT : tree;
 const chosen = (positionals.length > 0 ? positionals : Object.keys(GROUPS)).map(groupOf);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
@@ -73,12 +74,13 @@ if (!values.list) {
   await build((line) => console.log(line));
   copy();
 }
+const related = new Related(from);
 for (const [name, group] of chosen) {
   const sources = group.sources
     .flatMap((s) => filesIn(s, (f) => f.endsWith('.ts') && !f.endsWith('.d.ts')))
     .filter((f) => f.includes(values.file));
   const tests = group.tests.flatMap((t) => filesIn(t, (f) => f.endsWith('.test.ts')));
-  const all = (await Promise.all(sources.map((f) => mutantsOf(ROOT, f)))).flat();
+  const all = (await Promise.all(sources.map((f) => mutantsOf(from, f)))).flat();
   const drawn = sample(all, size, seed);
   console.log(`\n── ${name}: ${drawn.length} of ${all.length} mutants in ${sources.length} files, seed ${seed} ──`);
   if (values.list) {
@@ -109,7 +111,7 @@ function groupOf(name: string): [string, Group] {
 }
 
 function filesIn(path: string, wanted: (file: string) => boolean): string[] {
-  const full = join(ROOT, path);
+  const full = join(from, path);
   if (!existsSync(full)) fail(`${path} of scripts/mutate/groups.ts is not there`);
   if (statSync(full).isFile()) return [path];
   return (readdirSync(full, { recursive: true }) as string[])

@@ -20,7 +20,7 @@ export const GROUPS: Record<string, Group> = {
   serving: { sources: ['serving/run'], tests: ['tests/local', 'tests/worker', 'tests/policy/progress.test.ts'] },
   session: {
     sources: ['durable-objects/session', 'serving/responses'],
-    tests: ['tests/worker', 'tests/local', 'tests/openai/responses.test.ts'],
+    tests: ['tests/responses', 'tests/worker', 'tests/local', 'tests/openai/responses.test.ts'],
     workerd: ['tests/workerd/session.test.ts', 'tests/workerd/session-pages.test.ts'],
   },
 };

@@ -473,6 +473,8 @@ describe('CORS', () => {
     const allowed = await preflight('https://a.example, https://b.example', 'https://b.example');
     expect([allowed.status, allowed.headers.get('access-control-allow-origin')]).toEqual([204, 'https://b.example']);
     expect(allowed.headers.get('access-control-allow-headers')).toContain('authorization');
+    expect(allowed.headers.get('access-control-allow-methods')).toBe('GET,POST,DELETE,OPTIONS');
+    expect(allowed.headers.get('access-control-max-age')).toBe('3600');
     expect((await preflight('https://a.example', 'https://evil.example')).headers.get('access-control-allow-origin')).toBeNull();
     expect((await preflight('*', 'https://any.example')).headers.get('access-control-allow-origin')).toBe('*');
     expect((await preflight(undefined, 'https://any.example')).headers.get('access-control-allow-origin')).toBeNull();

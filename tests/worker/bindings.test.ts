@@ -63,6 +63,7 @@ describe('embeddings', () => {
     };
     replica = () => Response.json({ object: 'list', data: [{ id: 'pebble', object: 'model' }] });
     expect(await list(() => Response.json({ id: 'dunlin', object: 'model' }))).toEqual(['pebble chat', 'dunlin embedding']);
+    expect(asked.map((a) => a.url)).toContain('https://embedder/model');
     expect(await list(() => new Response('no', { status: 503 }))).toEqual(['pebble chat']);
     expect(
       await list(() => {
