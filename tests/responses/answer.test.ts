@@ -33,17 +33,31 @@ async function eventsOf(stream: ReadableStream<Uint8Array>): Promise<SessionEven
 const words = (n: number) => Array.from({ length: n }, (_, i) => `w${i} `);
 
 describe('tokens are stored', () => {
-  it('32 at a time, or what there is a quarter of a second after the last time; never before', () => {
+  /** How many are stored after each of `n` tokens, the first of them at `now`, each `ms` after the one before. */
+  const stored = (n: number, now: number, ms: number) => {
     const { store, answer, push } = begun();
-    answer.flush(1_000);
-    for (let i = 0; i < 31; i++) expect(push(i, ['x'], 1_000)).toEqual({ ok: true, committed: 0 });
-    expect(push(31, ['x'], 1_000)).toEqual({ ok: true, committed: 32 });
-    expect(store.committed('r')).toBe(32);
-    expect(push(32, ['x'], 1_249)).toEqual({ ok: true, committed: 32 });
-    expect(push(33, ['x'], 1_250)).toEqual({ ok: true, committed: 34 });
-    expect(push(34, ['x'], 1_499)).toEqual({ ok: true, committed: 34 });
-    expect(store.tokens('r')).toEqual({ ids: Array.from({ length: 34 }, (_, i) => 100 + i), text: new Array(34).fill('x') });
-    expect([answer.length, store.committed('r')]).toEqual([35, 34]);
+    answer.flush(now);
+    const steps: number[] = [];
+    for (let i = 0; i < n; i++) {
+      const { committed } = push(i, ['x'], now + i * ms);
+      expect(store.committed('r')).toBe(committed);
+      if (committed !== (steps.at(-1) ?? 0)) steps.push(committed);
+    }
+    expect(answer.length).toBe(n);
+    expect(store.tokens('r')).toEqual({
+      ids: Array.from({ length: steps.at(-1)! }, (_, i) => 100 + i),
+      text: new Array(steps.at(-1)!).fill('x'),
+    });
+    return steps;
+  };
+
+  it('32 at a time, later a quarter of what is stored, and never more than 64', () => {
+    expect(stored(441, 1_000, 0)).toEqual([32, 64, 96, 128, 160, 200, 250, 313, 377, 441]);
+  });
+
+  it('when they are slow every quarter of a second, if they are a quarter of what is stored', () => {
+    expect(stored(30, 1_000, 249)).toEqual([3, 5, 7, 9, 12, 15, 19, 24, 30]);
+    expect(stored(12, 1_000, 250)).toEqual([2, 3, 4, 5, 7, 9, 12]);
   });
 
   it('under the lease that holds: a stale one changes nothing, a gap is told, known tokens are skipped', async () => {
