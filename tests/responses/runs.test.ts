@@ -176,7 +176,7 @@ describe('a turn', () => {
     replies = [
       lines(start, tokens(0, 'a', 'b')), // ends without an end
       new Error('gone'),
-      new Response('busy', { status: 503 }),
+      Response.json({ error: { message: 'busy' } }, { status: 503 }),
       lines(start, tokens(2, 'c'), end),
     ];
     await runs.start('r');
@@ -282,9 +282,9 @@ describe('a queue that refuses', () => {
     const { runs, turn } = session();
     places = [refusal];
     expect(runs.refusal('r')).toBeUndefined();
-    const decided = runs.decided('r');
+    const decided = runs.decided('r').then(() => runs.refusal('r')); // known by then
     await runs.start('r');
-    await decided;
+    expect(await decided).toEqual({ reason: 'queue_full', retryAfter: 9 });
     expect(turn()).toMatchObject({
       status: 'failed',
       error: { type: 'rate_limit_error', code: 'queue_full', retry_after: 9, param: null },
@@ -383,8 +383,10 @@ describe('a model that must be loaded', () => {
 });
 
 describe('a turn that is stopped', () => {
-  const hanging = (signal: AbortSignal) =>
-    new Response(
+  let leaves: AbortSignal;
+  const hanging = (signal: AbortSignal) => {
+    leaves = signal;
+    return new Response(
       new ReadableStream({
         start(c) {
           c.enqueue(new TextEncoder().encode(`${JSON.stringify(start)}\n${JSON.stringify(tokens(0, 'a'))}\n`));
@@ -392,6 +394,7 @@ describe('a turn that is stopped', () => {
         },
       }),
     );
+  };
 
   it('leaves its replica and the queue, and nothing is tried again', async () => {
     const { runs, turn, answer } = session();
@@ -405,6 +408,12 @@ describe('a turn that is stopped', () => {
     expect([turn().status, asked.cancelled, asked.orders.length, asked.later]).toEqual(['cancelled', ['r'], 1, []]);
     expect(asked.released).toEqual([]);
     expect(log.flatMap((l) => l.mock.calls)).toEqual([]);
+  });
+
+  it('that does not run is taken out of the queue alone', async () => {
+    const { runs } = session();
+    await runs.stop('r');
+    expect(asked).toMatchObject({ cancelled: ['r'], orders: [], released: [] });
   });
 
   it('while the queue is asked never reaches a replica', async () => {
@@ -428,7 +437,7 @@ describe('a turn that is stopped', () => {
     await vi.waitFor(() => expect(answer('r').length).toBe(1));
     lease = { state: 'running', epoch: 1 };
     await runs.watch('r');
-    expect(asked.orders).toHaveLength(1);
+    expect(leaves.aborted).toBe(false);
     lease = { state: 'waiting', epoch: 1 };
     await runs.watch('r');
     await running;
