@@ -2,15 +2,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { ApiError } from '../../openai/errors.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
-import {
-  type Caller,
-  cancelResponse,
-  createResponse,
-  deleteResponse,
-  listInput,
-  modelBefore,
-  retrieveResponse,
-} from '../../serving/responses/api.ts';
+import { cancelResponse, createResponse, deleteResponse, listInput, modelBefore, retrieveResponse } from '../../serving/responses/api.ts';
+import type { Caller } from '../../serving/responses/caller.ts';
 import { newResponseId, newSessionId, ownSession, sealOf, sessionName, sessionOf } from '../../serving/responses/ids.ts';
 import { newTurn } from '../../serving/responses/turns.ts';
 import type { BeginAnswer, BeginRequest, Json, ResponseKeeper, SessionEvent, StoredResponse } from '../../serving/responses/types.ts';
@@ -429,7 +422,7 @@ describe('a stored response', () => {
   });
 
   it('is deleted and cancelled, once', async () => {
-    const { c } = caller({ remove: () => true, cancel: () => found({ status: 'cancelled' }) });
+    const { c } = caller({ get: () => found(), remove: () => true, cancel: () => found({ status: 'cancelled' }) });
     expect(await body(await deleteResponse(c, id))).toEqual({ id, object: 'response', deleted: true });
     expect(await body(await cancelResponse(c, id))).toMatchObject({ id, status: 'cancelled', output_text: 'said' });
     const none = caller({ remove: () => false, cancel: () => undefined, get: () => undefined, inputItems: () => undefined });
