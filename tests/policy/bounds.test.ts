@@ -487,6 +487,33 @@ describe('accounts of keys', () => {
   });
 });
 
+describe('a tenant that is erased', () => {
+  test('is gone from the queue, the lanes and what may come back; nobody else is', () => {
+    const q = new Queue(rules({ slots: 2 }), ['a']);
+    for (const id of ['x1', 'x2', 'x3']) q.arrive(ask(id), 0, nothing);
+    q.arrive(ask('y', { tenant: 'u' }), 0, nothing);
+    q.arrive(ask('lane', { lane: 'embed' }), 0, nothing);
+    const running = ids(q.dispatch(1, half));
+    expect(running.sort()).toEqual(['lane', 'x1', 'y']); // one slot each
+    expect(q.erase('t')).toEqual({ waiting: ['x2', 'x3'], running: 2 });
+    expect([...q.ledger.tickets.keys()]).toEqual(['y']);
+    expect([...q.ledger.tenants.all.keys()]).toEqual(['u']);
+    q.ledger.audit();
+    q.arrive(ask('z'), 2, nothing);
+    const { epoch } = q.dispatch(2, half)[0]!;
+    q.die('a', 3); // both are lost, and may still run there
+    expect(q.erase('t')).toEqual({ waiting: [], running: 0 });
+    const late = (id: string, e: number) => ({
+      incarnation: '',
+      slots: 2,
+      kvTokens: 9_000,
+      running: [{ id, epoch: e, output: 1 }],
+      done: [],
+    });
+    expect(q.heartbeat('a', late('z', epoch), 4).abort).toEqual(['z']);
+  });
+});
+
 describe('what a replica probably holds', () => {
   test('is bounded in links as in tokens, and a link costs what it adds', () => {
     const c = new ChainCache(1e9);
