@@ -4,5 +4,10 @@ import { defineConfig } from 'vitest/config';
 /** Tests that run inside workerd, against the real Durable Objects. */
 export default defineConfig({
   plugins: [cloudflareTest({ wrangler: { configPath: './tests/workerd/wrangler.test.toml' }, miniflare: { cf: false } })],
-  test: { include: ['tests/workerd/**/*.test.ts'], testTimeout: 60_000, expect: { poll: { timeout: 10_000 } } },
+  test: {
+    include: ['tests/workerd/**/*.test.ts'],
+    setupFiles: ['./tests/workerd/setup.ts'],
+    testTimeout: 60_000,
+    expect: { poll: { timeout: 10_000 } },
+  },
 });

@@ -331,6 +331,8 @@ describe('whose turn it is', () => {
     const q = new Queue(rules({ slots: 8, backlogTokens: 1_000 }), ['a', 'b']);
     q.arrive(ask('first', { promptTokens: 1_000, chain }), 0, nothing);
     const [home] = q.dispatch(0, half);
+    q.arrive(ask('beside', { tenant: 'v', promptTokens: 10 }), 1, nothing); // so that the other one is not idle
+    q.dispatch(1, half);
     q.arrive(ask('again', { promptTokens: 1_000, chain }), 1, nothing);
     q.arrive(ask('other', { tenant: 'u', promptTokens: 10 }), 2, nothing);
     const next = q.dispatch(3, half);
