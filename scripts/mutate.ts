@@ -3,7 +3,7 @@
  * of the repository, and there the tests that reach its file are run until one fails. Prints a table and the survivors with their
  * places; `.build/mutate/report-….json` has all. Seconds to a minute a mutant; no part of `npm test`.
  */
-import { spawn, spawnSync } from 'node:child_process';
+import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -11,6 +11,7 @@ import { build, ROOT } from '../cli/build.ts';
 import { GROUPS, type Group } from './mutate/groups.ts';
 import { type Mutant, mutantsOf, mutated, sample } from './mutate/mutants.ts';
 import { Related } from './mutate/related.ts';
+import type { Answer, Ask } from './mutate/runner.ts';
 
 const HELP = `npm run mutate -- [GROUP or FOLDER …] [--sample N] [--seed N] [--file PART] [--list]
   GROUP     ${Object.keys(GROUPS).join(', ')}; all unless given
@@ -59,11 +60,19 @@ interface Judged extends Mutant {
 /** A run that takes longer than so many times the whole tests is one that never ends. */
 const TIMES = 4;
 const LEAST_MS = 60_000;
+/** For a test's first run. */
+const FIRST_MS = 900_000;
 const harmless = JSON.parse(readFileSync(join(ROOT, 'scripts/mutate/harmless.json'), 'utf8')) as Harmless[];
 /** Its own, so that two of these can run side by side. */
 const own = join(ROOT, `.build/mutate/${process.pid}`);
 const tree = join(own, 'tree');
-process.once('exit', () => rmSync(own, { recursive: true, force: true }));
+/** Runs the group's tests in Node. */
+let runner: ChildProcess | undefined;
+let testsOf: string[] = [];
+process.once('exit', () => {
+  endRunner();
+  rmSync(own, { recursive: true, force: true });
+});
 /** What is mutated is the copy as it was at the start: the repository may be edited meanwhile. */
 const from = values.list ? ROOT : tree;
 const chosen = (positionals.length > 0 ? positionals : Object.keys(GROUPS)).map(groupOf);
@@ -79,6 +88,7 @@ for (const [name, group] of chosen) {
   const sources = group.sources
     .flatMap((s) => filesIn(s, (f) => f.endsWith('.ts') && !f.endsWith('.d.ts')))
     .filter((f) => f.includes(values.file));
+  if (sources.length === 0) fail(`${name} has no source${values.file ? ` whose path contains ${values.file}` : ''}`);
   const tests = group.tests.flatMap((t) => filesIn(t, (f) => f.endsWith('.test.ts')));
   const all = (await Promise.all(sources.map((f) => mutantsOf(from, f)))).flat();
   const drawn = sample(all, size, seed);
@@ -87,10 +97,12 @@ for (const [name, group] of chosen) {
     for (const m of drawn) console.log(shown(m));
     continue;
   }
-  const quickest = await baseline(tests, group.workerd ?? []);
+  testsOf = tests;
+  endRunner();
+  const known = testsFor(tests, group.workerd ?? []);
   const judged: Judged[] = [];
   for (const m of drawn) {
-    const j = await judge(m, quickest);
+    const j = await judge(m, known);
     judged.push(j);
     console.log(`${String(judged.length).padStart(3)}  ${j.verdict.padEnd(9)}  ${j.seconds.toFixed(0).padStart(3)} s  ${shown(m)}`);
   }
@@ -100,6 +112,7 @@ for (const [name, group] of chosen) {
     JSON.stringify({ seed, rows }, null, 1),
   );
 }
+endRunner();
 if (rows.length > 0) print();
 
 /** A group by its name, or by a folder or file: of the group whose source it is. */
@@ -134,90 +147,125 @@ function copy(): void {
   if (existsSync(data) && !existsSync(join(tree, '../shared'))) symlinkSync(data, join(tree, '../shared'));
 }
 
-interface Timed {
+interface Test {
   file: string;
   workerd: boolean;
-  ms: number;
-  reach: Set<string>;
+  /** How long it takes on the unchanged copy, where it passes; not known before it is first wanted. */
+  ms?: number;
+  /** What it reaches, and by how many imports. */
+  reach: Map<string, number>;
 }
 
-/** All tests on the unchanged copy: they must pass. How long each takes, quickest first. */
-async function baseline(tests: string[], workerd: string[]): Promise<Timed[]> {
-  const timed: Timed[] = [];
-  const inside = workerd.length > 0 ? related.reach('tests/workerd/worker.ts') : new Set<string>();
-  for (const [files, isWorkerd] of [
-    [tests, false],
-    [workerd, true],
-  ] as const) {
-    if (files.length === 0) continue;
-    // workerd has hung before its first test, rarely: once more
-    let run = await vitest(files, isWorkerd, isWorkerd ? 300_000 : 1_800_000);
-    if (run.code === undefined) run = await vitest(files, isWorkerd, 600_000);
-    const { code, times, said } = run;
-    if (code !== 0) fail(`tests fail before anything is changed:\n${said.slice(-4000)}`);
-    for (const file of files) {
-      const reach = related.reach(file);
-      if (isWorkerd) for (const f of inside) reach.add(f);
-      timed.push({ file, workerd: isWorkerd, ms: times.get(file) ?? 0, reach });
-    }
-  }
-  return timed.sort((a, b) => a.ms - b.ms);
+function testsFor(node: string[], workerd: string[]): Test[] {
+  const inside = workerd.length > 0 ? related.reach('tests/workerd/worker.ts') : [];
+  return [
+    ...node.map((file) => ({ file, workerd: false, reach: related.reach(file) })),
+    ...workerd.map((file) => ({ file, workerd: true, reach: new Map([...inside, ...related.reach(file)]) })),
+  ];
 }
 
-async function judge(m: Mutant, quickest: Timed[]): Promise<Judged> {
+/** The test passes on the unchanged copy; notes how long it takes. */
+async function prove(t: Test): Promise<void> {
+  if (t.ms !== undefined) return;
+  const since = Date.now();
+  // workerd has hung before its first test, rarely: once more
+  let run = await runTest(t, FIRST_MS);
+  if (run.late && t.workerd) run = await runTest(t, FIRST_MS);
+  if (run.failed) fail(`${t.file} fails before anything is changed:\n${run.said.slice(-4000)}`);
+  t.ms = Date.now() - since;
+}
+
+async function judge(m: Mutant, tests: Test[]): Promise<Judged> {
   const path = join(tree, m.file);
   const text = readFileSync(path, 'utf8');
   const line = text.split('\n')[m.line - 1].trim();
   const known = harmless.some((h) => h.file === m.file && h.line === line && h.original === m.original && h.replacement === m.replacement);
-  const mine = quickest.filter((t) => t.reach.has(m.file));
-  const result = (verdict: Verdict, since = Date.now()): Judged => ({
-    ...m,
-    verdict,
-    tests: mine.length,
-    seconds: (Date.now() - since) / 1000,
-  });
+  // in Node first, of these what imports it itself, of these what is quick
+  const order = (t: Test) => [t.workerd ? 1 : 0, Math.min(2, t.reach.get(m.file) ?? 0), t.ms ?? LEAST_MS];
+  const mine = tests.filter((t) => t.reach.has(m.file)).sort((a, b) => compare(order(a), order(b)));
+  const began = Date.now();
+  const result = (verdict: Verdict): Judged => ({ ...m, verdict, tests: mine.length, seconds: (Date.now() - began) / 1000 });
   if (known) return result('harmless');
   if (mine.length === 0) return result('unreached');
-  const began = Date.now();
-  writeFileSync(path, mutated(text, m));
+  for (const t of mine) {
+    await prove(t);
+    writeFileSync(path, mutated(text, m));
+    const run = await runTest(t, Math.max(LEAST_MS, (t.ms as number) * TIMES), path).finally(() => writeFileSync(path, text));
+    if (!t.workerd) await inNode({ changed: path, files: [] }, LEAST_MS);
+    if (run.failed) return result(run.late ? 'timed out' : 'noticed');
+  }
+  return result('survived');
+}
+
+function compare(a: number[], b: number[]): number {
+  const at = a.findIndex((x, i) => x !== b[i]);
+  return at < 0 ? 0 : a[at] - b[at];
+}
+
+/** `late`: it had to be ended. */
+async function runTest(t: Test, limitMs: number, changed?: string): Promise<{ failed: boolean; late: boolean; said: string }> {
+  if (t.workerd) return inWorkerd(t.file, limitMs);
+  const { answer } = await inNode({ changed, files: [t.file] }, limitMs);
+  return { failed: !answer || answer.failed !== undefined, late: !answer, said: answer?.failed?.said ?? '' };
+}
+
+/** Runs these in the copy. No answer: it had to be ended. */
+async function inNode(ask: Ask, limitMs: number): Promise<{ answer?: Answer }> {
+  if (!runner) {
+    const env = { ...process.env, FILES: testsOf.join(' '), NODE_NO_WARNINGS: '1' };
+    const args = [tree, join(tree, 'scripts/mutate/vitest.config.ts')];
+    const started = fork(join(tree, 'scripts/mutate/runner.ts'), args, {
+      cwd: tree,
+      env,
+      detached: true,
+      stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    });
+    started.once('exit', () => {
+      if (runner === started) runner = undefined;
+    });
+    runner = started;
+    await new Promise<void>((ready, no) => {
+      started.once('message', () => ready());
+      started.once('exit', () => no(new Error('the tests could not be started')));
+    });
+  }
+  const at = runner;
+  return new Promise((done) => {
+    const timer = setTimeout(() => {
+      endRunner();
+      done({});
+    }, limitMs);
+    const gone = () => done({}); // a mutant that ends the process
+    at.once('exit', gone);
+    at.once('message', (answer) => {
+      clearTimeout(timer);
+      at.off('exit', gone);
+      done({ answer: answer as Answer });
+    });
+    at.send(ask);
+  });
+}
+
+/** The process that runs tests in Node, and what it has started. */
+function endRunner(): void {
+  if (runner) endGroup(runner);
+  runner = undefined;
+}
+
+function endGroup(child: ChildProcess): void {
   try {
-    for (const inWorkerd of [false, true]) {
-      const run = mine.filter((t) => t.workerd === inWorkerd);
-      if (run.length === 0) continue;
-      const whole = run.reduce((ms, t) => ms + t.ms, 0);
-      const { code } = await vitest(
-        run.map((t) => t.file),
-        inWorkerd,
-        Math.max(LEAST_MS, whole * TIMES),
-      );
-      if (code !== 0) return result(code === undefined ? 'timed out' : 'noticed', began);
-    }
-    return result('survived', began);
-  } finally {
-    writeFileSync(path, text);
+    process.kill(-(child.pid as number), 'SIGKILL');
+  } catch {
+    // it has ended by itself
   }
 }
 
-/** Runs these files in the copy. `code` is undefined when it had to be ended. */
-async function vitest(
-  files: string[],
-  workerd: boolean,
-  limitMs: number,
-): Promise<{ code?: number; times: Map<string, number>; said: string }> {
-  const report = join(own, 'run.json');
-  rmSync(report, { force: true });
-  const config = join(tree, workerd ? 'vitest.workerd.config.ts' : 'scripts/mutate/vitest.config.ts');
-  const args = [join(tree, 'node_modules/vitest/vitest.mjs'), 'run', '--root', tree, '--config', config, '--bail', '1'];
-  args.push('--reporter=json', `--outputFile=${report}`, ...(workerd ? files : []));
-  const env = { ...process.env, FILES: files.join(' '), NODE_NO_WARNINGS: '1' };
-  const child = spawn(process.execPath, args, { cwd: tree, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
-  const end = () => {
-    try {
-      process.kill(-(child.pid as number), 'SIGKILL');
-    } catch {
-      // it has ended by itself
-    }
-  };
+/** Runs a file in the copy, inside workerd. */
+async function inWorkerd(file: string, limitMs: number): Promise<{ failed: boolean; late: boolean; said: string }> {
+  const config = join(tree, 'vitest.workerd.config.ts');
+  const args = [join(tree, 'node_modules/vitest/vitest.mjs'), 'run', '--root', tree, '--config', config, '--bail', '1', file];
+  const child = spawn(process.execPath, args, { cwd: tree, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const end = () => endGroup(child);
   process.once('exit', end);
   let said = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (d) => (said += d));
@@ -230,15 +278,7 @@ async function vitest(
   clearTimeout(timer);
   end(); // what it left
   process.off('exit', end);
-  const times = new Map<string, number>();
-  if (existsSync(report)) {
-    const r = JSON.parse(readFileSync(report, 'utf8')) as {
-      testResults: { name: string; startTime: number; endTime: number; message: string }[];
-    };
-    for (const t of r.testResults) times.set(t.name.slice(tree.length + 1), t.endTime - t.startTime);
-    said = r.testResults.map((t) => t.message).join('\n') + said;
-  }
-  return { code: late ? undefined : code, times, said };
+  return { failed: code !== 0, late, said };
 }
 
 function shown(m: Mutant): string {

@@ -12,10 +12,10 @@ export class Related {
     this.#root = root;
   }
 
-  /** All files that `file` reaches, itself included; paths relative to the repository. */
-  reach(file: string): Set<string> {
-    const found = new Set([file]);
-    for (const at of found) for (const next of this.#names(at)) found.add(next);
+  /** All files that `file` reaches, itself included, and by how many steps; paths relative to the repository. */
+  reach(file: string): Map<string, number> {
+    const found = new Map([[file, 0]]);
+    for (const [at, steps] of found) for (const next of this.#names(at)) if (!found.has(next)) found.set(next, steps + 1);
     return found;
   }
 
