@@ -118,16 +118,17 @@ if (rows.length > 0) print();
 /** A group by its name, or by a folder or file: of the group whose source it is. */
 function groupOf(name: string): [string, Group] {
   if (name in GROUPS) return [name, GROUPS[name]];
-  const of = Object.values(GROUPS).find((g) => g.sources.some((s) => name.startsWith(s)));
+  const of = Object.values(GROUPS).find((g) => g.sources.some((s) => name.startsWith(s.replace(/\*$/, ''))));
   if (!of || !existsSync(join(ROOT, name))) fail(`${name} is no group, and no folder of one; groups: ${Object.keys(GROUPS).join(', ')}`);
   return [name, { ...of, sources: [name] }];
 }
 
-function filesIn(path: string, wanted: (file: string) => boolean): string[] {
+function filesIn(given: string, wanted: (file: string) => boolean): string[] {
+  const path = given.replace(/\/\*$/, '');
   const full = join(from, path);
   if (!existsSync(full)) fail(`${path} of scripts/mutate/groups.ts is not there`);
   if (statSync(full).isFile()) return [path];
-  return (readdirSync(full, { recursive: true }) as string[])
+  return (readdirSync(full, { recursive: path === given }) as string[])
     .map((f) => join(path, f))
     .filter(wanted)
     .sort();

@@ -1,5 +1,6 @@
 /** What is mutated together, and the tests that are to notice it: those of them that reach the mutated file are run. */
 export interface Group {
+  /** Folders and files; `folder/*` without the folders in it. */
   sources: string[];
   tests: string[];
   /** Tests that run inside workerd beside those in Node. */
@@ -12,10 +13,7 @@ export const GROUPS: Record<string, Group> = {
   openai: { sources: ['openai'], tests: ['tests/openai', 'tests/worker'] },
   grammar: { sources: ['models/grammar'], tests: ['tests/grammar'] },
   models: { sources: ['models/gguf', 'models/pack'], tests: ['tests/models'] },
-  worker: {
-    sources: ['worker', 'serving/routes', 'serving/app.ts', 'serving/auth.ts', 'serving/admission.ts', 'serving/room.ts'],
-    tests: ['tests/worker'],
-  },
+  worker: { sources: ['worker', 'serving/routes', 'serving/*'], tests: ['tests/worker'] },
   scheduler: { sources: ['durable-objects/scheduler'], tests: ['tests/policy'], workerd: ['tests/workerd/scheduler.test.ts'] },
   serving: { sources: ['serving/run'], tests: ['tests/local', 'tests/worker', 'tests/policy/progress.test.ts'] },
   session: {

@@ -1,9 +1,8 @@
 /** `/admin/models`: what the launcher offers, for whom, and what it is asked. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { createApp } from '../../worker/app.ts';
 import type { Env } from '../../worker/env.ts';
+import { app } from './app-of.ts';
 
-const app = createApp();
 let asked: { url: string; method: string; type: string | null; body: unknown }[];
 const LAUNCHER = {
   fetch: async (url: string, init: RequestInit = {}) => {
