@@ -7,6 +7,7 @@
  *
  * What adding an op touches stands in ARCHITECTURE.md; a case in tests/kernels/cases holds it on every backend.
  */
+import type { Adapter } from './adapters.ts';
 import type { PlaneName } from './planes.ts';
 
 /** Memory of a backend. `bytes` is its size; what is inside is the op's business. */
@@ -24,6 +25,19 @@ export interface Weight {
   readonly N: number;
   readonly K: number;
   readonly data: Buf;
+}
+
+/**
+ * What an adapter adds to outputs [row, row + N) of a matrix with K inputs: (x · aᵀ) · b. In `data`, from byte `at` on: a f32 [rank, K], then
+ * b f32 [rank, N], the adapter's own factor multiplied in. K is a multiple of 4.
+ */
+export interface LowRank {
+  readonly data: Buf;
+  readonly at: number;
+  readonly rank: number;
+  readonly row: number;
+  readonly N: number;
+  readonly K: number;
 }
 
 export type ActFormat = 'f32' | 'i8';
@@ -55,11 +69,20 @@ export interface KvPool {
   readonly data: Buf; // [pages, pageBytes]
 }
 
+/** Tokens [from, to) of a batch, whose sequences have the same adapter. */
+export interface Adapted {
+  readonly from: number;
+  readonly to: number;
+  readonly adapter: Adapter;
+}
+
 /** A ragged batch: T tokens of S sequences, R of which want logits. All buffers are u32 and hold at least the true counts. */
 export interface Batch {
   T: number;
   S: number;
   R: number;
+  /** Ranges of its tokens that have an adapter; the others come first. */
+  readonly adapted?: readonly Adapted[];
   readonly ids: Buf; // [T] token ids
   readonly pos: Buf; // [T] position in its sequence
   readonly slot: Buf; // [T] page · 16 + pos % 16: where its key and value go
@@ -113,6 +136,8 @@ export interface Backend extends Allocator {
   norm(out: Act, x: Buf, g: Buf, eps: number, n: number, D: number, rows?: Buf): void;
   /** y[T, N] = x · wᵀ, + bias[N] when given, and added to y instead of replacing it when `accumulate`. Act must be what the weight's format wants. */
   matmul(y: Buf, x: Act, w: Weight, T: number, opts?: { bias?: Buf; accumulate?: boolean }): void;
+  /** y[t, row + n] += what an adapter adds for tokens [from, to) of x; y has `stride` numbers a token. Absent: adapters do not run here. */
+  addLowRank?(y: Buf, stride: number, x: Act, w: LowRank, from: number, to: number): void;
   /**
    * Norms (optional), rotates and stores: qkv[T, (H+2G)·d] → q[T, H·d] and the keys and values of `layer` into their pages. `table` is f32
    * [context, d]: d/2 cosines, then d/2 sines. With `balance`, f32 [2, G·d] offsets and scales of the rotated key heads (balance.ts), the page

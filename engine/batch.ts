@@ -1,9 +1,10 @@
-import type { Allocator, Backend, Batch } from './backend.ts';
+import type { Adapter } from './adapters.ts';
+import type { Adapted, Allocator, Backend, Batch } from './backend.ts';
 import { PAGE } from './layout.ts';
 
 /** Tokens of a sequence that ride in a step: ids[start .. start + count), drafted ones behind its own; the last `logits` of them want logits. */
 export interface BatchSlice {
-  readonly seq: { readonly ids: ArrayLike<number>; readonly pages: readonly number[] };
+  readonly seq: { readonly ids: ArrayLike<number>; readonly pages: readonly number[]; readonly adapter?: Adapter };
   readonly start: number;
   readonly count: number;
   readonly logits: number;
@@ -15,6 +16,7 @@ export class BatchBuffers implements Batch {
   T = 0;
   S = 0;
   R = 0;
+  adapted: Adapted[] = [];
   readonly ids;
   readonly pos;
   readonly slot;
@@ -50,23 +52,34 @@ export class BatchBuffers implements Batch {
     };
   }
 
-  /** Lays the slices out one after the other: token t of slice s at its position, in its page; the last `logits` of each want logits. */
+  /**
+   * Lays the slices out, those with the same adapter one after the other, those without one first: token t of slice s at its position, in its
+   * page; the last `logits` of each want logits, whose rows are in the slices' own order.
+   */
   fill(be: Backend, slices: readonly BatchSlice[]): void {
     const m = this.staged;
     let t = 0;
     let r = 0;
-    slices.forEach(({ seq, start, count, logits, draft }, s) => {
+    this.adapted = [];
+    const firstRow = slices.map(({ logits }) => (r += logits) - logits);
+    for (const s of byAdapter(slices)) {
+      const { seq, start, count, logits, draft } = slices[s];
       const own = seq.ids.length;
+      const from = t;
       for (let i = 0; i < count; i++, t++) {
         const pos = start + i;
         m.ids[t] = pos < own ? seq.ids[pos] : draft[pos - own];
         m.pos[t] = pos;
         m.slot[t] = seq.pages[Math.floor(pos / PAGE)] * PAGE + (pos % PAGE);
         m.seqOf[t] = s;
-        if (i >= count - logits) m.rows[r++] = t;
+        if (i >= count - logits) m.rows[firstRow[s] + i - (count - logits)] = t;
       }
       m.blocks.set(seq.pages, s * this.maxBlocks);
-    });
+      const { adapter } = seq;
+      const last = this.adapted.at(-1);
+      if (adapter && last?.adapter === adapter) this.adapted.splice(-1, 1, { ...last, to: t });
+      else if (adapter) this.adapted.push({ from, to: t, adapter });
+    }
     this.T = t;
     this.S = slices.length;
     this.R = r;
@@ -77,6 +90,17 @@ export class BatchBuffers implements Batch {
     be.write(this.blocks, bytes(m.blocks, slices.length * this.maxBlocks));
     if (r > 0) be.write(this.rows, bytes(m.rows, r));
   }
+}
+
+/** The slices' numbers: without an adapter, then adapter by adapter, each in the order in which they came. */
+function byAdapter(slices: readonly BatchSlice[]): number[] {
+  const groups = new Map<Adapter | undefined, number[]>([[undefined, []]]);
+  for (const [s, { seq }] of slices.entries()) {
+    const group = groups.get(seq.adapter);
+    if (group) group.push(s);
+    else groups.set(seq.adapter, [s]);
+  }
+  return [...groups.values()].flat();
 }
 
 const bytes = (a: Uint32Array, n: number): Uint8Array => new Uint8Array(a.buffer, 0, n * 4);

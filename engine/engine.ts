@@ -1,3 +1,4 @@
+import type { Adapters } from './adapters.ts';
 import type { ModelWeights } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
@@ -59,6 +60,8 @@ export class Engine {
   private readonly speculation: Speculation;
   private readonly speculates: boolean;
   private readonly sequences = new Map<string, Sequence>();
+  /** Adapters that go when nobody has them any more. */
+  private readonly leaving = new Set<string>();
   private stepping = false;
   private arrivals = 0;
   private losses = 0; // of pages, since a step was settled
@@ -92,6 +95,27 @@ export class Engine {
 
   get pool(): PagePool {
     return this.runner.pool;
+  }
+
+  /** Adapters that requests may name; absent where none can be loaded. */
+  get adapters(): Adapters | undefined {
+    return this.runner.adapters;
+  }
+
+  /** Lets go of an adapter: at once, or when the last sequence that has it ends. */
+  dropAdapter(id: string): void {
+    this.leaving.add(id);
+    this.freeAdapters();
+  }
+
+  private freeAdapters(): void {
+    if (this.leaving.size === 0) return;
+    const used = new Set([...this.sequences.values()].map(({ adapter }) => adapter?.id));
+    for (const id of this.leaving) {
+      if (used.has(id)) continue;
+      this.leaving.delete(id);
+      this.adapters?.free(id);
+    }
   }
 
   get kv(): Passes['kv'] {
@@ -135,7 +159,9 @@ export class Engine {
       }
     }
     if (!(request.maxTokens > (request.generated?.length ?? 0))) throw new RangeError('maxTokens leaves nothing to generate');
-    const seq = new Sequence(request, this.arrivals++);
+    const adapter = request.adapter === undefined ? undefined : this.adapters?.get(request.adapter);
+    if (request.adapter !== undefined && !adapter) throw new RangeError(`adapter ${request.adapter} is not loaded`);
+    const seq = new Sequence(request, this.arrivals++, adapter);
     this.sequences.set(request.id, seq);
     this.scheduler.add(seq);
   }
@@ -315,6 +341,7 @@ export class Engine {
     } finally {
       this.scheduler.remove(seq);
       this.sequences.delete(seq.request.id);
+      this.freeAdapters();
     }
   }
 

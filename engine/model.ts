@@ -102,22 +102,33 @@ export function through(be: Backend, m: Model, s: Scratch, batch: Batch, from: n
 
   for (let i = from; i < to; i++) {
     const l = m.weights.layers[i - m.first];
-    if (m.layers[i].conv) convolve(be, m, s, batch, i, l, tap);
-    else attend(be, m, s, batch, i, l, tap);
+    const on: Turn = { be, m, s, batch, i, l, tap };
+    if (m.layers[i].conv) convolve(on);
+    else attend(on);
 
     const f = s.normed(l.gateUp);
     be.norm(f, s.x, l.ffnNorm, eps, T, D); // f [T, D]
-    tap?.('gateUp', i, f, T);
-    be.matmul(s.gateUp, f, l.gateUp, T); // [T, 2F]
+    project(on, s.gateUp, f, 'gateUp'); // [T, 2F]
     const g = s.gated(l.down);
     be.glu(g, s.gateUp, T, F, m.layers[i].activation); // g [T, F]
-    tap?.('down', i, g, T);
-    add(be, s, g, l.down, T, eps, l.ffnPostNorm); // x += [T, D]
+    add(on, g, 'down', l.ffnPostNorm); // x += [T, D]
   }
 }
 
-/** x += attention of layer i. */
-function attend(be: Backend, m: Model, s: Scratch, batch: Batch, i: number, l: LayerWeights, tap?: Tap): void {
+/** A batch in layer i. */
+interface Turn {
+  be: Backend;
+  m: Model;
+  s: Scratch;
+  batch: Batch;
+  i: number;
+  l: LayerWeights;
+  tap?: Tap;
+}
+
+/** x += attention of a layer. */
+function attend(on: Turn): void {
+  const { be, m, s, batch, i, l } = on;
   const { hidden: D, heads: H, normEps: eps } = m.config;
   const { qkv, o, qNorm, kNorm } = l;
   const { rope, attention } = m.layers[i];
@@ -126,31 +137,48 @@ function attend(be: Backend, m: Model, s: Scratch, batch: Batch, i: number, l: L
   const at = inPages(m, i);
   const h = s.normed(qkv);
   be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
-  tap?.('qkv', i, h, T);
-  be.matmul(s.qkv, h, qkv, T, { bias: l.qkvBias }); // [T, (H + 2G)·d]
+  project(on, s.qkv, h, 'qkv', { bias: l.qkvBias }); // [T, (H + 2G)·d]
   const balance = m.kv.shape.format === 'f32' ? undefined : l.keyBalance;
   const qkNorm = qNorm && kNorm ? { q: qNorm, k: kNorm, eps } : undefined;
   be.ropeStore(s.q, m.kv, s.qkv, m.tables[rope], batch, at, H, qkNorm, balance); // q [T, H·d], keys and values into their pages
   const a = s.attended(o);
   be.attention(a, s.q, m.kv, batch, at, H, attention); // a [T, H·d]
-  tap?.('o', i, a, T);
-  add(be, s, a, o, T, eps, l.attnPostNorm); // x += [T, D]
+  add(on, a, 'o', l.attnPostNorm); // x += [T, D]
 }
 
-/** x += gated short convolution of layer i. */
-function convolve(be: Backend, m: Model, s: Scratch, batch: Batch, i: number, l: LayerWeights, tap?: Tap): void {
+/** x += gated short convolution of a layer. */
+function convolve(on: Turn): void {
+  const { be, m, s, batch, i, l } = on;
   const { hidden: D, normEps: eps, convTaps = 0 } = m.config;
   const { convIn, convTaps: taps, convOut } = l;
   const { T } = batch;
   if (!convIn || !taps || !convOut || !s.bcx || !be.shortConv) throw new Error(`layer ${i} has nothing to convolve with`);
   const h = s.normed(convIn);
   be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
-  tap?.('convIn', i, h, T);
-  be.matmul(s.bcx, h, convIn, T); // [T, 3D]
+  project(on, s.bcx, h, 'convIn'); // [T, 3D]
   const y = s.normed(convOut);
   be.shortConv(y, m.kv, s.bcx, taps, batch, inPages(m, i), convTaps); // y [T, D], what is convolved into its pages
-  tap?.('convOut', i, y, T);
-  add(be, s, y, convOut, T, eps, l.attnPostNorm); // x += [T, D]
+  add(on, y, 'convOut', l.attnPostNorm); // x += [T, D]
+}
+
+/** y [T, N] = x · wᵀ with a matrix of the layer, and for tokens that have an adapter what that adds. */
+function project({ be, batch, i, l, tap }: Turn, y: Buf, x: Act, matrix: LayerMatrix, opts?: { bias?: Buf; accumulate?: boolean }): void {
+  const w = l[matrix];
+  if (!w) throw new Error(`layer ${i} has no ${matrix}`);
+  tap?.(matrix, i, x, batch.T);
+  be.matmul(y, x, w, batch.T, opts);
+  for (const { from, to, adapter } of batch.adapted ?? []) {
+    for (const piece of adapter.layers[i][matrix] ?? []) be.addLowRank?.(y, w.N, x, piece, from, to);
+  }
+}
+
+/** x += what a branch ends with, or its norm where the layer has one for it. */
+function add(on: Turn, a: Act, matrix: LayerMatrix, norm: Buf | undefined): void {
+  const { be, m, s, batch } = on;
+  if (norm && s.branch) {
+    project(on, s.branch, a, matrix);
+    be.addNorm(s.x, s.branch, norm, m.config.normEps, batch.T, m.config.hidden);
+  } else project(on, s.x, a, matrix, { accumulate: true });
 }
 
 /** Which of the pages' layers of its kind layer i is. */
@@ -169,12 +197,4 @@ export function head(be: Backend, m: Model, s: Scratch, R: number, rows?: Buf, t
   be.norm(last, s.x, norm, m.config.normEps, R, m.config.hidden, rows); // last [R, D]
   tap?.('head', m.config.layers, last, R);
   if (s.logits) be.matmul(s.logits, last, w, R); // logits [R, V]
-}
-
-/** x += what a branch gives, or its norm where the layer has one for it. */
-function add(be: Backend, s: Scratch, a: Act, w: Weight, T: number, eps: number, norm: Buf | undefined): void {
-  if (norm && s.branch) {
-    be.matmul(s.branch, a, w, T);
-    be.addNorm(s.x, s.branch, norm, eps, T, w.N);
-  } else be.matmul(s.x, a, w, T, { accumulate: true });
 }

@@ -13,6 +13,10 @@ const json = (value: unknown): Uint8Array =>
 const unhex = (text: string): Uint8Array =>
   Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(i * 2, i * 2 + 2), 16));
 
+/** The salt of pages that an adapter had a part in: no other's are named as they are. */
+export const adaptedSalt = (salt: string, adapter: string | undefined): string =>
+  adapter === undefined ? salt : JSON.stringify(['adapter', adapter, salt]);
+
 /**
  * Names of KV pages: a chain of SHA-256 over (pack digest, KV format, numerics id, PAGE_VERSION, tenant salt), then for every page
  * (its parent's name, its 16 token ids). Equal names mean equal tokens, weights and arithmetic from position 0 on.

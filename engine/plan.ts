@@ -24,6 +24,8 @@ export interface PlanInput {
   maxTokens?: number;
   maxSequences?: number;
   pages?: number;
+  /** Bytes for adapters in each engine; none unless given. */
+  adapterBytes?: number;
 }
 
 export interface Plan extends RunnerSize {
@@ -81,11 +83,11 @@ export const enoughPages = (context: number): number => Math.max(Math.ceil(conte
  * Throws MemoryPlanError with the arithmetic when not even one sequence of useful length fits.
  */
 export function planMemory(input: PlanInput): Plan {
-  const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes, engines = 1 } = input;
+  const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes, engines = 1, adapterBytes = 0 } = input;
   const page = pageBytes(kvShape(c, kv));
   const wanted = Math.min(c.context, input.context ?? c.context);
   const planFor = (context: number, wishes: Wishes) => {
-    const p = { ...stepSize(c, wishes, context), kv };
+    const p = { ...stepSize(c, wishes, context), kv, ...(adapterBytes > 0 && { adapters: adapterBytes }) };
     const scratch =
       engines *
       input.measure((be) => {
@@ -116,7 +118,7 @@ export function planMemory(input: PlanInput): Plan {
   const useful = Math.min(plan.maxBlocks, USEFUL_PAGES);
   if (fit < useful) {
     throw new MemoryPlanError(
-      `the model does not fit: weights ${MB(weightBytes)} + JavaScript ${MB(jsBytes)} + scratch ${MB(scratch)} + ` +
+      `the model does not fit: weights ${MB(weightBytes)} + JavaScript ${MB(jsBytes)} + scratch ${MB(scratch)}${ofAdapters(adapterBytes * engines)} + ` +
         `${useful} KV pages of ${(page / 1024).toFixed(1)} KB = ${MB(weightBytes + jsBytes + scratch + useful * page)}, ` +
         `but the isolate has ${MB(memoryBytes)}. Use a smaller model or format, or set MEMORY_MB where the host allows more.`,
     );
@@ -124,6 +126,8 @@ export function planMemory(input: PlanInput): Plan {
   const pages = Math.min(fit, input.pages ?? enoughPages(plan.context));
   return { ...plan, pages, bytes: { limit: memoryBytes, js: jsBytes, weights: weightBytes, scratch, kv: engines * pages * page } };
 }
+
+const ofAdapters = (bytes: number): string => (bytes > 0 ? ` (adapters ${MB(bytes)} of it)` : '');
 
 /** The plan in a line, for logs and /ready. */
 export function describePlan(p: Pick<Plan, 'bytes' | 'pages'>): string {

@@ -30,6 +30,6 @@ export class Publisher {
 
   /** Name of the page before page i. */
   private parentOf(seq: Sequence, i: number): string {
-    return i === 0 ? this.names.root(seq.request.salt) : seq.names[i - 1];
+    return i === 0 ? this.names.root(seq.salt) : seq.names[i - 1];
   }
 }

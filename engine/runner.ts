@@ -1,3 +1,4 @@
+import { Adapters, allocAdapters } from './adapters.ts';
 import { countKinds, layersOf, type PartWeights, type Range, type Rope, ropesOf } from './anatomy.ts';
 import type { Allocator, Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
 import { BatchBuffers, type BatchSlice } from './batch.ts';
@@ -14,6 +15,8 @@ export interface RunnerSize {
   maxRows: number; // R: rows of logits
   maxBlocks: number; // pages a sequence
   context: number; // tokens a sequence
+  /** Bytes for adapters; none unless given. */
+  adapters?: number;
 }
 
 export interface RunnerOptions {
@@ -47,6 +50,7 @@ export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, siz
   return {
     scratch: allocScratch(be, c, formats, T, R, vocab),
     batch: new BatchBuffers(be, { T, S, R, maxBlocks }),
+    adapters: allocAdapters(be, size.adapters ?? 0),
     tables: turns ? ropesOf(c).map(() => be.alloc(size.context * c.headDim * 4, 'rope')) : [],
   };
 }
@@ -61,6 +65,8 @@ export interface Passes extends Paged {
   run(slices: readonly BatchSlice[]): void | Promise<void>;
   /** Copies pages before the next run: pairs of from, to. */
   copy(pairs: Uint32Array): void;
+  /** Absent where none can be loaded. */
+  readonly adapters?: Adapters;
 }
 
 /** A model on a backend, or a part of it: weights, activations, pages, tables and the batch. Runs slices of sequences through them. */
@@ -69,6 +75,7 @@ export class Runner extends Paged implements Passes {
   readonly pool: PagePool;
   readonly scratch: Scratch;
   readonly batch: BatchBuffers;
+  readonly adapters?: Adapters;
   readonly depth = 1;
   /** Positions whose rows of the tables are written. */
   positions = 0;
@@ -87,9 +94,10 @@ export class Runner extends Paged implements Passes {
     this.ropes = ropesOf(config);
     const vocab = o.head === false ? 0 : (weights.head?.N ?? 0);
     const formats = formatsOf(weights);
-    const { scratch, batch, tables } = allocRunner(be, config, formats, size, vocab);
+    const { scratch, batch, tables, adapters } = allocRunner(be, config, formats, size, vocab);
     this.scratch = scratch;
     this.batch = batch;
+    this.adapters = adapters && new Adapters(be, config, adapters);
     this.pool = new PagePool(o.pages);
     const first = o.first ?? 0;
     if (!be.shortConv && formats.convIn.length > 0)

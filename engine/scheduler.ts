@@ -124,7 +124,7 @@ export class Scheduler {
 
   /** Moves a sequence in, or leaves it waiting; false when there is no room for it: nobody overtakes. */
   private place(seq: Sequence, inFlight: Set<string>): boolean {
-    if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.request.salt));
+    if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.salt));
     const usable = Math.floor((seq.ids.length - 1) / PAGE); // at least one token is computed, for its logits
     let found = 0;
     while (found < usable && this.pool.has(seq.names[found])) found++;
@@ -146,7 +146,7 @@ export class Scheduler {
   /** Starts a sequence's next page with the tokens that it shares with a page that is here, in a copy of its own. */
   private begin(seq: Sequence): void {
     const at = seq.computed;
-    const parent = seq.names[seq.published - 1] ?? this.names.root(seq.request.salt);
+    const parent = seq.names[seq.published - 1] ?? this.names.root(seq.salt);
     const shared = this.pool.beginning(parent, seq.ids, at, Math.min(PAGE, seq.ids.length - 1 - at));
     if (!shared) return;
     const page = this.pool.alloc();

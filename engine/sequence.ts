@@ -1,10 +1,15 @@
+import type { Adapter } from './adapters.ts';
 import { PAGE } from './layout.ts';
+import { adaptedSalt } from './pages.ts';
 import type { GenerateRequest } from './types.ts';
 
 /** One request inside the engine: its tokens, how many of them have keys and values in pages, and which pages. */
 export class Sequence {
   readonly request: GenerateRequest;
   readonly owner: string;
+  readonly adapter?: Adapter;
+  /** Of its pages' names. */
+  readonly salt: string;
   /** Order of arrival. */
   readonly order: number;
   /** Prompt, then output. */
@@ -28,8 +33,10 @@ export class Sequence {
   acceptance?: number;
   sinceDraft = 0;
 
-  constructor(request: GenerateRequest, order: number) {
+  constructor(request: GenerateRequest, order: number, adapter?: Adapter) {
     this.request = request;
+    this.adapter = adapter;
+    this.salt = adaptedSalt(request.salt, request.adapter);
     this.owner = request.owner ?? request.salt;
     this.order = order;
     this.ids = [...request.prompt, ...(request.generated ?? [])];

@@ -43,6 +43,8 @@ export interface GenerateRequest {
   sampling: Sampling;
   /** Pages are shared only between requests of the same salt (the tenant's). */
   salt: string;
+  /** Id of a loaded adapter that it is computed with. Pages are shared between requests of the same adapter only. */
+  adapter?: string;
   /** Whose it is: owners share time and pages fairly, however many sequences each has. Default: the salt. */
   owner?: string;
   constraint?: Constraint;

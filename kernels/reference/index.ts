@@ -9,6 +9,7 @@ import { actBytes, RefBuf, u8 } from './buffers.ts';
 import { embed } from './embed.ts';
 import { glu } from './glu.ts';
 import { editLogits, topk } from './logits.ts';
+import { addLowRank } from './low-rank.ts';
 import { matmul } from './matmul.ts';
 import { addNorm, norm } from './norm.ts';
 import { ropeStore } from './rope-store.ts';
@@ -46,6 +47,7 @@ export function createReference(opts: ReferenceOptions = {}): Backend {
     embed,
     norm,
     matmul,
+    addLowRank,
     ropeStore,
     attention,
     shortConv,

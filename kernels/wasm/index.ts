@@ -5,6 +5,7 @@
 import type { Backend } from '../../engine/backend.ts';
 import { attention } from './attention.ts';
 import { editLogits, topk } from './logits.ts';
+import { addLowRank } from './low-rank.ts';
 import { matmul, products, type Way, wayOf } from './matmul.ts';
 import { createMemory } from './memory.ts';
 import { instantiate, type WasmModules } from './module.ts';
@@ -61,6 +62,7 @@ export function createWasm({ modules, memoryBytes, way: asked }: WasmOptions): W
     embed: (...args) => embed(kernels, lookup, words, ...args),
     norm: (out, x, g, eps, n, D, rows) => norm(kernels, out, x, g, eps, n, D, rows),
     matmul: (y, x, w, T, opts) => matmul(product, y, x, w, T, opts),
+    addLowRank: (...args) => addLowRank(kernels, ...args),
     ropeStore: (...args) => ropeStore(kernels, words, ...args),
     attention: (...args) => attention(kernels, words, ...args),
     shortConv: (...args) => shortConv(kernels, words, ...args),

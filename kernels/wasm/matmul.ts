@@ -5,7 +5,7 @@ import type { BlockFormat, Fn, Kernels } from './module.ts';
 import { need, ptr } from './pointers.ts';
 
 /** Multiply-adds a call: long enough that the call costs nothing, short enough that the first, unoptimized code is soon replaced. */
-const CALL_MACS = 1 << 21;
+export const CALL_MACS = 1 << 21;
 /** Sums of 8 rows of up to 64 tokens. */
 const ACC = SCRATCH;
 const ACC_BYTES = 64 * 32;

@@ -16,6 +16,7 @@ export interface Kernels extends Generated {
   embedF32: Fn;
   norm: Fn;
   matmulF32: Fn;
+  addLowRank: Fn;
   matmulW4: Fn;
   matmulW4One: Fn;
   matmulW8: Fn;

@@ -2,6 +2,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { balanceLayer } from '../../engine/balance.ts';
 import { BLOCK, fits, PLAIN, packWeight, ROWS, rowGroupBytes } from '../../engine/formats.ts';
 import {
+  type AdapterPiece,
   allocPart,
   type Backend,
   Engine,
@@ -150,6 +151,8 @@ export interface TestEngineOptions {
   maxSequences?: number;
   rowCost?: number;
   hash?: Hash;
+  /** Bytes for adapters. */
+  adapterBytes?: number;
   /** In stages, each on a backend of its own that `create` makes; `port`: what the engine gets in a stage's place. */
   parts?: { stages: readonly Part[]; create: () => Backend; port?: (stage: Stage) => StagePort };
 }
@@ -168,6 +171,7 @@ export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
     pages: o.pages ?? 256,
     maxTokens: o.maxTokens ?? 64,
     maxSequences: o.maxSequences ?? 16,
+    adapterBytes: o.adapterBytes,
   });
   const { stages, create, port = (s: Stage) => s } = o.parts ?? {};
   const ports = stages?.map((part) => {
@@ -177,6 +181,21 @@ export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
   });
   const staged = ports && new StagedRunner({ backend: be, config, stages: ports, kv: plan.kv, pages: plan.pages, maxRows: plan.maxRows });
   return new Engine({ backend: be, config, weights: staged ?? weights, plan, hash: o.hash ?? sha256, pack: 'random', rowCost: o.rowCost });
+}
+
+/** A random adapter of every matrix of every layer: its pieces, and their bytes. Queries, keys and values have factors of their own. */
+export function randomAdapter(c: ModelConfig, rank: number, seed: number): { pieces: AdapterPiece[]; read: (i: number) => Uint8Array } {
+  const next = noise(seed);
+  const pieces: AdapterPiece[] = tensorList(c)
+    .filter(({ layer, shape }) => layer >= 0 && shape.length === 2)
+    .flatMap(({ kind, layer, shape: [, K], parts }) => {
+      let row = 0;
+      return parts.map((N) => ({ layer, matrix: kind as AdapterPiece['matrix'], row: (row += N) - N, rank, N, K: K as number }));
+    });
+  const data = pieces.map(({ N, K }) =>
+    Float32Array.from({ length: rank * (N + K) }, (_, i) => next() * (i < rank * K ? 1 / Math.sqrt(K) : 0.5)),
+  );
+  return { pieces, read: (i) => new Uint8Array(data[i].buffer) };
 }
 
 /** Tokens of every finished request. */

@@ -7,6 +7,7 @@ export { embedF32 } from './embed';
 export { geglu, swiglu } from './glu';
 export { editLogits, maskLogits, topk } from './logits';
 export * from './generated';
+export { addLowRank } from './low-rank';
 export { matmulF32 } from './matmul-f32';
 export { matmulW4, matmulW4One, rowsW4, spreadW4, wideW4 } from './matmul-w4';
 export { matmulW8, matmulW8One, rowsW8, spreadW8, wideW8 } from './matmul-w8';

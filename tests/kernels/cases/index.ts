@@ -5,6 +5,7 @@ import { copyPagesCases } from './copy-pages.ts';
 import { embedCases } from './embed.ts';
 import { gluCases } from './glu.ts';
 import { editLogitsCases, topkCases } from './logits.ts';
+import { lowRankCases } from './low-rank.ts';
 import { matmulCases } from './matmul.ts';
 import { addNormCases, normCases } from './norm.ts';
 import { ropeStoreCases } from './rope-store.ts';
@@ -12,6 +13,8 @@ import { shortConvCases } from './short-conv.ts';
 
 export type { Case, Output, Prepared } from './case.ts';
 export { type Comparison, compareCase } from './compare.ts';
+/** Of the op that only backends with adapters have. */
+export { lowRankCases };
 
 export const cases: Case[] = [
   ...embedCases,
