@@ -1,9 +1,12 @@
 /**
- * Adapters of low rank (LoRA, Hu et al., 2021), merged into the matrices that they change: W + scale · B · A, in float32 and row by row while
- * the model is read. PEFT's folders (adapter_config.json, adapter_model.safetensors) and GGUF adapters, on models of either kind.
+ * Adapters of low rank (LoRA, Hu et al., 2021): merged into the matrices that they change, W + scale · B · A, in float32 and row by row while
+ * the model is read; or as pieces that the engine computes beside it. PEFT's folders (adapter_config.json, adapter_model.safetensors) and GGUF adapters, on models of either kind.
  */
+import type { AdapterPiece } from '../engine/adapters.ts';
+import { type LayerMatrix, tensorList } from '../engine/anatomy.ts';
+import type { ModelConfig } from '../engine/config.ts';
 import { ModelFileError } from './error.ts';
-import type { StoredNames } from './families/family.ts';
+import type { StoredNames, StoredTensor } from './families/family.ts';
 import { FAMILIES } from './families/index.ts';
 import { decoders } from './gguf/blocks.ts';
 import { readGguf } from './gguf/reader.ts';
@@ -117,42 +120,91 @@ export async function mergeLora(model: ModelFiles, adapter: Adapter, scale = 1):
     const parts = await Promise.all(
       t.parts.map(async (part, i) => {
         const stored = t.parts.length === names[t.kind].length ? names[t.kind][i] : undefined;
-        const prefix = t.layer < 0 ? '' : adapter.kind === 'hf' ? `model.layers.${t.layer}.` : `blk.${t.layer}.`;
-        const name = `${prefix}${stored?.name}`;
-        const found = stored && adapter.factors.get(name);
-        if (!found) return part;
-        used.add(name);
-        const [a, b] = [found.a, found.b];
-        if (!a || !b) throw new ModelFileError(`matrix "${name}"`, `has lora_${a ? 'A' : 'B'} only, in ${adapter.name}`);
-        const where = `tensor "${b.name}"`;
-        if (a.K !== part.K || b.rows !== part.rows || a.rows !== b.K || a.rows < 1 || a.rows > MAX_RANK) {
-          throw new ModelFileError(
-            where,
-            `is ${b.rows} × ${b.K} and lora_A ${a.rows} × ${a.K}: the model's matrix is ${part.rows} × ${part.K}`,
-          );
-        }
+        const name = stored && matrixName(adapter, t.layer, stored);
+        const found = name === undefined ? undefined : factorsOf(adapter, name, part.rows, part.K);
+        if (!stored || !found) return part;
+        used.add(name as string);
+        const { a, b } = found;
         // rows of B are put in the order that the model's file has them in
         const rows = stored.as ? stored.as(b, model.config) : b;
-        const factor = (scale * adapter.alpha) / (adapter.rooted ? Math.sqrt(a.rows) : a.rows);
-        return sum(part, await floats(a, 0, a.rows), rows, factor);
+        return sum(part, await floats(a, 0, a.rows), rows, scale * scaleOf(adapter, a.rows));
       }),
     );
     return { ...t, parts };
   };
   const tensors: ModelTensor[] = [];
   for (const t of model.tensors) tensors.push(await merged(t));
-  for (const name of adapter.factors.keys()) {
-    if (!used.has(name))
-      throw new ModelFileError(`matrix "${name}"`, `is changed by ${adapter.name}, and ${model.name} has none of that name`);
-  }
+  checkAllUsed(adapter, used, model.name);
   return { ...model, tensors };
 }
 
-function storedNames(model: ModelFiles, kind: Adapter['kind']): StoredNames {
+/**
+ * The adapter beside a packed model: what it adds to each matrix of each layer, in the engine's order of rows (engine/adapters.ts), to be read
+ * one after the other. Rejects with ModelFileError when it is another model's, or changes what is no matrix of a layer.
+ */
+export function lowRank(config: ModelConfig, model: string, adapter: Adapter): { piece: AdapterPiece; read(): Promise<Uint8Array> }[] {
+  const names = storedNames({ config, name: model }, adapter.kind);
+  const used = new Set<string>();
+  const pieces = tensorList(config).flatMap(({ kind, layer, shape: [N, K], parts }) => {
+    if (layer < 0 || K === undefined) return [];
+    let row = 0;
+    return names[kind].flatMap((stored, i) => {
+      const rows = names[kind].length === parts.length ? parts[i] : N;
+      const first = (row += rows) - rows;
+      const name = matrixName(adapter, layer, stored);
+      const found = factorsOf(adapter, name, rows, K);
+      if (!found) return [];
+      used.add(name);
+      const { a, b } = found;
+      const piece: AdapterPiece = { layer, matrix: kind as LayerMatrix, row: first, rank: a.rows, N: rows, K };
+      const read = async () => {
+        const out = new Float32Array(a.rows * (rows + K));
+        out.set(await floats(a, 0, a.rows));
+        const values = await floats(stored.as ? stored.as(b, config) : b, 0, rows);
+        const factor = scaleOf(adapter, a.rows);
+        for (let n = 0; n < rows; n++) for (let j = 0; j < a.rows; j++) out[a.rows * K + j * rows + n] = factor * values[n * a.rows + j];
+        return new Uint8Array(out.buffer);
+      };
+      return [{ piece, read }];
+    });
+  });
+  checkAllUsed(adapter, used, model);
+  return pieces;
+}
+
+function checkAllUsed(adapter: Adapter, used: ReadonlySet<string>, model: string): void {
+  for (const name of adapter.factors.keys()) {
+    if (!used.has(name)) throw new ModelFileError(`matrix "${name}"`, `is changed by ${adapter.name}, and ${model} has none of that name`);
+  }
+}
+
+/** The name that an adapter has for a matrix; layer −1 is the model's own. */
+function matrixName({ kind }: Adapter, layer: number, stored: StoredTensor): string {
+  const prefix = layer < 0 ? '' : kind === 'hf' ? `model.layers.${layer}.` : `blk.${layer}.`;
+  return `${prefix}${stored.name}`;
+}
+
+/** What an adapter adds to a matrix [rows, K], if it does. Throws ModelFileError when that is of another shape. */
+function factorsOf(adapter: Adapter, name: string, rows: number, K: number): Required<Factors> | undefined {
+  const found = adapter.factors.get(name);
+  if (!found) return undefined;
+  const { a, b } = found;
+  if (!a || !b) throw new ModelFileError(`matrix "${name}"`, `has lora_${a ? 'A' : 'B'} only, in ${adapter.name}`);
+  if (a.K !== K || b.rows !== rows || a.rows !== b.K || a.rows < 1 || a.rows > MAX_RANK) {
+    throw new ModelFileError(
+      `tensor "${b.name}"`,
+      `is ${b.rows} × ${b.K} and lora_A ${a.rows} × ${a.K}: the model's matrix is ${rows} × ${K}`,
+    );
+  }
+  return { a, b };
+}
+
+const scaleOf = ({ alpha, rooted }: Adapter, rank: number): number => alpha / (rooted ? Math.sqrt(rank) : rank);
+
+function storedNames(model: Pick<ModelFiles, 'config' | 'name'>, kind: Adapter['kind']): StoredNames {
   const family = FAMILIES.find((f) => f.name === model.config.family);
   const side = kind === 'hf' ? family?.hf : family?.gguf;
-  if (!side || typeof side.names === 'function')
-    throw new ModelFileError(model.name, `is of the family ${model.config.family}, into which no adapter is merged here`);
+  if (!side) throw new ModelFileError(model.name, `is of the family ${model.config.family}, into which no adapter is merged here`);
   return side.names;
 }
 

@@ -23,8 +23,9 @@ export type StoredNames = Readonly<Record<TensorKind, readonly StoredTensor[]>>;
 
 /** How a family's files of one kind are read. */
 interface Side<Keys> {
-  /** The tensors' names; of the keys where values are folded into tensors. */
-  readonly names: StoredNames | ((keys: Keys) => StoredNames);
+  readonly names: StoredNames;
+  /** The same with values of the keys folded into tensors other than the layers' matrices. */
+  readonly fold?: (names: StoredNames, keys: Keys) => StoredNames;
   /** What differs from the fields that all families share. */
   readonly config?: (keys: Keys, common: RawConfig) => RawConfig;
   /**
@@ -47,7 +48,7 @@ export interface Family {
 }
 
 /** The names of a file's tensors. */
-export const namesOf = <Keys>({ names }: Side<Keys>, keys: Keys): StoredNames => (typeof names === 'function' ? names(keys) : names);
+export const namesOf = <Keys>({ names, fold }: Side<Keys>, keys: Keys): StoredNames => fold?.(names, keys) ?? names;
 
 const stored = (...names: string[]): StoredTensor[] => names.map((name) => ({ name }));
 

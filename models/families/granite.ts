@@ -37,7 +37,8 @@ const ofHf = (f: Fields): Scalars => ({
 });
 
 const gguf: GgufSide = {
-  names: (m) => divided({ ...ggufNames, ...interleavedNames }, ofGguf(m)),
+  names: { ...ggufNames, ...interleavedNames },
+  fold: (names, m) => divided(names, ofGguf(m)),
   config: (m, c) => folded(ofGguf(m), c),
 };
 
@@ -55,7 +56,7 @@ function ofGguf(m: Metadata): Scalars {
 export const granite: Family = {
   name: 'granite',
   gguf,
-  hf: { names: (f) => divided(hfNames, ofHf(f)), config: (f, c) => folded(ofHf(f), c) },
+  hf: { names: hfNames, fold: (names, f) => divided(names, ofHf(f)), config: (f, c) => folded(ofHf(f), c) },
 };
 
 /** Dense Granite 4 as transformers keeps it: gate and up in one tensor, a layer's kind by name. Layers of Mamba do not run. */
@@ -63,11 +64,8 @@ export const graniteHybrid: Family = {
   name: 'granitehybrid',
   modelType: 'granitemoehybrid',
   hf: {
-    names: (f) =>
-      divided(
-        { ...hfNames, gateUp: [{ name: 'shared_mlp.input_linear.weight' }], down: [{ name: 'shared_mlp.output_linear.weight' }] },
-        ofHf(f),
-      ),
+    names: { ...hfNames, gateUp: [{ name: 'shared_mlp.input_linear.weight' }], down: [{ name: 'shared_mlp.output_linear.weight' }] },
+    fold: (names, f) => divided(names, ofHf(f)),
     config(f, c) {
       const position = f.string('position_embedding_type', 'rope');
       const other = f.array('layer_types', []).find((t) => t !== 'attention');
