@@ -21,6 +21,8 @@ export interface ReplicaEnv {
   CONTEXT?: string;
   /** Sequences computed together. */
   MAX_BATCH?: string;
+  /** MiB for adapters in each replica; none unless given. */
+  ADAPTERS_MB?: string;
   /** Replicas of the model. */
   REPLICAS?: string;
   /** How many of them this isolate holds, all unless given: they share its weights and divide its pages. */

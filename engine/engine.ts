@@ -108,6 +108,12 @@ export class Engine {
     this.freeAdapters();
   }
 
+  /** Whether an adapter is here; one that was about to go stays. */
+  keepAdapter(id: string): boolean {
+    this.leaving.delete(id);
+    return this.adapters?.get(id) !== undefined;
+  }
+
   private freeAdapters(): void {
     if (this.leaving.size === 0) return;
     const used = new Set([...this.sequences.values()].map(({ adapter }) => adapter?.id));

@@ -83,6 +83,13 @@ export const SETTINGS = {
     ...{ shown: 'none', ...main },
     wrong: (v) => (aliasesIn(v) ? undefined : 'must be pairs such as gpt-4o-mini=smollm2, comma-separated'),
   }),
+  ADAPTERS: text('LoRA adapters, comma-separated, such as orders=./adapter: folders of PEFT or GGUF; asked for as MODEL:orders', {
+    ...{ shown: 'none', ...main, ...own },
+    wrong: (v) => (aliasesIn(v) ? undefined : 'must be pairs such as orders=./adapter, comma-separated'),
+  }),
+  ADAPTERS_MB: number(0, 4096, 0, 'MiB for adapters in each replica, part of MEMORY_MB', {
+    ...{ shown: 'what those in ADAPTERS take', ...main },
+  }),
   MODELS_MB: whole(16, 1 << 20, undefined, 'what all models beside the first may hold together', {
     ...{ shown: "half of the machine's memory", ...main, ...own },
   }),

@@ -27,11 +27,24 @@ export interface ModelEntry {
   bytes?: number;
   about?: string;
   max_model_len?: number;
+  /** Of an adapter: the model that it belongs to. */
+  parent?: string;
 }
 
-export const isFirst = ({ FIRST_MODEL, MODEL_ID }: FirstModel, model: string | undefined): boolean => {
+/**
+ * The model that `base:adapter` is an adapter of; a model's own name is itself. A model that is called by its place at the hub has colons in
+ * its name: its adapters are there when it is the first.
+ */
+export function baseOf({ FIRST_MODEL, MODEL_ID }: FirstModel, model: string): string {
   const first = FIRST_MODEL ?? MODEL_ID;
-  return model === undefined || first === undefined || model === first;
+  if (first !== undefined && (model === first || model.startsWith(`${first}:`))) return first;
+  return model.startsWith('hf:') ? model : model.split(':')[0];
+}
+
+/** Whether it is the first model, or an adapter of it. */
+export const isFirst = (vars: FirstModel, model: string | undefined): boolean => {
+  const first = vars.FIRST_MODEL ?? vars.MODEL_ID;
+  return model === undefined || first === undefined || baseOf(vars, model) === first;
 };
 
 const named = (list = ''): string[] =>
@@ -46,19 +59,32 @@ const named = (list = ''): string[] =>
  */
 export function modelNamed({ vars, launcher }: Models, asked: string): string {
   const { MODEL_ID, MODELS, ALIASES } = vars;
-  const name = aliasesIn(ALIASES)?.get(asked) ?? asked;
-  if (MODEL_ID === undefined || name === MODEL_ID || launcher) return name || (MODEL_ID ?? '');
-  if (name === '') return MODEL_ID;
+  const name = unaliased(aliasesIn(ALIASES), asked);
+  if (MODEL_ID === undefined || launcher) return name || (MODEL_ID ?? '');
+  if (name === '' || isFirst(vars, name)) return name || MODEL_ID;
   const others = named(MODELS);
-  if (others.includes(name)) return name;
+  if (others.includes(baseOf(vars, name))) return name;
   throw modelNotFound(asked, [MODEL_ID, ...others]);
 }
 
+/** What an alias stands for: of the whole name, or of the model before an adapter's. */
+function unaliased(aliases: ReadonlyMap<string, string> | undefined, asked: string): string {
+  const colon = asked.indexOf(':');
+  const base = colon > 0 ? aliases?.get(asked.slice(0, colon)) : undefined;
+  return aliases?.get(asked) ?? (base === undefined ? asked : base + asked.slice(colon));
+}
+
+/** A request by a client, which counts. */
+export interface Asked {
+  keepAliveMs?: number;
+}
+
 /** Waits until the model is loaded where somebody loads models. Throws 404 when there is none of that name, and 503 with the arithmetic when it does not fit. */
-export async function loadModel({ vars, launcher }: Models, model: string | undefined): Promise<void> {
-  if (isFirst(vars, model) || !launcher) return;
+export async function loadModel({ vars, launcher }: Models, model: string | undefined, asked?: Asked): Promise<void> {
+  if (model === undefined || isFirst(vars, model) || !launcher) return;
   const headers = { 'content-type': 'application/json' };
-  const answer = await launcher.fetch('http://launcher/load', { method: 'POST', headers, body: JSON.stringify({ model }) });
+  const body = JSON.stringify({ model: baseOf(vars, model), asked });
+  const answer = await launcher.fetch('http://launcher/load', { method: 'POST', headers, body });
   if (answer.ok) return;
   const { error } = (await answer.json()) as ErrorEnvelope;
   const retry = answer.headers.get('retry-after');

@@ -6,6 +6,7 @@ import type { Heartbeat } from '../../policy/ticket.ts';
 import { tellRoom } from '../../serving/prompt-room.ts';
 import { cacheName } from '../../serving/responses/ids.ts';
 import type { RunOrder } from '../../serving/responses/types.ts';
+import { AdapterShelf } from '../../serving/run/adapters.ts';
 import { dispatch, inEnvelope } from '../../serving/run/dispatch.ts';
 import { EngineLoop } from '../../serving/run/loop.ts';
 import { npuOf } from '../../serving/run/npu.ts';
@@ -54,7 +55,8 @@ export class Replica extends DurableObject<ReplicaEnv> {
       const { SESSION } = this.env;
       const keyed =
         SESSION && ((tenant: string, key: string) => owned(fetcher(SESSION.get(SESSION.idFromName(cacheName(tenant, key)))), tenant));
-      return { served: model, engine, loop, metrics, npu, reporter, keyed };
+      const adapters = model.source && new AdapterShelf(model.id, engine, model.source, metrics.registry);
+      return { served: model, engine, loop, metrics, adapters, npu, reporter, keyed };
     })();
     this.runtime.catch(() => {
       this.runtime = undefined;

@@ -115,6 +115,7 @@ async function load(env: ReplicaEnv, id: string): Promise<Served> {
     backend,
     weights,
     plan,
+    source,
     engines: new Map(),
   };
 }
@@ -144,6 +145,7 @@ function inOnePiece({ config, tensors }: Manifest, env: ReplicaEnv): { plan: Pla
     },
     context: readNumber('CONTEXT', env),
     maxSequences: readNumber('MAX_BATCH', env),
+    adapterBytes: readNumber('ADAPTERS_MB', env) * MIB,
   });
   const { scratch, kv } = plan.bytes;
   return { plan, memoryBytes: weightBytes + scratch + kv + 64 };

@@ -1,4 +1,4 @@
-import { type FirstModel, isFirst } from '../../serving/models.ts';
+import { baseOf, type FirstModel, isFirst } from '../../serving/models.ts';
 
 /**
  * Where replicas are. `REPLICA_<n>` is bound where replica n belongs to another Worker or process (`script_name`), and so has
@@ -17,9 +17,9 @@ export const isElsewhere = (env: Replicas, replica: string, model?: string): boo
 
 /** The object that the model's scheduler calls by this number. Take a new stub for every call: one that failed stays broken. */
 export function replicaOf(env: Replicas, replica: string, model?: string): DurableObjectStub {
-  if (!isFirst(env, model)) {
+  if (model !== undefined && !isFirst(env, model)) {
     const apart = env.MODEL_REPLICA ?? env.REPLICA;
-    return apart.get(apart.idFromName(`replica-${replica}/${model}`));
+    return apart.get(apart.idFromName(`replica-${replica}/${baseOf(env, model)}`));
   }
   const namespace = env[`REPLICA_${Number(replica)}`] ?? env.REPLICA;
   return namespace.get(namespace.idFromName(`replica-${replica}`));

@@ -4,7 +4,7 @@ import { CONTENT_TYPE } from '../../openai/prometheus.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
 import { conversationPages, PAGES_PATH } from './conversation.ts';
 import { generate } from './generate.ts';
-import { modelObject, renderMetrics } from './model-info.ts';
+import { adapterObjects, modelObject, renderMetrics } from './model-info.ts';
 import type { Runtime } from './runtime.ts';
 import { tokenize } from './tokenize.ts';
 
@@ -39,13 +39,13 @@ export async function dispatch(rt: Runtime, request: Request): Promise<Response>
   }
 }
 
-function show(rt: Runtime, path: string): Response {
+async function show(rt: Runtime, path: string): Promise<Response> {
   const { served, engine } = rt;
   if (path === '/ready') {
     const { name } = served.backend;
     return Response.json({ status: 'ready', model: served.id, backend: name, memory: engine.plan.bytes, stats: engine.stats() });
   }
   if (path === '/metrics') return new Response(renderMetrics(rt), { headers: { 'content-type': CONTENT_TYPE } });
-  if (path === '/v1/models') return Response.json({ object: 'list', data: [modelObject(rt)] });
+  if (path === '/v1/models') return Response.json({ object: 'list', data: [modelObject(rt), ...(await adapterObjects(rt))] });
   throw notFound(`There is nothing at ${path}.`);
 }

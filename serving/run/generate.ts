@@ -1,8 +1,9 @@
-import type { GenerateRequest } from '../../engine/index.ts';
-import { asApiError, modelNotFound } from '../../openai/errors.ts';
+import { adaptedSalt, type GenerateRequest } from '../../engine/index.ts';
+import { asApiError } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
+import { adapterOf, fingerprintOf, type Held } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { completionConstraint, constraintOf } from './constraint.ts';
 import { early, takesLong } from './heartbeats.ts';
@@ -16,12 +17,23 @@ import { saltOf, tenantOf } from './tenant.ts';
 import { answerText } from './text.ts';
 
 /** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
-export async function generate(rt: Runtime, body: ChatRequest | CompletionRequest | ResponsesRequest, http: Request): Promise<Response> {
+export async function generate(rt: Runtime, body: Asked, http: Request): Promise<Response> {
+  const held = await adapterOf(rt, body.model);
+  try {
+    return await generateWith(rt, held, body, http);
+  } catch (error) {
+    held?.release();
+    throw error;
+  }
+}
+
+type Asked = ChatRequest | CompletionRequest | ResponsesRequest;
+
+async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked, http: Request): Promise<Response> {
   const arrived = Date.now();
   const { engine } = rt;
   const served = body.kind === 'completion' ? rt.served : withTemplate(rt.served, body.chatTemplate);
   const { tokenizer } = served;
-  if (body.model && body.model !== served.id) throw modelNotFound(body.model, served.id);
 
   const chat = body.kind !== 'completion';
   const callable = body.kind !== 'completion' && body.toolChoice.mode !== 'none';
@@ -38,6 +50,9 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const id = lease?.id ?? http.headers.get('x-turnstone-request') ?? crypto.randomUUID();
   const tenant = tenantOf(http);
   const salt = saltOf(tenant, body.cacheSalt);
+  const pageSalt = adaptedSalt(salt, adapter?.id);
+  const npu = adapter ? undefined : rt.npu; // the accelerator has the base alone
+  const fingerprint = fingerprintOf(served, adapter);
   checkIds(served, body, prompts.flat());
   const constraint = chat ? constraintOf(served, body) : completionConstraint(served, body);
   const stopIds = stopIdsOf(served, body, constraint !== undefined);
@@ -50,6 +65,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
       stopIds,
       sampling: { ...sampling, seed: choiceSeed(sampling.seed, p * body.n + i) },
       salt,
+      adapter: adapter?.id,
       owner: tenant,
       constraint: constraint?.(prompt),
     }));
@@ -57,9 +73,9 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
 
   const answer = createAnswer(body, {
     id,
-    model: served.id,
+    model: body.model || served.id,
     created: Math.floor(arrived / 1000),
-    fingerprint: served.fingerprint,
+    fingerprint,
   });
   const echo =
     body.kind === 'completion' && body.echo
@@ -71,17 +87,17 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
   const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
   // pages of earlier requests under this key, whichever replica computed them
   const session = body.promptCacheKey === undefined || prompts.length > 1 ? undefined : rt.keyed?.(tenant, body.promptCacheKey);
-  if (session) await pullPages(engine, session, prompts[0], salt).catch((error) => console.warn('pages', error));
+  if (session) await pullPages(engine, session, prompts[0], pageSalt).catch((error) => console.warn('pages', error));
   const decided = Date.now();
   const leave = new AbortController();
   const gone = AbortSignal.any([http.signal, leave.signal]);
   let asked: RouteReport | undefined;
   // one prompt at a time is worth a transfer; several of a request share the loop as they are
-  const routing = prompts.length === 1 ? rt.npu?.prefill(prompts[0], salt, gone, (report) => (asked = report)) : undefined;
+  const routing = prompts.length === 1 ? npu?.prefill(prompts[0], salt, gone, (report) => (asked = report)) : undefined;
   // another model than at the previous response: nothing of it could be used
-  const recomputed = body.kind === 'response' && body.previousFingerprint !== undefined && body.previousFingerprint !== served.fingerprint;
+  const recomputed = body.kind === 'response' && body.previousFingerprint !== undefined && body.previousFingerprint !== fingerprint;
   const answered = async (route?: RouteReport): Promise<Response> => {
-    const shown = route ?? rt.npu?.several(prompts);
+    const shown = route ?? npu?.several(prompts);
     const extra = () => {
       const turnstone = {
         ...(recomputed && { recomputed }),
@@ -104,6 +120,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
       atOnce: lease?.slots,
       extra,
     });
+    job.end.then(() => adapter?.release());
     job.start(gone);
     if (lease) {
       rt.reporter?.begin(lease, (why) => job.fail(why));
@@ -113,7 +130,7 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     // off the client's path: what the session lacks
     if (session) {
       void job.end
-        .then(() => pushPages(engine, session, [...prompts[0], ...job.output], salt))
+        .then(() => pushPages(engine, session, [...prompts[0], ...job.output], pageSalt))
         .catch((error) => console.warn('pages', error));
     }
     const response = await job.respond();
@@ -128,7 +145,10 @@ export async function generate(rt: Runtime, body: ChatRequest | CompletionReques
     rt.reporter?.prompt(lease.id, promptTokens);
   }
   const rest = routing.then(answered);
-  rest.catch(() => lease && rt.reporter?.end(lease.id));
+  rest.catch(() => {
+    adapter?.release();
+    if (lease) rt.reporter?.end(lease.id);
+  });
   return early(rest, {
     contentType: answer.contentType,
     headers: asked && { 'x-turnstone-route': routeHeader(asked, true) },

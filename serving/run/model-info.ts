@@ -12,6 +12,14 @@ export const modelObject = (rt: Runtime) => ({
   sampling_defaults: samplingFields(rt.served.sampling),
 });
 
+/** Its adapters, each a model by the name that a request gives. */
+export async function adapterObjects({ served, engine, adapters }: Runtime) {
+  return ((await adapters?.list()) ?? []).map(({ name, created, bytes, loaded }) => ({
+    ...{ id: `${served.id}:${name}`, object: 'model', created, owned_by: 'turnstone', parent: served.id, bytes },
+    ...{ state: loaded ? 'loaded' : 'cold', max_model_len: engine.plan.context },
+  }));
+}
+
 /** Engine counters become Prometheus' at scrape time. */
 export function renderMetrics({ engine, metrics: m, npu }: Runtime): string {
   npu?.show();

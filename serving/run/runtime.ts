@@ -1,9 +1,11 @@
 /** A model that is loaded, and what runs on it. */
 import type { Backend, Engine, ModelConfig, ModelWeights, Passes, Plan } from '../../engine/index.ts';
+import type { PackSource } from '../../models/pack/source.ts';
 import type { ChatTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
+import type { AdapterShelf } from './adapters.ts';
 import type { EngineLoop } from './loop.ts';
 import type { NpuAdapter } from './npu.ts';
 import type { Reporter } from './report.ts';
@@ -33,6 +35,8 @@ export interface Served {
   /** Of the whole model, or its stages as one. */
   weights: ModelWeights | Passes;
   plan: Plan;
+  /** Where its pack is, and its adapters are looked for. */
+  source?: PackSource;
   /** By the id of the replica's object. */
   engines: Map<string, Kept>;
 }
@@ -43,6 +47,8 @@ export interface Runtime {
   engine: Engine;
   loop: EngineLoop;
   metrics: ServingMetrics;
+  /** Absent where none can be loaded. */
+  adapters?: AdapterShelf;
   /** Absent where no accelerator is bound. */
   npu?: NpuAdapter;
   /** Absent where nothing schedules. */

@@ -1,6 +1,6 @@
-import type { GenerateRequest, StepEvent } from '../../engine/index.ts';
+import { adaptedSalt, type GenerateRequest, type StepEvent } from '../../engine/index.ts';
 import type { TokenStream } from '../../models/tokenizer/tokenizer.ts';
-import { type ApiError, asApiError, modelNotFound } from '../../openai/errors.ts';
+import { type ApiError, asApiError } from '../../openai/errors.ts';
 import { type Item, itemMessages } from '../../openai/requests/items.ts';
 import { resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ResponsesRequest } from '../../openai/requests/types.ts';
@@ -8,6 +8,7 @@ import { StopMatcher } from '../../openai/stop.ts';
 import { chatLogprobs } from '../../openai/stream/frames.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import { type Json, type Piece, type RunLine, type RunOrder, textOf } from '../responses/types.ts';
+import { adapterOf, fingerprintOf, type Held } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
 import { Pace } from './latency.ts';
@@ -32,9 +33,25 @@ export async function runTurn(
   http: Request,
   later: (work: Promise<unknown>) => void,
 ): Promise<Response> {
+  const adapter = await adapterOf(rt, order.model);
+  try {
+    return await turnWith(rt, adapter, order, session, http, later);
+  } catch (error) {
+    adapter?.release();
+    throw error;
+  }
+}
+
+async function turnWith(
+  rt: Runtime,
+  adapter: Held | undefined,
+  order: RunOrder,
+  session: SessionFetcher,
+  http: Request,
+  later: (work: Promise<unknown>) => void,
+): Promise<Response> {
   const { served, engine, loop } = rt;
   const request = order.request as unknown as ResponsesRequest;
-  if (order.model !== served.id) throw modelNotFound(order.model, served.id);
   const messages = itemMessages([...order.history, ...order.input] as unknown as Item[], request.instructions);
   const prompt =
     order.prompt.length > 0 ? order.prompt : chatPrompt(served, { ...request, messages }, { limit: engine.maxPrompt, param: 'input' });
@@ -48,16 +65,19 @@ export async function runTurn(
     stopIds: stopIdsOf(served, request, constraint !== undefined),
     sampling: { ...resolveSampling(request.sampling, served.sampling, () => order.seed), seed: order.seed },
     salt: saltOf(order.tenant, request.cacheSalt),
+    adapter: adapter?.id,
     owner: order.tenant,
     constraint,
   };
-  const turn = new Turn(rt, order, request, generate);
+  const pageSalt = adaptedSalt(generate.salt, adapter?.id);
+  const turn = new Turn(rt, order, request, generate, fingerprintOf(served, adapter));
+  turn.end.then(() => adapter?.release());
   rt.reporter?.begin({ id: order.response, epoch: order.epoch, replica: order.replica }, () => turn.revoke(), true);
   rt.reporter?.prompt(order.response, prompt.length);
   turn.end.then(() => rt.reporter?.end(order.response));
   if (!turn.over)
-    await pullPages(engine, session, [...prompt, ...order.generated], generate.salt).catch((error) => console.warn('pages', error));
-  if (!turn.over) turn.route = await rt.npu?.prefill([...prompt, ...order.generated], generate.salt, http.signal);
+    await pullPages(engine, session, [...prompt, ...order.generated], pageSalt).catch((error) => console.warn('pages', error));
+  if (!turn.over && !adapter) turn.route = await rt.npu?.prefill([...prompt, ...order.generated], generate.salt, http.signal);
   const body = new ReadableStream<Uint8Array>({
     start: (controller) => turn.open(controller),
     cancel: () => turn.cancel(),
@@ -65,9 +85,7 @@ export async function runTurn(
   if (!turn.over) loop.add(generate, turn);
   http.signal.addEventListener('abort', () => turn.cancel());
   // off the reader's path: what the session lacks
-  later(
-    turn.end.then(() => pushPages(engine, session, turn.ids, generate.salt, order.response)).catch((error) => console.warn('pages', error)),
-  );
+  later(turn.end.then(() => pushPages(engine, session, turn.ids, pageSalt, order.response)).catch((error) => console.warn('pages', error)));
   return new Response(body, { headers: { 'content-type': 'application/x-ndjson' } });
 }
 
@@ -75,6 +93,7 @@ class Turn implements Sink {
   readonly #rt: Runtime;
   readonly #order: RunOrder;
   readonly #request: ResponsesRequest;
+  readonly #fingerprint: string;
   readonly #generate: GenerateRequest;
   readonly #stream: TokenStream;
   readonly #stop: StopMatcher;
@@ -95,8 +114,9 @@ class Turn implements Sink {
   /** Where the prompt was computed; known before the first token. */
   route?: RouteReport;
 
-  constructor(rt: Runtime, order: RunOrder, request: ResponsesRequest, generate: GenerateRequest) {
+  constructor(rt: Runtime, order: RunOrder, request: ResponsesRequest, generate: GenerateRequest, fingerprint: string) {
     this.#rt = rt;
+    this.#fingerprint = fingerprint;
     this.#pace = new Pace(rt.metrics, this.#arrived);
     this.#order = order;
     this.#request = request;
@@ -177,8 +197,13 @@ class Turn implements Sink {
   #start(cachedTokens: number): void {
     this.#started = true;
     const route = this.#request.explain && this.route ? { ...this.route, ttft: Date.now() - this.#arrived } : undefined;
-    const { fingerprint } = this.#rt.served;
-    this.#line({ type: 'start', prompt: [...this.#generate.prompt], cachedTokens, fingerprint, route: route as unknown as Json });
+    this.#line({
+      type: 'start',
+      prompt: [...this.#generate.prompt],
+      cachedTokens,
+      fingerprint: this.#fingerprint,
+      route: route as unknown as Json,
+    });
   }
 
   #finish(finish: 'stop' | 'length'): void {
