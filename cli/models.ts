@@ -6,13 +6,14 @@
 import { createServer, type Server as HttpServer } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
-import { ApiError, asApiError, type ErrorEnvelope, modelNotFound, notFound, serverOverloaded } from '../openai/errors.ts';
+import { ApiError, asApiError, badRequest, type ErrorEnvelope, modelNotFound, notFound, serverOverloaded } from '../openai/errors.ts';
 import { Registry } from '../openai/prometheus.ts';
 import type { ModelEntry } from '../serving/models.ts';
 import { replicaNames, type SchedulerPort } from '../serving/scheduler.ts';
+import { type AdapterBook, roomFor } from './adapters.ts';
 import type { Pulls } from './hub/pulls.ts';
 import { nodeHandler } from './node-http.ts';
-import { localPack } from './packs.ts';
+import { type LocalPack, localPack } from './packs.ts';
 import { FIRST } from './processes.ts';
 import { MODELS, modelSocket, replicasConfig, type Vars } from './workerd/config.ts';
 import type { Home } from './workerd/home.ts';
@@ -44,6 +45,8 @@ export interface ModelsOptions {
   eachMb: number;
   allMb: number;
   keepAliveMs: number;
+  /** Of all models. */
+  adapters: AdapterBook;
   /** Models may be brought while the server runs. */
   pulls?: Pulls;
   say: (line: string) => void;
@@ -93,11 +96,19 @@ export class Models {
   }
 
   list(): ModelEntry[] {
-    return this.#o.known().map(({ id, bytes, created, about }) => ({
+    return this.#o.known().flatMap((m) => this.#entries(m));
+  }
+
+  /** A model and its adapters. */
+  #entries({ id, bytes, created, about }: Known): ModelEntry[] {
+    const entry: ModelEntry = {
       ...{ id, object: 'model', created, owned_by: 'turnstone', kind: 'chat', bytes, ...(about && { about }) },
       state: id === this.#o.first || this.#here.get(id)?.ready ? 'loaded' : this.#wanted.has(id) ? 'loading' : 'cold',
       ...(this.#here.get(id)?.context && { max_model_len: this.#here.get(id)?.context }),
-    }));
+    };
+    const { about: _, bytes: __, ...same } = entry;
+    const adapters = this.#o.adapters.names(id).map((name): ModelEntry => ({ ...same, id: `${id}:${name}`, parent: id, state: 'cold' }));
+    return [entry, ...adapters];
   }
 
   pidOf(id: string): number | undefined {
@@ -144,7 +155,13 @@ export class Models {
     const pack = await localPack(model.path, say, format, id).catch((cause: Error) => {
       throw unavailable(id, cause.message, cause);
     });
-    const m = new Loaded(this.#o, pack, (there) => (there ? this.#join(id) : this.#leave(id)));
+    const adapters = await this.#o.adapters.open(pack).catch((cause: Error) => {
+      throw unavailable(id, cause.message, cause);
+    });
+    const vars = { ...this.#o.vars, ADAPTERS_MB: roomFor(this.#o.vars.ADAPTERS_MB, adapters) };
+    const m = new Loaded({ ...this.#o, vars }, { ...pack, adapters: adapters.folder }, (there) =>
+      there ? this.#join(id) : this.#leave(id),
+    );
     this.#here.set(id, m);
     try {
       await m.start();
@@ -222,6 +239,34 @@ export class Models {
     for (const r of replicaNames(this.#o.vars)) await this.#queue(id).absent(r, true);
   }
 
+  async #loadAdapter(model: unknown, name: unknown, path: unknown): Promise<void> {
+    const base = this.#base(model);
+    if (typeof name !== 'string' || typeof path !== 'string')
+      throw badRequest("'name' and 'path' must be text.", typeof name === 'string' ? 'path' : 'name');
+    await this.#o.adapters.load(base, name, path).catch((error: Error) => {
+      throw badRequest(error.message, 'path', 'adapter_unusable');
+    });
+    this.#o.say(`${base}:${name} can be asked for`);
+  }
+
+  #unloadAdapter(model: unknown, name: unknown): void {
+    const base = this.#base(model);
+    const names = this.#o.adapters.names(base);
+    if (typeof name !== 'string' || !this.#o.adapters.unload(base, name))
+      throw modelNotFound(
+        `${base}:${name}`,
+        names.map((n) => `${base}:${n}`),
+      );
+    this.#o.say(`${base}:${name} is gone`);
+  }
+
+  /** The first model unless a name is given. */
+  #base(model: unknown = this.#o.first): string {
+    const known = this.#o.known().map((m) => m.id);
+    if (typeof model !== 'string' || !known.includes(model)) throw modelNotFound(String(model), known);
+    return model;
+  }
+
   async #answer(request: Request): Promise<Response> {
     const { pathname } = new URL(request.url);
     try {
@@ -229,10 +274,12 @@ export class Models {
       if (pathname === '/metrics') return new Response(this.#registry.render());
       const { pulls } = this.#o;
       if (pathname === '/offers') return Response.json({ data: pulls?.list() ?? [] });
-      const { model, name } = (await request.json()) as { model: string; name: unknown };
+      const { model, name, path } = (await request.json()) as { model: string; name: unknown; path: unknown };
       if (pathname === '/load') await this.load(model);
       else if (pathname === '/pull' && pulls) pulls.begin(name);
       else if (pathname === '/cancel' && pulls) pulls.cancel(name);
+      else if (pathname === '/adapters/load') await this.#loadAdapter(model, name, path);
+      else if (pathname === '/adapters/unload') this.#unloadAdapter(model, name);
       else throw notFound('There is nothing here.');
       return Response.json({});
     } catch (error) {
@@ -260,7 +307,7 @@ class Loaded {
   /** Tells the queue whether the process is there. */
   readonly #tell: (there: boolean) => Promise<void>;
 
-  constructor(o: ModelsOptions, pack: { id: string; folder: string }, tell: (there: boolean) => Promise<void>) {
+  constructor(o: ModelsOptions, pack: LocalPack, tell: (there: boolean) => Promise<void>) {
     this.#o = o;
     this.#tell = tell;
     this.#id = pack.id;

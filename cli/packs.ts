@@ -15,6 +15,8 @@ export interface LocalPack {
   /** The model's name in the API. */
   id: string;
   folder: string;
+  /** The folder of its adapters, served beside it. */
+  adapters?: string;
 }
 
 /** Beside a converted pack: what rounding cost, to be said at every start. */

@@ -11,6 +11,7 @@ import { openPack } from '../models/pack/load.ts';
 import { keysIn } from '../openai/keys.ts';
 import { faultsIn, readNumber } from '../policy/settings.ts';
 import type { StagesPlan } from '../policy/stages.ts';
+import { AdapterBook, roomFor } from './adapters.ts';
 import { build, INSTALLED, ROOT } from './build.ts';
 import { cutPack } from './cut.ts';
 import { type Embedder, launchEmbedder } from './embedder.ts';
@@ -50,6 +51,8 @@ export interface StartOptions {
   embedder?: { model?: string; memoryMb?: string };
   /** Other models than `model`, loaded when they are asked for: none unless given. `known`: all that there are beside it. */
   models?: Pick<ModelsOptions, 'known' | 'allMb' | 'keepAliveMs' | 'pulls'>;
+  /** LoRA adapters: paths by `name`, of the first model, or `base:name`. With `models` they may be loaded and unloaded while it runs. */
+  adapters?: ReadonlyMap<string, string>;
   /** workerd processes that compute, each with `REPLICAS` replicas and a core: 1 unless given. All but the first start after the server. */
   processes?: number | string;
   /** Isolates that the model is cut into: as few as hold it unless given, 1 for one piece. */
@@ -140,7 +143,15 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     chmodSync(storage, 0o700); // conversations are the user's alone, also in a folder of before
     await build(say, ['wasm', 'page', 'worker']);
     const pack = await localPack(found?.path, say, o.format, found?.id);
+    const book = new AdapterBook(o.adapters ?? new Map(), pack.id);
+    const adapters = await book.open(pack);
+    pack.adapters = adapters.folder;
+    const adapterRoom = { ADAPTERS_MB: roomFor(vars.ADAPTERS_MB, adapters) }; // of the first model
     const cuts = await cutPack(pack, vars, readNumber('STAGES', { STAGES: o.stages?.toString() }), say);
+    if (cuts && adapters.entries.length > 0)
+      throw new Error(
+        `${pack.id} is served in stages, and adapters do not run there: give MEMORY_MB that holds it in one piece, or merge the adapter (turnstone pack --lora).`,
+      );
     const stages = cuts && (await inStages(cuts, home, pack, vars));
     if (stages) undo.push(() => stages.stop());
 
@@ -157,13 +168,14 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
 
     const { debug, ...others } = elsewhere(layout, home);
     let objects: Objects | undefined;
-    const models = o.models && moreModels(home, pack, o.models, () => objects as Objects, { ...vars, ...others.vars });
+    const models = o.models && moreModels(home, pack, book, o.models, () => objects as Objects, { ...vars, ...others.vars });
     if (models) undo.push(() => models.stop());
     await models?.listen(home.sockets.path('launcher'));
     const control = { address: home.sockets.address('control'), secret: randomBytes(24).toString('hex') };
     const all = {
       ...(vars.API_KEYS || open ? {} : { LOCAL_ONLY: '1' }),
       ...vars,
+      ...adapterRoom,
       ...others.vars,
       ...(npu && { NPU_SECRET: npu.secret, NPU_ROUTE: o.npu ?? 'auto' }),
       ...(cuts && { STAGES: JSON.stringify(cuts) }),
@@ -212,6 +224,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   function moreModels(
     home: Home,
     pack: LocalPack,
+    adapters: AdapterBook,
     { known, allMb, keepAliveMs, pulls }: NonNullable<StartOptions['models']>,
     objects: () => Objects,
     vars: Record<string, string>,
@@ -221,7 +234,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const first = { id: pack.id, path: found?.path ?? '', bytes: bytesOf(pack.folder), created: createdOf(pack.folder) };
     const all = () => [first, ...known().filter((m) => m.id !== first.id && m.path !== first.path)];
     return new Models({
-      ...{ home, objects, say, format: o.format, eachMb, allMb, keepAliveMs, pulls },
+      ...{ home, objects, say, format: o.format, eachMb, allMb, keepAliveMs, pulls, adapters },
       first: pack.id,
       known: all,
       vars: own,

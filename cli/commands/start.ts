@@ -3,7 +3,16 @@ import { samplingText } from '../../models/generation.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { openPack } from '../../models/pack/load.ts';
 import { keysIn } from '../../openai/keys.ts';
-import { faultsIn, misspelt, readNumber, SETTING_NAMES, SETTINGS, type Setting, type SettingName } from '../../policy/settings.ts';
+import {
+  aliasesIn,
+  faultsIn,
+  misspelt,
+  readNumber,
+  SETTING_NAMES,
+  SETTINGS,
+  type Setting,
+  type SettingName,
+} from '../../policy/settings.ts';
 import { embeddingPack } from '../embedder.ts';
 import { knownModels } from '../hub/known.ts';
 import { Pulls } from '../hub/pulls.ts';
@@ -49,6 +58,7 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
       keepAliveMs: 1000 * readNumber('KEEP_ALIVE_S', env),
       pulls,
     },
+    adapters: aliasesIn(env.ADAPTERS),
     processes: env.PROCESSES,
     stages: env.STAGES || undefined,
     persist: env.STORAGE || undefined,

@@ -10,7 +10,7 @@ import { transformSync } from 'esbuild';
 import { type Config, kVoid, type Service, type Worker, type Worker_Binding, type Worker_Module } from 'miniflare';
 import { ROOT } from '../build.ts';
 import type { LocalPack } from '../packs.ts';
-import { packFiles, type SiteFiles, siteFiles } from './files.ts';
+import { adapterFiles, type OpenFiles, packFiles, type SiteFiles, siteFiles } from './files.ts';
 
 /** Variables, all text. */
 export type Vars = Record<string, string>;
@@ -93,7 +93,7 @@ export function serverConfig(o: ServerConfig): Config {
         })),
         durableObjectStorage: { localDisk: 'storage' },
       }),
-      ...site(siteFiles(join(ROOT, 'dist/web')), packFiles(o.pack)),
+      ...site([siteFiles(join(ROOT, 'dist/web')), packFiles(o.pack)], adapterFiles(o.pack)),
       worker('control', { ...module('control'), bindings: [{ name: 'SECRET', text: o.control.secret }, ...own, ...replicas, ...others] }),
       ...external('npu', o.npu),
       ...external('embedder', o.embedder),
@@ -140,7 +140,7 @@ export function replicasConfig(o: ReplicasConfig): Config {
         durableObjectNamespaces: [{ className: 'Replica', uniqueKey: keyOf(o.name, 'Replica'), enableSql: true }],
         durableObjectStorage: { inMemory: kVoid }, // replicas keep nothing
       }),
-      ...site(packFiles(o.pack)),
+      ...site([packFiles(o.pack)], adapterFiles(o.pack)),
       ...(o.npu === undefined ? [] : [{ name: 'npu', external: { address: o.npu, http: {} } }]),
       remote(o.first),
       internet(o.vars.NPU_URL !== undefined),
@@ -159,7 +159,7 @@ export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string }): C
         durableObjectNamespaces: [{ className: 'Stage', uniqueKey: keyOf(o.name, 'Stage'), enableSql: true }],
         durableObjectStorage: { inMemory: kVoid }, // stages keep nothing
       }),
-      ...site(packFiles(o.pack)),
+      ...site([packFiles(o.pack)]),
       internet(false),
     ],
     sockets: [],
@@ -171,7 +171,7 @@ export function serviceConfig(o: { folder: 'accelerator' | 'embedder'; vars: Var
   return {
     services: [
       worker(o.folder, { ...built(o.folder, `${o.folder}/wrangler.toml`), bindings: [...texts(o.vars), service('ASSETS', 'site')] }),
-      ...site(packFiles(o.pack)),
+      ...site([packFiles(o.pack)]),
       internet(false),
     ],
     sockets: [{ name: 'http', address: o.address, service: { name: o.folder }, http: {} }],
@@ -201,13 +201,17 @@ const internet = (open: boolean): Service => ({
 });
 
 /** Assets: folders, and the Worker that serves them. */
-function site(...parts: SiteFiles[]): Service[] {
+function site(parts: SiteFiles[], open: OpenFiles[] = []): Service[] {
   const files = Object.assign({}, ...parts.map((p) => p.files)) as object;
   return [
-    ...parts.map((p) => ({ name: `disk-${p.disk}`, disk: { path: p.folder, allowDotfiles: false } })),
+    ...[...parts, ...open].map((p) => ({ name: `disk-${p.disk}`, disk: { path: p.folder, allowDotfiles: false } })),
     worker('site', {
       ...module('site'),
-      bindings: [{ name: 'FILES', json: JSON.stringify(files) }, ...parts.map((p) => service(p.disk, `disk-${p.disk}`))],
+      bindings: [
+        { name: 'FILES', json: JSON.stringify(files) },
+        { name: 'OPEN', json: JSON.stringify(open.map(({ disk, below }) => ({ disk, below }))) },
+        ...[...parts, ...open].map((p) => service(p.disk, `disk-${p.disk}`)),
+      ],
     }),
   ];
 }

@@ -53,6 +53,17 @@ export function packFiles(pack: LocalPack): SiteFiles {
   return { disk: 'PACK', folder: pack.folder, files: Object.fromEntries(files) };
 }
 
+/** Files that come and go, by their names in a folder: below a path, in a folder's binding. */
+export interface OpenFiles {
+  disk: string;
+  folder: string;
+  below: string;
+}
+
+/** A pack's adapters. */
+export const adapterFiles = (pack: LocalPack): OpenFiles[] =>
+  pack.adapters === undefined ? [] : [{ disk: 'ADAPTERS', folder: join(pack.adapters, 'adapters'), below: `/packs/${pack.id}/adapters/` }];
+
 const described = (disk: string, name: string, bytes: number, hash: string) => ({ disk, name, bytes, etag: `"${hash}"` });
 const digest = (data: string | Uint8Array) => createHash('sha256').update(data).digest('hex').slice(0, 32);
 const typeOf = (name: string) => ({ 'content-type': TYPES[extname(name)] ?? 'application/octet-stream' });

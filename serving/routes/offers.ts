@@ -13,7 +13,7 @@ export function fromHere(c: Context<App>): boolean {
 
 export function offers(app: Hono<App>): void {
   app.get('/models', async (c) => c.json(await (await theLauncher(c.env).fetch('http://launcher/offers')).json()));
-  for (const what of ['pull', 'cancel']) {
+  for (const what of ['pull', 'cancel', 'adapters/load', 'adapters/unload']) {
     app.post(`/models/${what}`, async (c) => {
       const body = JSON.stringify(await readJson(c.req.raw, 4096));
       const headers = { 'content-type': 'application/json' };

@@ -79,7 +79,7 @@ export class AdapterShelf {
       throw serverOverloaded(`No adapter can be loaded here: this replica has no memory for any (ADAPTERS_MB), or computes in stages.`);
     if (engine.keepAdapter(id)) return;
     if (bytes > adapters.memory.total + HEADER) throw noRoom(adapters, bytes);
-    const file = readAdapter(engine.config, id, await readWhole(this.#source, adapterFile(id), bytes));
+    const file = readAdapter(engine.config, id, await this.#file(entry));
     const size = adapterBytes(file.pieces);
     for (const [old, uses] of this.#uses) {
       if (adapters.fits(size)) break;
@@ -88,6 +88,16 @@ export class AdapterShelf {
     if (!adapters.fits(size)) throw noRoom(adapters, size);
     await adapters.load(id, file.pieces, file.read);
     this.#loads.add(1, { adapter: entry.name });
+  }
+
+  /** Its file, which is gone when the adapter was taken out of the index just now. */
+  async #file({ id, name, bytes }: AdapterEntry): Promise<Uint8Array> {
+    try {
+      return await readWhole(this.#source, adapterFile(id), bytes);
+    } catch (error) {
+      if ((await this.#entries(0)).some((e) => e.id === id)) throw error;
+      throw modelNotFound(`${this.#model}:${name}`, this.#model);
+    }
   }
 
   #use(id: string, more: number): void {

@@ -21,6 +21,7 @@ import { formatsIn } from '../../models/pack/manifest.ts';
 import type { PackSource } from '../../models/pack/source.ts';
 import { fallbackStops, templateOf } from '../../models/pack/template.ts';
 import { servingMetrics } from '../../openai/prometheus.ts';
+import { AdapterShelf } from './adapters.ts';
 import { explained } from './device-fault.ts';
 import { EngineLoop } from './loop.ts';
 import type { Runtime } from './runtime.ts';
@@ -52,6 +53,8 @@ export interface OpenOptions {
   /** For weights, pages and scratch together. */
   memoryBytes: number;
   context?: number;
+  /** Bytes for adapters, which are looked for beside the pack; none unless given. */
+  adapterBytes?: number;
   /** Format of KV pages; default i8. */
   kv?: KvFormat;
   onProgress?: (loaded: number, total: number) => void;
@@ -81,6 +84,7 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
     },
     context: o.context,
     maxTokens: 256,
+    adapterBytes: o.adapterBytes,
   };
   let plan: Plan = planMemory(wish);
   const most = Math.floor((o.maker.largest ?? Number.POSITIVE_INFINITY) / pageBytes(kvShape(config, kv)));
@@ -108,7 +112,9 @@ export async function openModel(o: OpenOptions): Promise<Runtime> {
       engines: new Map(),
     };
     const engine = new Engine({ backend, config, weights, plan, hash: sha256, pack: digest });
-    return { served, engine, loop: new EngineLoop(engine), metrics: servingMetrics(o.id) };
+    const metrics = servingMetrics(o.id);
+    const adapters = engine.adapters && new AdapterShelf(o.id, engine, o.source, metrics.registry);
+    return { served, engine, loop: new EngineLoop(engine), metrics, adapters };
   } catch (error) {
     backend.dispose();
     throw error;
