@@ -12,7 +12,7 @@ import {
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { biased, gemma, model } from './determinism.ts';
+import { biased, convolving, gemma, model } from './determinism.ts';
 import { noise, randomAdapter, type TestEngineOptions, testEngine, tiny } from './random-model.ts';
 
 const modules = wasmModules();
@@ -85,6 +85,7 @@ describe.each([
   ['llama', model],
   ['gemma', gemma],
   ['qwen2', biased],
+  ['lfm2', convolving],
 ] as const)('%s', (_, c) => {
   it('two adapters and the base in one batch have the bits that each has alone', async () => {
     const requests = mixed(c);
