@@ -6,6 +6,7 @@ import { describeMachine, machine } from './machine.ts';
 import { publish } from './publish.ts';
 import { type Bench, figureLines, type Report, reached, targetLines } from './report.ts';
 import { withSpread } from './stats.ts';
+import { adapters } from './suites/adapters.ts';
 import { embeddings } from './suites/embeddings.ts';
 import { engine } from './suites/engine.ts';
 import { gate } from './suites/gate.ts';
@@ -30,6 +31,11 @@ const SUITES: Record<string, Suite> = {
   kernels: { about: 'matrix products, attention and top-k in real layer shapes, beside those limits', rounds: 5, run: kernels },
   engine: { about: 'prefill and decode by length, depth and batch, in workerd and in Node', rounds: 5, run: engine },
   speculation: { about: 'prompt-lookup speculation on the shipped model', rounds: 3, run: speculation },
+  adapters: {
+    about: 'eight sequences over four LoRA adapters beside the same on the base alone, in Node',
+    rounds: 5,
+    run: (bench) => adapters(bench),
+  },
   serving: { about: 'over HTTP: latencies, arrivals, start, memory', rounds: 3, run: (bench) => serving(bench) },
   sessions: {
     about: 'a session of 1,000 tokens on a cold replica: its pages restored against computed again',

@@ -8,12 +8,13 @@ import { digits, withSpread } from './stats.ts';
 import { barChart } from './svg.ts';
 
 const FOLDER = join(ROOT, 'docs/performance');
-const ORDER = ['gate', 'peers', 'engine', 'speculation', 'serving', 'sessions', 'embeddings', 'quality', 'roofline', 'kernels'];
+const ORDER = ['gate', 'peers', 'engine', 'speculation', 'adapters', 'serving', 'sessions', 'embeddings', 'quality', 'roofline', 'kernels'];
 const TITLES: Record<string, string> = {
   gate: 'The targets',
   peers: 'Beside llama.cpp, wllama and ONNX Runtime Web',
   engine: 'The engine alone',
   speculation: 'Speculation on the shipped model',
+  adapters: 'Adapters beside the base',
   serving: 'Over HTTP',
   sessions: 'Sessions on a cold replica',
   quality: 'Real models: what answers lose',
