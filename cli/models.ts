@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, asApiError, badRequest, type ErrorEnvelope, modelNotFound, notFound, serverOverloaded } from '../openai/errors.ts';
 import { Registry } from '../openai/prometheus.ts';
-import type { ModelEntry } from '../serving/models.ts';
+import type { Asked, ModelEntry } from '../serving/models.ts';
 import { replicaNames, type SchedulerPort } from '../serving/scheduler.ts';
 import { type AdapterBook, roomFor } from './adapters.ts';
 import type { Pulls } from './hub/pulls.ts';
@@ -65,6 +65,10 @@ export class Models {
   /** One load or unload at a time. */
   #turn: Promise<unknown> = Promise.resolve();
   readonly #registry = new Registry({});
+  readonly #requests = this.#registry.counter(
+    'turnstone_model_requests_total',
+    'Requests for models beside the first, whether loaded or not.',
+  );
   readonly #loads = this.#registry.counter('turnstone_model_loads_total', 'Models loaded beside the first.');
   readonly #unloads = this.#registry.counter('turnstone_model_unloads_total', 'Models unloaded.');
   #server?: HttpServer;
@@ -116,7 +120,15 @@ export class Models {
   }
 
   /** Resolves when the model computes. Rejects with ApiError: there is none of that name, it does not fit, it does not load. */
-  load(id: string): Promise<void> {
+  async load(id: string, asked?: Asked): Promise<void> {
+    await this.#load(id);
+    if (!asked) return;
+    this.#requests.add(1, { model_name: id });
+    const here = this.#here.get(id);
+    if (here) here.keepAliveMs = asked.keepAliveMs ?? this.#o.keepAliveMs;
+  }
+
+  #load(id: string): Promise<void> {
     const wanted = this.#wanted.get(id);
     if (wanted) return wanted;
     const here = this.#here.get(id);
@@ -152,7 +164,7 @@ export class Models {
     await this.#makeRoom(id);
     const { say, format } = this.#o;
     const began = performance.now();
-    const pack = await localPack(model.path, say, format, id).catch((cause: Error) => {
+    const pack = await localPack(model.path, say, format, id, true).catch((cause: Error) => {
       throw unavailable(id, cause.message, cause);
     });
     const adapters = await this.#o.adapters.open(pack).catch((cause: Error) => {
@@ -192,7 +204,7 @@ export class Models {
 
   async #unloadUnused(): Promise<void> {
     for (const [id, m] of [...this.#here]) {
-      if (Date.now() - m.used < this.#o.keepAliveMs) continue;
+      if (Date.now() - m.used < m.keepAliveMs) continue;
       if ((await this.#unfinished(id)) > 0) m.used = Date.now();
       else await this.#unload(id);
     }
@@ -274,8 +286,8 @@ export class Models {
       if (pathname === '/metrics') return new Response(this.#registry.render());
       const { pulls } = this.#o;
       if (pathname === '/offers') return Response.json({ data: pulls?.list() ?? [] });
-      const { model, name, path } = (await request.json()) as { model: string; name: unknown; path: unknown };
-      if (pathname === '/load') await this.load(model);
+      const { model, name, path, asked } = (await request.json()) as { model: string; name: unknown; path: unknown; asked?: Asked };
+      if (pathname === '/load') await this.load(model, asked);
       else if (pathname === '/pull' && pulls) pulls.begin(name);
       else if (pathname === '/cancel' && pulls) pulls.cancel(name);
       else if (pathname === '/adapters/load') await this.#loadAdapter(model, name, path);
@@ -299,6 +311,8 @@ class Loaded {
   readonly #o: ModelsOptions;
   readonly #id: string;
   used = Date.now();
+  /** As the last request had it. */
+  keepAliveMs: number;
   ready = false;
   /** It gets nothing new. */
   leaving = false;
@@ -309,6 +323,7 @@ class Loaded {
 
   constructor(o: ModelsOptions, pack: LocalPack, tell: (there: boolean) => Promise<void>) {
     this.#o = o;
+    this.keepAliveMs = o.keepAliveMs;
     this.#tell = tell;
     this.#id = pack.id;
     const { sockets, guard } = o.home;

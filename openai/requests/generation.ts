@@ -34,9 +34,28 @@ export function readGeneration(body: Fields): GenerationRequest {
     sampling: readSampling(body),
     promptCacheKey: optional(body.prompt_cache_key, (v) => string(v, 'prompt_cache_key', 1, LIMITS.name)),
     cacheSalt: optional(body.cache_salt, (v) => string(v, 'cache_salt', 1, LIMITS.name)),
+    keepAliveMs: optional(body.keep_alive, readKeepAlive),
     priority: optional(body.priority, (v) => integer(v, 'priority', -1000, 1000)) ?? 0,
     explain: optional(body.explain, (v) => boolean(v, 'explain')) ?? false,
   };
+}
+
+const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
+/** A year. */
+const MOST_MS = 366 * 86_400_000;
+
+/** Seconds, or a duration such as "10m" or "1h30m", as Ollama has them; below 0: for good. ms; JSON has no Infinity, so that is a year. */
+function readKeepAlive(v: unknown): number {
+  const text = typeof v === 'number' ? `${v}s` : string(v, 'keep_alive', 1, 32);
+  const plain = /^-?\d+(\.\d+)?$/.test(text) ? `${text}s` : text;
+  const [, sign, rest] = /^(-?)((?:\d+(?:\.\d+)?(?:ms|s|m|h))+)$/.exec(plain) ?? [];
+  if (rest === undefined) throw badRequest(`Invalid 'keep_alive': must be seconds, or a duration such as "10m".`, 'keep_alive');
+  if (sign === '-') return MOST_MS;
+  const ms = [...rest.matchAll(/(\d+(?:\.\d+)?)(ms|s|m|h)/g)].reduce(
+    (n, [, x, unit]) => n + Number(x) * UNIT_MS[unit as keyof typeof UNIT_MS],
+    0,
+  );
+  return Math.min(ms, MOST_MS);
 }
 
 export function readSampling(body: Fields): SamplingParams {

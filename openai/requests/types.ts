@@ -64,6 +64,8 @@ export interface GenerationRequest {
   sampling: SamplingParams;
   promptCacheKey?: string;
   cacheSalt?: string;
+  /** How long the model stays loaded after this request, ms; the server's KEEP_ALIVE_S unless given. */
+  keepAliveMs?: number;
   /** Lower is served earlier; 0 when not given. */
   priority: number;
   /** Asks the server to report where and how the request ran. */

@@ -7,9 +7,12 @@ import { callReplica } from '../replica.ts';
 import { embeddingModels } from './embeddings.ts';
 
 /** The request under its model's own name, '' where only the replica knows it. The model is loaded when this resolves. Throws 404 and 503. */
-export async function withModel<R extends { model?: string }>(c: Context<App>, request: R): Promise<R & { model: string }> {
+export async function withModel<R extends { model?: string; keepAliveMs?: number }>(
+  c: Context<App>,
+  request: R,
+): Promise<R & { model: string }> {
   const model = modelNamed(c.env, request.model ?? '');
-  await loadModel(c.env, model);
+  await loadModel(c.env, model, { keepAliveMs: request.keepAliveMs });
   if (model !== '') c.set('model', model);
   return { ...request, model };
 }
