@@ -92,6 +92,23 @@ program
   .action(run(async (source: string, o: PackFlags & OnnxFlags) => pack(source, o)));
 
 program
+  .command('adapters')
+  .description('make LoRA adapters ready for a deployed server: the files that go into its bucket beside the pack')
+  .argument('<model>', 'the base, as for start')
+  .argument('<name=path...>', 'such as orders=./adapter: folders of PEFT or GGUF adapters')
+  .requiredOption('-o, --out <folder>', 'where the files go')
+  .action(
+    run(async (model: string, pairs: string[], o: { out: string }) =>
+      (await import('./commands/adapters.ts')).adaptersCommand(model, pairs, o.out),
+    ),
+  );
+
+program
+  .command('pack-into <source> <folder> <format>', { hidden: true })
+  .description('what a server runs beside itself when a model is asked for that was not packed yet')
+  .action(run(async (source: string, folder: string, format: string) => (await import('./packs.ts')).packInto(source, folder, format)));
+
+program
   .command('inspect')
   .description('show a GGUF file, a safetensors file, a Hugging Face folder or a pack, whether it runs here and what it takes')
   .argument('<path>')

@@ -1,4 +1,5 @@
 /** Which model is served locally: a pack folder as it is, anything else converted once and kept: in `.cache/packs` of a clone, in the user's cache of an installed package. */
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -30,12 +31,13 @@ export function modelPath(model: string | undefined): string {
   throw new Error(`MODEL=${model}: there is no such file or folder. Give a pack, a GGUF file or a Hugging Face folder.`);
 }
 
-/** `name`: what the model is called in the API, when not as its file. Rejects with what to do when there is no such model. */
+/** `name`: what the model is called in the API, when not as its file. `apart`: a conversion runs in a process of its own, so that this one goes on answering. Rejects with what to do when there is no such model. */
 export async function localPack(
   model: string | undefined,
   say: (line: string) => void,
   format?: string,
   name?: string,
+  apart = false,
 ): Promise<LocalPack> {
   const path = modelPath(model);
   const id = name ?? basename(path).replace(/\.gguf$/i, '');
@@ -47,14 +49,34 @@ export async function localPack(
   const folder = join(INSTALLED ? storeFolder() : join(ROOT, '.cache'), 'packs', key);
   if (!existsSync(join(folder, MANIFEST))) {
     say(`Packing ${basename(path)} …`);
-    const model = await openModel(path);
-    const { report } = await writePack(model, folderSink(folder), { format: formatNamed('FORMAT', format ?? 'auto'), hasher: nodeHasher });
-    await model.close();
-    writeFileSync(join(folder, COSTS), JSON.stringify(costs(report)));
+    await (apart ? packApart : packInto)(path, folder, format ?? 'auto');
   }
   const lost = existsSync(join(folder, COSTS)) ? (JSON.parse(readFileSync(join(folder, COSTS), 'utf8')) as string[]) : [];
   if (lost.length > 0) say(`${basename(path)} is rounded: ${lost.join('; ')}`);
   return { id, folder };
+}
+
+/** Converts a model into a folder. Rejects with what is wrong with it. */
+export async function packInto(path: string, folder: string, format: string): Promise<void> {
+  const model = await openModel(path);
+  try {
+    const { report } = await writePack(model, folderSink(folder), { format: formatNamed('FORMAT', format), hasher: nodeHasher });
+    writeFileSync(join(folder, COSTS), JSON.stringify(costs(report)));
+  } finally {
+    await model.close();
+  }
+}
+
+/** The same in a process of this command line. */
+async function packApart(path: string, folder: string, format: string): Promise<void> {
+  const own = INSTALLED ? [join(ROOT, 'bin/index.js')] : ['--import', import.meta.resolve('tsx'), join(ROOT, 'cli/index.ts')];
+  const child = spawn(process.execPath, [...own, 'pack-into', path, folder, format], { stdio: ['ignore', 'ignore', 'pipe'] });
+  let said = '';
+  child.stderr.on('data', (d) => {
+    said += d;
+  });
+  const code = await new Promise((resolve, reject) => child.on('close', resolve).on('error', reject));
+  if (code !== 0) throw new Error(said.trim().replace(/^turnstone: /, '') || `packing ended with ${code}`);
 }
 
 /** Sizes and times of a model's files. */
