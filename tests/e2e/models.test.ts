@@ -8,6 +8,7 @@ import { ASKS, answerOf, answersAlone, mixed } from '../../bench/soak/mixed.ts';
 import { ROOT } from '../../cli/build.ts';
 import { bytesOf } from '../../cli/hub/known.ts';
 import { type Server, startServer } from '../../cli/start.ts';
+import { randomPeft } from '../models/random-peft.ts';
 import { missing, startTestServer } from './server.ts';
 
 const PATHS = { tuned: join(ROOT, 'models/pebble/hf'), base: join(ROOT, 'models/pebble/base') };
@@ -39,7 +40,7 @@ describe.skipIf(missing)('several models in one server', () => {
       persist: join(folder, 'state'),
       embedder: {},
       models: { known: () => [...known, { ...LARGE, path: join(folder, 'nothing') }], allMb: 200, keepAliveMs: 60_000 }, // one fits beside the first
-      vars: { ALIASES: 'gpt-4o-mini=tuned, first=pebble' },
+      vars: { ALIASES: 'gpt-4o-mini=tuned, first=pebble', ADAPTERS_MB: '1' },
     });
     url = server.url;
     alone.set(server.pack.id, await answersAlone(url, server.pack.id));
@@ -151,6 +152,47 @@ describe.skipIf(missing)('several models in one server', () => {
     console.log(
       `answers: ${[...answers].map((a) => a.join(' ')).join(', ')}; loads: tuned ${await metric('turnstone_model_loads_total', 'tuned')}`,
     );
+  });
+
+  it('have adapters that come and go while the server runs, whose conversations go on with them', async () => {
+    const paths = { one: randomPeft(1), two: randomPeft(2) };
+    const admin = async (what: string, body: object) => (await post(`/admin/models/adapters/${what}`, body)).status;
+    const ask = { prompt: 'Once upon a time', max_tokens: 40, temperature: 0, ignore_eos: true };
+    const complete = async (model: string) => {
+      const r = await post('/v1/completions', { ...ask, model });
+      return r.ok ? ((await r.json()) as { choices: { text: string }[] }).choices[0].text : r.status;
+    };
+    expect(await admin('load', { name: 'one', path: join(folder, 'nothing') })).toBe(400);
+    expect(await admin('load', { name: 'one', path: paths.one })).toBe(200);
+    expect(await admin('load', { model: 'tuned', name: 'two', path: paths.two })).toBe(200);
+    expect((await list()).map((m) => m.id)).toEqual(expect.arrayContaining(['pebble:one', 'tuned:two']));
+    const [plain, one, two] = [await complete('pebble'), await complete('first:one'), await complete('tuned:two')];
+    expect(await stateOf('tuned')).toBe('loaded'); // for its adapter
+    expect(new Set([plain, one, two, 404, 503]).size).toBe(5);
+
+    const say = async (body: object) => {
+      const r = await post('/v1/responses', { max_output_tokens: 20, temperature: 0, ...body });
+      return (await r.json()) as { id: string; model: string; status: string; usage: { input_tokens_details: { cached_tokens: number } } };
+    };
+    const first = await say({ model: 'pebble:one', input: 'Once upon a time there was a small dog who lived by the sea.' });
+    const next = await say({ previous_response_id: first.id, input: 'And then?' });
+    expect([first.model, next.model, next.status]).toEqual(['pebble:one', 'pebble:one', 'incomplete']); // after 20 tokens
+    expect(next.usage.input_tokens_details.cached_tokens).toBeGreaterThan(0);
+
+    const running = complete('pebble:one');
+    expect(await admin('unload', { name: 'one' })).toBe(200);
+    expect(await running).toBe(one);
+    await expect.poll(() => complete('pebble:one'), { timeout: 10_000 }).toBe(404);
+    expect(await complete('pebble')).toBe(plain);
+    expect(await admin('unload', { model: 'tuned', name: 'two' })).toBe(200);
+    for (const path of Object.values(paths)) rmSync(path, { recursive: true });
+  });
+
+  it('stay loaded for as long as the last request says', async () => {
+    expect((await post('/v1/completions', { model: 'tuned', prompt: 'hi', max_tokens: 1, keep_alive: 'soon' })).status).toBe(400);
+    await post('/v1/completions', { model: 'tuned', prompt: 'hi', max_tokens: 1, keep_alive: 0 });
+    await expect.poll(() => stateOf('tuned'), { timeout: 20_000 }).toBe('cold');
+    expect(await metric('turnstone_model_requests_total', 'tuned')).toBeGreaterThan(0); // also of one that is not there now
   });
 
   it('computes again after its process was killed', async () => {

@@ -1,5 +1,5 @@
 /** Adapters by name in the API: `pebble:orders` beside `pebble`, loaded when asked for, dropped for room and when they are taken away. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,9 +12,8 @@ import { openModel, wasmMaker } from '../../serving/run/open.ts';
 import type { Runtime } from '../../serving/run/runtime.ts';
 import { serve } from '../../serving/serve.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { safetensors } from '../models/small-model.ts';
+import { randomPeft } from '../models/random-peft.ts';
 
-const RANK = 4;
 const folders: string[] = [];
 const folder = () => {
   const made = mkdtempSync(join(tmpdir(), 'turnstone-adapters-'));
@@ -25,25 +24,9 @@ afterAll(() => {
   for (const f of folders) rmSync(f, { recursive: true, force: true });
 });
 
-/** PEFT's folder of a random adapter of pebble's queries and values. */
 function peft(seed: number): string {
-  const to = folder();
-  let x = seed;
-  const draw = () => (x = (x * 48271) % 2147483647) / 2147483647 - 0.5;
-  const tensors = new Map<string, { shape: number[]; data: Float32Array }>();
-  for (let l = 0; l < 6; l++) {
-    for (const [name, N] of [
-      ['q_proj', 192],
-      ['v_proj', 64],
-    ] as const) {
-      const matrix = `base_model.model.model.layers.${l}.self_attn.${name}`;
-      tensors.set(`${matrix}.lora_A.weight`, { shape: [RANK, 192], data: Float32Array.from({ length: RANK * 192 }, draw) });
-      tensors.set(`${matrix}.lora_B.weight`, { shape: [N, RANK], data: Float32Array.from({ length: RANK * N }, draw) });
-    }
-  }
-  writeFileSync(join(to, 'adapter_model.safetensors'), safetensors(tensors));
-  writeFileSync(join(to, 'adapter_config.json'), JSON.stringify({ peft_type: 'LORA', r: RANK, lora_alpha: 4 }));
-  return to;
+  folders.push(randomPeft(seed));
+  return folders.at(-1) as string;
 }
 
 let adapters: LocalAdapters;
