@@ -23,7 +23,7 @@ export async function models(c: Context<App>, show: (data: { id: string }[]) => 
   if (!list.ok) return list;
   const { data } = (await list.json()) as { data: ModelEntry[] };
   const known = new Map(others.map((m) => [m.id, m]));
-  const first = data.map((m) => ({ ...m, ...known.get(m.id), kind: 'chat', state: 'loaded' }));
+  const first = data.map((m) => ({ ...m, ...known.get(m.id), kind: 'chat', state: m.parent === undefined ? 'loaded' : m.state }));
   const rest = others.filter((m) => !data.some((d) => d.id === m.id));
   return show([...first, ...rest, ...more.map((m) => ({ ...m, kind: 'embedding', state: 'loaded' }))]);
 }

@@ -10,9 +10,9 @@ import type { AdapterEntry } from '../../models/pack/adapter.ts';
 import type { PackSource } from '../../models/pack/source.ts';
 import { openModel, wasmMaker } from '../../serving/run/open.ts';
 import type { Runtime } from '../../serving/run/runtime.ts';
-import { serve } from '../../serving/serve.ts';
 import { wasmModules } from '../kernels/modules.ts';
 import { randomPeft } from '../models/random-peft.ts';
+import { appOf, requestTo } from './host.ts';
 
 const folders: string[] = [];
 const folder = () => {
@@ -49,8 +49,8 @@ const source = (): PackSource => {
 const open = (adapterBytes: number): Promise<Runtime> =>
   openModel({ source: source(), id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20, adapterBytes });
 
-const post = (rt: Runtime, path: string, body: object, signal?: AbortSignal) =>
-  serve(rt, new Request(`http://localhost${path}`, { method: 'POST', body: JSON.stringify(body), signal }));
+const get = (rt: Runtime, path: string) => appOf(rt).fetch(requestTo(path));
+const post = (rt: Runtime, path: string, body: object) => appOf(rt).fetch(requestTo(path, body));
 const PROMPT = 'Once upon a time there was a small dog who';
 async function complete(rt: Runtime, model: string, more: object = {}) {
   const r = await post(rt, '/v1/completions', { model, prompt: PROMPT, max_tokens: 24, temperature: 0, ignore_eos: true, ...more });
@@ -63,7 +63,7 @@ async function complete(rt: Runtime, model: string, more: object = {}) {
   return { status: r.status, ...json, text: json.choices?.[0].text };
 }
 const metric = async (rt: Runtime, name: string) => {
-  const text = await (await serve(rt, new Request('http://localhost/metrics'))).text();
+  const text = await (await get(rt, '/metrics')).text();
   return text
     .split('\n')
     .flatMap((l) => (l.startsWith(name) ? [Number(l.split(' ').at(-1))] : []))
@@ -77,7 +77,7 @@ describe('adapters by name', () => {
   });
 
   it('are listed as models with their base, and say which answered', async () => {
-    const { data } = (await (await serve(rt, new Request('http://localhost/v1/models'))).json()) as { data: object[] };
+    const { data } = (await (await get(rt, '/v1/models')).json()) as { data: object[] };
     expect(data).toMatchObject([
       { id: 'pebble' },
       { id: 'pebble:one', parent: 'pebble', state: 'cold', bytes: entry.bytes },
@@ -87,7 +87,7 @@ describe('adapters by name', () => {
     const [plain, one] = [await complete(rt, 'pebble'), await complete(rt, 'pebble:one')];
     expect(one).toMatchObject({ model: 'pebble:one', system_fingerprint: `${plain.system_fingerprint}-lora-${entry.id.slice(0, 12)}` });
     expect(one.text).not.toBe(plain.text);
-    const listed = await serve(rt, new Request('http://localhost/v1/models/pebble:one'));
+    const listed = await get(rt, '/v1/models/pebble:one');
     expect(await listed.json()).toMatchObject({ state: 'loaded' });
   });
 
