@@ -34,7 +34,7 @@ async function start(): Promise<void> {
   });
   url = (await server.ready).href;
 }
-const clientOf = (apiKey: string) => new OpenAI({ baseURL: `${url}v1`, apiKey, maxRetries: 0 });
+const clientOf = (apiKey: string) => new OpenAI({ baseURL: `${url}v1`, apiKey, maxRetries: 1 });
 
 beforeAll(async () => {
   persist = await mkdtemp(join(tmpdir(), 'turnstone-batches-'));
