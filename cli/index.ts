@@ -71,11 +71,15 @@ program
   )
   .argument('<source>', 'GGUF file, Hugging Face folder (of a sentence encoder, too), or model.onnx')
   .requiredOption('-o, --out <folder>', 'where the pack goes')
-  .option('--format <format>', 'w8, w4 or f32, or auto: the numbers that a quantized file has, w8 of halves', 'auto')
+  .option(
+    '--format <format>',
+    'auto: the numbers that a quantized file has, w8 of halves; or f32, w8, w4, q4_1, q5_0, q5_1, q2_k to q6_k',
+    'auto',
+  )
   .option('--head <format>', 'format of the output head; default: as the others')
   .option('--chat-template <file>', "a Jinja template, instead of the model's own")
   .option('--tool-calls <dialect>', 'how the model writes tool calls, where its template does not tell')
-  .option('--calibrate <text>', 'a text file: quantize by GPTQ on its tokens instead of to the nearest')
+  .option('--calibrate <text>', 'a text file: round by GPTQ on its tokens (w4, w8), or weigh columns by what they are multiplied by (q…)')
   .option('--tokens <n>', 'tokens of it to calibrate on', Number, 16_384)
   .option('--evaluate <text>', "a text file: its perplexity in the file's numbers, and as packed")
   .option('--name <name>', "the model's name in the API")

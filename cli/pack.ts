@@ -10,8 +10,10 @@ import { type ConvertOptions, chooseFormat, type ModelFiles } from '../models/mo
 import { folderSink, nodeHasher, openAdapter, openModel } from '../models/node/files.ts';
 import { type TensorReport, writePack } from '../models/pack/write.ts';
 import { type CalibrationReport, calibrate } from '../models/quantize/calibrate.ts';
-import { type Format, formatNamed, packedBytes, type Quantizer } from '../models/quantize/convert.ts';
+import { type Format, formatNamed, PACKED, packedBytes, type Quantizer } from '../models/quantize/convert.ts';
+import { importanceOf } from '../models/quantize/importance.ts';
 import { isRounded } from '../models/quantize/rtn.ts';
+import { isSearched } from '../models/quantize/search.ts';
 import { compileTemplate } from '../models/template.ts';
 import { createTokenizer } from '../models/tokenizer/tokenizer.ts';
 import { build, ROOT } from './build.ts';
@@ -23,11 +25,11 @@ export interface PackOptions {
   source: string;
   /** Folder for the pack; made when it is not there. */
   out: string;
-  /** Of all matrices: f32, w8, w4 or auto (as near as possible to what the file has). */
+  /** Of all matrices: a name of PACKED; auto is as near as possible to what the file has. */
   format?: string;
   /** Of the output head; default: as the others. */
   head?: string;
-  /** A text file: quantize by GPTQ on its tokens instead of to the nearest. */
+  /** A text file: on its tokens w4 and w8 are rounded to by GPTQ, and others weigh each column by what it is multiplied by. */
   calibrate?: string;
   /** Tokens of it to calibrate on. Default 16,384. */
   tokens?: number;
@@ -51,8 +53,8 @@ export interface PackOptions {
 /** Makes a pack and prints a table of sizes and errors per tensor. Rejects with what is wrong and where. */
 export async function packCommand(options: PackOptions): Promise<void> {
   const { source, out, say = console.log, progress = terminalLine } = options;
-  const format = formatNamed('--format', options.format ?? 'auto');
-  const head = formatNamed('--head', options.head ?? format);
+  const format = formatNamed('--format', options.format ?? 'auto', PACKED);
+  const head = formatNamed('--head', options.head ?? format, PACKED);
   if (existsSync(join(source, 'model.json')))
     throw new Error(`${source} is a pack already; pack the GGUF file or Hugging Face folder it came from`);
   if (existsSync(join(out, 'config.json'))) throw new Error(`${out} is a Hugging Face folder; give another folder for the pack`);
@@ -67,12 +69,20 @@ export async function packCommand(options: PackOptions): Promise<void> {
     const model = adapter ? await mergeLora(base, adapter, options.loraScale) : base;
     if (adapter) say(`${options.lora}: merged into ${adapter.factors.size} matrices`);
     const errors = new Map<string, CalibrationReport>();
-    const quantizer = options.calibrate
-      ? await calibrated(model, await readFile(options.calibrate, 'utf8'), options.tokens ?? 16_384, { format, head }, (r, done, all) => {
-          errors.set(r.name, r);
-          progress(`calibrating ${r.name} (${done} of ${all})`);
+    const text = options.calibrate && sequencesOf(model, await readFile(options.calibrate, 'utf8'), options.tokens ?? 16_384);
+    const weighed = text && isSearched(format);
+    const importance = weighed
+      ? await importanceOf(await nodeWasm(calibrationBytes(model, SEQUENCE, { format, head })), model, text, {
+          ...{ format, head, onLayer: (l) => progress(`measuring what layer ${l} reads`) },
         })
       : undefined;
+    const quantizer =
+      text && !weighed
+        ? await calibrated(model, text, { format, head }, (r, done, all) => {
+            errors.set(r.name, r);
+            progress(`calibrating ${r.name} (${done} of ${all})`);
+          })
+        : undefined;
     await rm(join(out, 'model.json'), { force: true }); // no pack until the new one is whole
     const written = await writePack(model, folderSink(out), {
       format,
@@ -82,6 +92,7 @@ export async function packCommand(options: PackOptions): Promise<void> {
       ...(chatTemplate !== undefined && { chatTemplate }),
       ...(toolCalls && { toolCalls }),
       ...(quantizer && { quantizer }),
+      ...(importance && { importance }),
       onTensor: (r, i, total) => progress(`packing ${r.name} (${i + 1} of ${total})`),
     });
     progress('');
@@ -94,7 +105,7 @@ export async function packCommand(options: PackOptions): Promise<void> {
     say(`digest ${written.digest}`);
     if (options.evaluate) {
       const text = await readFile(options.evaluate, 'utf8');
-      await evaluate(model, text, options.evaluate, { format, head, quantizer }, say, progress);
+      await evaluate(model, text, options.evaluate, { format, head, quantizer, importance }, say, progress);
     }
   } finally {
     await adapter?.close();
@@ -148,13 +159,8 @@ async function evaluate(
 
 const SEQUENCE = 256;
 
-async function calibrated(
-  model: ModelFiles,
-  text: string,
-  tokens: number,
-  formats: { format: Format; head: Format },
-  onTensor: (r: CalibrationReport, done: number, all: number) => void,
-): Promise<Quantizer> {
+/** A text's first tokens, in sequences of SEQUENCE at most. */
+function sequencesOf(model: ModelFiles, text: string, tokens: number): number[][] {
   const length = Math.min(SEQUENCE, model.config.context);
   const tokenizer = createTokenizer(model.tokenizer);
   const { addBos, bos } = model.tokenizer.rules;
@@ -167,11 +173,20 @@ async function calibrated(
     ...ids.slice(i * step, (i + 1) * step),
   ]).filter((s) => s.length > 1);
   if (sequences.length === 0) throw new Error('the calibration text is empty');
+  return sequences;
+}
+
+async function calibrated(
+  model: ModelFiles,
+  sequences: readonly (readonly number[])[],
+  formats: { format: Format; head: Format },
+  onTensor: (r: CalibrationReport, done: number, all: number) => void,
+): Promise<Quantizer> {
   const all =
     model.tensors.filter((t) => !t.vector && t.name !== 'embed' && isRounded(chooseFormat(model, t, formats))).length +
     (model.config.tied ? 1 : 0);
   let done = 0;
-  return calibrate(await nodeWasm(calibrationBytes(model, length, formats)), model, sequences, {
+  return calibrate(await nodeWasm(calibrationBytes(model, SEQUENCE, formats)), model, sequences, {
     ...formats,
     onTensor: (r) => onTensor(r, ++done, all),
   });

@@ -6,6 +6,7 @@ import { PLAIN } from '../engine/formats.ts';
 import { defaultHasher, type NewHasher } from './pack/hash.ts';
 import { canonicalJson, type Generation } from './pack/manifest.ts';
 import { type Format, formatOf, packedBytes, packedPieces, type Quantizer } from './quantize/convert.ts';
+import type { Importance } from './quantize/importance.ts';
 import type { ModelTensor } from './tensors.ts';
 import type { TokenizerSpec } from './tokenizer/spec.ts';
 
@@ -40,6 +41,8 @@ export function chooseFormat(
 export interface ConvertOptions extends FormatOptions {
   /** What rounds, where a format rounds; to the nearest unless given. */
   quantizer?: Quantizer;
+  /** Of columns, where a format is rounded to by search. */
+  importance?: Importance;
   onProgress?: (loaded: number, total: number) => void;
   hasher?: NewHasher;
 }
@@ -61,7 +64,13 @@ export async function loadModel(
   let loaded = 0;
   for (const t of model.tensors) {
     let offset = 0;
-    for await (const piece of packedPieces(t, formats.get(t.name) ?? PLAIN, undefined, options.quantizer)) {
+    for await (const piece of packedPieces(
+      t,
+      formats.get(t.name) ?? PLAIN,
+      undefined,
+      options.quantizer,
+      options.importance?.get(t.name),
+    )) {
       backend.write(buffers.get(t.name) as Buf, piece, offset);
       await hash.update(piece);
       offset += piece.length;

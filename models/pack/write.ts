@@ -3,6 +3,7 @@ import { WEIGHTS_VERSION } from '../../engine/formats.ts';
 import type { DialectName } from '../grammar/dialects/index.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import { Loss, packedPieces, type Quantizer } from '../quantize/convert.ts';
+import type { Importance } from '../quantize/importance.ts';
 import { writeTokenizer } from '../tokenizer/file.ts';
 import { defaultHasher, type NewHasher } from './hash.ts';
 import {
@@ -54,6 +55,8 @@ export interface WriteOptions extends FormatOptions {
   /** How the model writes tool calls, where its template does not tell. */
   toolCalls?: DialectName;
   quantizer?: Quantizer;
+  /** Of columns, where a format is rounded to by search. */
+  importance?: Importance;
   onTensor?: (report: TensorReport, index: number, total: number) => void;
   hasher?: NewHasher;
 }
@@ -72,7 +75,7 @@ export async function writePack(
     const loss = new Loss();
     await shards.align(TENSOR_ALIGN);
     const offset = shards.at;
-    for await (const piece of packedPieces(t, format, loss, options.quantizer)) await shards.write(piece);
+    for await (const piece of packedPieces(t, format, loss, options.quantizer, options.importance?.get(t.name))) await shards.write(piece);
     const shape = t.vector ? [t.N] : [t.N, t.K];
     const bytes = shards.at - offset;
     tensors.push({ name: t.name, format, shape, offset, bytes });

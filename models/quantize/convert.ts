@@ -1,24 +1,29 @@
 import type { WeightFormat } from '../../engine/backend.ts';
 import { BLOCK, fits, PLAIN, packWeight, ROWS, weightBytes } from '../../engine/formats.ts';
-import { emptyPlanes, PLANES, type PlaneName } from '../../engine/planes.ts';
+import { emptyPlanes, PLANES, type PlaneName, type Planes, planeNumbers } from '../../engine/planes.ts';
 import { ModelFileError } from '../error.ts';
 import { decoders } from '../gguf/blocks.ts';
 import type { ModelTensor, Part } from '../tensors.ts';
 import { keeping, keeps, keptBlocks, keptPlanes } from './kept.ts';
 import { dequantize, type Quantized, quantizeRtn, type Rounded } from './rtn.ts';
+import { isSearched, quantizeSearched, SEARCHED, type Searched } from './search.ts';
 
 /** What values can be converted to, or `auto`: the numbers that the file has. */
-export type Format = typeof PLAIN | Rounded | 'auto';
+export type Format = typeof PLAIN | Rounded | Searched | 'auto';
 
-/** Names of what can be asked for. */
+/** Names of what can be asked for: when a model is started, and, with the time that a search takes, when it is packed. */
 export const ASKED: readonly Format[] = ['auto', PLAIN, 'w8', 'w4'];
+export const PACKED: readonly Format[] = [...ASKED, ...SEARCHED];
 
 /** A format by name. Throws naming the option that gave it. */
-export function formatNamed(option: string, name: string): Format {
-  const format = ASKED.find((f) => f === name);
+export function formatNamed(option: string, name: string, among = ASKED): Format {
+  const format = among.find((f) => f === name);
   if (format) return format;
-  throw new Error(`${option} is "${name}", must be one of ${ASKED.join(', ')} (auto keeps what the file has)`);
+  throw new Error(`${option} is "${name}", must be one of ${among.join(', ')} (auto keeps what the file has)`);
 }
+
+/** What rows that are no whole super-blocks get instead: a format of as many bits, as llama.cpp does it. */
+const IN_BLOCKS: Partial<Record<WeightFormat, WeightFormat>> = { q2_k: 'q4_1', q3_k: 'q4_1', q4_k: 'q5_0', q5_k: 'q5_1', q6_k: 'w8' };
 
 /** Changes when `auto` makes something else of a file: what was converted before is converted anew. */
 export const CONVERSION = 3;
@@ -30,8 +35,8 @@ export function formatOf(t: ModelTensor, wanted: Format): WeightFormat {
   if (t.vector) return PLAIN;
   const types = [...new Set(t.parts.map((p) => p.type))];
   const kept = types.every((type) => HALVES.includes(type)) ? 'w8' : keeping(types);
-  const format = wanted === 'auto' ? kept : wanted;
-  return fits(format, t.K) ? format : PLAIN;
+  const asked = wanted === 'auto' ? kept : wanted;
+  return [asked, IN_BLOCKS[asked]].find((f) => f && fits(f, t.K)) ?? PLAIN;
 }
 
 /** What quantization cost: relative RMS error √(Σ(x − x̂)² / Σx²). */
@@ -73,17 +78,20 @@ export async function* packedPieces(
   format: WeightFormat,
   loss?: Loss,
   quantizer: Quantizer = rtn,
+  importance?: Float64Array,
 ): AsyncGenerator<Uint8Array> {
   const step = Math.max(ROWS, Math.floor(CHUNK / t.K / ROWS) * ROWS);
   for (let from = 0; from < t.N; from += step) {
     const rows = Math.min(step, t.N - from);
-    yield await converters[format](t, from, rows, { loss, quantizer });
+    yield await converters[format](t, from, rows, { loss, quantizer, importance });
   }
 }
 
 interface ConvertOptions {
   loss?: Loss;
   quantizer: Quantizer;
+  /** Of each column, where values are rounded by search. */
+  importance?: Float64Array;
 }
 
 /** Rows [from, from + rows) of a tensor in kernel layout (a vector: plain), of each format. */
@@ -100,30 +108,38 @@ const converters: Record<WeightFormat, Converter> = {
   },
   w8: (...args) => rounded('w8', ...args),
   w4: (...args) => rounded('w4', ...args),
-  q4_1: (t, from, rows) => kept('q4_1', t, from, rows),
-  q5_0: (t, from, rows) => kept('q5_0', t, from, rows),
-  q5_1: (t, from, rows) => kept('q5_1', t, from, rows),
-  iq4_nl: (t, from, rows) => kept('iq4_nl', t, from, rows),
-  mxfp4: (t, from, rows) => kept('mxfp4', t, from, rows),
-  q2_k: (t, from, rows) => kept('q2_k', t, from, rows),
-  q3_k: (t, from, rows) => kept('q3_k', t, from, rows),
-  q4_k: (t, from, rows) => kept('q4_k', t, from, rows),
-  q5_k: (t, from, rows) => kept('q5_k', t, from, rows),
-  q6_k: (t, from, rows) => kept('q6_k', t, from, rows),
-  iq4_xs: (t, from, rows) => kept('iq4_xs', t, from, rows),
-  any_k: (t, from, rows) => kept('any_k', t, from, rows),
+  q4_1: (...args) => kept('q4_1', ...args),
+  q5_0: (...args) => kept('q5_0', ...args),
+  q5_1: (...args) => kept('q5_1', ...args),
+  iq4_nl: (...args) => kept('iq4_nl', ...args),
+  mxfp4: (...args) => kept('mxfp4', ...args),
+  q2_k: (...args) => kept('q2_k', ...args),
+  q3_k: (...args) => kept('q3_k', ...args),
+  q4_k: (...args) => kept('q4_k', ...args),
+  q5_k: (...args) => kept('q5_k', ...args),
+  q6_k: (...args) => kept('q6_k', ...args),
+  iq4_xs: (...args) => kept('iq4_xs', ...args),
+  any_k: (...args) => kept('any_k', ...args),
 };
 
-async function kept(format: PlaneName, t: ModelTensor, from: number, rows: number): Promise<Uint8Array> {
+async function kept(format: PlaneName, t: ModelTensor, from: number, rows: number, o: ConvertOptions): Promise<Uint8Array> {
   const all = emptyPlanes(PLANES[format], rows, t.K);
   for await (const s of segments(t, from, rows)) {
-    const piece = guarded(s, () => keptPlanes(format, s.part.type, s.raw, s.rows * t.K));
+    const piece = guarded(s, () => planesOf(t, s, format, o));
     for (const part of ['q', 'd', 'm', 'scales', 'minima'] as const) {
       const each = all[part].length / rows; // elements a row
       all[part].set(piece[part], (s.row - from) * each);
     }
   }
   return packWeight(format, rows, t.K, all);
+}
+
+function planesOf(t: ModelTensor, s: Segment, format: PlaneName, { loss, importance }: ConvertOptions): Planes {
+  if (keeps(format, s.part.type) || !isSearched(format)) return keptPlanes(format, s.part.type, s.raw, s.rows * t.K);
+  const x = decodeRows(s.part, s.raw, s.rows);
+  const out = quantizeSearched(format, x, t.K, importance);
+  loss?.add(x, planeNumbers(PLANES[format], out));
+  return out;
 }
 
 async function rounded(format: Rounded, t: ModelTensor, from: number, rows: number, o: ConvertOptions): Promise<Uint8Array> {
