@@ -18,6 +18,67 @@ export const shapes: Readonly<Record<string, ModelConfig>> = {
   'qwen2.5-0.5b': modelShapes['qwen2.5-0.5b'],
 };
 
+/** The four scalars of Granite 4.0 350M, which its small shape has too. */
+const GRANITE: Readonly<Record<string, MetadataValue>> = {
+  'granite.embedding_scale': { type: 'f32', value: 12 },
+  'granite.attention.scale': { type: 'f32', value: 0.015625 },
+  'granite.residual_scale': { type: 'f32', value: 0.263 },
+  'granite.logit_scale': { type: 'f32', value: 4 },
+};
+
+/** Keys of LFM2 files for layers of these kinds. */
+const lfm2Keys = (kinds: readonly LayerKind[], kvHeads: number): Readonly<Record<string, MetadataValue>> => ({
+  'lfm2.attention.head_count_kv': { type: 'i32s', value: kinds.map((kind) => (kind === 'conv' ? 0 : kvHeads)) },
+  'lfm2.shortconv.l_cache': { type: 'u32', value: 3 },
+});
+
+interface FamilyShape {
+  config: ModelConfig;
+  keys: Readonly<Record<string, MetadataValue>>;
+}
+
+const base = { context: 32768, tied: true, qkvBias: false, qkNorm: false };
+const LFM2_KINDS = Array.from({ length: 16 }, (_, l): LayerKind => ([2, 5, 8, 10, 12, 14].includes(l) ? 'full' : 'conv'));
+
+/** Shapes as they were published, of models whose weights are not at hand; from each one's config.json. */
+export const publishedShapes: Readonly<Record<string, FamilyShape>> = {
+  'granite-4.0-350m': {
+    config: {
+      ...{ ...base, family: 'granite', vocab: 100352, hidden: 1024, layers: 28, heads: 16, kvHeads: 4, headDim: 64, ffn: 2048 },
+      ...{ normEps: 1e-5, ropeTheta: 1e7 },
+    },
+    keys: GRANITE,
+  },
+  'lfm2-350m': {
+    config: {
+      ...{ ...base, family: 'lfm2', vocab: 65536, hidden: 1024, layers: 16, heads: 16, kvHeads: 8, headDim: 64, ffn: 4608 },
+      ...{ normEps: 1e-5, ropeTheta: 1e6, qkNorm: true, layerKinds: LFM2_KINDS, convTaps: 3 },
+    },
+    keys: lfm2Keys(LFM2_KINDS, 8),
+  },
+  'qwen3-0.6b': {
+    config: {
+      ...{ ...base, family: 'qwen3', vocab: 151936, hidden: 1024, layers: 28, heads: 16, kvHeads: 8, headDim: 128, ffn: 3072 },
+      ...{ normEps: 1e-6, ropeTheta: 1e6, qkNorm: true },
+    },
+    keys: {},
+  },
+  'gemma-3-1b': {
+    config: {
+      ...{ ...base, family: 'gemma3', vocab: 262144, hidden: 1152, layers: 26, heads: 4, kvHeads: 1, headDim: 256, ffn: 6912 },
+      ...{ normEps: 1e-6, ropeTheta: 1e6, qkNorm: true, postNorms: true },
+    },
+    keys: { 'gemma3.attention.sliding_window': { type: 'u32', value: 512 } },
+  },
+  'smollm3-3b': {
+    config: {
+      ...{ ...base, family: 'smollm3', vocab: 128256, hidden: 2048, layers: 36, heads: 16, kvHeads: 4, headDim: 128, ffn: 11008 },
+      ...{ normEps: 1e-6, ropeTheta: 5e6 },
+    },
+    keys: {},
+  },
+};
+
 const small = {
   ...{ vocab: 2000, hidden: 256, layers: 8, heads: 8, kvHeads: 2, headDim: 32, ffn: 512, context: 4096, normEps: 1e-5, ropeTheta: 10000 },
   ...{ tied: true, qkvBias: false, qkNorm: false },
@@ -26,15 +87,10 @@ const small = {
 const CONVOLVING: readonly LayerKind[] = ['conv', 'conv', 'full', 'conv', 'conv', 'full', 'conv', 'conv'];
 
 /** Small models of families whose published weights are large: for comparing with other engines. */
-export const familyShapes: Readonly<Record<string, { config: ModelConfig; keys: Readonly<Record<string, MetadataValue>> }>> = {
+export const familyShapes: Readonly<Record<string, FamilyShape>> = {
   granite: {
     config: { ...small, family: 'granite' },
-    keys: {
-      'granite.embedding_scale': { type: 'f32', value: 12 },
-      'granite.attention.scale': { type: 'f32', value: 0.015625 },
-      'granite.residual_scale': { type: 'f32', value: 0.263 },
-      'granite.logit_scale': { type: 'f32', value: 4 },
-    },
+    keys: GRANITE,
   },
   smollm3: { config: { ...small, family: 'smollm3', ropeTheta: 2e6 }, keys: {} },
   // two layers of twelve see everything, the others 64 tokens
@@ -45,10 +101,7 @@ export const familyShapes: Readonly<Record<string, { config: ModelConfig; keys: 
   // two layers of eight attend, the others convolve
   lfm2: {
     config: { ...small, family: 'lfm2', qkNorm: true, ropeTheta: 1e6, layerKinds: CONVOLVING, convTaps: 3 },
-    keys: {
-      'lfm2.attention.head_count_kv': { type: 'i32s', value: CONVOLVING.map((kind) => (kind === 'conv' ? 0 : small.kvHeads)) },
-      'lfm2.shortconv.l_cache': { type: 'u32', value: 3 },
-    },
+    keys: lfm2Keys(CONVOLVING, small.kvHeads),
   },
 };
 

@@ -22,6 +22,7 @@ export interface Fixture {
   model:
     | { shape: Shape; type: RandomType; seed: number }
     | { family: string; type: RandomType; seed: number }
+    | { published: string; type: RandomType; seed: number }
     | { folder: string; sha256: string }
     | { real: RealName; sha256: string; f32?: true };
 

@@ -1,10 +1,10 @@
 /** `npm run compare`: llama.cpp and Turnstone on the same files; what llama.cpp said becomes the fixtures of tests/compare. */
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { ROOT } from '../../cli/build.ts';
-import { familyShapes, randomGguf } from '../../cli/random-gguf.ts';
+import { familyShapes, publishedShapes, randomGguf } from '../../cli/random-gguf.ts';
 import { table } from '../../cli/table.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { loadTokenizer, openPack } from '../../models/pack/load.ts';
@@ -24,6 +24,8 @@ export interface Comparison {
   about: string;
   kv: Fixture['kv'];
   model: Fixture['model'];
+  /** Takes gigabytes and minutes: done when it is named, and its file is removed afterwards. */
+  big?: boolean;
   /** Why the model cannot be had. */
   missing?: string;
   /** Path of the file that both read. */
@@ -59,6 +61,29 @@ const ofFamily = (family: string, say: (line: string) => void): Comparison => ({
   every: 4,
 });
 
+/** A published shape with random weights in Q4_0; the file is removed afterwards. */
+const ofPublished = (name: string, say: (line: string) => void): Comparison => {
+  const { config, keys } = publishedShapes[name];
+  return {
+    name,
+    about: `random weights in the shape of ${name}, Q4_0`,
+    kv: 'F16',
+    model: { published: name, type: 'Q4_0', seed: 1 },
+    big: true,
+    async file() {
+      const path = join(ROOT, '.cache', `published-${name}.gguf`);
+      if (existsSync(path)) return path;
+      say(`writing ${path}`);
+      mkdirSync(join(ROOT, '.cache'), { recursive: true });
+      await randomGguf(path, config, 'Q4_0', 1, keys);
+      return path;
+    },
+    prompts: async () => [randomIds(24, config.vocab, 6)],
+    tokens: 8,
+    every: 4,
+  };
+};
+
 const comparisons = (say: (line: string) => void): Comparison[] => [
   {
     name: 'smollm2',
@@ -81,6 +106,7 @@ const comparisons = (say: (line: string) => void): Comparison[] => [
     every: 4,
   },
   ...Object.keys(familyShapes).map((family) => ofFamily(family, say)),
+  ...Object.keys(publishedShapes).map((name) => ofPublished(name, say)),
   {
     name: 'pebble',
     about: 'the shipped model, f32',
@@ -180,7 +206,7 @@ const program = new Command('npm run compare --')
   )
   .argument(
     '[names...]',
-    'smollm2, qwen, granite, smollm3, gemma3, lfm2, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder, real-gemma3; all unless given',
+    `${Object.keys(publishedShapes).join(', ')}; or smollm2, qwen, granite, smollm3, gemma3, lfm2, pebble, real-smollm2, real-smollm2-f32, real-qwen-coder, real-gemma3, which are done unless given`,
   )
   .option('--check', 'compare only, record nothing')
   .parse();
@@ -190,7 +216,7 @@ installPeers(say);
 const { version } = JSON.parse(readFileSync(join(PEERS, 'node_modules/node-llama-cpp/package.json'), 'utf8')) as { version: string };
 const rows: string[][] = [];
 for (const c of comparisons(say)) {
-  if (program.args.length > 0 && !program.args.includes(c.name)) continue;
+  if (program.args.length > 0 ? !program.args.includes(c.name) : c.big) continue;
   if (c.missing) {
     say(`${c.name}: left out, ${c.missing}`);
     continue;
@@ -203,6 +229,7 @@ for (const c of comparisons(say)) {
     const ours = await Turnstone.open(await c.file(), { kv, context: 512, sequences: 20 });
     rows.push(row(c, kv, await agreement(ours, fixture, { greedy: true })));
   }
+  if (c.big) rmSync(await c.file());
 }
 console.log(table(['model', 'KV', 'positions', 'log-probability: worst', 'rms', 'same greedy tokens', 'partings'], rows).join('\n'));
 process.exit(0);
