@@ -13,9 +13,6 @@ import { countWasm } from '../kernels/wasm/index.ts';
 import { type Costs, planCuts, type Times } from '../policy/cuts.ts';
 import type { StagesPlan } from '../policy/stages.ts';
 
-/** Tokens a step: enough for eight stages to have some each, since a stage takes but STAGE_TOKENS of them at once. */
-const STEP_TOKENS = 8 * STAGE_TOKENS;
-
 export interface StagesWish {
   memoryMb: number;
   kv: KvFormat;
@@ -27,7 +24,7 @@ export interface StagesWish {
 
 /** Plans the stages of a model whose tensors have these formats. Throws CutsError with the arithmetic when they cannot be. */
 export function planStages(config: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: StagesWish): StagesPlan {
-  const { maxTokens, maxSequences } = stepSize(config, { ...o, maxTokens: STEP_TOKENS }, config.context);
+  const { maxTokens, maxSequences } = stepSize(config, { ...o, maxTokens: STAGE_TOKENS }, config.context);
   return planCuts({
     ...{ vocab: config.vocab, limit: o.memoryMb << 20, stages: o.stages, context: config.context, wished: o.context },
     ...{ maxTokens, maxSequences, mostPages: enoughPages },

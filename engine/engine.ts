@@ -41,12 +41,21 @@ export interface EngineStats {
   largestBatch: number;
 }
 
+/** A step that is under way. */
+interface Flight {
+  slices: readonly Slice[];
+  /** Where the pass is elsewhere. */
+  pass?: Promise<() => void>;
+}
+
+/** Steps under way beyond one a stage: on their way, and waiting where they are needed next. */
+const SPARE_STEPS = 2;
 /** Times in a row that a step's pages may be lost before everybody is told. */
 const MOST_LOSSES = 3;
 
 /**
  * Token ids in, token ids out: continuous batching over paged KV. One `step()` schedules, runs and samples; call it
- * while `busy`, and let other work in between.
+ * while `busy`, and let other work in between. Where a model is in stages, several steps are under way, and each `step()` ends the oldest.
  */
 export class Engine {
   readonly config: ModelConfig;
@@ -63,6 +72,8 @@ export class Engine {
   /** Adapters that go when nobody has them any more. */
   private readonly leaving = new Set<string>();
   private stepping = false;
+  /** Steps under way, the oldest first. */
+  private flights: Flight[] = [];
   private arrivals = 0;
   private losses = 0; // of pages, since a step was settled
   private readonly counters = {
@@ -89,7 +100,9 @@ export class Engine {
     this.runner = 'pool' in weights ? weights : new Runner({ backend, config, weights, size: plan, kv: plan.kv, pages: plan.pages });
     this.names = new PageNames(o.hash, { pack: o.pack, kv: plan.kv, numerics: backend.numerics });
     this.publisher = new Publisher(this.pool, this.names);
-    this.scheduler = new Scheduler(this.pool, this.names, plan);
+    const { depth, most } = this.runner;
+    const limits = { maxSequences: plan.maxSequences, maxRows: plan.maxRows, maxTokens: Math.min(plan.maxTokens, most), depth };
+    this.scheduler = new Scheduler(this.pool, this.names, limits);
     this.stage = new LogitsStage(backend, allocLogits(backend, plan.maxRows, config.vocab), this.runner.logits, config.vocab);
   }
 
@@ -128,9 +141,10 @@ export class Engine {
     return this.runner.kv;
   }
 
-  /** How many places compute at once when a step has tokens for all of them. */
-  get depth(): number {
-    return this.runner.depth;
+  /** How many steps are under way at the most: one, or so many that every stage has one to go on with. */
+  get together(): number {
+    const { depth } = this.runner;
+    return depth === 1 ? 1 : depth + SPARE_STEPS;
   }
 
   /** Longest prompt that can be answered with at least one token. */
@@ -172,47 +186,77 @@ export class Engine {
     this.scheduler.add(seq);
   }
 
-  /** Takes a request out; its pages are free at once, or after the step that is under way. */
+  /** Takes a request out; its pages are free at once, or after its steps that are under way. */
   abort(id: string): void {
     const seq = this.sequences.get(id);
     if (!seq) return;
-    if (this.stepping) seq.aborted = true;
+    if (seq.flying > 0) seq.aborted = true;
     else this.drop(seq);
   }
 
-  /** Takes everything out, for a new owner; cached pages stay. */
+  /** Takes everything out, for a new owner; cached pages stay. What is under way in stages ends with the next steps. */
   reset(): void {
     this.stepping = false;
     this.losses = 0;
-    for (const seq of [...this.sequences.values()]) this.drop(seq);
+    this.landed(this.flights.filter((f) => !f.pass));
+    for (const id of [...this.sequences.keys()]) this.abort(id);
   }
 
   /**
-   * One forward pass over at most `budget` tokens (decodes always ride). What was generated, and what ended. Whatever is thrown for one
-   * sequence is that one's event; the others' tokens are the same as without it.
+   * One forward pass over at most `budget` tokens (decodes always ride), or the oldest of several that have so many together. What was
+   * generated, and what ended. Whatever is thrown for one sequence is that one's event; the others' tokens are the same as without it.
    */
   async step(budget = this.plan.maxTokens): Promise<StepEvent[]> {
     if (this.stepping) throw new Error('step() is already running');
     this.stepping = true;
     try {
-      const slices = this.copied(this.scheduler.schedule(budget, (seq, room, rows, decodes) => this.draft(seq, room, rows, decodes)));
-      const events = this.settle(slices, await this.run(slices));
+      this.launch(budget);
+      const [flight = { slices: [] }] = this.flights;
+      const tokens = await this.run(flight);
+      if (flight.slices.length > 0 && !this.landed([flight])) return []; // somebody else's by now
+      const events = this.settle(flight.slices, tokens);
       this.losses = 0;
       return events;
     } catch (error) {
-      if (!(error instanceof PagesLost) || ++this.losses > MOST_LOSSES) throw error;
+      const fault = (await this.ground(this.flights)) ?? error;
+      if (!(fault instanceof PagesLost) || ++this.losses > MOST_LOSSES) throw fault;
       this.scheduler.preemptAll();
       this.pool.clear();
       return [];
     } finally {
       this.stepping = false;
-      for (const seq of [...this.sequences.values()]) if (seq.aborted) this.drop(seq);
+      for (const seq of [...this.sequences.values()]) if (seq.aborted && seq.flying === 0) this.drop(seq);
     }
   }
 
   /** So long took steps that were nothing but decoding, with so many rows of logits each (`lastStep`): drafts are as long as that pays. */
   measured(ms: number, rows: readonly number[]): void {
-    this.speculation.measure(ms, rows);
+    if (this.flights.length === 0) this.speculation.measure(ms, rows); // else steps share their time
+  }
+
+  /** Begins steps while there is something to do that waits for none under way. */
+  private launch(budget: number): void {
+    while (this.flights.length < this.together) {
+      const slices = this.copied(this.scheduler.schedule(budget, (seq, room, rows, decodes) => this.draft(seq, room, rows, decodes)));
+      if (slices.length === 0) return;
+      for (const { seq, count } of slices) seq.flying += count;
+      this.flights.push({ slices, ...(this.runner.depth > 1 && { pass: this.runner.run(slices) as Flight['pass'] }) });
+    }
+  }
+
+  /** Books that flights are no longer under way; false when they were not. */
+  private landed(flights: readonly Flight[]): boolean {
+    const known = flights.filter((f) => this.flights.includes(f));
+    this.flights = this.flights.filter((f) => !known.includes(f));
+    for (const { slices } of known) for (const { seq, count } of slices) seq.flying -= count;
+    return known.length > 0;
+  }
+
+  /** Waits for steps under way, of which nothing is kept: they are computed again. What was lost with them, if anything was. */
+  private async ground(flights: readonly Flight[]): Promise<PagesLost | undefined> {
+    const ended = await Promise.allSettled(flights.map((f) => f.pass));
+    this.landed(flights);
+    return ended.flatMap((e) => (e.status === 'rejected' && e.reason instanceof PagesLost ? [e.reason] : []))[0];
   }
 
   private draft(seq: Sequence, room: number, rows: number, decodes: number): readonly number[] {
@@ -242,22 +286,24 @@ export class Engine {
    * Tokens of each slice; none for one in the middle of its prompt. When something throws, the halves are run again until a slice is
    * alone with it, and its sequence fails: the bits of the others do not depend on whom they ride with.
    */
-  private async run(slices: readonly Slice[]): Promise<StepEvent['tokens'][]> {
+  private async run({ slices, pass }: Flight): Promise<StepEvent['tokens'][]> {
     if (slices.length === 0) return [];
     try {
-      const pass = this.runner.run(slices);
-      if (pass) await pass;
+      const done = pass ?? this.runner.run(slices);
+      if (done) (await done)();
       if (slices.some((s) => s.logits > 0)) return await this.stage.sample(slices);
       await this.backend.submit();
       return slices.map(() => []);
     } catch (error) {
       if (error instanceof PagesLost) throw error;
+      const lost = pass && (await this.ground(this.flights.slice(1))); // what is under way may go on from what failed
+      if (lost) throw lost;
       if (slices.length === 1) {
         slices[0].seq.fail(error);
         return [[]];
       }
       const half = slices.length >> 1;
-      return [...(await this.run(slices.slice(0, half))), ...(await this.run(slices.slice(half)))];
+      return [...(await this.run({ slices: slices.slice(0, half) })), ...(await this.run({ slices: slices.slice(half) }))];
     }
   }
 
@@ -288,7 +334,7 @@ export class Engine {
       }
     });
     for (const seq of [...this.sequences.values()]) {
-      if (seq.error === undefined) continue;
+      if (seq.error === undefined || seq.flying > 0) continue;
       if (!seq.aborted) events.push({ request: seq.request.id, tokens: [], error: seq.error });
       this.drop(seq);
     }

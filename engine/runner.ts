@@ -57,12 +57,17 @@ export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, siz
 
 /** What an engine runs its steps on: a model in one piece (Runner), or in stages (StagedRunner). */
 export interface Passes extends Paged {
-  /** How many places a token goes through one after the other: a step needs so many groups of tokens for all of them to compute. */
+  /** How many places a token goes through one after the other: so many steps must be under way for all of them to compute. 1: a step ends before the next begins. */
   readonly depth: number;
+  /** Tokens a step at the most. */
+  readonly most: number;
   /** Logits [R, V] of the last run, on the engine's backend. */
   readonly logits: Buf;
-  /** The pass of a step. Where it is a promise, it may reject with PagesLost. */
-  run(slices: readonly BatchSlice[]): void | Promise<void>;
+  /**
+   * The pass of a step. Where it is a promise, the next may begin before it settles, and comes after it in each place; what it resolves to
+   * puts the logits where they belong. It may reject with PagesLost.
+   */
+  run(slices: readonly BatchSlice[]): void | Promise<() => void>;
   /** Copies pages before the next run: pairs of from, to. */
   copy(pairs: Uint32Array): void;
   /** Absent where none can be loaded. */
@@ -77,6 +82,7 @@ export class Runner extends Paged implements Passes {
   readonly batch: BatchBuffers;
   readonly adapters?: Adapters;
   readonly depth = 1;
+  readonly most: number;
   /** Positions whose rows of the tables are written. */
   positions = 0;
   private readonly be: Backend;
@@ -91,6 +97,7 @@ export class Runner extends Paged implements Passes {
       throw new Error('int8 pages: balanceKeys was not called when the weights were loaded');
     this.be = be;
     this.size = size;
+    this.most = size.maxTokens;
     this.ropes = ropesOf(config);
     const vocab = o.head === false ? 0 : (weights.head?.N ?? 0);
     const formats = formatsOf(weights);

@@ -18,6 +18,7 @@ export interface Limits {
   maxTokens: number; // T: tokens a step
   maxSequences: number; // S
   maxRows: number; // R: rows of logits
+  depth: number; // steps that must be under way together for all places to compute
 }
 
 /** Tokens to try after a sequence's own, `room` at most, in a step that has `rows` rows without them and decodes so many sequences. */
@@ -25,11 +26,16 @@ export type Draft = (seq: Sequence, room: number, rows: number, decodes: number)
 
 /** Tokens of prefill in a step, however many decodes ride in it: nobody's long answers keep another's from beginning. */
 const LEAST_PREFILL = PAGE;
+/** Kernels take so many tokens at once: fewer sequences a step read the weights as often for less. */
+const TOGETHER = 4;
 
 /**
  * Decides who rides in the next step: decodes first, then prefill chunks within the token budget, then newcomers while pages last; of
  * these, those of the owner who got least so far, then in order of arrival. When pages run out, the youngest of the owner who got most
  * gives its own back and is computed again later; the oldest always runs.
+ *
+ * Where several steps are under way, decoding sequences alternate in groups, and chunks of a prompt follow each other. What is under way keeps
+ * its pages: who would need them waits until all steps have ended, and comes first then.
  */
 export class Scheduler {
   readonly waiting: Sequence[] = [];
@@ -40,6 +46,9 @@ export class Scheduler {
   /** Pages that must be copied, in order, before the slices just scheduled run: `seq` begins its page `to` with what `from` holds. */
   copies: { seq: Sequence; from: number; to: number }[] = [];
   preemptions = 0;
+  /** Waits for pages of a sequence that is under way. */
+  private blocked?: Sequence;
+  private steps = 0;
   private readonly shares = new Shares();
 
   constructor(pool: PagePool, names: PageNames, limits: Limits) {
@@ -64,16 +73,22 @@ export class Scheduler {
     this.freePages(seq);
   }
 
+  /** The next step, with what is under way at most `budget` tokens. Empty: there is nothing that does not wait for a step under way. */
   schedule(budget: number, draft: Draft): Slice[] {
     this.copies = [];
+    const flying = this.running.reduce((n, s) => n + s.flying, 0);
+    const { blocked } = this;
+    if (blocked && flying > 0) return [];
+    this.blocked = undefined;
     this.admit();
     const slices: Slice[] = [];
-    let tokens = Math.min(budget, this.limits.maxTokens);
     let rows = this.limits.maxRows;
-    const decodes = this.running.filter((s) => s.pending === 1);
-    const prefills = this.shares.sorted(this.running.filter((s) => s.pending > 1));
-    // decodes are never cut by the budget: a step serves every running sequence
-    tokens = Math.max(tokens, Math.min(decodes.length + (prefills.length > 0 ? LEAST_PREFILL : 0), this.limits.maxTokens));
+    const first = (list: readonly Sequence[]) =>
+      blocked && list.includes(blocked) ? [blocked, ...list.filter((s) => s !== blocked)] : list;
+    const ready = this.running.filter((s) => s.error === undefined && !s.aborted);
+    const decodes = first(ready.filter((s) => s.pending === 1)).slice(0, this.group());
+    const prefills = first(this.shares.sorted(ready.filter((s) => s.pending > 1)));
+    let tokens = this.room(budget - flying, decodes.length, prefills);
 
     let spare = Math.min(rows, tokens) - decodes.length; // for drafts
     let drafted = 0;
@@ -84,7 +99,7 @@ export class Scheduler {
       const got = this.grow(seq, seq.ids.length + wanted.length);
       if (!got) continue;
       const count = 1 + wanted.length;
-      slices.push({ seq, start: seq.computed, count, logits: count, draft: wanted });
+      slices.push({ seq, start: seq.next, count, logits: count, draft: wanted });
       tokens -= count;
       rows -= count;
       spare -= wanted.length;
@@ -96,20 +111,49 @@ export class Scheduler {
       const count = Math.min(seq.pending, tokens);
       const last = count === seq.pending;
       if (last && rows === 0) continue;
-      if (!this.grow(seq, seq.computed + count)) continue;
-      slices.push({ seq, start: seq.computed, count, logits: last ? 1 : 0, draft: [] });
+      if (!this.grow(seq, seq.next + count)) continue;
+      slices.push({ seq, start: seq.next, count, logits: last ? 1 : 0, draft: [] });
       tokens -= count;
       rows -= last ? 1 : 0;
     }
     const riding = slices.filter((s) => this.running.includes(s.seq));
-    for (const { seq, count } of riding) this.shares.charge(seq.owner, count);
+    this.steps++;
+    for (const { seq, count } of riding) {
+      seq.step = this.steps;
+      this.shares.charge(seq.owner, count);
+    }
     return riding;
+  }
+
+  /** Sequences that decode in the next step at the most: all, or a group of so many that all places have one; none while all groups are under way. */
+  private group(): number {
+    const { depth } = this.limits;
+    if (depth === 1) return Number.POSITIVE_INFINITY;
+    const decoding = this.running.filter((s) => !s.prefills);
+    const size = Math.max(1, Math.ceil(decoding.length / depth / TOGETHER)) * TOGETHER;
+    const under = new Set(decoding.filter((s) => s.flying > 0).map((s) => s.step)).size;
+    return under < Math.ceil(decoding.length / size) ? size : 0;
+  }
+
+  /** Tokens of a step that has `decodes` decodes: these are never cut by the budget, and of prompts something is always under way. */
+  private room(left: number, decodes: number, prefills: readonly Sequence[]): number {
+    const { depth, maxTokens } = this.limits;
+    if (prefills.length === 0) return Math.min(Math.max(left, decodes), maxTokens);
+    const under = this.running.reduce((n, s) => n + (s.prefills ? s.flying : 0), 0);
+    if (depth === 1 || under === 0) left = Math.max(left, decodes + LEAST_PREFILL);
+    else if (left < decodes + LEAST_PREFILL) left = decodes; // the next step takes more
+    if (depth > 1) {
+      // a short prompt is cut so that all places have some of it
+      const each = (prefills.reduce((n, s) => n + s.pending, under) / depth + TOGETHER - 1) & -TOGETHER;
+      left = Math.min(left, decodes + Math.max(each, LEAST_PREFILL));
+    }
+    return Math.min(left, maxTokens);
   }
 
   /** Moves waiting sequences in while there is room for their whole prompt, finding pages that are already here. */
   private admit(): void {
     const inFlight = new Set<string>(); // first page that each prefill is going to compute
-    for (const s of this.running) if (s.pending > 1) for (const n of s.names.slice(s.published)) inFlight.add(n);
+    for (const s of this.running) if (s.prefills) for (const n of s.names.slice(s.published)) inFlight.add(n);
 
     for (const seq of [...this.shares.sorted(this.waiting)]) {
       if (this.running.length >= this.limits.maxSequences) return;
@@ -163,7 +207,7 @@ export class Scheduler {
     this.running.splice(i, 0, seq);
   }
 
-  /** Makes room for the first `tokens` tokens, preempting others; false when `seq` itself had to give way. */
+  /** Makes room for the first `tokens` tokens, preempting others; false when `seq` itself had to give way, or must wait for one under way. */
   private grow(seq: Sequence, tokens: number): boolean {
     while (seq.pages.length < Sequence.pagesFor(tokens)) {
       const page = this.pool.alloc();
@@ -172,6 +216,10 @@ export class Scheduler {
         continue;
       }
       const victim = this.victim();
+      if (victim.flying > 0) {
+        this.blocked = seq;
+        return false;
+      }
       this.preempt(victim);
       if (victim === seq) return false;
     }

@@ -17,6 +17,10 @@ export class Sequence {
   readonly promptLength: number;
   /** Tokens whose KV is in pages. The rest of `ids` is still to be computed. */
   computed = 0;
+  /** Tokens after these that are in steps under way. */
+  flying = 0;
+  /** The last step that it rode in. */
+  step = 0;
   readonly pages: number[] = [];
   /** Names of the whole pages computed so far and, for the prompt, of those to come. */
   readonly names: string[] = [];
@@ -53,9 +57,19 @@ export class Sequence {
     return this.ids.length - this.promptLength;
   }
 
-  /** Tokens to compute before the next can be sampled: 1 in decode, more in prefill. */
+  /** Where its next slice starts. */
+  get next(): number {
+    return this.computed + this.flying;
+  }
+
+  /** Tokens to put into a step before the next can be sampled: 1 in decode, more in prefill, none while it is under way. */
   get pending(): number {
-    return this.ids.length - this.computed;
+    return this.ids.length - this.next;
+  }
+
+  /** Whether its prompt, or what it computes again, is not all there. */
+  get prefills(): boolean {
+    return this.ids.length - this.computed > 1;
   }
 
   /** Notes what was thrown for it; the first counts. */

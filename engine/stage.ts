@@ -75,8 +75,8 @@ export class Stage implements StagePort {
 
   through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array> {
     return this.alone(() => {
+      if (copies.length > 0) this.runner.copy(copies); // whatever becomes of the step
       this.check(slices, x);
-      if (copies.length > 0) this.runner.copy(copies);
       this.runner.putStream(x);
       const batch = slices.map(({ start, count, pages }) => ({ seq: { ids: [], pages }, start, count, logits: 0, draft: [] }));
       this.runner.through(batch, this.part.layers);

@@ -5,7 +5,7 @@ import { attentionBytes, pageBytes } from './layout.ts';
 import { Paged, PagesLost } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { kvShape, type Passes } from './runner.ts';
-import { release, STAGE_TOKENS, type StagePort, type StageSlice } from './stage.ts';
+import { release, STAGE_TOKENS, type StagePort } from './stage.ts';
 
 export interface StagedOptions {
   /** Of the engine: the logits of a step come here. */
@@ -19,23 +19,13 @@ export interface StagedOptions {
   maxRows: number;
 }
 
-const LEAST_DECODE = 4;
-const LEAST_PREFILL = 16;
-
-/** Tokens [from, to) of a step, with their rows of logits. */
-interface Group {
-  slices: StageSlice[];
-  from: number;
-  to: number;
-  /** Which of its tokens want logits, and where their rows begin. */
-  rows: number[];
-  row: number;
-}
+/** Rows of the embedding that are kept at hand: most tokens of a text have come before, and a stage that computes would have to be waited for. */
+const KNOWN_ROWS = 512;
 
 /**
- * A model whose parts are in several isolates, as one. Holds the page table, and no weights. A step is cut into groups of tokens that follow
- * each other through the stages, so that all of them compute at once; which tokens ride together changes no bit. Every stage takes the groups in
- * their order, so that keys and values are there before a later token of the sequence looks for them.
+ * A model whose parts are in several isolates, as one. Holds the page table, and no weights. The tokens of a step go through the stages one after
+ * the other; several steps are under way, so that all stages compute at once, and which tokens ride together changes no bit. Every stage takes
+ * the steps in their order, so that keys and values are there before a later token of the sequence looks for them.
  */
 export class StagedRunner extends Paged implements Passes {
   readonly pool: PagePool;
@@ -48,15 +38,21 @@ export class StagedRunner extends Paged implements Passes {
   private readonly layers: readonly StagePort[];
   private readonly embeds: readonly StagePort[];
   private readonly heads: readonly StagePort[];
-  /** Of the heads: each stage is asked one call of a kind at a time, so that it may let go of what it answered last. */
-  private readonly lanes: readonly Lane[];
+  /** Of each: a stage is asked one call of a kind at a time, in the order of the steps, so that it may let go of what it answered last. */
+  private readonly lanes: Record<'layers' | 'embeds' | 'heads', readonly Lane[]>;
+  /** The last rows of the embedding that were asked for. */
+  private readonly known = new Map<number, Uint8Array>();
   private copies: number[] = [];
+  /** Copies that did not reach a stage, since the step that had them failed before. */
+  private readonly owed: number[][];
   /** Pages on their way to the stages. */
   private readonly writes = new Set<Promise<unknown>>();
   /** Settles when all stages are there. */
   private opening?: Promise<unknown>;
   /** A stage, or what it held, is gone, and the next run must tell. */
   private lost = false;
+  /** How often that has been so: a step that began before does not go on in what came in its place. */
+  private losses = 0;
 
   constructor(o: StagedOptions) {
     super();
@@ -67,7 +63,9 @@ export class StagedRunner extends Paged implements Passes {
     this.layers = stages.filter(({ part: { layers } }) => layers[1] > layers[0]);
     this.embeds = stages.filter(({ part }) => part.embed);
     this.heads = stages.filter(({ part }) => part.head);
-    this.lanes = this.heads.map(() => new Lane());
+    const lanes = (of: readonly StagePort[]) => of.map(() => new Lane());
+    this.lanes = { layers: lanes(this.layers), embeds: lanes(this.embeds), heads: lanes(this.heads) };
+    this.owed = this.layers.map(() => []);
     covers(
       'layers',
       this.layers.map((s) => s.part.layers),
@@ -89,36 +87,57 @@ export class StagedRunner extends Paged implements Passes {
     this.logits = backend.alloc(o.maxRows * config.vocab * 4, 'logits');
   }
 
+  readonly most = STAGE_TOKENS;
+
   get depth(): number {
     return this.layers.length;
   }
 
-  async run(slices: readonly BatchSlice[]): Promise<void> {
-    await Promise.allSettled(this.writes);
-    if (this.lost) {
-      this.lost = false;
-      throw new PagesLost('a stage was lost');
-    }
-    await this.open();
-    const { hidden: D } = this.config;
-    const copies = Uint32Array.from(this.copies.splice(0));
-    const x = await this.embed(Uint32Array.from(slices.flatMap(tokensOf)));
-    const lanes = this.layers.map(() => new Lane());
-    const passes = this.groups(slices).map(async (group, i) => {
-      let part = x.subarray(group.from * D * 4, group.to * D * 4);
-      for (const [s, stage] of this.layers.entries()) {
-        const before = part;
-        part = await lanes[s].run(() => stage.through(group.slices, before, i === 0 ? copies : NONE));
-        if (s > 0) release(before);
-      }
-      if (group.rows.length > 0) await this.head(part, group);
-      release(part);
-    });
-    await this.all(passes).catch((error) => {
-      this.lost = false; // told
+  async run(slices: readonly BatchSlice[]): Promise<() => void> {
+    try {
+      return await this.pass(slices);
+    } catch (error) {
+      if (error instanceof PagesLost) this.lost = false; // told
       throw error;
-    });
+    }
+  }
+
+  private async pass(slices: readonly BatchSlice[]): Promise<() => void> {
+    const copies = this.copies.splice(0);
+    if (this.lost) throw new PagesLost('a stage was lost');
+    const { losses } = this;
+    const there = () => {
+      if (this.losses !== losses) throw new PagesLost('a stage was lost');
+    };
+    const writes = [...this.writes];
+    const rows = this.embed(slices.flatMap(tokensOf));
+    rows.catch(() => {}); // heard below
+    const held = slices.map(({ seq, start, count }) => ({ start, count, pages: [...seq.pages] }));
+    const through = async (stage: StagePort, s: number, x: Uint8Array) => {
+      there();
+      return (await this.all([stage.through(held, x, Uint32Array.from([...this.owed[s].splice(0), ...copies]))]))[0];
+    };
+    let x: Uint8Array = NONE;
+    for (const [s, stage] of this.layers.entries()) {
+      const before = x;
+      try {
+        x = await this.lanes.layers[s].run(async () => {
+          if (s > 0) return through(stage, s, before);
+          const [first] = await Promise.all([rows, this.open(), ...writes]);
+          const out = await through(stage, s, first);
+          release(first);
+          return out;
+        });
+      } catch (error) {
+        if (this.losses === losses) for (const owed of this.owed.slice(s + 1)) owed.push(...copies);
+        throw error;
+      }
+      if (s > 0) release(before);
+    }
+    const wanted = slices.flatMap(wantedOf());
+    const put = wanted.length > 0 ? await this.head(x, wanted, there) : () => {};
     release(x);
+    return put;
   }
 
   copy(pairs: Uint32Array): void {
@@ -170,66 +189,63 @@ export class StagedRunner extends Paged implements Passes {
   }
 
   /** Rows of the embedding [T, D], from wherever they are. */
-  private async embed(ids: Uint32Array): Promise<Uint8Array> {
-    const row = this.config.hidden * 4;
-    const parts = this.embeds.flatMap((stage) => {
+  private async embed(ids: readonly number[]): Promise<Uint8Array> {
+    const bytes = this.config.hidden * 4;
+    const rows = new Map(ids.map((id) => [id, this.known.get(id)]));
+    const lacking = [...rows.keys()].filter((id) => rows.get(id) === undefined);
+    if (lacking.length > 0) await this.open();
+    const asked = this.embeds.map(async (stage, e) => {
       const [from, to] = stage.part.embed ?? [0, 0];
-      const here = [...ids.keys()].filter((t) => ids[t] >= from && ids[t] < to);
-      return pieces(here, STAGE_TOKENS).map((at) => ({ at, rows: stage.embed(Uint32Array.from(at, (t) => ids[t] - from)) }));
-    });
-    const got = await this.all(parts.map((p) => p.rows));
-    if (got.length === 1) return got[0];
-    const x = new Uint8Array(ids.length * row);
-    parts.forEach(({ at }, p) => {
-      at.forEach((t, i) => {
-        x.set(got[p].subarray(i * row, (i + 1) * row), t * row);
+      const here = lacking.filter((id) => id >= from && id < to);
+      if (here.length === 0) return;
+      const got = await this.lanes.embeds[e].run(() => stage.embed(Uint32Array.from(here, (id) => id - from)));
+      here.forEach((id, i) => {
+        rows.set(id, got.slice(i * bytes, (i + 1) * bytes));
       });
-      release(got[p]);
+      release(got);
     });
+    await this.all(asked);
+    const x = new Uint8Array(ids.length * bytes);
+    ids.forEach((id, t) => {
+      x.set(rows.get(id) as Uint8Array, t * bytes);
+    });
+    this.remember(rows);
     return x;
   }
 
-  /** The logits of a group's rows, from all parts of the head at once. */
-  private async head(x: Uint8Array, { rows, row }: Group): Promise<void> {
-    const { hidden: D, vocab: V } = this.config;
-    const wanted = new Uint8Array(rows.length * D * 4);
-    rows.forEach((t, r) => {
-      wanted.set(x.subarray(t * D * 4, (t + 1) * D * 4), r * D * 4);
-    });
-    const parts = await this.all(this.heads.map((stage, h) => this.lanes[h].run(() => stage.head(wanted))));
-    release(wanted);
-    parts.forEach((logits, h) => {
-      const [from, to] = this.heads[h].part.head ?? [0, 0];
-      const bytes = (to - from) * 4;
-      for (let r = 0; r < rows.length; r++) {
-        this.be.write(this.logits, logits.subarray(r * bytes, (r + 1) * bytes), ((row + r) * V + from) * 4);
-      }
-      release(logits);
-    });
+  private remember(rows: ReadonlyMap<number, Uint8Array | undefined>): void {
+    for (const [id, row] of rows) {
+      this.known.delete(id);
+      if (row) this.known.set(id, row);
+    }
+    for (const id of this.known.keys()) {
+      if (this.known.size <= KNOWN_ROWS) return;
+      this.known.delete(id);
+    }
   }
 
-  /** Cuts a step into groups of tokens that are as large as each other. */
-  private groups(slices: readonly BatchSlice[]): Group[] {
-    const tokens = slices.reduce((n, s) => n + s.count, 0);
-    const least = slices.some((s) => s.logits < s.count) ? LEAST_PREFILL : LEAST_DECODE;
-    const pieces = Math.max(1, Math.ceil(tokens / STAGE_TOKENS), Math.min(this.depth, Math.floor(tokens / least)));
-    const size = Math.ceil(tokens / pieces / 4) * 4;
-    const groups: Group[] = [];
-    let t = 0;
-    let row = 0;
-    for (const { seq, start, count, logits } of slices) {
-      for (let i = 0; i < count; ) {
-        let group = groups.at(-1);
-        if (!group || group.to - group.from === size) groups.push((group = { slices: [], from: t, to: t, rows: [], row }));
-        const n = Math.min(count - i, size - (group.to - group.from));
-        group.slices.push({ start: start + i, count: n, pages: [...seq.pages] });
-        for (let k = Math.max(i, count - logits); k < i + n; k++, row++) group.rows.push(t + k - i - group.from);
-        group.to += n;
-        t += n;
-        i += n;
-      }
-    }
-    return groups;
+  /** The logits of rows `wanted` of x, from all parts of the head at once; what it resolves to puts them where they belong. */
+  private async head(x: Uint8Array, wanted: readonly number[], there: () => void): Promise<() => void> {
+    const { hidden: D, vocab: V } = this.config;
+    const rows = new Uint8Array(wanted.length * D * 4);
+    wanted.forEach((t, r) => {
+      rows.set(x.subarray(t * D * 4, (t + 1) * D * 4), r * D * 4);
+    });
+    const ask = async (stage: StagePort) => {
+      there();
+      return stage.head(rows);
+    };
+    const parts = await this.all(this.heads.map((stage, h) => this.lanes.heads[h].run(() => ask(stage))));
+    release(rows);
+    return () =>
+      parts.forEach((logits, h) => {
+        const [from, to] = this.heads[h].part.head ?? [0, 0];
+        const bytes = (to - from) * 4;
+        for (let r = 0; r < wanted.length; r++) {
+          this.be.write(this.logits, logits.subarray(r * bytes, (r + 1) * bytes), (r * V + from) * 4);
+        }
+        release(logits);
+      });
   }
 
   /** Waits until all stages are there. Rejects with PagesLost saying which is not. */
@@ -245,29 +261,37 @@ export class StagedRunner extends Paged implements Passes {
 
   private lose(): void {
     this.lost = true;
+    this.losses++;
+    for (const owed of this.owed) owed.length = 0;
     this.opening = undefined;
   }
 
-  /** Settles when all have, so that nothing of a step is under way when the next begins. A lost stage comes before any other fault. */
+  /** Settles when all have, so that nothing of it is under way afterwards. A lost stage comes before any other fault. */
   private async all<T>(work: readonly Promise<T>[]): Promise<T[]> {
+    const { losses } = this;
     const settled = await Promise.allSettled(work);
     const faults = settled.flatMap((s) => (s.status === 'rejected' ? [s.reason as unknown] : []));
     const fatal = faults.find((f) => f instanceof PagesLost);
-    if (fatal) this.lose();
+    if (fatal && this.losses === losses) this.lose(); // else that is told already
     if (faults.length > 0) throw fatal ?? faults[0];
     return settled.map((s) => (s as PromiseFulfilledResult<T>).value);
   }
 }
 
-const NONE = new Uint32Array();
-
-/** A list in pieces of at most n. */
-const pieces = <T>(list: readonly T[], n: number): T[][] =>
-  Array.from({ length: Math.ceil(list.length / n) }, (_, i) => list.slice(i * n, (i + 1) * n));
+const NONE = new Uint8Array();
 
 /** Token ids of a slice. */
 const tokensOf = ({ seq, start, count, draft }: BatchSlice): number[] =>
   Array.from({ length: count }, (_, i) => (start + i < seq.ids.length ? seq.ids[start + i] : draft[start + i - seq.ids.length]));
+
+/** Which of a step's tokens want logits. */
+const wantedOf = () => {
+  let end = 0;
+  return ({ count, logits }: BatchSlice): number[] => {
+    end += count;
+    return Array.from({ length: logits }, (_, i) => end - logits + i);
+  };
+};
 
 /** One call after the other, in the order in which they were asked for. */
 class Lane {

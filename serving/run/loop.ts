@@ -19,7 +19,6 @@ const FIRST_STEP_MS = 4;
 const RATE: EwmaRule = { alpha: 0.2, min: 1e-3, max: 1e5 };
 const FLOOR = 16; // tokens: below this a step's fixed cost dominates
 const CLOCK_MS = 0.5; // less: the clock did not move
-const FILLED = 3; // groups for each stage of a pipeline: it runs empty at the end of every step
 const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
 
 /**
@@ -68,8 +67,8 @@ export class EngineLoop {
         let first = false; // somebody's first token: it goes out at once
         const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
         do {
-          const { alone, depth } = this.engine;
-          const floor = alone ? ALONE * (depth > 1 ? FILLED * depth : 1) : FLOOR * Math.min(depth, 2);
+          const { alone, together } = this.engine;
+          const floor = alone ? ALONE * together : together === 1 ? FLOOR : 2 * ALONE; // in stages two steps with prompts are under way
           const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
           const events = await this.engine.step(budget);
           this.dispatch(events);
