@@ -9,6 +9,7 @@ import {
   type Part,
   type Stage,
   type StagePort,
+  type StageSlice,
 } from '../../engine/index.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
@@ -190,6 +191,99 @@ describe('a stage that ends', () => {
     made[0].open = open;
     engine.add(requests[0]);
     expect((await drain(engine)).get('a')).toHaveLength(24);
+  });
+});
+
+/** A stage whose calls take a while; `fault` fails one. */
+class Slow implements StagePort {
+  static busy = 0;
+  static together = 0;
+  readonly part: Part;
+  private readonly stage: Stage;
+  private readonly fault: (slices: readonly StageSlice[]) => boolean;
+
+  constructor(stage: Stage, fault: Slow['fault'] = () => false) {
+    this.stage = stage;
+    this.part = stage.part;
+    this.fault = fault;
+  }
+  open = async () => {};
+  embed: StagePort['embed'] = (a) => this.stage.embed(a);
+  head: StagePort['head'] = (a) => this.stage.head(a);
+  readPage: StagePort['readPage'] = (a) => this.stage.readPage(a);
+  writePage: StagePort['writePage'] = (...a) => this.stage.writePage(...a);
+  through: StagePort['through'] = async (slices, x, copies) => {
+    Slow.together = Math.max(Slow.together, ++Slow.busy);
+    try {
+      for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve));
+      if (this.fault(slices)) throw new Error('this slice cannot be computed');
+      return await this.stage.through(slices, x, copies);
+    } finally {
+      Slow.busy--;
+    }
+  };
+}
+
+describe('several steps are under way', () => {
+  const eight = Array.from({ length: 8 }, (_, i) => request(`r${i}`, ids(20 + i, 5 + i), 12));
+  const slow = (fault?: (slices: readonly StageSlice[]) => boolean) => {
+    Slow.together = 0;
+    return testEngine(wasm(), { parts: { stages: small, create: wasm, port: (stage) => new Slow(stage, fault) } });
+  };
+  const alone = async (requests: readonly GenerateRequest[]) => {
+    const engine = testEngine(wasm());
+    for (const r of requests) engine.add(r);
+    return drain(engine);
+  };
+
+  it('groups of decoding sequences alternate, so that both stages compute at once, with the same tokens', async () => {
+    const engine = slow();
+    for (const r of eight) engine.add(r);
+    const together: number[] = [];
+    const tokens = new Map<string, number[]>();
+    while (engine.busy) {
+      for (const e of await engine.step()) tokens.set(e.request, [...(tokens.get(e.request) ?? []), ...e.tokens.map((t) => t.id)]);
+      together.push(engine.lastStep.sequences);
+    }
+    expect(tokens).toEqual(await alone(eight));
+    expect(Slow.together).toBe(2);
+    expect(together.filter((n) => n === 4).length, 'steps of half the sequences').toBeGreaterThan(16);
+  });
+
+  it('chunks of one prompt follow each other, with the same tokens', async () => {
+    const engine = slow();
+    engine.add(request('long', ids(40, 300), 3));
+    expect(await drain(engine)).toEqual(await alone([request('long', ids(40, 300), 3)]));
+    expect(Slow.together).toBe(2);
+  });
+
+  it('a request that is taken out keeps its pages until its steps have ended, then they are free', async () => {
+    const engine = slow();
+    const long = request('long', ids(41, 300), 3);
+    for (const r of [long, ...eight]) engine.add(r);
+    await engine.step();
+    engine.abort('long');
+    expect(engine.computed('long'), 'it is under way').toBeGreaterThanOrEqual(0);
+    const tokens = await drain(engine);
+    expect(engine.stats().pages.referenced).toBe(0);
+    expect(tokens).toEqual(await alone(eight));
+  });
+
+  it('what fails for one sequence is its alone, and the steps behind it are computed again', async () => {
+    const engine = slow((slices) => slices.some((s) => s.start < 100 && s.start + s.count > 90));
+    const long = request('long', ids(42, 300), 3);
+    for (const r of [long, ...eight]) engine.add(r);
+    const tokens = new Map<string, number[]>();
+    let fault: unknown;
+    while (engine.busy) {
+      for (const e of await engine.step()) {
+        if (e.error) fault = e.error;
+        else tokens.set(e.request, [...(tokens.get(e.request) ?? []), ...e.tokens.map((t) => t.id)]);
+      }
+    }
+    expect(String(fault)).toContain('this slice cannot be computed');
+    expect(tokens).toEqual(await alone(eight));
+    expect(engine.stats().pages.referenced).toBe(0);
   });
 });
 
