@@ -4,7 +4,7 @@ import { allocPart, type Part, type TensorShape, tensorList } from '../engine/an
 import type { Allocator, KvFormat, WeightFormat } from '../engine/backend.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { pageBytes } from '../engine/layout.ts';
-import { allocLogits } from '../engine/logits.ts';
+import { allocBest, allocLogits } from '../engine/logits.ts';
 import { type Formats, formatsOf } from '../engine/model.ts';
 import { enoughPages, stepSize } from '../engine/plan.ts';
 import { allocRunner, kvShape } from '../engine/runner.ts';
@@ -50,6 +50,7 @@ function costsOf(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: 
     const size = stepSize(c, o, context);
     const runner = (formats: Formats, vocab: number) => measure((be) => allocRunner(be, c, formats, stageSize(size), vocab));
     const bare = runner(none.formats, 0);
+    const best = measure((be) => allocBest(be, stageSize(size).maxRows));
     return {
       layers: memo((from, to) => {
         const { weights, formats } = layers(from, to);
@@ -57,7 +58,7 @@ function costsOf(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: 
       }),
       rows(n) {
         const { weights, formats } = rows(n);
-        return { weights, scratch: runner(formats, n) - bare };
+        return { weights, scratch: runner(formats, n) - bare + best };
       },
       stage: { js: jsBytes(0), scratch: countWasm().used + bare },
       replica: {

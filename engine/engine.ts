@@ -3,12 +3,12 @@ import type { ModelWeights } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
-import { allocLogits, END, LogitsStage } from './logits.ts';
+import { allocLogits, bestOnly, END, LogitsStage } from './logits.ts';
 import { PagesLost } from './paged.ts';
 import { type Hash, PageNames, type PagePool } from './pages.ts';
 import type { Plan } from './plan.ts';
 import { Publisher } from './publish.ts';
-import { type Passes, Runner } from './runner.ts';
+import { type Landing, type Passes, Runner } from './runner.ts';
 import { Scheduler, type Slice } from './scheduler.ts';
 import { Sequence } from './sequence.ts';
 import { allowed, draftTokens, learn, Speculation } from './speculate.ts';
@@ -45,7 +45,7 @@ export interface EngineStats {
 interface Flight {
   slices: readonly Slice[];
   /** Where the pass is elsewhere. */
-  pass?: Promise<() => void>;
+  pass?: Promise<Landing>;
 }
 
 /** Steps under way beyond one a stage: on their way, and waiting where they are needed next. */
@@ -240,8 +240,12 @@ export class Engine {
       const slices = this.copied(this.scheduler.schedule(budget, (seq, room, rows, decodes) => this.draft(seq, room, rows, decodes)));
       if (slices.length === 0) return;
       for (const { seq, count } of slices) seq.flying += count;
-      this.flights.push({ slices, ...(this.runner.depth > 1 && { pass: this.runner.run(slices) as Flight['pass'] }) });
+      this.flights.push({ slices, ...(this.runner.depth > 1 && { pass: this.begin(slices) as Flight['pass'] }) });
     }
+  }
+
+  private begin(slices: readonly Slice[]): ReturnType<Passes['begin']> {
+    return this.runner.begin(slices, bestOnly(slices, this.config.vocab));
   }
 
   /** Books that flights are no longer under way; false when they were not. */
@@ -289,8 +293,10 @@ export class Engine {
   private async run({ slices, pass }: Flight): Promise<StepEvent['tokens'][]> {
     if (slices.length === 0) return [];
     try {
-      const done = pass ?? this.runner.run(slices);
-      if (done) (await done)();
+      const done = pass ?? this.begin(slices);
+      const landing = done && (await done);
+      if (landing && 'rows' in landing) return await this.stage.sampleBest(slices, landing.rows);
+      landing?.put();
       if (slices.some((s) => s.logits > 0)) return await this.stage.sample(slices);
       await this.backend.submit();
       return slices.map(() => []);

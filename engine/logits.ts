@@ -1,4 +1,5 @@
 import { type Allocator, type Backend, type Buf, EDIT_BYTES, type TopkOut } from './backend.ts';
+import type { Best } from './runner.ts';
 import {
   bannedOf,
   choose,
@@ -68,16 +69,24 @@ export class LogitsStage {
     const k = Math.min(K, this.vocab, rows.every((r) => greedy(r.seq)) ? 1 : K);
     const top: TopkOut = { K: k, data: this.out };
     this.be.topk(top, this.logits, this.invTemp, R, this.vocab);
-    const stride = (2 * k + 2) * 4;
-    const back = await this.be.read(this.out, 0, R * stride);
+    const back = await this.be.read(this.out, 0, R * rowBytes(k));
+    return this.draw(slices, (r) => (rows[r].ends ? undefined : readRow(back, r, k)));
+  }
 
+  /** The same where the best tokens of each row decide (`bestOnly`), and are here already. */
+  sampleBest(slices: readonly Slice[], rows: readonly Row[]): Promise<Token[][]> {
+    return this.draw(slices, (r) => rows[r]);
+  }
+
+  /** Draws from rows; there is none where nothing may be drawn. */
+  private async draw(slices: readonly Slice[], rowOf: (r: number) => Row | undefined): Promise<Token[][]> {
     const tokens: Token[][] = [];
     let r = 0;
     for (const slice of slices) {
       const got: Token[] = [];
       for (let i = 0; i < slice.logits && slice.seq.error === undefined; i++) {
-        const at = r + i;
-        const token = rows[at].ends ? { id: END } : await this.pick(slice.seq, slice.seq.generated + i, readRow(back, at * stride, k), at);
+        const row = rowOf(r + i);
+        const token = row ? await this.pick(slice.seq, slice.seq.generated + i, row, r + i) : { id: END };
         got.push(token);
         if (token.id !== slice.draft[i]) break;
       }
@@ -176,18 +185,62 @@ export function allocLogits(be: Allocator, R: number, vocab: number): LogitsBuff
   return {
     edits: be.alloc((EDITS + ROW_EDITS * R) * EDIT_BYTES, 'edits'),
     masks: be.alloc(R * Math.ceil(vocab / 32) * 4, 'masks'),
-    invTemp: be.alloc(R * 4, 'invTemp'),
-    out: be.alloc(R * (2 * K + 2) * 4, 'topk'),
+    ...allocBest(be, R),
   };
 }
+
+/** What topk of R rows needs. */
+export const allocBest = (be: Allocator, R: number): { invTemp: Buf; out: Buf } => ({
+  invTemp: be.alloc(R * 4, 'invTemp'),
+  out: be.alloc(R * rowBytes(K), 'topk'),
+});
+
+/** Whether the best tokens of each row decide all draws of a step, so that whole rows need not be at hand; and how many do. */
+export function bestOnly(slices: readonly Slice[], vocab: number): Best | undefined {
+  const rows = slices.filter((s) => s.logits > 0);
+  const decided = rows.every(({ seq, draft }) => {
+    const { temperature, topK, logprobs, logitBias } = seq.request.sampling;
+    const plain = !seq.request.constraint && !seq.counts && logitBias.length === 0 && bannedOf(seq, []).length === 0;
+    return plain && logprobs === undefined && (temperature <= 0 || (topK > 0 && topK <= Math.min(K, vocab))) && draft.length < K;
+  });
+  if (!decided || rows.length === 0) return undefined;
+  const invTemp = rows.flatMap(({ seq, logits }) => new Array<number>(logits).fill(inverseTemperature(seq.request.sampling)));
+  return { k: rows.every((r) => greedy(r.seq)) ? 1 : Math.min(K, vocab), invTemp: Float32Array.from(invTemp) };
+}
+
+/** Bytes of a row that topk answers. */
+export const rowBytes = (k: number): number => (2 * k + 2) * 4;
+
+/** The best k of a row from those of its parts: `from` is the id of a part's first token. `sum` is not known. */
+export function mergeRows(parts: readonly { row: Row; from: number }[], k: number): Row {
+  const ids = new Uint32Array(k).fill(NONE);
+  const vals = new Float32Array(k).fill(Number.NEGATIVE_INFINITY);
+  const at = parts.map(() => 0);
+  for (let i = 0; i < k; i++) {
+    let best = -1; // ties to the first part, whose ids are lower
+    parts.forEach(({ row }, p) => {
+      const better = at[p] < k && row.ids[at[p]] !== NONE && (best < 0 || row.vals[at[p]] > parts[best].row.vals[at[best]]);
+      if (better) best = p;
+    });
+    if (best < 0) break;
+    const { row, from } = parts[best];
+    ids[i] = row.ids[at[best]] + from;
+    vals[i] = row.vals[at[best]++];
+  }
+  return { ids, vals, max: Math.max(...parts.map(({ row }) => row.max)), sum: Number.NaN };
+}
+
+/** In place of an id where there is no winner. */
+const NONE = 0xffffffff;
 
 /** Greedy without logprobs needs the best token only. */
 const greedy = (seq: Sequence): boolean => seq.request.sampling.temperature <= 0 && seq.request.sampling.logprobs === undefined;
 
-const bytesOf = (a: Float32Array | Uint32Array): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
+export const bytesOf = (a: Float32Array | Uint32Array): Uint8Array => new Uint8Array(a.buffer, a.byteOffset, a.byteLength);
 
-function readRow(bytes: Uint8Array, offset: number, k: number): Row {
-  const at = bytes.byteOffset + offset;
+/** Row r of what topk answered. */
+export function readRow(bytes: Uint8Array, r: number, k: number): Row {
+  const at = bytes.byteOffset + r * rowBytes(k);
   const stats = new Float32Array(bytes.buffer, at + 2 * k * 4, 2);
   return { ids: new Uint32Array(bytes.buffer, at, k), vals: new Float32Array(bytes.buffer, at + k * 4, k), max: stats[0], sum: stats[1] };
 }

@@ -7,6 +7,7 @@ import { allocScratch, embed, type Formats, formatsOf, forward, head, type Model
 import { Paged } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { ropeRows } from './rope.ts';
+import type { Row } from './sampler.ts';
 
 /** What a runner can take at once. */
 export interface RunnerSize {
@@ -55,6 +56,15 @@ export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, siz
   };
 }
 
+/** The best k tokens of each row decide: k, and what logits are multiplied by, a row. */
+export interface Best {
+  k: number;
+  invTemp: Float32Array;
+}
+
+/** What a pass elsewhere ends with: what was asked of each row, or logits that `put` writes where they belong. */
+export type Landing = { rows: readonly Row[] } | { put(): void };
+
 /** What an engine runs its steps on: a model in one piece (Runner), or in stages (StagedRunner). */
 export interface Passes extends Paged {
   /** How many places a token goes through one after the other: so many steps must be under way for all of them to compute. 1: a step ends before the next begins. */
@@ -64,10 +74,10 @@ export interface Passes extends Paged {
   /** Logits [R, V] of the last run, on the engine's backend. */
   readonly logits: Buf;
   /**
-   * The pass of a step. Where it is a promise, the next may begin before it settles, and comes after it in each place; what it resolves to
-   * puts the logits where they belong. It may reject with PagesLost.
+   * The pass of a step; `best` says that no more than the best tokens of each row are asked for. Where it is a promise, the next may begin
+   * before it settles, and comes after it in each place. It may reject with PagesLost.
    */
-  run(slices: readonly BatchSlice[]): void | Promise<() => void>;
+  begin(slices: readonly BatchSlice[], best?: Best): undefined | Promise<Landing>;
   /** Copies pages before the next run: pairs of from, to. */
   copy(pairs: Uint32Array): void;
   /** Absent where none can be loaded. */
@@ -132,6 +142,10 @@ export class Runner extends Paged implements Passes {
     this.extendTables(slices);
     this.batch.fill(this.be, slices);
     forward(this.be, this.model, this.scratch, this.batch, layers[0], layers[1], tap);
+  }
+
+  begin(slices: readonly BatchSlice[]): undefined {
+    this.run(slices);
   }
 
   /** Records the lookup of token ids, at most maxTokens, counted from the first row that is here; they become the residual stream. */

@@ -2,7 +2,8 @@ import type { Part } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
-import { Runner, type RunnerOptions, type RunnerSize } from './runner.ts';
+import { allocBest, bytesOf, rowBytes } from './logits.ts';
+import { type Best, Runner, type RunnerOptions, type RunnerSize } from './runner.ts';
 
 /** Tokens that a stage is sent at once at the most: kernels take four at a time, and each call reads all weights. */
 export const STAGE_TOKENS = 32;
@@ -34,8 +35,8 @@ export interface StagePort {
   embed(ids: Uint32Array): Promise<Uint8Array>;
   /** The residual stream x [T, D] after the part's layers. `copies`: pairs of pages that are copied first, from and to. */
   through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array>;
-  /** Logits [R, rows of the part's head] of x [R, D]. */
-  head(x: Uint8Array): Promise<Uint8Array>;
+  /** Logits [R, rows of the part's head] of x [R, D], or of each row the best and their statistics as topk has them; ids are counted from the part's first row. */
+  head(x: Uint8Array, best?: Best): Promise<Uint8Array>;
   /** What the part has of a page: its layers. */
   readPage(page: number): Promise<Uint8Array>;
   writePage(page: number, bytes: Uint8Array): Promise<void>;
@@ -54,6 +55,7 @@ export class Stage implements StagePort {
   private readonly be: Backend;
   private readonly config: ModelConfig;
   private readonly runner: Runner;
+  private readonly best?: ReturnType<typeof allocBest>;
   private last: Promise<unknown> = Promise.resolve();
 
   constructor(o: Omit<RunnerOptions, 'first' | 'head'> & { part: Part }) {
@@ -62,6 +64,7 @@ export class Stage implements StagePort {
     this.config = o.config;
     this.runner = new Runner({ ...o, first: o.part.layers[0] });
     this.pageBytes = this.runner.kv.pageBytes;
+    if (o.part.head) this.best = allocBest(o.backend, o.size.maxRows);
   }
 
   async open(): Promise<void> {}
@@ -84,12 +87,19 @@ export class Stage implements StagePort {
     });
   }
 
-  head(x: Uint8Array): Promise<Uint8Array> {
+  head(x: Uint8Array, best?: Best): Promise<Uint8Array> {
     return this.alone(() => {
       const R = x.byteLength / (this.config.hidden * 4);
       this.runner.putStream(x);
       this.runner.head(R);
       const [from, to] = this.part.head ?? [0, 0];
+      if (best && this.best) {
+        const { k, invTemp } = best;
+        if (invTemp.length !== R) throw new RangeError(`${R} rows have ${invTemp.length} temperatures`);
+        this.be.write(this.best.invTemp, bytesOf(invTemp));
+        this.be.topk({ K: k, data: this.best.out }, this.runner.logits, this.best.invTemp, R, to - from);
+        return this.be.read(this.best.out, 0, R * rowBytes(k));
+      }
       return this.be.read(this.runner.logits, 0, R * (to - from) * 4);
     });
   }

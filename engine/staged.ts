@@ -2,9 +2,10 @@ import type { Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
 import type { BatchSlice } from './batch.ts';
 import type { ModelConfig } from './config.ts';
 import { attentionBytes, pageBytes } from './layout.ts';
+import { mergeRows, readRow } from './logits.ts';
 import { Paged, PagesLost } from './paged.ts';
 import { PagePool } from './pages.ts';
-import { kvShape, type Passes } from './runner.ts';
+import { type Best, kvShape, type Landing, type Passes } from './runner.ts';
 import { release, STAGE_TOKENS, type StagePort } from './stage.ts';
 
 export interface StagedOptions {
@@ -93,16 +94,16 @@ export class StagedRunner extends Paged implements Passes {
     return this.layers.length;
   }
 
-  async run(slices: readonly BatchSlice[]): Promise<() => void> {
+  async begin(slices: readonly BatchSlice[], best?: Best): Promise<Landing> {
     try {
-      return await this.pass(slices);
+      return await this.pass(slices, best);
     } catch (error) {
       if (error instanceof PagesLost) this.lost = false; // told
       throw error;
     }
   }
 
-  private async pass(slices: readonly BatchSlice[]): Promise<() => void> {
+  private async pass(slices: readonly BatchSlice[], best?: Best): Promise<Landing> {
     const copies = this.copies.splice(0);
     if (this.lost) throw new PagesLost('a stage was lost');
     const { losses } = this;
@@ -135,9 +136,9 @@ export class StagedRunner extends Paged implements Passes {
       if (s > 0) release(before);
     }
     const wanted = slices.flatMap(wantedOf());
-    const put = wanted.length > 0 ? await this.head(x, wanted, there) : () => {};
+    const landing = wanted.length > 0 ? await this.head(x, wanted, there, best) : { put: () => {} };
     release(x);
-    return put;
+    return landing;
   }
 
   copy(pairs: Uint32Array): void {
@@ -224,8 +225,8 @@ export class StagedRunner extends Paged implements Passes {
     }
   }
 
-  /** The logits of rows `wanted` of x, from all parts of the head at once; what it resolves to puts them where they belong. */
-  private async head(x: Uint8Array, wanted: readonly number[], there: () => void): Promise<() => void> {
+  /** The logits of rows `wanted` of x, or the best of them, from all parts of the head at once. */
+  private async head(x: Uint8Array, wanted: readonly number[], there: () => void, best?: Best): Promise<Landing> {
     const { hidden: D, vocab: V } = this.config;
     const rows = new Uint8Array(wanted.length * D * 4);
     wanted.forEach((t, r) => {
@@ -233,19 +234,29 @@ export class StagedRunner extends Paged implements Passes {
     });
     const ask = async (stage: StagePort) => {
       there();
-      return stage.head(rows);
+      return stage.head(rows, best);
     };
     const parts = await this.all(this.heads.map((stage, h) => this.lanes.heads[h].run(() => ask(stage))));
     release(rows);
-    return () =>
+    const range = (h: number) => this.heads[h].part.head ?? [0, 0];
+    if (best) {
+      const row = (r: number) =>
+        mergeRows(
+          parts.map((part, h) => ({ row: readRow(part, r, best.k), from: range(h)[0] })),
+          best.k,
+        );
+      return { rows: wanted.map((_, r) => row(r)) };
+    }
+    const put = () =>
       parts.forEach((logits, h) => {
-        const [from, to] = this.heads[h].part.head ?? [0, 0];
+        const [from, to] = range(h);
         const bytes = (to - from) * 4;
         for (let r = 0; r < wanted.length; r++) {
           this.be.write(this.logits, logits.subarray(r * bytes, (r + 1) * bytes), (r * V + from) * 4);
         }
         release(logits);
       });
+    return { put };
   }
 
   /** Waits until all stages are there. Rejects with PagesLost saying which is not. */

@@ -6,6 +6,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import type { Part } from '../../engine/anatomy.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { Engine, GREEDY, type Plan } from '../../engine/index.ts';
+import type { Best } from '../../engine/runner.ts';
 import type { StagePort, StageSlice } from '../../engine/stage.ts';
 import { StagedRunner } from '../../engine/staged.ts';
 import { createReference } from '../../kernels/reference/index.ts';
@@ -156,17 +157,22 @@ class SimulatedStage implements StagePort {
     return new Uint8Array(out.buffer);
   }
 
-  async head(x: Uint8Array): Promise<Uint8Array> {
+  async head(x: Uint8Array, best?: Best): Promise<Uint8Array> {
     const [from, to] = this.part.head ?? [0, 0];
     const stream = new Float32Array(x.slice().buffer);
     const R = stream.length / HIDDEN;
     const logits = new Float32Array(R * (to - from));
+    const top = new Uint32Array(R * 4).fill(0xffffffff); // greedy: the best id, its value, statistics
+    const values = new Float32Array(top.buffer);
     for (let r = 0; r < R; r++) {
       const next = nextToken(stream[r * HIDDEN], stream[r * HIDDEN + 1], this.repeats);
-      if (next >= from && next < to) logits[r * (to - from) + next - from] = 1;
+      const here = next >= from && next < to;
+      if (here) logits[r * (to - from) + next - from] = 1;
+      top[r * 4] = here ? next - from : 0;
+      values.fill(here ? 1 : 0, r * 4 + 1, r * 4 + 3);
     }
     await this.computed(this.share * (this.cost.headStep + this.cost.row * R));
-    return new Uint8Array(logits.buffer);
+    return new Uint8Array((best ? top : logits).buffer);
   }
 
   async readPage(): Promise<Uint8Array> {

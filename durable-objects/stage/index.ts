@@ -42,7 +42,7 @@ export class Stage extends DurableObject<StageEnv> implements StageObject {
         case 'through':
           return this.#answer('through', await stage.through(call.slices, call.x, call.copies), call.x);
         case 'head':
-          return this.#answer('head', await stage.head(call.x), call.x);
+          return this.#answer('head', await stage.head(call.x, call.best), call.x);
         case 'read':
           return { bytes: await stage.readPage(call.page) };
         case 'write':

@@ -1,6 +1,7 @@
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
 import { type Allocator, allocPart, type Backend, formatsOf, kvShape, Stage } from '../../engine/index.ts';
+import { allocBest } from '../../engine/logits.ts';
 import { allocRunner } from '../../engine/runner.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { loadPart, openPack } from '../../models/pack/load.ts';
@@ -43,6 +44,7 @@ type Held = Pick<StageOrder, 'part' | 'kv' | 'size' | 'pages'>;
 export function allocStage(be: Allocator, { config, tensors }: Manifest, { part, kv, size, pages }: Held): void {
   const { weights } = allocPart(be, config, part, formatsIn(tensors));
   allocRunner(be, config, formatsOf(weights), size, weights.head?.N ?? 0);
+  if (part.head) allocBest(be, size.maxRows);
   be.kvPool(kvShape(config, kv, part.layers), pages);
 }
 

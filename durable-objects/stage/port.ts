@@ -1,4 +1,5 @@
 import { PagesLost, type Part, release, type StagePort, type StageSlice } from '../../engine/index.ts';
+import type { Best } from '../../engine/runner.ts';
 import type { StageCall, StageObject, StageOrder } from './wire.ts';
 
 /** How long a stage that does not answer is waited for: locally it is started again, and reads its weights, in a few seconds. */
@@ -46,8 +47,8 @@ export class RemoteStage implements StagePort {
     return this.#sent(x, (own) => ({ op: 'through', slices, x: own, copies }));
   }
 
-  head(x: Uint8Array): Promise<Uint8Array> {
-    return this.#sent(x, (own) => ({ op: 'head', x: own }));
+  head(x: Uint8Array, best?: Best): Promise<Uint8Array> {
+    return this.#sent(x, (own) => ({ op: 'head', x: own, best }));
   }
 
   readPage(page: number): Promise<Uint8Array> {

@@ -1,6 +1,6 @@
 /** What a replica and the stages of its model say to each other: one call a step, arguments and results as they are. */
 import type { KvFormat, Part, StageSlice } from '../../engine/index.ts';
-import type { RunnerSize } from '../../engine/runner.ts';
+import type { Best, RunnerSize } from '../../engine/runner.ts';
 
 /** What a replica wants a stage to be. */
 export interface StageOrder {
@@ -18,7 +18,7 @@ export interface StageOrder {
 export type StageCall =
   | { op: 'embed'; ids: Uint32Array }
   | { op: 'through'; slices: readonly StageSlice[]; x: Uint8Array; copies: Uint32Array }
-  | { op: 'head'; x: Uint8Array }
+  | { op: 'head'; x: Uint8Array; best?: Best }
   | { op: 'read'; page: number }
   | { op: 'write'; page: number; bytes: Uint8Array };
 

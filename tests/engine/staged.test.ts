@@ -133,7 +133,7 @@ class Mortal implements StagePort {
   }
   embed: StagePort['embed'] = (a) => this.live(() => this.stage.embed(a));
   through: StagePort['through'] = (...a) => this.live(() => this.stage.through(...a));
-  head: StagePort['head'] = (a) => this.live(() => this.stage.head(a));
+  head: StagePort['head'] = (...a) => this.live(() => this.stage.head(...a));
   readPage: StagePort['readPage'] = (a) => this.live(() => this.stage.readPage(a));
   writePage: StagePort['writePage'] = (...a) => this.live(() => this.stage.writePage(...a));
 }
@@ -198,6 +198,8 @@ describe('a stage that ends', () => {
 class Slow implements StagePort {
   static busy = 0;
   static together = 0;
+  /** Calls for logits: whole rows, and the best of each. */
+  static heads = { whole: 0, best: 0 };
   readonly part: Part;
   private readonly stage: Stage;
   private readonly fault: (slices: readonly StageSlice[]) => boolean;
@@ -209,7 +211,10 @@ class Slow implements StagePort {
   }
   open = async () => {};
   embed: StagePort['embed'] = (a) => this.stage.embed(a);
-  head: StagePort['head'] = (a) => this.stage.head(a);
+  head: StagePort['head'] = (x, best) => {
+    Slow.heads[best ? 'best' : 'whole']++;
+    return this.stage.head(x, best);
+  };
   readPage: StagePort['readPage'] = (a) => this.stage.readPage(a);
   writePage: StagePort['writePage'] = (...a) => this.stage.writePage(...a);
   through: StagePort['through'] = async (slices, x, copies) => {
@@ -248,6 +253,23 @@ describe('several steps are under way', () => {
     expect(tokens).toEqual(await alone(eight));
     expect(Slow.together).toBe(2);
     expect(together.filter((n) => n === 4).length, 'steps of half the sequences').toBeGreaterThan(16);
+  });
+
+  it.each([
+    ['greedy', { temperature: 0 }, 'best'],
+    ['of the best 5', { topK: 5 }, 'best'],
+    ['of the best 64, nucleus and least probability', { topK: 64, topP: 0.95, minP: 0.01 }, 'best'],
+    ['of the best 5, with log-probabilities', { topK: 5, logprobs: 3 }, 'whole'],
+    ['greedy, with a bias', { temperature: 0, logitBias: [[7, 3]] as [number, number][] }, 'whole'],
+    ['of all', {}, 'whole'],
+  ] as const)('tokens drawn %s: the same, and no more of the logits travels than decides them', async (_, sampling, kind) => {
+    const requests = eight.map((r) => ({ ...r, sampling: { ...r.sampling, ...sampling } }));
+    const engine = slow();
+    Slow.heads = { whole: 0, best: 0 };
+    for (const r of requests) engine.add(r);
+    expect(await drain(engine)).toEqual(await alone(requests));
+    const { whole, best } = Slow.heads;
+    expect(kind === 'best' ? [best > 0, whole] : [whole > 0, best]).toEqual([true, 0]);
   });
 
   it('chunks of one prompt follow each other, with the same tokens', async () => {

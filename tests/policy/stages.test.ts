@@ -4,7 +4,7 @@ import { planStages, type StagesWish } from '../../cli/stages.ts';
 import { allocPart, type TensorShape } from '../../engine/anatomy.ts';
 import type { WeightFormat } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
-import { allocLogits } from '../../engine/logits.ts';
+import { allocBest, allocLogits } from '../../engine/logits.ts';
 import { formatsOf } from '../../engine/model.ts';
 import { stepSize } from '../../engine/plan.ts';
 import { allocRunner, kvShape } from '../../engine/runner.ts';
@@ -44,6 +44,7 @@ function allocated(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, p
   const { weights } = allocPart(be, c, stage, formatOf);
   const size = { ...stepSize(c, wish, plan.context), maxTokens: plan.maxTokens, maxSequences: plan.maxSequences };
   allocRunner(be, c, formatsOf(weights), stageSize(size), stage.head ? stage.head[1] - stage.head[0] : 0);
+  if (stage.head) allocBest(be, stageSize(size).maxRows);
   if (stage.replica) {
     allocLogits(be, size.maxRows, c.vocab);
     be.alloc(size.maxRows * c.vocab * 4, 'logits');
