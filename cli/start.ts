@@ -65,6 +65,8 @@ export interface StartOptions {
   vars?: Record<string, string | undefined>;
   /** Opens the runtime's inspector on a free port of this machine. */
   inspect?: boolean;
+  /** How long a stage of the model may not answer, twice, until it is started again, ms. */
+  patienceMs?: number;
   /** Progress, a line each. */
   say?: (line: string) => void;
 }
@@ -250,7 +252,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     if (layout.processes * layout.replicas > 1)
       throw new Error(`${pack.id} is served in stages, and so by one replica: unset PROCESSES and REPLICAS.`);
     await build(say, ['stage']);
-    return startStages(cuts, { home, pack, vars: { MEMORY_MB }, inspect: o.inspect, say });
+    return startStages(cuts, { home, pack, vars: { MEMORY_MB }, inspect: o.inspect, patienceMs: o.patienceMs, say });
   }
 
   async function accelerator(home: Home, pack: LocalPack, { KV = '', CONTEXT = '', NPU_DEVICE }: Record<string, string>) {

@@ -64,6 +64,9 @@ export function serverConfig(o: ServerConfig): Config {
   const others = o.models
     ? [{ name: 'MODEL_REPLICA', durableObjectNamespace: { className: 'ModelReplica', serviceName: remoteName(MODELS) } }]
     : [];
+  const stages = o.stages.map((p) => ({
+    ...{ name: `STAGE_${p.stage}`, durableObjectNamespace: { className: 'Stage', serviceName: remoteName(p.name) } },
+  }));
   const external = (name: string, address: string | undefined) =>
     address === undefined ? [] : [{ name, external: { address, http: {} } } as Service];
   const bindings = [
@@ -76,9 +79,7 @@ export function serverConfig(o: ServerConfig): Config {
     ...own,
     ...replicas,
     ...others,
-    ...o.stages.map((p) => ({
-      ...{ name: `STAGE_${p.stage}`, durableObjectNamespace: { className: 'Stage', serviceName: remoteName(p.name) } },
-    })),
+    ...stages,
   ];
   return {
     services: [
@@ -94,7 +95,10 @@ export function serverConfig(o: ServerConfig): Config {
         durableObjectStorage: { localDisk: 'storage' },
       }),
       ...site([siteFiles(join(ROOT, 'dist/web')), packFiles(o.pack)], adapterFiles(o.pack)),
-      worker('control', { ...module('control'), bindings: [{ name: 'SECRET', text: o.control.secret }, ...own, ...replicas, ...others] }),
+      worker('control', {
+        ...module('control'),
+        bindings: [{ name: 'SECRET', text: o.control.secret }, ...own, ...replicas, ...others, ...stages],
+      }),
       ...external('npu', o.npu),
       ...external('embedder', o.embedder),
       ...external('launcher', o.models?.launcher),
@@ -149,8 +153,8 @@ export function replicasConfig(o: ReplicasConfig): Config {
   };
 }
 
-/** A process with a stage of the model; the first one calls it. */
-export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string }): Config {
+/** A process with a stage of the model; the first one calls it, and the launcher asks at `alive` whether it still answers. */
+export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string; alive: string }): Config {
   return {
     services: [
       worker(SERVED, {
@@ -162,7 +166,7 @@ export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string }): C
       ...site([packFiles(o.pack)]),
       internet(false),
     ],
-    sockets: [],
+    sockets: [{ name: 'alive', address: o.alive, service: { name: SERVED }, http: {} }],
   };
 }
 

@@ -1,12 +1,12 @@
 /** A stage's Worker, a script of its own: a part of a model in an isolate of its own (wrangler.toml beside it). Nothing but a replica's binding reaches it. */
 import { DurableObject } from 'cloudflare:workers';
-import { release } from '../../engine/index.ts';
+import { type Stage as Part, release } from '../../engine/index.ts';
 import { buildId } from '../build-id.ts';
-import { loadStage, type StageEnv } from './load.ts';
+import { readyStage, type StageEnv } from './load.ts';
 import type { StageAnswer, StageCall, StageObject, StageOrder } from './wire.ts';
 
 /** The isolate's part; its weights outlive the object. */
-let held: { order: string; stage: ReturnType<typeof loadStage> } | undefined;
+let held: { order: string; stage: Promise<Part> } | undefined;
 let instance: string | undefined;
 
 export class Stage extends DurableObject<StageEnv> implements StageObject {
@@ -16,14 +16,16 @@ export class Stage extends DurableObject<StageEnv> implements StageObject {
     if (order.build !== buildId)
       return { refused: `it was built from other sources (${buildId}) than the replica (${order.build}); deploy both again` };
     const wanted = JSON.stringify(order);
-    if (held?.order !== wanted) {
-      const stage = loadStage(this.env, order);
-      held = { order: wanted, stage };
-      stage.catch(() => {
-        held = undefined;
-      });
-    }
     try {
+      if (held?.order !== wanted) {
+        const ready = await readyStage(this.env, order); // what is refused leaves what is held as it is
+        const stage = ready.load();
+        const mine = { order: wanted, stage };
+        held = mine;
+        stage.catch(() => {
+          if (held === mine) held = undefined;
+        });
+      }
       await held.stage;
     } catch (error) {
       return { refused: error instanceof Error ? error.message : String(error) };

@@ -22,8 +22,8 @@ export interface StageEnv {
 
 const MIB = 1 << 20;
 
-/** Loads what the order asks for. Rejects with what is wrong: another pack, no room, damaged shards. */
-export async function loadStage(env: StageEnv, order: StageOrder): Promise<Stage> {
+/** What loads the stage that the order asks for. Rejects with what is wrong with it: another pack, no room; `load` with damaged shards. */
+export async function readyStage(env: StageEnv, order: StageOrder): Promise<{ load(): Promise<Stage> }> {
   const source = await deployedPack(env as PackBindings, order.model);
   const { manifest, digest } = await openPack(source);
   if (digest !== order.pack)
@@ -35,7 +35,7 @@ export async function loadStage(env: StageEnv, order: StageOrder): Promise<Stage
   if (jsBytes(0) + need > limit) {
     throw new Error(`its part needs ${mb(need)} beside ${mb(jsBytes(0))} of JavaScript, the isolate may hold ${mb(limit)} (MEMORY_MB)`);
   }
-  return openStage(source, manifest, createWasm({ modules: { relaxed, simd }, memoryBytes: need + 64 }), order);
+  return { load: async () => openStage(source, manifest, createWasm({ modules: { relaxed, simd }, memoryBytes: need + 64 }), order) };
 }
 
 type Held = Pick<StageOrder, 'part' | 'kv' | 'size' | 'pages'>;

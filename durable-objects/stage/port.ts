@@ -1,10 +1,13 @@
 import { PagesLost, type Part, release, type StagePort, type StageSlice } from '../../engine/index.ts';
 import type { Best } from '../../engine/runner.ts';
+import { sleep } from '../../serving/sleep.ts';
 import type { StageCall, StageObject, StageOrder } from './wire.ts';
 
 /** How long a stage that does not answer is waited for: locally it is started again, and reads its weights, in a few seconds. */
 const WAIT_MS = 15_000;
 const PAUSE_MS = 50;
+/** How long a call may take: far more than a step computes, wherever. */
+const CALL_MS = 60_000;
 
 /** A stage in another isolate, behind its Durable Object. */
 export class RemoteStage implements StagePort {
@@ -12,10 +15,12 @@ export class RemoteStage implements StagePort {
   readonly #name: string;
   readonly #object: () => StageObject;
   readonly #order: StageOrder;
+  readonly #wait: { openMs: number; callMs: number };
   #instance?: string;
 
   /** `object`: a new stub; one that failed stays broken. */
-  constructor(name: string, object: () => StageObject, order: StageOrder) {
+  constructor(name: string, object: () => StageObject, order: StageOrder, wait = { openMs: WAIT_MS, callMs: CALL_MS }) {
+    this.#wait = wait;
     this.part = order.part;
     this.#name = name;
     this.#object = object;
@@ -24,9 +29,10 @@ export class RemoteStage implements StagePort {
 
   async open(): Promise<void> {
     this.#instance = undefined;
-    for (const until = Date.now() + WAIT_MS; ; ) {
+    const { openMs } = this.#wait;
+    for (const until = Date.now() + openMs; ; ) {
       try {
-        const answer = await this.#object().open(this.#order);
+        const answer = await within(openMs, this.#object().open(this.#order));
         dispose(answer);
         if ('refused' in answer) throw new PagesLost(`${this.#name} refuses: ${answer.refused}`);
         this.#instance = answer.instance;
@@ -34,7 +40,7 @@ export class RemoteStage implements StagePort {
       } catch (error) {
         if (error instanceof PagesLost) throw error;
         if (Date.now() > until) throw new PagesLost(`${this.#name} does not answer: ${error instanceof Error ? error.message : error}`);
-        await scheduler.wait(PAUSE_MS);
+        await sleep(PAUSE_MS);
       }
     }
   }
@@ -73,12 +79,10 @@ export class RemoteStage implements StagePort {
   async #call(call: StageCall): Promise<Uint8Array> {
     const instance = this.#instance;
     if (instance === undefined) throw new PagesLost(`${this.#name} is not open`);
-    const answer = await this.#object()
-      .call(instance, call)
-      .catch((error: unknown) => {
-        console.warn(`${this.#name} was lost:`, error instanceof Error ? error.message : error);
-        return { gone: true } as const;
-      });
+    const answer = await within(this.#wait.callMs, this.#object().call(instance, call)).catch((error: unknown) => {
+      console.warn(`${this.#name} was lost:`, error instanceof Error ? error.message : error);
+      return { gone: true } as const;
+    });
     dispose(answer);
     if ('bytes' in answer) return answer.bytes;
     if ('error' in answer) throw new Error(`${this.#name}: ${answer.error}`);
@@ -91,4 +95,17 @@ export class RemoteStage implements StagePort {
 function dispose(answer: object): void {
   const { dispose } = Symbol as unknown as { dispose?: symbol };
   if (dispose !== undefined) (answer as Record<symbol, (() => void) | undefined>)[dispose]?.();
+}
+
+/** Rejects when a call takes longer: what comes of it then is not heard. */
+async function within<T>(ms: number, call: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer in ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([call, late]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

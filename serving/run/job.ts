@@ -1,6 +1,6 @@
 import type { FinishReason, GenerateRequest, StepEvent } from '../../engine/index.ts';
 import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts';
-import { ApiError, internalError } from '../../openai/errors.ts';
+import { ApiError, asApiError } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { Answer } from '../../openai/stream/answer.ts';
 import { HEARTBEAT_MS, UNCOMPRESSED } from './heartbeats.ts';
@@ -169,7 +169,7 @@ export class Job implements Sink {
 
   fail(error: unknown): void {
     if (this.error) return;
-    this.error = error instanceof ApiError ? error : internalError(error);
+    this.error = asApiError(error);
     if (!(error instanceof ApiError)) console.error('request failed', error);
     try {
       this.abortAll();

@@ -18,13 +18,14 @@ export const missing: string | null = shipped || existsSync(STORIES) ? null : 'n
 /** A story teller has no chat template; a conversation is its text. */
 const TEMPLATE = '{{ bos_token }}{% for m in messages %}{{ m.content }} {% endfor %}';
 
-/** `keep`: a port and storage that outlive the server. `processes`: all of them compute when it resolves. `given`: another model's path. `stages`: what it is cut into. */
+/** `keep`: a port and storage that outlive the server. `processes`: all of them compute when it resolves. `given`: another model's path. `stages`: what it is cut into. `patienceMs`: with stages that hang. */
 export async function startTestServer(
   vars: Record<string, string>,
   keep?: { port: number; persist: string },
   processes = 1,
   given?: string,
   stages?: number,
+  patienceMs?: number,
 ): Promise<Server & { model: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-test-'));
   const model = given ?? (shipped ? undefined : await withTemplate(folder));
@@ -33,7 +34,7 @@ export async function startTestServer(
     model,
     persist: keep?.persist ?? join(folder, 'state'),
     processes,
-    stages,
+    ...{ stages, patienceMs },
     vars,
   });
   await server.whole;

@@ -6,12 +6,14 @@ import { missing, startTestServer } from './server.ts';
 
 type Test = Awaited<ReturnType<typeof startTestServer>>;
 const KILLS = 10;
+/** Long beside what a step of the shipped model computes, on a busy machine too. */
+const PATIENCE_MS = 1_500;
 
 describe.skipIf(missing)('a model in three stages', () => {
   let staged: Test;
   let one: Test;
   beforeAll(async () => {
-    staged = await startTestServer({}, undefined, 1, undefined, 3);
+    staged = await startTestServer({}, undefined, 1, undefined, 3, PATIENCE_MS);
     one = await startTestServer({});
   });
   afterAll(async () => {
@@ -25,6 +27,13 @@ describe.skipIf(missing)('a model in three stages', () => {
   const chat = { messages: [{ role: 'user', content: 'Tell me a story about a fox and a river.' }], logprobs: true, top_logprobs: 5 };
   const choices = async (server: Test, body: object) =>
     ((await (await ask(server, '/v1/chat/completions', body)).json()) as { choices: unknown }).choices;
+
+  const stats = async () =>
+    (
+      (await (await staged.objects.replica('0').fetch('https://replica/ready')).json()) as {
+        stats: { preemptions: number; pages: { referenced: number } };
+      }
+    ).stats;
 
   it('says how it is cut, and runs a process for each stage that is not in the replica’s', () => {
     expect([...(staged.stages?.pids().keys() ?? [])]).toEqual([1, 2]);
@@ -43,7 +52,7 @@ describe.skipIf(missing)('a model in three stages', () => {
     expect(await choices(staged, bodies[1])).toEqual(expected[1]);
   });
 
-  it(`goes on after each of ${KILLS} SIGKILLs of a stage in the middle of streams, stored or not, with the same text`, async () => {
+  it(`goes on after each of ${KILLS} SIGKILLs of a stage in the middle of streams, stored or not, and when one hangs, with the same text`, async () => {
     const story = { temperature: 1, seed: 11, ignore_eos: true };
     const stored = { ...story, input: 'Once upon a time', stream: true, max_output_tokens: 90 };
     const plain = { ...story, prompt: 'Once upon a time', stream: true, max_tokens: 90 };
@@ -63,23 +72,29 @@ describe.skipIf(missing)('a model in three stages', () => {
     const expected = await texts(one);
     expect(expected.stored.length).toBeGreaterThan(100);
     expect(expected.ended).toEqual([true, true]);
-    for (let kill = 0; kill < KILLS; kill++) {
+    for (let kill = 0; kill <= KILLS; kill++) {
       const running = texts(staged);
       await pause(20 + 17 * (kill % 5));
       const pids = staged.stages?.pids() ?? new Map<number, number>();
       const victim = pids.get(1 + (kill % 2)) as number;
-      process.kill(victim, 'SIGKILL');
+      process.kill(victim, kill < KILLS ? 'SIGKILL' : 'SIGSTOP'); // one that stands still is ended by the launcher
       expect(await running, `kill ${kill}`).toEqual(expected);
       await expect.poll(() => staged.stages?.pids().get(1 + (kill % 2))).not.toBe(victim);
     }
-    const stats = async () =>
-      (
-        (await (await staged.objects.replica('0').fetch('https://replica/ready')).json()) as {
-          stats: { preemptions: number; pages: { referenced: number } };
-        }
-      ).stats;
     await expect.poll(async () => (await stats()).pages.referenced).toBe(0);
     expect((await stats()).preemptions, 'kills that met a stream').toBeGreaterThan(KILLS);
+  });
+
+  it('a stage refuses a replica that was built from other sources, or has another pack, and computes on', async () => {
+    const stage = staged.objects.namespace('STAGE_1').get('stage-1') as unknown as { open(order: object): Promise<{ refused?: string }> };
+    const order = { build: 'another', pack: '0'.repeat(64), model: staged.model, part: { layers: [0, 0] }, kv: 'i8', pages: 1 };
+    const built = (await stage.open(order)).refused ?? '';
+    expect(built).toMatch(/built from other sources \(\S+\) than the replica \(another\)/);
+    const [, build] = /sources \((\S+)\)/.exec(built) as RegExpExecArray;
+    expect((await stage.open({ ...order, build })).refused).toMatch(/^its pack of \S+ is [0-9a-f]{12}, the replica's 000000000000$/);
+    const lost = (await stats()).preemptions;
+    expect(await choices(staged, { ...chat, max_tokens: 4 })).toEqual(await choices(one, { ...chat, max_tokens: 4 }));
+    expect((await stats()).preemptions, 'nothing was lost').toBe(lost);
   });
 
   it('keeps a conversation’s pages as one piece does', async () => {
