@@ -19,8 +19,9 @@ const VOCAB = 151_936;
 const PROMPT = 1000;
 const [STREAMS, TOKENS] = [8, 16];
 const DECODED = 32;
-/** Stages of the shipped model for the price of a hop: it computes next to nothing. */
-const HOP_STAGES = 5;
+/** What a hop is measured with: calls in a row, how often, and bytes: the activations of a token of Qwen2.5-0.5B, and of the most that go at once. */
+const [HOP_CALLS, HOP_ROUNDS] = [20, 100];
+const HOP_BYTES = { '3.5 KB': 3584, '112 KB': 32 * 3584 };
 let seed = 500_000;
 const fresh = (n: number, vocab = VOCAB): number[] => randomIds(n, vocab, seed++);
 
@@ -117,28 +118,27 @@ async function compare(bench: Bench, servers: Record<string, Server>, peers: Rec
   bench.target({ name: 'decode of one stream in stages against one isolate', got: decode, want: 0.85, unit: '×' });
 }
 
-/** What a hop costs: between tokens of the shipped model in stages and in one piece, by the calls that a step waits for. */
+/** What a hop costs: calls to a stage that computes nothing, with the bytes of a token's activations; many in a row, since a runtime's clock is coarse. */
 async function hops(bench: Bench): Promise<void> {
-  const gaps = async (count: number) => {
-    const s = await serve(undefined, { SPECULATE: '0' }, bench.progress, count);
-    try {
-      const all: number[] = [];
-      for (let round = -1; round < Math.max(3, bench.rounds); round++) {
-        const stream = await complete(s.url, s.pack.id, fresh(16, 4096), 100);
-        if (round >= 0) all.push(...stream.gaps);
+  const s = await serve(undefined, {}, bench.progress, 2);
+  try {
+    const each: Record<string, number[]> = {};
+    for (let round = -20; round < HOP_ROUNDS; round++) {
+      for (const [name, bytes] of Object.entries(HOP_BYTES)) {
+        // nobody opened it under that name: it answers at once
+        const args = ['nobody', { op: 'head', x: 'x'.repeat(bytes) }];
+        const time = (times: number) => s.objects.timed('STAGE_1', 'stage-1', 'call', args, times);
+        const [one, many] = [await time(1), await time(1 + HOP_CALLS)];
+        if (round >= 0) (each[name] ??= []).push((many - one) / HOP_CALLS);
       }
-      return all;
-    } finally {
-      await s.stop();
     }
-  };
-  const one = quantile(await gaps(1), 0.5);
-  const staged = await gaps(HOP_STAGES);
-  // rows of the embedding, the layers of the stages that are elsewhere, the parts of the head at once
-  const calls = 1 + (HOP_STAGES - 1) + 1;
-  const each = staged.map((gap) => (gap - one) / calls);
-  const note = `p50 / p95 ${[0.5, 0.95].map((q) => quantile(each, q).toFixed(2)).join(' / ')}; pebble in ${HOP_STAGES} stages, ${calls} calls a token, each of them in a process of its own`;
-  bench.figure({ name: 'a hop: a call to a stage and back', unit: 'ms', value: spread(each), note });
+    for (const [name, ms] of Object.entries(each)) {
+      const note = `p50 / p95 of ${HOP_ROUNDS} times ${HOP_CALLS} calls: ${[0.5, 0.95].map((q) => quantile(ms, q).toFixed(3)).join(' / ')}`;
+      bench.figure({ name: `a hop: a call to a stage in a process of its own, with ${name}`, unit: 'ms', value: spread(ms), note });
+    }
+  } finally {
+    await s.stop();
+  }
 }
 
 /** A server with storage of its own, on a free port; it takes its storage along when it stops. */

@@ -4,11 +4,9 @@ import { RemoteStage } from '../../durable-objects/stage/port.ts';
 import type { StageAnswer, StageObject, StageOrder } from '../../durable-objects/stage/wire.ts';
 import { type GenerateRequest, GREEDY, PagesLost, type Part, type Stage } from '../../engine/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
-import { serve } from '../../serving/serve.ts';
-import { asTenant } from '../../serving/tenant.ts';
 import { drain, noise, testEngine } from '../engine/random-model.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { openShipped } from './host.ts';
+import { appOf, openShipped, requestTo } from './host.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 24 << 20 });
@@ -90,25 +88,21 @@ describe('a stage', () => {
 it('clients hear of a stage that is gone as 503 in their envelope, with when to try again, and are answered when it is back', async () => {
   const rt = await openShipped();
   const { step } = rt.engine;
-  const ask = (path: string, body: object) =>
-    serve(
-      rt,
-      asTenant(
-        new Request(`http://localhost${path}`, { method: 'POST', body: JSON.stringify({ model: rt.served.id, max_tokens: 3, ...body }) }),
-      ),
-    );
+  const app = appOf(rt);
+  const ask = async (path: string, body: object) => app.fetch(requestTo(path, { model: rt.served.id, max_tokens: 3, ...body }));
   const messages = [{ role: 'user', content: 'Hello' }];
   rt.engine.step = () => Promise.reject(new PagesLost('stage 2 does not answer'));
   for (const [path, body] of [
     ['/v1/chat/completions', { messages }],
     ['/v1/completions', { prompt: 'Hello' }],
+    ['/v1/messages', { messages }],
   ] as const) {
     const answer = await ask(path, body);
     const text = await answer.text();
     expect([answer.status, answer.headers.get('retry-after')], text).toEqual([503, '5']);
     const { error } = JSON.parse(text) as { error: { message: string; type: string } };
     expect(error.message).toBe('A part of the model is being started again. Try again later.');
-    expect(error.type).toBe('service_unavailable_error');
+    expect(error.type).toBe(path === '/v1/messages' ? 'overloaded_error' : 'service_unavailable_error');
   }
   rt.engine.step = step;
   expect((await ask('/v1/completions', { prompt: 'Hello' })).status).toBe(200);
