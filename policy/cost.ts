@@ -14,6 +14,9 @@ export const PRICES = {
   storedGigabyte: 0.015,
 } as const;
 
+/** What Workers AI asks for a model of a billion parameters (@cf/meta/llama-3.2-1b-instruct, its smallest): dollars a million tokens. */
+export const WORKERS_AI = { input: 0.027, output: 0.201 } as const;
+
 const GB = 128 / 1000; // what is counted of an object, as the pricing's own examples count it
 const HOUR_S = 3600;
 /** Calls of one stage in a step: rows of the embedding, layers, rows of the head. */
@@ -34,3 +37,54 @@ export const costOf = ({ isolates, packBytes }: { isolates: number; packBytes: n
   thousandSteps: (isolates - 1) * CALLS_A_STEP * 1000 * PRICES.objectRequest,
   month: (packBytes / 1e9) * PRICES.storedGigabyte,
 });
+
+/** Rows that the queue writes for an answer: admitted, ended (tests/workerd/scheduler.test.ts). */
+export const QUEUE_ROWS = 9;
+/** Rows that a session writes for a turn beside its pages, an alarm every three seconds apart (tests/workerd/session-pages.test.ts). */
+export const TURN_ROWS = 20;
+const WATCH_S = 3;
+/** Calls of objects for a chat: the place, the replica, its heartbeats when it begins, has a token and has ended. */
+const CHAT_CALLS = 5;
+/** And for a stored turn besides: the session's begin and its events, which pages it lacks, the pages. */
+const TURN_CALLS = 4;
+const BEAT_S = 1; // a heartbeat
+const ROW_BYTES = 1 << 20; // of pages in a session
+
+export interface Answered {
+  /** An isolate's computing for this answer, steps shared among those that rode in them, ms. */
+  computeMs: number;
+  /** Of one replica, its stages counted. */
+  isolates: number;
+  /** From arrival to end, ms. */
+  openMs: number;
+  /** Bytes of KV pages that a session keeps of it. Undefined: no session. */
+  storedBytes?: number;
+}
+
+/** What an answer costs, US dollars, and what for. */
+export interface Cost {
+  usd: number;
+  /** Isolates that computed it. */
+  compute: number;
+  /** The session in memory while it ran. */
+  session: number;
+  requests: number;
+  rows: number;
+}
+
+/**
+ * What the platform bills for an answer, estimated from what was measured of it and from calls and rows that tests count. CPU of the
+ * routes is not in it (2 cents a million ms), nor what the plan includes.
+ */
+export function costOfAnswer({ computeMs, isolates, openMs, storedBytes }: Answered): Cost {
+  const stored = storedBytes !== undefined;
+  const seconds = openMs / 1000;
+  const second = GB * PRICES.gigabyteSecond;
+  const calls = CHAT_CALLS + seconds / BEAT_S + (stored ? TURN_CALLS + seconds / WATCH_S : 0);
+  const written = QUEUE_ROWS + (stored ? TURN_ROWS + seconds / WATCH_S + Math.ceil(storedBytes / ROW_BYTES) : 0);
+  const compute = (computeMs / 1000) * isolates * second;
+  const session = stored ? seconds * second : 0;
+  const requests = PRICES.workerRequest + calls * PRICES.objectRequest;
+  const rows = written * PRICES.rowWritten;
+  return { usd: compute + session + requests + rows, compute, session, requests, rows };
+}

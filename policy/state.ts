@@ -61,7 +61,9 @@ export function load(config: PolicyConfig, ids: readonly string[], saved: Saved,
   for (const r of saved.replicas) {
     if (!ids.includes(r.id) && r.running === 0) continue;
     const chains = new ChainCache(r.kvTokens, saved.chains[r.id]);
-    L.replicas.set(r.id, { ...newReplica(r.id, config), ...r, draining: r.draining || !ids.includes(r.id), absent: false, chains });
+    const draining = r.draining || !ids.includes(r.id);
+    const deadline = r.running > 0 ? Math.max(r.deadline, now + config.leaseMs) : r.deadline; // it could not be heard meanwhile
+    L.replicas.set(r.id, { ...newReplica(r.id, config), ...r, deadline, draining, absent: false, chains });
   }
   q.restore(saved.tickets, now);
   L.audit();

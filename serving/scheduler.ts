@@ -16,6 +16,8 @@ export interface SchedulerStats {
   waiting: number;
   /** False: storage has failed and rests; the queue is in memory only. */
   stored: boolean;
+  /** Since the object woke. */
+  rowsWritten: number;
   epoch: number;
   /** Weighted tokens a second, measured; 0 before anything was. */
   rate: number;

@@ -97,7 +97,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     if (!this.#queue.ledger.replicas.has(replica)) throw new Error(`heartbeat: there is no replica "${replica}"; check REPLICAS`);
     const checked = boundedBeat(beat);
     const { abort, draining } = this.#sound(now, () => this.#queue.heartbeat(replica, checked, now));
-    this.#settle(now);
+    this.#settle(now, checked.done.length === 0);
     return { abort, draining };
   }
 
@@ -153,6 +153,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
       closed: this.#queue.closed,
       waiting: L.waiting.size,
       stored: this.keeper.stores,
+      rowsWritten: this.keeper.rows.written,
       epoch: L.epoch,
       rate: L.service.rate.value * 1000,
       replicas: [...L.replicas.values()].map((r) => ({
@@ -194,13 +195,16 @@ export class Scheduler extends DurableObject<SchedulerVars> {
     this.#settle(now);
   }
 
-  /** Ends every event: starts what can start, writes what changed, arms the alarm. */
-  #settle(now: number): void {
+  /**
+   * Ends every event: starts what can start, writes what changed, arms the alarm. `progress`: nothing ended; how far answers are is
+   * written with the next event, as replicas say it again each second.
+   */
+  #settle(now: number, progress = false): void {
     this.#settled = now;
     this.#together = undefined;
     if (!this.keeper.stores) this.#sound(now, () => this.#queue.expire(now)); // there is no alarm; heartbeats and callers come often
     const leases = this.#sound(now, () => this.#queue.dispatch(now, Math.random));
-    this.keeper.write(now);
+    if (!progress || leases.length > 0 || !this.keeper.stores) this.keeper.write(now);
     for (const lease of leases) this.#answer(lease.id, { kind: 'run', ...lease });
     const due = this.#queue.nextDeadline();
     // an alarm that comes too early finds nothing to do and arms the next: heartbeats need not move it
@@ -211,6 +215,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   #arm(at: number): void {
     if (!this.keeper.stores) return; // an alarm is written too
     this.#alarmAt = at;
+    this.keeper.rows.written++;
     void this.ctx.storage.setAlarm(at).catch(() => {});
   }
 

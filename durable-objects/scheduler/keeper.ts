@@ -1,5 +1,6 @@
 import type { PolicyConfig } from '../../policy/config.ts';
 import { Queue } from '../../policy/queue.ts';
+import { counted, type Rows } from '../rows.ts';
 import { QueueStore, settled } from './store.ts';
 
 /** Storage that failed is left alone for so long, twice as long each time, up to the second figure. */
@@ -42,11 +43,12 @@ export class Keeper {
   readonly #storage: DurableObjectStorage;
   readonly #store: QueueStore;
   private readonly memory: Memory;
+  readonly rows: Rows = { written: 0 };
   #syncing = false;
 
   constructor(ctx: DurableObjectState, config: PolicyConfig, ids: readonly string[], now: number) {
     this.#storage = ctx.storage;
-    this.#store = new QueueStore(ctx.storage.sql);
+    this.#store = new QueueStore(counted(ctx.storage.sql, this.rows));
     const id = ctx.id.toString();
     const before = memories.get(id);
     if (before && (before.begun > before.stored || now < before.restUntil)) {

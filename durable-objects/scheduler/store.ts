@@ -4,6 +4,7 @@ import { record } from '../../policy/replicas.ts';
 import { load, type Meta, metaOf, type Saved } from '../../policy/state.ts';
 import type { Tenant } from '../../policy/tenants.ts';
 import type { Ticket } from '../../policy/ticket.ts';
+import type { Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 
 /** Chains are a guess: they are written at most so often. */
@@ -29,12 +30,12 @@ type Table = 'tickets' | 'tenants' | 'replicas' | 'chains' | 'meta';
 
 /** The queue's rows: one a ticket, tenant and replica, so that a call writes what it changed and no more. */
 export class QueueStore {
-  readonly #sql: SqlStorage;
+  readonly #sql: Sql;
   #chainsAt = 0;
   /** The rows say nothing of what the queue is: all are to be written. */
   #behind = false;
 
-  constructor(sql: SqlStorage) {
+  constructor(sql: Sql) {
     this.#sql = sql;
   }
 

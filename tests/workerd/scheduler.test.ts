@@ -1,6 +1,7 @@
 import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
+import { QUEUE_ROWS } from '../../policy/cost.ts';
 import type { Queue } from '../../policy/queue.ts';
 import type { Heartbeat, Progress } from '../../policy/ticket.ts';
 
@@ -241,4 +242,39 @@ test('a write that is never stored: the next object goes on in memory, and leave
   await expect.poll(async () => (await again.stats()).stored).toBe(true);
   await abortAllDurableObjects();
   expect(await scheduler(name).stub.lease('a')).toMatchObject({ state: 'running' }); // all of it is stored again
+});
+
+test('what a chat costs in its queue: 9 rows at most, however often its replica says how far it is', async () => {
+  const { stub } = scheduler();
+  await oneSlotEach(stub);
+  const chat = async (id: string, beats: number): Promise<number> => {
+    const before = (await stub.stats()).rowsWritten;
+    const place = await stub.admit(ask(id));
+    if (place.kind !== 'run') throw new Error('not admitted');
+    const { epoch, replica } = place;
+    for (let output = 0; output < beats; output++) await stub.heartbeat(replica, beat([{ id, epoch, output, promptTokens: 100 }]));
+    expect((await stub.lease(id)).state).toBe('running');
+    await stub.heartbeat(replica, beat([], { done: [{ id, epoch, output: beats, promptTokens: 100 }] }));
+    expect((await stub.lease(id)).state).toBe('unknown');
+    return (await stub.stats()).rowsWritten - before;
+  };
+  await chat('a', 1); // its alarm stands, its tenant has an account
+  const few = await chat('b', 3);
+  expect(few).toBeGreaterThanOrEqual(2);
+  expect(few).toBeLessThanOrEqual(QUEUE_ROWS);
+  expect(await chat('c', 30)).toBeLessThanOrEqual(QUEUE_ROWS);
+});
+
+test('evicted between two heartbeats: what ran has its whole lease to say so', async () => {
+  const { name, stub } = scheduler();
+  const a = await stub.admit(ask('a'));
+  if (a.kind !== 'run') throw new Error('not admitted');
+  await runInDurableObject(stub, (_, state) =>
+    state.storage.sql.exec("UPDATE replicas SET data = json_set(data, '$.deadline', 1) WHERE json_extract(data, '$.running') > 0"),
+  );
+  await abortAllDurableObjects();
+  const again = scheduler(name).stub;
+  expect((await again.lease('a')).state).toBe('running');
+  expect(await again.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 5 }]))).toMatchObject({ abort: [] });
+  expect((await again.lease('a')).state).toBe('running');
 });
