@@ -1,7 +1,7 @@
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
-import { again } from '../serving/scheduler.ts';
+import { again } from '../serving/retry.ts';
 import type { Objects } from './workerd/objects.ts';
 
 /**

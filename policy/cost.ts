@@ -57,8 +57,8 @@ export interface Answered {
   isolates: number;
   /** From arrival to end, ms. */
   openMs: number;
-  /** Bytes of KV pages that a session keeps of it. Undefined: no session. */
-  storedBytes?: number;
+  /** Of a session's: how long it was in memory for it, ms, and the bytes of KV pages that it keeps of it. */
+  session?: { ms: number; bytes: number };
 }
 
 /** What an answer costs, US dollars, and what for. */
@@ -76,14 +76,13 @@ export interface Cost {
  * What the platform bills for an answer, estimated from what was measured of it and from calls and rows that tests count. CPU of the
  * routes is not in it (2 cents a million ms), nor what the plan includes.
  */
-export function costOfAnswer({ computeMs, isolates, openMs, storedBytes }: Answered): Cost {
-  const stored = storedBytes !== undefined;
+export function costOfAnswer({ computeMs, isolates, openMs, session: kept }: Answered): Cost {
   const seconds = openMs / 1000;
   const second = GB * PRICES.gigabyteSecond;
-  const calls = CHAT_CALLS + seconds / BEAT_S + (stored ? TURN_CALLS + seconds / WATCH_S : 0);
-  const written = QUEUE_ROWS + (stored ? TURN_ROWS + seconds / WATCH_S + Math.ceil(storedBytes / ROW_BYTES) : 0);
+  const calls = CHAT_CALLS + seconds / BEAT_S + (kept ? TURN_CALLS + kept.ms / 1000 / WATCH_S : 0);
+  const written = QUEUE_ROWS + (kept ? TURN_ROWS + kept.ms / 1000 / WATCH_S + Math.ceil(kept.bytes / ROW_BYTES) : 0);
   const compute = (computeMs / 1000) * isolates * second;
-  const session = stored ? seconds * second : 0;
+  const session = kept ? (kept.ms / 1000) * second : 0;
   const requests = PRICES.workerRequest + calls * PRICES.objectRequest;
   const rows = written * PRICES.rowWritten;
   return { usd: compute + session + requests + rows, compute, session, requests, rows };

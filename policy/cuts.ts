@@ -319,6 +319,3 @@ export function describeStages(p: StagesPlan): string[][] {
     ...p.stages.map((s, i) => line(s.replica ? `${i} (replica)` : String(i), cell(s), rows(s), s.bytes)),
   ];
 }
-
-/** Isolates that a plan takes. */
-export const isolatesOf = (p: StagesPlan): number => p.stages.length + (p.stages.some((s) => s.replica) ? 0 : 1);

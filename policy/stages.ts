@@ -42,3 +42,6 @@ export interface StagesPlan {
   /** Sequences a step. */
   maxSequences: number;
 }
+
+/** Isolates that a plan takes. */
+export const isolatesOf = (p: StagesPlan): number => p.stages.length + (p.stages.some((s) => s.replica) ? 0 : 1);

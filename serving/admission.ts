@@ -9,7 +9,7 @@ import { type AdmitRequest, MAX_PROMPT } from '../policy/ticket.ts';
 import { BYTES_PER_TOKEN, chainTokens, messageChain } from './chain.ts';
 import type { App } from './host.ts';
 import { loadModel } from './models.ts';
-import { again } from './scheduler.ts';
+import { again } from './retry.ts';
 
 export type Generation = ChatRequest | CompletionRequest | ResponsesRequest;
 

@@ -53,12 +53,3 @@ export interface SchedulerPort {
 export function replicaNames(v: { REPLICAS?: string }): string[] {
   return Array.from({ length: readNumber('REPLICAS', v) }, (_, i) => String(i));
 }
-
-/** A queue that went away under the call, evicted or broken by its storage, has forgotten nothing: the same call finds its place. */
-export async function again<T>(call: () => Promise<T>): Promise<T> {
-  try {
-    return await call();
-  } catch {
-    return call();
-  }
-}

@@ -7,7 +7,7 @@ import { listOf } from '../durable-objects/tenant/port.ts';
 import { ApiError } from '../openai/errors.ts';
 import type { BatchKeeper } from '../serving/batches.ts';
 import { CLOCK, type Host, type Service } from '../serving/host.ts';
-import { again } from '../serving/scheduler.ts';
+import { again } from '../serving/retry.ts';
 import type { Env } from './env.ts';
 import { openSocket } from './open-socket.ts';
 import { packFile } from './packs.ts';

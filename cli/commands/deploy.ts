@@ -5,7 +5,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { folderPack } from '../../models/node/files.ts';
 import { openPack } from '../../models/pack/load.ts';
 import { costOf } from '../../policy/cost.ts';
-import { isolatesOf } from '../../policy/cuts.ts';
+import { isolatesOf } from '../../policy/stages.ts';
 import { build, INSTALLED, ROOT } from '../build.ts';
 import { cutPack } from '../cut.ts';
 import { checkName, type Script, writeDeployment } from '../deploy-stages.ts';

@@ -2,6 +2,9 @@ import { DurableObject } from 'cloudflare:workers';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { ApiError, modelUnavailable, notFound } from '../../openai/errors.ts';
+import type { ServingMetrics } from '../../openai/prometheus.ts';
+import { costOfAnswer } from '../../policy/cost.ts';
+import { isolatesOf } from '../../policy/stages.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
 import { tellRoom } from '../../serving/prompt-room.ts';
 import { cacheName } from '../../serving/responses/ids.ts';
@@ -17,6 +20,7 @@ import { runTurn } from '../../serving/run/turn.ts';
 import type { ReplicaEnv } from '../env.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import { holding, isHeld, openEngine, served } from './model.ts';
+import { stagesOf } from './stages.ts';
 
 /** One engine with its weights. The Worker has already checked the key and the body; everything here is one request, one crossing. */
 export class Replica extends DurableObject<ReplicaEnv> {
@@ -55,8 +59,9 @@ export class Replica extends DurableObject<ReplicaEnv> {
       const { SESSION } = this.env;
       const keyed =
         SESSION && ((tenant: string, key: string) => owned(fetcher(SESSION.get(SESSION.idFromName(cacheName(tenant, key)))), tenant));
+      const bill = this.bill(metrics);
       const adapters = model.source && new AdapterShelf(model.id, engine, model.source, metrics.registry);
-      return { served: model, engine, loop, metrics, adapters, npu, reporter, keyed };
+      return { served: model, engine, loop, metrics, adapters, npu, reporter, bill, keyed };
     })();
     this.runtime.catch(() => {
       this.runtime = undefined;
@@ -71,6 +76,22 @@ export class Replica extends DurableObject<ReplicaEnv> {
     const { name = '' } = this.ctx.id;
     const slash = name.indexOf('/');
     return slash < 0 ? this.env.MODEL_ID : name.slice(slash + 1);
+  }
+
+  /** Here alone: other hosts are not billed by the second. */
+  private bill({ registry }: ServingMetrics): Runtime['bill'] {
+    const stages = stagesOf(this.env);
+    const isolates = stages ? isolatesOf(stages) : 1;
+    const dollars = registry.counter(
+      'turnstone_cost_dollars_total',
+      'What answers cost on Cloudflare beyond what its plan includes, estimated.',
+    );
+    dollars.add(0);
+    return (answered) => {
+      const cost = costOfAnswer({ ...answered, isolates });
+      dollars.add(cost.usd);
+      return cost;
+    };
   }
 
   private reporter(engine: Engine): Reporter | undefined {

@@ -7,6 +7,7 @@ import type { Answer } from '../../serving/responses/answer.ts';
 import { readLines } from '../../serving/responses/ndjson.ts';
 import { applyLine } from '../../serving/responses/run-line.ts';
 import type { Json, RunLine, RunOrder, StoredResponse } from '../../serving/responses/types.ts';
+import { isOverloaded, isRetryable } from '../../serving/retry.ts';
 import type { SchedulerPort } from '../../serving/scheduler.ts';
 import { replicaOf } from '../replica/port.ts';
 import { schedulerOf } from '../scheduler/port.ts';
@@ -19,6 +20,9 @@ const MAX_TRIES = 10;
 const BACKOFF_MS = 100;
 /** A model that cannot be loaded now is asked for again. */
 const LOAD_MS = 2_000;
+/** A call that may be made again is, and what has too much to do is left alone. */
+const RETRY_MS = 1_000;
+const OVERLOADED_MS = 30_000;
 /** A turn that cannot go on is not tried again when it has become so old. */
 const MAX_AGE_MS = 3_600_000;
 
@@ -118,7 +122,8 @@ export class Runs {
   /** Something threw: what passes is waited for, anything else would come again. */
   #stopped(id: string, error: unknown): void {
     console.error('session: a turn stopped', error);
-    if (passes(error) && !this.#old(id)) this.#o.later(1_000);
+    if (isOverloaded(error) && !this.#old(id)) this.#o.later(OVERLOADED_MS);
+    else if (isRetryable(error) && !this.#old(id)) this.#o.later(RETRY_MS);
     else this.#o.answer(id).end('failed', { error: serverError('The response could not be generated.') });
   }
 
@@ -252,14 +257,4 @@ export class Runs {
   async #giveUp(id: string, epoch: number): Promise<void> {
     await this.#queueOf(id).release([{ id, epoch, output: this.#o.answer(id).length, failed: true }]);
   }
-}
-
-/** What the platform says of a call that may be made again: its object was reset, is overloaded, or could not be reached. */
-function passes(error: unknown): boolean {
-  const { retryable, overloaded, durableObjectReset } = (typeof error === 'object' && error !== null ? error : {}) as Record<
-    string,
-    unknown
-  >;
-  if (retryable === true || overloaded === true || durableObjectReset === true) return true;
-  return /connection lost|disconnected|internal error|SQLITE_/i.test(error instanceof Error ? error.message : String(error));
 }

@@ -35,6 +35,7 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
       answer.end(line.finish === 'length' ? 'incomplete' : 'completed', {
         ...{ finish: line.finish, tail: line.tail },
         output: scored(turns.get(id), turns.tokens(id).text, line) ?? line.output,
+        cost: line.cost,
       });
       return true;
     case 'error':

@@ -54,7 +54,7 @@ export interface RunOrder {
 export type RunLine =
   | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: Json }
   | { type: 'tokens'; from: number; ids: number[]; text: Piece[] }
-  | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[] }
+  | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[]; cost?: Json }
   | { type: 'error'; status: number; error: Json };
 
 /** What one token added to the text; with what is told of its probability. */
@@ -96,6 +96,8 @@ export interface StoredResponse {
   recomputed: boolean;
   /** Where the prompt was computed (RouteReport), when the request asked to be told. */
   route?: Json;
+  /** What it cost (Cost), when the request asked to be told. */
+  cost?: Json;
   input: readonly Json[];
   request: Json;
   echo: Json;

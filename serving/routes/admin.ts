@@ -6,7 +6,7 @@ import { isKey, tenantNamed } from '../auth.ts';
 import { readJson } from '../body.ts';
 import type { App, Host } from '../host.ts';
 import { modelNames } from '../models.ts';
-import { again } from '../scheduler.ts';
+import { again } from '../retry.ts';
 import { fromHere, offers } from './offers.ts';
 
 export function admin(): Hono<App> {

@@ -3,6 +3,7 @@ import { asApiError } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
+import type { Cost } from '../../policy/cost.ts';
 import { adapterOf, fingerprintOf, type Held } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { completionConstraint, constraintOf } from './constraint.ts';
@@ -12,7 +13,7 @@ import { type RouteReport, routeHeader } from './npu.ts';
 import { chatPrompt, completionPrompt, withTemplate } from './prompt.ts';
 import { leaseOf } from './report.ts';
 import type { Runtime } from './runtime.ts';
-import { pullPages, pushPages } from './session-pages.ts';
+import { keptBytes, pullPages, pushPages } from './session-pages.ts';
 import { saltOf, tenantOf } from './tenant.ts';
 import { answerText } from './text.ts';
 
@@ -98,10 +99,19 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   const recomputed = body.kind === 'response' && body.previousFingerprint !== undefined && body.previousFingerprint !== fingerprint;
   const answered = async (route?: RouteReport): Promise<Response> => {
     const shown = route ?? npu?.several(prompts);
+    let cost: Cost | undefined;
+    const bill = () => {
+      const tokens = prompts.reduce((n, p) => n + p.length, job.output.length) - (route?.cached ?? 0);
+      const kept = session && { ms: 0, bytes: keptBytes(engine, tokens) };
+      cost ??= rt.bill?.({ computeMs: job.computeMs, openMs: Date.now() - arrived, session: kept });
+      return cost;
+    };
     const extra = () => {
+      const billed = bill();
       const turnstone = {
         ...(recomputed && { recomputed }),
         ...(body.explain && shown && { route: { ...shown, ttft: (job.firstToken ?? Date.now()) - decided } }),
+        ...(body.explain && billed && { cost: billed }),
       };
       return Object.keys(turnstone).length > 0 ? { turnstone } : undefined;
     };
@@ -122,6 +132,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
     });
     job.end.then(() => adapter?.release());
     job.start(gone);
+    void job.end.then(bill); // also one that nobody heard to its end
     if (lease) {
       rt.reporter?.begin(lease, (why) => job.fail(why));
       rt.reporter?.prompt(lease.id, promptTokens);

@@ -69,6 +69,8 @@ export class Job implements Sink {
   private usage = { prompt: 0, completion: 0, cached: 0 };
   /** When the first token came, ms. */
   firstToken?: number;
+  /** An isolate's computing for it, ms. */
+  computeMs = 0;
   /** Tokens of the first choice. */
   readonly output: number[] = [];
   private begin!: () => void;
@@ -133,6 +135,10 @@ export class Job implements Sink {
       new ByteLengthQueuingStrategy({ highWaterMark: BUFFER }),
     );
     return new Response(body, { headers: this.sse ? headers : { ...headers, ...UNCOMPRESSED } });
+  }
+
+  spent(ms: number): void {
+    this.computeMs += ms;
   }
 
   event(event: StepEvent): void {

@@ -7,6 +7,8 @@ export interface Sink {
   event(event: StepEvent): void;
   /** The loop is about to yield: what events made may be sent now, in one piece. Also called when there was no event. `crowd`: how many are asked so. */
   flush(crowd: number): void;
+  /** So long an isolate has computed for it, ms, as far as rates are known: a step is shared among all that are there. */
+  spent?(ms: number): void;
   /** The engine failed; nothing more comes. */
   fail(error: unknown): void;
 }
@@ -71,9 +73,11 @@ export class EngineLoop {
           const floor = alone ? ALONE * together : together === 1 ? FLOOR : 2 * ALONE; // in stages two steps with prompts are under way
           const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
           const events = await this.engine.step(budget);
+          const { tokens, sequences, prefill, ...step } = this.engine.lastStep;
+          const ms = tokens > sequences * 8 ? tokens / this.tokensPerMs : this.stepMs;
+          for (const sink of this.sinks.values()) sink.spent?.(ms / this.sinks.size);
           this.dispatch(events);
           first = events.some((e) => e.cachedTokens !== undefined);
-          const { tokens, sequences, prefill, ...step } = this.engine.lastStep;
           steps++;
           rows.push(step.rows);
           if (prefill) decoding = false;

@@ -5,6 +5,7 @@ import type { ChatTemplate } from '../../models/template.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
+import type { Answered, Cost } from '../../policy/cost.ts';
 import type { AdapterShelf } from './adapters.ts';
 import type { EngineLoop } from './loop.ts';
 import type { NpuAdapter } from './npu.ts';
@@ -53,6 +54,8 @@ export interface Runtime {
   npu?: NpuAdapter;
   /** Absent where nothing schedules. */
   reporter?: Reporter;
+  /** Counts what an answer cost, once, and says it. Absent where nothing is billed by the second. */
+  bill?: (answered: Omit<Answered, 'isolates'>) => Cost;
   /** The session that keeps a tenant's pages under a `prompt_cache_key`. Absent where there are no sessions. */
   keyed?: (tenant: string, key: string) => SessionFetcher;
 }

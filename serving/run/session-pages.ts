@@ -1,5 +1,6 @@
 import { concatBytes } from '@noble/hashes/utils.js';
 import type { Engine } from '../../engine/index.ts';
+import { PAGE } from '../../engine/layout.ts';
 import { frame, frameBytes, parseFrames } from '../responses/frames.ts';
 
 /** Pages are pulled in pieces of about so much, one ahead, so that they never fill the isolate. */
@@ -12,6 +13,9 @@ export interface SessionFetcher {
   missing(names: string[]): Promise<string[]>;
   fetch(url: string, init?: RequestInit): Promise<Response>;
 }
+
+/** What a session keeps of so many tokens that it did not know: whole pages. */
+export const keptBytes = (engine: Engine, tokens: number): number => Math.max(0, Math.floor(tokens / PAGE)) * engine.kv.pageBytes;
 
 /**
  * Pulls the pages of a prompt that the session holds and this engine does not. Answers how many came. A page that is too

@@ -17,7 +17,7 @@ import type { Sink } from './loop.ts';
 import type { RouteReport } from './npu.ts';
 import { chatPrompt } from './prompt.ts';
 import type { Runtime } from './runtime.ts';
-import { pullPages, pushPages, type SessionFetcher } from './session-pages.ts';
+import { keptBytes, pullPages, pushPages, type SessionFetcher } from './session-pages.ts';
 import { saltOf } from './tenant.ts';
 import { answerText } from './text.ts';
 
@@ -111,6 +111,8 @@ class Turn implements Sink {
     this.#ended = resolve;
   });
   over = false;
+  #computeMs = 0;
+  #cached = 0;
   /** Where the prompt was computed; known before the first token. */
   route?: RouteReport;
 
@@ -143,6 +145,10 @@ class Turn implements Sink {
     if (!this.over) return;
     this.#start(this.#generate.prompt.length);
     this.#finish(this.#stop.stopped ? 'stop' : 'length');
+  }
+
+  spent(ms: number): void {
+    this.#computeMs += ms;
   }
 
   event(event: StepEvent): void {
@@ -196,6 +202,7 @@ class Turn implements Sink {
 
   #start(cachedTokens: number): void {
     this.#started = true;
+    this.#cached = cachedTokens;
     const route = this.#request.explain && this.route ? { ...this.route, ttft: Date.now() - this.#arrived } : undefined;
     this.#line({
       type: 'start',
@@ -213,7 +220,11 @@ class Turn implements Sink {
     const output = outputOf(meta, this.#text + tail, this.#request, stopped ? 'completed' : 'incomplete');
     this.#rt.metrics.finished.add(1, { finished_reason: stopped ? 'stop' : 'length' });
     this.#rt.metrics.e2e.observe((Date.now() - this.#arrived) / 1000);
-    this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output: output as unknown as Json[] });
+    const ms = Date.now() - this.#arrived;
+    const bytes = keptBytes(this.#rt.engine, this.ids.length - this.#cached);
+    const billed = this.#rt.bill?.({ computeMs: this.#computeMs, openMs: ms, session: { ms, bytes } });
+    const cost = this.#request.explain && billed ? { cost: billed as unknown as Json } : {};
+    this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output: output as unknown as Json[], ...cost });
     this.#close();
   }
 

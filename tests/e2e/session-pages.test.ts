@@ -8,6 +8,7 @@ interface Answer {
   id: string;
   output_text: string;
   usage: { input_tokens: number; input_tokens_details: { cached_tokens: number } };
+  turnstone?: { cost: { usd: number; compute: number; session: number } };
 }
 
 const KEYS = ['first-key-0001', 'second-key-002'];
@@ -153,6 +154,7 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
       await pagesIn(a, Math.floor(a.usage.input_tokens / PAGE));
     }
     await flush();
+    let spent = 0;
     const times = { restored: [] as number[], warm: [] as number[], computed: [] as number[] };
     const timed = async (kind: keyof typeof times, body: object): Promise<Answer> => {
       const start = performance.now();
@@ -162,8 +164,18 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
     };
     for (const a of first) {
       const body = { input: 'And then?', previous_response_id: a.id };
-      const restored = await timed('restored', body);
+      const rows = [(await statsOf(a)).rowsWritten];
+      const restored = await timed('restored', { ...body, explain: true });
+      rows.push((await statsOf(a)).rowsWritten);
       const warm = await timed('warm', { ...body, input: 'And after that?' });
+      rows.push((await statsOf(a)).rowsWritten);
+      expect(rows[1] - rows[0]).toBeLessThanOrEqual(60); // a cold replica
+      expect(rows[2] - rows[1]).toBeLessThanOrEqual(30); // a warm one
+      const { usd, compute, session } = restored.turnstone!.cost;
+      expect(compute).toBeGreaterThan(0);
+      expect(session).toBeGreaterThan(compute / 2); // a second of either costs the same
+      expect(usd).toBeLessThan(1e-3);
+      spent += usd;
       const computed = await timed('computed', { ...body, cache_salt: `apart ${a.id}` });
       expect(cached(restored)).toBeGreaterThanOrEqual(Math.floor(a.usage.input_tokens / PAGE) * PAGE);
       expect(cached(warm)).toBeGreaterThan(0);
@@ -179,5 +191,8 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
         `restoring took ${ms(restored - warm)}, computing ${ms(computed - warm)}`,
     );
     expect(restored).toBeLessThan(computed / 2);
+    const headers = { authorization: `Bearer ${KEYS[0]}` };
+    const metrics = await (await fetch(`${server.url}/metrics`, { headers })).text();
+    expect(Number(/^turnstone_cost_dollars_total\{.*\} (\S+)$/m.exec(metrics)?.[1])).toBeGreaterThan(spent);
   }, 600_000);
 });

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Costs, CutsError, type CutsInput, describeStages, isolatesOf, MOST_STAGES, planCuts } from '../../policy/cuts.ts';
+import { type Costs, CutsError, type CutsInput, describeStages, MOST_STAGES, planCuts } from '../../policy/cuts.ts';
 import type { Stage, StagesPlan } from '../../policy/stages.ts';
+import { isolatesOf } from '../../policy/stages.ts';
 
 interface World {
   layers: { weights: number; page: number; time: number }[];

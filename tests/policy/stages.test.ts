@@ -10,7 +10,8 @@ import { stepSize } from '../../engine/plan.ts';
 import { allocRunner, kvShape } from '../../engine/runner.ts';
 import { stageSize } from '../../engine/stage.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
-import { CutsError, isolatesOf, sum } from '../../policy/cuts.ts';
+import { CutsError, sum } from '../../policy/cuts.ts';
+import { isolatesOf } from '../../policy/stages.ts';
 
 const MB = 1 << 20;
 const qwen3: ModelConfig = {

@@ -3,6 +3,7 @@ import { env } from 'cloudflare:workers';
 import { concatBytes } from '@noble/hashes/utils.js';
 import { expect, test } from 'vitest';
 import { openSession } from '../../durable-objects/session/port.ts';
+import { TURN_ROWS } from '../../policy/cost.ts';
 import { digestOf, type Frame, frame, frameHead, parseFrames, readFrames } from '../../serving/responses/frames.ts';
 import { cacheName, newResponseId, newSessionId, sessionName } from '../../serving/responses/ids.ts';
 
@@ -162,10 +163,10 @@ test('a stored turn of 1,000 tokens of history writes at most 30 rows on a warm 
   // a conversation that begins with 1,000 tokens: every page of them is new
   const first = await say(0, 63, false); // and the tables are made
   const warm = await say(63, 68, false, last);
-  expect(warm).toBeLessThanOrEqual(30);
+  expect(warm).toBeLessThanOrEqual(TURN_ROWS); // of 30
   expect(warm).toBeGreaterThan(5);
   const cold = await say(68, 70, true, last);
-  expect(cold).toBeLessThanOrEqual(60);
+  expect(cold).toBeLessThanOrEqual(TURN_ROWS); // of 60
   expect(first).toBeLessThanOrEqual(60);
 });
 
