@@ -39,7 +39,7 @@ export const costOf = ({ isolates, packBytes }: { isolates: number; packBytes: n
 });
 
 /** Rows that the queue writes for an answer: admitted, ended (tests/workerd/scheduler.test.ts). */
-export const QUEUE_ROWS = 9;
+export const QUEUE_ROWS = 4;
 /** Rows that a session writes for a turn beside its pages, an alarm every three seconds apart (tests/workerd/session-pages.test.ts). */
 export const TURN_ROWS = 20;
 const WATCH_S = 3;
