@@ -1,4 +1,7 @@
-/** Wrangler's configuration of a model: the replica's Worker and, where it is in stages, one script for each that is elsewhere. */
+/**
+ * Wrangler's configuration of a model, a script for each thing that is to have isolates of its own: routes, sessions with the queue,
+ * replicas and, where the model is in stages, each stage.
+ */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import type { StagesPlan } from '../policy/stages.ts';
@@ -13,8 +16,12 @@ export function checkName(name: string): void {
 
 export interface Script {
   name: string;
+  /** What its isolates are for. */
+  holds: 'a stage' | 'sessions, queue' | 'replicas' | 'routes, page';
   /** Its wrangler.toml. */
   path: string;
+  /** One that binds nobody, for where the script is not there yet: a script can be bound only once it is there, and two that bind each other neither. */
+  first?: string;
 }
 
 export interface Deployment {
@@ -24,35 +31,56 @@ export interface Deployment {
   plan?: StagesPlan;
   /** Folder that the files go into, one folder a script. */
   out: string;
-  /** Name of the replica's script; those of the stages begin with it. */
+  /** Name of the routes' script; those of the others begin with it. */
   name?: string;
-  /** Variables of the replica's Worker, and of every script. */
+  /** Variables of routes, state and replicas, and of every script. */
   vars?: Readonly<Record<string, string>>;
   shared?: Readonly<Record<string, string>>;
 }
 
-/** Writes the configuration of every script, in the order in which they are deployed: the stages, then what binds them. */
+/**
+ * Writes the configuration of every script, in the order in which they are deployed, after each `first`: what is bound comes before
+ * what binds it. The last one is the routes', which alone has an address.
+ */
 export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {}, shared = {} }: Deployment): Script[] {
   const elsewhere = plan?.stages.flatMap((s, i) => (s.replica ? [] : [i])) ?? [];
+  const [state, replica] = [`${name}-state`, `${name}-replica`];
   const stageName = (i: number) => `${name}-stage-${i}`;
-  const write = (script: string, source: string, set: Settings): Script => {
-    const path = join(resolve(out), script, 'wrangler.toml');
+  const write = (script: string, source: string, set: Settings, file = 'wrangler.toml'): string => {
+    const path = join(resolve(out), script, file);
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, configured(join(ROOT, source), path, { name: script, ...set }));
-    return { name: script, path };
+    return path;
   };
-  const bindings = elsewhere.flatMap((i) => [
-    '[[durable_objects.bindings]]',
-    ...[`name = "STAGE_${i}"`, 'class_name = "Stage"', `script_name = "${stageName(i)}"`, ''],
-  ]);
+  const all = { ...shared, ...vars, MODEL_ID: model };
+  const stages: Record<string, string> = plan ? { STAGES: JSON.stringify(plan) } : {};
+  const sessions = [bind('SESSION', 'Session', state), bind('SCHEDULER', 'Scheduler', state)];
+  const replicas = bind('REPLICA', 'Replica', replica);
+  const parts = elsewhere.map((i) => bind(`STAGE_${i}`, 'Stage', stageName(i)));
+  const replicaVars = { ...all, ...stages };
   return [
-    ...elsewhere.map((i) => write(stageName(i), 'durable-objects/stage/wrangler.toml', { vars: shared, tables: [] })),
-    write(name, 'wrangler.toml', {
-      vars: { ...shared, ...vars, MODEL_ID: model, ...(plan && { STAGES: JSON.stringify(plan) }) },
-      tables: bindings,
+    ...elsewhere.map((i): Script => {
+      const path = write(stageName(i), 'durable-objects/stage/wrangler.toml', { vars: shared, tables: [] });
+      return { name: stageName(i), holds: 'a stage', path };
     }),
+    { name: state, holds: 'sessions, queue', path: write(state, 'worker/apart/state.toml', { vars: all, tables: [replicas] }) },
+    {
+      name: replica,
+      holds: 'replicas',
+      path: write(replica, 'worker/apart/replica.toml', { vars: replicaVars, tables: [...sessions, ...parts] }),
+      first: write(replica, 'worker/apart/replica.toml', { vars: replicaVars, tables: [] }, 'first.toml'),
+    },
+    {
+      name,
+      holds: 'routes, page',
+      path: write(name, 'worker/apart/routes.toml', { vars: all, tables: [...sessions, bind('TENANT', 'Tenant', state), replicas] }),
+    },
   ];
 }
+
+/** A class of another script. */
+const bind = (name: string, kind: string, script: string): string =>
+  ['[[durable_objects.bindings]]', `name = "${name}"`, `class_name = "${kind}"`, `script_name = "${script}"`, ''].join('\n');
 
 interface Settings {
   vars: Readonly<Record<string, string>>;

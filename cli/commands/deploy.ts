@@ -25,6 +25,13 @@ export interface DeployFlags {
 
 const BUCKET = 'turnstone-packs'; // as the configurations bind it
 const UPLOADED = 'uploaded.json';
+/** What an isolate of each script holds at most; what a replica and a stage take is planned before they load (engine/plan.ts). */
+const MOST: Record<Script['holds'], string> = {
+  'a stage': 'its layers, their pages, scratch',
+  replicas: 'weights, pages, scratch, JavaScript: as planned',
+  'sessions, queue': 'transcripts of what runs (8 MB each at most), an index of pages, 1 MiB a reader, the queue',
+  'routes, page': 'request bodies, as long as the context can hold',
+};
 type Say = (line: string) => void;
 
 /** Says what it will do and what that costs, tries every script, then does it. Rejects with what to do; done again it goes on where it ended. */
@@ -42,8 +49,8 @@ export async function deployCommand(model: string | undefined, o: DeployFlags, s
   const isolates = plan ? isolatesOf(plan) : 1;
 
   say(`${pack.id}, ${size(bytes)}, in ${isolates} isolate${isolates > 1 ? 's' : ''} of 128 MB a replica:\n`);
-  const rows = scripts.map(({ name, path }) => [name, name === o.name ? 'routes, queue, sessions, replicas' : 'a stage', short(path)]);
-  for (const line of table(['script', 'holds', 'configuration'], rows)) say(`  ${line}`);
+  const rows = scripts.map(({ name, holds, path }) => [name, holds, MOST[holds], short(path)]);
+  for (const line of table(['script', 'holds', 'at most, of 128 MB an isolate', 'configuration'], rows)) say(`  ${line}`);
   say(`  ${files.length} files of the pack (${manifest.tensors.length} tensors) go to the bucket ${BUCKET}, under ${pack.id}/\n`);
   const cost = costOf({ isolates, packBytes: bytes });
   say(`Beyond what the paid plan includes: ${dollars(cost.hour)} an hour of computing, ${dollars(cost.month)} a month for the pack in R2,`);
@@ -65,11 +72,16 @@ export async function deployCommand(model: string | undefined, o: DeployFlags, s
   });
   await bucket(wrangler, say);
   await upload(wrangler, pack.id, files, join(out, UPLOADED), say);
+  for (const { name, first } of scripts) {
+    if (!first || (await isThere(wrangler, first))) continue;
+    await wrangler(['deploy', '--config', first]); // so that it can be bound
+    say(`  ${name} is made`);
+  }
   for (const { name, path } of scripts) {
     const said = await wrangler(['deploy', '--config', path]);
     say(`  ${name} is deployed${/https:\/\/\S+/.exec(said)?.[0] ? ` at ${/https:\/\/\S+/.exec(said)?.[0]}` : ''}`);
   }
-  await key(wrangler, scripts.at(-1) as Script, say);
+  await key(wrangler, scripts, say);
 }
 
 interface PackFile {
@@ -113,12 +125,23 @@ async function upload(wrangler: Wrangler, model: string, files: readonly PackFil
   }
 }
 
-/** A server without keys serves nobody: where there is none yet, one is made and shown this once. */
-async function key(wrangler: Wrangler, { path }: Script, say: Say): Promise<void> {
+const isThere = (wrangler: Wrangler, config: string): Promise<boolean> =>
+  wrangler(['deployments', 'list', '--config', config]).then(
+    () => true,
+    () => false,
+  );
+
+/**
+ * A server without keys serves nobody: where there is none yet, one is made and shown this once. The queue is told of it too: whether
+ * keys are of several owners decides how it shares.
+ */
+async function key(wrangler: Wrangler, scripts: readonly Script[], say: Say): Promise<void> {
+  const { path } = scripts.at(-1) as Script;
   const secrets = JSON.parse(await wrangler(['secret', 'list', '--config', path, '--format', 'json'])) as { name: string }[];
   if (secrets.some((s) => s.name === 'API_KEYS')) return;
   const made = `sk-${randomBytes(24).toString('hex')}`;
-  await wrangler(['secret', 'put', 'API_KEYS', '--config', path], `owner:${made}`);
+  for (const s of scripts.filter(({ holds }) => holds === 'sessions, queue' || holds === 'routes, page'))
+    await wrangler(['secret', 'put', 'API_KEYS', '--config', s.path], `owner:${made}`);
   say(`\nIts key, which is shown this once: ${made}`);
 }
 

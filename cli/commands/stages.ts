@@ -41,7 +41,9 @@ export async function stagesCommand(model: string, o: StagesFlags, say: (line: s
   const scripts = writeDeployment({ model: pack.id, plan, out: o.out, name: o.name, vars, shared });
   say('');
   say(`Put the files of ${relative(process.cwd(), pack.folder)} into the bucket as ${pack.id}/<file>, then deploy in this order:`);
-  const paths = scripts.map(({ path }) => `--config ${relative(process.cwd(), path)}`);
+  const config = (path: string) => `--config ${relative(process.cwd(), path)}`;
+  const paths = scripts.map(({ path }) => config(path));
+  for (const { first } of scripts) if (first) say(`  npx wrangler deploy ${config(first)}    (once)`);
   for (const path of paths) say(`  npx wrangler deploy ${path}`);
   say('To try the same files on this machine first, with the bucket in a folder (wrangler r2 object put --local):');
   say(`  npx wrangler dev ${[...paths].reverse().join(' ')} --var PUBLIC:1`);

@@ -10,7 +10,7 @@ const out = mkdtempSync(join(tmpdir(), 'turnstone-deploy-'));
 afterAll(() => rmSync(out, { recursive: true, force: true }));
 
 /** There is no account here: its answers are these, and what was asked is kept. `fails`: the call that breaks. */
-function account(there: { bucket?: boolean; secrets?: string[] } = {}, fails = '') {
+function account(there: { bucket?: boolean; scripts?: boolean; secrets?: string[] } = {}, fails = '') {
   const calls: string[] = [];
   const inputs: string[] = [];
   const wrangler: Wrangler = async (args, input) => {
@@ -20,11 +20,14 @@ function account(there: { bucket?: boolean; secrets?: string[] } = {}, fails = '
     if (input) inputs.push(input);
     if (fails && call.includes(fails)) throw new Error(`${fails} failed`);
     if (call.startsWith('r2 bucket info') && !there.bucket) throw new Error('no such bucket');
+    if (call.startsWith('deployments list') && !there.scripts) throw new Error('This Worker does not exist on your account.');
     if (call.startsWith('secret list')) return JSON.stringify((there.secrets ?? []).map((name) => ({ name })));
     return call.startsWith('deploy') ? 'Deployed at https://small.example.workers.dev' : '';
   };
   return { wrangler, calls, inputs };
 }
+
+const DRY = ['dry run', 'dry run', 'dry run'];
 
 async function deploy(flags: Partial<DeployFlags>, wrangler?: Wrangler): Promise<string> {
   const lines: string[] = [];
@@ -47,27 +50,35 @@ test('the dry run says the plan and its price, passes wrangler, and changes noth
 test('bucket, pack, scripts, key, in this order; what broke goes on where it ended', async () => {
   const first = account({}, 'weights-000.bin');
   await expect(deploy({}, first.wrangler)).rejects.toThrow('weights-000.bin failed');
-  expect(first.calls.slice(0, 4)).toEqual(['dry run', 'whoami', 'r2 bucket info turnstone-packs', 'r2 bucket create turnstone-packs']);
+  expect(first.calls.slice(0, 6)).toEqual([...DRY, 'whoami', 'r2 bucket info turnstone-packs', 'r2 bucket create turnstone-packs']);
 
   const again = account({ bucket: true });
   const said = await deploy({}, again.wrangler);
   const put = (f: string) => `r2 object put turnstone-packs/pebble/${f} --remote`;
   const config = '--config /small/wrangler.toml';
+  const state = '--config /small-state/wrangler.toml';
   const files = ['weights-000.bin', 'tokenizer.bin', 'model.json'].filter((f) => again.calls.includes(put(f)));
   expect(files.at(-1)).toBe('model.json'); // a pack is there when it is whole
   expect(again.calls).toEqual([
-    ...['dry run', 'whoami', 'r2 bucket info turnstone-packs'],
+    ...[...DRY, 'whoami', 'r2 bucket info turnstone-packs'],
     ...files.map(put),
-    ...[`deploy ${config}`, `secret list ${config} --format json`, `secret put API_KEYS ${config}`],
+    // replicas and sessions bind each other: the first of them is made before the other
+    ...['deployments list --config /small-replica/first.toml', 'deploy --config /small-replica/first.toml'],
+    ...[state, '--config /small-replica/wrangler.toml', config].map((c) => `deploy ${c}`),
+    ...[`secret list ${config} --format json`, `secret put API_KEYS ${state}`, `secret put API_KEYS ${config}`],
   ]);
   const key = /shown this once: (sk-[0-9a-f]{48})$/.exec(said)?.[1];
-  expect(again.inputs).toEqual([`owner:${key}`]);
+  expect(again.inputs).toEqual([`owner:${key}`, `owner:${key}`]);
   expect(again.calls.join()).not.toContain(key);
   expect(readFileSync(join(out, 'small/wrangler.toml'), 'utf8')).not.toContain(key);
 
-  const third = account({ bucket: true, secrets: ['API_KEYS'] });
+  const third = account({ bucket: true, scripts: true, secrets: ['API_KEYS'] });
   await deploy({}, third.wrangler);
-  expect(third.calls.filter((c) => c.startsWith('r2 object') || c.startsWith('secret put'))).toEqual([]);
+  expect(
+    third.calls.filter(
+      (c) => c.startsWith('r2 object') || c.startsWith('secret put') || c.includes('deploy --config /small-replica/first'),
+    ),
+  ).toEqual([]);
 });
 
 test('without an account it says how to have one; a name that no Worker can have is refused', async () => {
