@@ -3,6 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
+import { ROOT } from '../../cli/build.ts';
 import { type DeployFlags, deployCommand } from '../../cli/commands/deploy.ts';
 import { runWrangler, type Wrangler } from '../../cli/wrangler.ts';
 
@@ -45,6 +46,15 @@ test('the dry run says the plan and its price, passes wrangler, and changes noth
   expect(said).toContain('in 2 isolates of 128 MB');
   expect(said).toContain('$0.012 an hour of computing'); // 2 × 0.128 GB × 3,600 s × $12.50 a million GB-s
   expect(said).toContain('Nothing was changed');
+});
+
+test('the scripts apart bind what the one script of one machine does, and their routes are the same', () => {
+  const whole = readFileSync(join(ROOT, 'wrangler.toml'), 'utf8');
+  const routes = readFileSync(join(out, 'small/wrangler.toml'), 'utf8');
+  const bound = (text: string) => [...text.matchAll(/^name = "([A-Z]+)"$/gm)].map(([, name]) => name).sort();
+  expect(bound(routes)).toEqual(bound(whole));
+  const first = /^run_worker_first = .*$/m;
+  expect(routes.match(first)?.[0]).toBe(whole.match(first)?.[0]);
 });
 
 test('bucket, pack, scripts, key, in this order; what broke goes on where it ended', async () => {
