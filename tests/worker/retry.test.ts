@@ -12,7 +12,10 @@ test.each([
   ['it may be made again, but the object is overloaded', error('too many requests', { retryable: true, overloaded: true }), 1],
 ])('a call of an object that fails because %s', async (_, thrown, calls) => {
   let n = 0;
-  const call = () => (n++, Promise.reject(thrown));
+  const call = () => {
+    n++;
+    return Promise.reject(thrown);
+  };
   const said = await again(call).catch((e: unknown) => e);
   expect(n).toBe(calls);
   if (isOverloaded(thrown)) expect(said).toMatchObject({ status: 503, code: 'overloaded', headers: { 'retry-after': '5' } });
