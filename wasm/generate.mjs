@@ -15,6 +15,10 @@
 // and of other formats then: q4_1 34, 50, 59; w8 27, 52, 65; q4_k 28, –, 59; q5_0 24, –, 65; q6_k 18, –, 50.
 //   4  two sub-blocks of 16 joined before the token's scale: q6_k at 128 tokens from 0.70 to 0.81 of w4, q3_k 0.75 to 0.86,
 //      q2_k 0.65 to 0.74
+//   5  no subnormal operand where scales of super-blocks are read (src/wide.ts): 99 % of Q6_K's in real files are, 43 % of Q4_K's in Qwen's.
+//      One token of q6_k as files have it 7.7 → 14.4, of q4_k 10.9 → 19.5, 2 of q6_k 12.8 → 15.6, 128 35 → 38
+//   6  2 to 8 tokens (super-blocks: 4): tiles that unpack in registers and write nothing but sums; w4 at 2 22 → 44, 4 38 → 53, 5 38 → 48, 8 as 4 + 4
+//      44 → 48; q5_0 at 2 20 → 32; q6_k at 2 16 → 21. From 9 on unpacked rows win (12 in threes and fours: 44), with super-blocks from 5 (q6_k at 8: 22, 32)
 // What limits it: the two ports that have the dot-add, conversions and multiplications: 11 of 12 operations a block, token and 4 rows.
 // The bare tile (no unpacking, no tails) gives 76 to 80. One token from memory: 6 to 7 GB/s of the 10 that reading alone gives, because
 // reading and multiplying add up: the window of the core holds 12 lines of weights. Loads ahead of use gave between −20 and +20 %
@@ -138,13 +142,13 @@ function superScales(name, f) {
 @inline
 function scales_${name}(out: usize, step: usize, q: usize): void {
   let x = v128.load(q);
-  const d0 = lowScales(x);
-  const d1 = highScales(x);${expand(f.scales, scalesAt, f.scaleZero, 'd', 0)}${
+  const d0 = lowSuper(x);
+  const d1 = highSuper(x);${expand(f.scales, scalesAt, f.scaleZero, 'd', 0)}${
     f.min
       ? `
   x = v128.load(q, 16);
-  const m0 = f32x4.neg(lowScales(x));
-  const m1 = f32x4.neg(highScales(x));${expand(f.minima, minimaAt, 0, 'm', 32 * parts(f))}`
+  const m0 = f32x4.neg(lowSuper(x));
+  const m1 = f32x4.neg(highSuper(x));${expand(f.minima, minimaAt, 0, 'm', 32 * parts(f))}`
       : ''
   }
 }`;
@@ -226,10 +230,19 @@ const alone = (f, s, scale, minimum, y) => {
   return f.min ? `f32x4.add(${product}, f32x4.mul(${minimum}, ${y}))` : product;
 };
 
+/** Scales and minima of an unpacked block: `at` is the address of the first. */
+const storedScales = (f, at, offset) => ({
+  scale: (part, h) => `v128.load(${at}, ${offset + 32 * part + 16 * h})`,
+  minimum: (part, h) => `v128.load(${at}, ${offset + 32 * parts(f) + 32 * part + 16 * h})`,
+});
+
+/** Those of the packed block at q, of which a super-block's are expanded at e. */
+const packedScales = (f) =>
+  f.super ? storedScales(f, 'e', 0) : { scale: (_, h) => blockScales(f)[h], minimum: (_, h) => blockScales(f)[2 + h] };
+
 /** What part p does with its sums: f32 sums are in memory at acc, of the first of two parts at HALVES. */
-function finish(f, way, p, T) {
-  const lines = [`c = v128.load(rows, ${256 + 32 * p});`, `d = v128.load(rows, ${272 + 32 * p});`];
-  const minimum = (part, h) => `v128.load(rows, ${256 + 32 * parts(f) + 32 * part + 16 * h})`;
+function finish(f, way, p, T, { scale: at, minimum }) {
+  const lines = [`c = ${at(p, 0)};`, `d = ${at(p, 1)};`];
   const sum = (t, part) => `v128.load32_splat(a${t}, ${way.values + 4 + 4 * part})`;
   for (let t = 0; t < T; t++) {
     if (p === parts(f) - 1) lines.push(`x = v128.load32_splat(a${t}, ${way.values});`);
@@ -264,7 +277,7 @@ function tile(wayName, f, T) {
       lines.push(...way.weights(j, (i, h) => `v128.load(rows, ${32 * i + 16 * h})`));
       for (let t = 0; t < T; t++) lines.push(...way.product(j, t));
     }
-    lines.push(...finish(f, way, p, T));
+    lines.push(...finish(f, way, p, T, storedScales(f, 'rows', 256)));
   }
   return `
 function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
@@ -276,6 +289,62 @@ function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize,
   }
 }`;
 }
+
+/** 8 packed rows × T tokens: unpacked in registers, nothing but sums is written. Sums at acc [T][8] begin with the first block. */
+function fewTile(name, f, T) {
+  const way = ways.dot;
+  const lines = [];
+  const quads = 8 / parts(f);
+  for (let p = 0; p < parts(f); p++) {
+    for (let t = 0; t < T; t++) {
+      lines.push(f.min ? `s${t} = i32x4.splat(0);` : `s${t} = v128.load32_splat(a${t}, ${way.values + 4 + 4 * p});`, `u${t} = s${t};`);
+    }
+    for (let j = p * quads; j < (p + 1) * quads; j++) {
+      lines.push(...way.weights(j, (i, h) => vector(f, i, h)));
+      for (let t = 0; t < T; t++) lines.push(...way.product(j, t));
+    }
+    lines.push(...finish(f, way, p, T, packedScales(f)));
+  }
+  const step = 32 * parts(f) * (f.min ? 2 : 1);
+  const body = `${lines.join('\n      ')}
+      ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}`;
+  return `
+function few_${name}_${T}(acc: usize, a: usize, stride: usize, q: usize, blocks: i32, scratch: usize): void {
+  ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
+  ${way.locals} let c: v128, d: v128;${f.min ? ' let y: v128;' : ''}
+  ${
+    f.super
+      ? `for (const end = a + <usize>blocks * ${tokenBytes(way)}; a0 < end; ) {
+    scales_${name}(scratch, ${step}, q);
+    q += ${header(f)};
+    let e = scratch;
+    for (const stop = e + ${8 * step}; e < stop; e += ${step}, q += ${qBytes(f)}) {
+      ${body}
+    }
+  }`
+      : `for (const end = q + <usize>blocks * ${blockBytes(f)}; q < end; q += ${blockBytes(f)}) {
+      ${body}
+  }`
+  }
+}`;
+}
+
+/** Tiles of tokens whose weights are unpacked in registers, for each tile anew; so many tokens are multiplied so, more with unpacked rows in memory. */
+const FEW = [4, 3, 2];
+const mostFew = (f) => (f.super ? 4 : 8);
+
+const few = (name, f) => `${FEW.map((T) => fewTile(name, f, T)).join('\n')}
+function few_${name}(acc: usize, a: usize, stride: usize, q: usize, tokens: i32, blocks: i32, scratch: usize): void {
+  while (tokens > 0) {
+    const n = tokens == 4 || tokens > 6 ? 4 : tokens == 2 ? 2 : 3; // 5 are 3 and 2, 6 twice 3
+    if (n == 4) few_${name}_4(acc, a, stride, q, blocks, scratch);
+    else if (n == 3) few_${name}_3(acc, a, stride, q, blocks, scratch);
+    else few_${name}_2(acc, a, stride, q, blocks, scratch);
+    tokens -= n;
+    acc += <usize>n << 5;
+    a += <usize>n * stride;
+  }
+}`;
 
 const TILES = [4, 3, 2, 1];
 
@@ -310,7 +379,16 @@ export function ${wayName}_${name}(y: usize, a: usize, matrix: usize, tokens: i3
   const group = <usize>(${f.super ? 'blocks >> 3' : 'blocks'}) * ${blockBytes(f)};
   let q = matrix + <usize>(from >> 3) * group;
   for (let n = from; n < to; n += 8, q += group) {
-    memory.fill(acc, 0, <usize>tokens << 5);
+    memory.fill(acc, 0, <usize>tokens << 5);${
+      wayName === 'dot'
+        ? `
+    if (tokens > 1 && tokens <= ${mostFew(f)}) {
+      few_${name}(acc, a, stride, q, tokens, blocks, rows);
+      finishTile(y, acc, tokens, n, N, bias, accumulate);
+      continue;
+    }`
+        : ''
+    }
     for (let b = 0; b < blocks; b += CHUNK) {
       const count = min(CHUNK, blocks - b);
       unpack_${name}(rows, q + <usize>(${step}), count);
@@ -466,13 +544,13 @@ export function generate(relaxed, unit = false) {
     ...(unit
       ? all((name, f) => unitOf(name, f, relaxed))
       : [...all(embed), ...used.flatMap((way) => all((name, f) => many(way, name, f)))]),
-    ...(relaxed && !unit ? all(one) : []),
+    ...(relaxed && !unit ? [...all(one), ...all(few)] : []),
   ].join('\n');
   return `// Written by wasm/generate.mjs.
 import { dotAdd } from './dot-add';
 import { finish, finishTile } from './finish';
 import { lookup, mask16, powers, prepareDot, preparePair, spread, spreadHigh, TABLE_FP4, TABLE_NL } from './planes';
-import { highScales, lowScales } from './wide';
+import { highScales, highSuper, lowScales, lowSuper } from './wide';
 
 const CHUNK = ${CHUNK};
 const UNIT_TOKENS = 64;

@@ -73,6 +73,29 @@ export function lowScales(v: v128): v128 {
   return f32x4.mul(v128.and(i32x4.shr_s(i32x4.shl(v, 16), 3), f16Bits()), f16Lift());
 }
 
+/**
+ * The same of super-blocks. Their scales are small: most of Q6_K's in real files are subnormal, which costs the multiplication of `lowScales`
+ * a microcoded assist of 150 cycles on many cores. Here no operand is subnormal: 2⁻¹⁴ is added to such a number's bits and taken off again.
+ */
+@inline
+export function lowSuper(v: v128): v128 {
+  return lifted(i32x4.shr_s(i32x4.shl(v, 16), 3));
+}
+
+@inline
+export function highSuper(v: v128): v128 {
+  return lifted(i32x4.shr_s(v, 3));
+}
+
+@inline
+function lifted(v: v128): v128 {
+  const bits = v128.and(v, i32x4.splat(0x0fffe000));
+  const small = i32x4.lt_s(bits, i32x4.splat(0x00800000));
+  const lift = i32x4.add(bits, i32x4.add(i32x4.splat(0x38000000), v128.and(small, i32x4.splat(0x00800000))));
+  const value = f32x4.sub(lift, v128.and(small, i32x4.splat(0x38800000)));
+  return v128.or(value, v128.and(v, i32x4.splat(0x80000000)));
+}
+
 /** Scales of rows 4..7: the high halves. */
 @inline
 export function highScales(v: v128): v128 {

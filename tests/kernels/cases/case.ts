@@ -48,11 +48,12 @@ export function uploadWeight<F extends WeightFormat>(
   return { format, N, K, data: upload(b, packWeight(format, N, K, source), label) };
 }
 
-export function randomWeight(b: Backend, format: WeightFormat, N: number, K: number, seed: number): Weight {
+/** `real`: with scales as files have them, for the clock; the others are harder. */
+export function randomWeight(b: Backend, format: WeightFormat, N: number, K: number, seed: number, real = false): Weight {
   if (format === 'f32') return uploadWeight(b, 'f32', N, K, normals(N * K, seed, 0.1), 'weight');
-  if (format === 'w8') return uploadWeight(b, 'w8', N, K, w8(N, K, seed), 'weight');
-  if (format === 'w4') return uploadWeight(b, 'w4', N, K, w4(N, K, seed), 'weight');
-  return uploadWeight(b, format, N, K, planes(format, N, K, seed), 'weight');
+  if (format === 'w8') return uploadWeight(b, 'w8', N, K, w8(N, K, seed, real), 'weight');
+  if (format === 'w4') return uploadWeight(b, 'w4', N, K, w4(N, K, seed, real), 'weight');
+  return uploadWeight(b, format, N, K, planes(format, N, K, seed, real), 'weight');
 }
 
 export async function readF32(b: Backend, name: string, buf: Buf, offset: number, count: number): Promise<Output> {

@@ -31,19 +31,19 @@ export function activations(n: number, seed: number): Float32Array {
 }
 
 /** w4 parts: q uniform in 0..15; scales around 0.02, some negative, some subnormal. */
-export function w4(N: number, K: number, seed: number): { q: Uint8Array; d: Uint16Array } {
+export function w4(N: number, K: number, seed: number, real = false): { q: Uint8Array; d: Uint16Array } {
   const next = random(seed);
-  return { q: Uint8Array.from({ length: N * K }, () => Math.floor(next() * 16)), d: scales((N * K) / 32, next, 0.02) };
+  return { q: Uint8Array.from({ length: N * K }, () => Math.floor(next() * 16)), d: scales((N * K) / 32, next, 0.02, real) };
 }
 
 /** w8 parts: q uniform in −128..127. */
-export function w8(N: number, K: number, seed: number): { q: Int8Array; d: Uint16Array } {
+export function w8(N: number, K: number, seed: number, real = false): { q: Int8Array; d: Uint16Array } {
   const next = random(seed);
-  return { q: Int8Array.from({ length: N * K }, () => Math.floor(next() * 256) - 128), d: scales((N * K) / 32, next, 0.002) };
+  return { q: Int8Array.from({ length: N * K }, () => Math.floor(next() * 256) - 128), d: scales((N * K) / 32, next, 0.002, real) };
 }
 
 /** Parts of a format of planes: every integer uniform over all its bits, so that the largest sums occur. */
-export function planes(format: PlaneName, N: number, K: number, seed: number): Planes {
+export function planes(format: PlaneName, N: number, K: number, seed: number, real = false): Planes {
   const f = PLANES[format];
   const next = random(seed);
   const parts = emptyPlanes(f, N, K);
@@ -54,13 +54,15 @@ export function planes(format: PlaneName, N: number, K: number, seed: number): P
   fill(parts.q, f.q);
   fill(parts.scales, f.scales);
   fill(parts.minima, f.minima);
-  const size = f.block === 256 ? 0.001 : 0.01;
+  const size = f.block === 256 ? (real ? 2e-5 : 0.001) : 0.01;
   if (f.scale === 'e8m0') parts.d.set(Array.from(parts.d, (_, i) => (i % 31 === 11 ? i % 3 : 118 + Math.floor(next() * 6))));
-  else parts.d.set(scales(parts.d.length, next, size));
-  parts.m.set(scales(parts.m.length, next, f.block === 256 ? size : 8 * size));
+  else parts.d.set(scales(parts.d.length, next, size, real));
+  parts.m.set(scales(parts.m.length, next, f.block === 256 ? (real ? 0.001 : size) : 8 * size, real));
   return parts;
 }
 
-function scales(n: number, next: () => number, size: number): Uint16Array {
-  return Uint16Array.from({ length: n }, (_, i) => f32ToF16((next() + 0.5) * size * (i % 7 === 3 ? -1 : 1) * (i % 31 === 11 ? 1e-4 : 1)));
+/** `real`: as files have them, none of which is much smaller than the others; those of Q6_K's super-blocks are subnormal. */
+function scales(n: number, next: () => number, size: number, real = false): Uint16Array {
+  const small = real ? 1 : 1e-4;
+  return Uint16Array.from({ length: n }, (_, i) => f32ToF16((next() + 0.5) * size * (i % 7 === 3 ? -1 : 1) * (i % 31 === 11 ? small : 1)));
 }

@@ -11,10 +11,12 @@ export interface MatmulShape {
   T: number;
   bias?: boolean;
   accumulate?: boolean;
+  /** Scales as files have them, for the clock. */
+  real?: boolean;
 }
 
 /** y[T, N] from random activations and weights, timed alone: the activations are prepared before. */
-export function matmulCase({ format, N, K, T, bias, accumulate }: MatmulShape): Case {
+export function matmulCase({ format, N, K, T, bias, accumulate, real }: MatmulShape): Case {
   const seed = N * 7 + K * 3 + T;
   return {
     op: 'matmul',
@@ -27,7 +29,7 @@ export function matmulCase({ format, N, K, T, bias, accumulate }: MatmulShape): 
     prepare(b) {
       const x = activations(T * K, seed);
       const act = format === 'f32' ? f32Act(b, x, T, K) : quantizedAct(b, x, T, K);
-      const w = randomWeight(b, format, N, K, seed + 1);
+      const w = randomWeight(b, format, N, K, seed + 1, real);
       const opts = { bias: bias ? upload(b, normals(N, seed + 2), 'bias') : undefined, accumulate };
       const y = b.alloc(T * N * 4, 'y');
       b.write(y, new Uint8Array(normals(T * N, seed + 3).buffer));
