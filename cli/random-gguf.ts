@@ -16,6 +16,10 @@ import { modelShapes } from '../simulator/shapes.ts';
 export const shapes: Readonly<Record<string, ModelConfig>> = {
   'smollm2-135m': modelShapes['smollm2-135m'],
   'qwen2.5-0.5b': modelShapes['qwen2.5-0.5b'],
+  'qwen3-0.6b': {
+    ...{ family: 'qwen3', vocab: 151936, hidden: 1024, layers: 28, heads: 16, kvHeads: 8, headDim: 128, ffn: 3072, context: 40960 },
+    ...{ normEps: 1e-6, ropeTheta: 1e6, tied: true, qkvBias: false, qkNorm: true },
+  },
 };
 
 /** The four scalars of Granite 4.0 350M, which its small shape has too. */

@@ -14,10 +14,6 @@ import { CutsError, sum } from '../../policy/cuts.ts';
 import { isolatesOf } from '../../policy/stages.ts';
 
 const MB = 1 << 20;
-const qwen3: ModelConfig = {
-  ...{ family: 'qwen3', vocab: 151936, hidden: 1024, layers: 28, heads: 16, kvHeads: 8, headDim: 128, ffn: 3072, context: 40960 },
-  ...{ normEps: 1e-6, ropeTheta: 1e6, tied: true, qkvBias: false, qkNorm: true },
-};
 const gemma3: ModelConfig = {
   ...{ family: 'gemma3', vocab: 262144, hidden: 640, layers: 18, heads: 4, kvHeads: 1, headDim: 256, ffn: 2048, context: 32768 },
   ...{
@@ -56,7 +52,7 @@ function allocated(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, p
 
 describe.each([
   ['Qwen2.5-0.5B', shapes['qwen2.5-0.5b'], mixed, 4],
-  ['Qwen3-0.6B in Q4_0', qwen3, (): WeightFormat => 'w4', 5],
+  ['Qwen3-0.6B in Q4_0', shapes['qwen3-0.6b'], (): WeightFormat => 'w4', 5],
   ['Gemma-3-270M in Q4_0', gemma3, (): WeightFormat => 'w4', 2],
 ] as const)('%s in isolates of 128 MB', (_, config, formatOf, isolates) => {
   const plan = planStages(config, formatOf, wish);
