@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { useClock } from './clock.ts';
 import { describeMachine, machine } from './machine.ts';
-import { publish } from './publish.ts';
+import { publish, unpublishable } from './publish.ts';
 import { type Bench, figureLines, type Report, reached, targetLines } from './report.ts';
 import { withSpread } from './stats.ts';
 import { adapters } from './suites/adapters.ts';
@@ -13,6 +13,7 @@ import { gate } from './suites/gate.ts';
 import { kernels } from './suites/kernels.ts';
 import { peers } from './suites/peers.ts';
 import { quality } from './suites/quality.ts';
+import { real } from './suites/real.ts';
 import { roofline } from './suites/roofline.ts';
 import { serving } from './suites/serving.ts';
 import { sessions } from './suites/sessions.ts';
@@ -44,6 +45,7 @@ const SUITES: Record<string, Suite> = {
   },
   embeddings: { about: 'POST /v1/embeddings: latency for 1, 8, 32 texts, resident memory', rounds: 1, run: (bench) => embeddings(bench) },
   peers: { about: 'native llama.cpp, wllama, ONNX Runtime Web on the same weights', rounds: 3, run: peers },
+  real: { about: 'real models in their own numbers: prefill, decode, several streams, beside native llama.cpp', rounds: 3, run: real },
   quality: { about: 'perplexity of real models beside llama.cpp, and what each part loses', rounds: 8, run: (bench) => quality(bench) },
   stages: {
     about: 'a model larger than an isolate: in stages, in one isolate with more memory, in llama.cpp; what a hop costs',
@@ -58,7 +60,7 @@ const program = new Command('npm run bench --')
   .argument('[suite]', Object.keys(SUITES).join(', '), 'engine')
   .option('--json <file>', 'writes the report')
   .option('--rounds <n>', 'runs of each measurement')
-  .option('--only <models>', 'quality: measures these models alone, comma-separated')
+  .option('--only <models>', 'quality, real: measures these models alone, comma-separated')
   .option('--clock <wall|cpu>', "what is timed: cpu, the processes' own time, for machines that do other work too (Linux)", 'wall')
   .option('--publish', 'writes the report into docs/performance, and docs/performance.md anew')
   .addHelpText(
@@ -80,9 +82,13 @@ if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) program.error('--ro
 if (options.clock !== 'wall' && options.clock !== 'cpu') program.error('--clock must be wall or cpu');
 useClock(options.clock === 'cpu' ? 'cpu' : 'wall');
 
+const described = machine();
+const unfit = options.publish && unpublishable({ suite: name, machine: described, command: options.clock === 'cpu' ? '--clock cpu' : '' });
+if (unfit) program.error(`cannot publish: ${unfit}`);
+
 const report: Report = {
   suite: name,
-  machine: machine(),
+  machine: described,
   command: `npm run bench -- ${name} --rounds ${rounds}${options.only ? ` --only ${options.only}` : ''}${options.clock === 'cpu' ? ' --clock cpu' : ''}`,
   seconds: 0,
   figures: [],

@@ -7,6 +7,8 @@ import { ROOT } from '../cli/build.ts';
 
 export interface Machine {
   cpu: string;
+  /** Instructions that kernels care for, as the system names them. */
+  flags: string[];
   cores: number;
   memoryGB: number;
   system: string;
@@ -24,6 +26,7 @@ export function machine(): Machine {
   const { version } = require('workerd/package.json') as { version: string };
   return {
     cpu: cpuName(),
+    flags: cpuFlags(),
     cores: cpus().length,
     memoryGB: Math.round(totalmem() / 2 ** 30),
     system: `${platform()} ${arch()}`,
@@ -37,7 +40,7 @@ export function machine(): Machine {
 }
 
 export const describeMachine = (m: Machine): string =>
-  `${m.cpu}, ${m.cores} cores, ${m.memoryGB} GB, ${m.system}; Node ${m.node}, workerd ${m.workerd}; commit ${m.commit}, ${m.date.slice(0, 16)}Z, load ${m.load}`;
+  `${m.cpu}${m.flags?.length > 0 ? `, ${m.flags.join(' ')}` : ''}, ${m.cores} cores, ${m.memoryGB} GB, ${m.system}; Node ${m.node}, workerd ${m.workerd}; commit ${m.commit}, ${m.date.slice(0, 16)}Z, load ${m.load}`;
 
 /** Virtual machines often hide the model's name; family and model tell the generation. */
 function cpuName(): string {
@@ -48,6 +51,23 @@ function cpuName(): string {
     return `${name} (family ${field('cpu family')} model ${field('model')}, ${Math.round(Number(field('cpu MHz')))} MHz)`;
   } catch {
     return name;
+  }
+}
+
+const TOLD = /^(avx2|avx_vnni|avx_vnni_int8|avx512f|avx512_vnni|avx512vbmi|amx_int8|asimd|asimddp|i8mm|sve)$/;
+
+function cpuFlags(): string[] {
+  try {
+    if (platform() === 'darwin') {
+      const all = execFileSync('sysctl', ['hw.optional'], { encoding: 'utf8' });
+      return [...all.matchAll(/^hw\.optional\.(?:arm\.)?(\S+): 1$/gm)]
+        .map((m) => m[1])
+        .filter((f) => /DotProd|I8MM|AdvSIMD$|avx2/i.test(f));
+    }
+    const [, list] = /^(?:flags|Features)\s*: (.*)$/m.exec(readFileSync('/proc/cpuinfo', 'utf8')) ?? [];
+    return (list ?? '').split(' ').filter((f) => TOLD.test(f));
+  } catch {
+    return [];
   }
 }
 

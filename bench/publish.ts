@@ -8,10 +8,24 @@ import { digits, withSpread } from './stats.ts';
 import { barChart } from './svg.ts';
 
 const FOLDER = join(ROOT, 'docs/performance');
-const ORDER = ['gate', 'peers', 'engine', 'speculation', 'adapters', 'serving', 'sessions', 'embeddings', 'quality', 'roofline', 'kernels'];
+const ORDER = [
+  'gate',
+  'peers',
+  'real',
+  'engine',
+  'speculation',
+  'adapters',
+  'serving',
+  'sessions',
+  'embeddings',
+  'quality',
+  'roofline',
+  'kernels',
+];
 const TITLES: Record<string, string> = {
   gate: 'The targets',
   peers: 'Beside llama.cpp, wllama and ONNX Runtime Web',
+  real: 'Real models beside llama.cpp',
   engine: 'The engine alone',
   speculation: 'Speculation on the shipped model',
   adapters: 'Adapters beside the base',
@@ -32,7 +46,19 @@ SmolLM2-135M, Q4_0, the same file for all. \`ppN\` is N prompt tokens to the fir
 outside the isolate.
 `;
 
+/** Why a report may not be published, or nothing: figures say little without the core that gave them. */
+export function unpublishable({ suite, machine, command }: Pick<Report, 'suite' | 'machine' | 'command'>): string | undefined {
+  if (/^unknown|^$/.test(machine.cpu) || machine.flags.length === 0)
+    return 'this system does not tell the name of its processor and its instructions';
+  if (suite === 'speculation' && !command.includes('--clock cpu'))
+    return "an answer of the shipped model takes milliseconds, on the wall's clock that is noise: add --clock cpu";
+  return undefined;
+}
+
+/** Throws when it may not be published. */
 export function publish(report: Report): void {
+  const why = unpublishable(report);
+  if (why) throw new Error(`not published: ${why}`);
   mkdirSync(FOLDER, { recursive: true });
   writeFileSync(join(FOLDER, `${report.suite}.json`), `${JSON.stringify(report, null, 1)}\n`);
   render();

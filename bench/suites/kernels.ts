@@ -58,7 +58,11 @@ export async function kernels(bench: Bench, worker: BenchWorker): Promise<void> 
           // formats of planes: one long and one wide matrix tell what there is to tell
           if (isPlanes(format) && (!fits(format, K) || !(layer === 'gateUp' || layer === 'down') || ![1, 8, 128].includes(T))) continue;
           bench.progress(`${model} ${layer} ${format} M=${T}`);
-          const { values, macs, bytes } = await timeKernel(worker, { kind: 'matmul', shape: { format, N, K, T } }, bench.rounds);
+          const { values, macs, bytes } = await timeKernel(
+            worker,
+            { kind: 'matmul', shape: { format, N, K, T, real: true } },
+            bench.rounds,
+          );
           // bound by arithmetic, or by the weights' way from memory
           const peak = format === 'f32' ? limits.f32 : Math.max(limits.i8sum, limits.i8dot);
           const source = bytes > 2 ** 24 ? limits.model : limits.cache;

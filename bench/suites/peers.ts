@@ -64,7 +64,7 @@ export async function products(bench: Bench, worker: BenchWorker, rows: readonly
           for (let i = 0; i < bench.rounds; i++) {
             const once = await peer.time({ K, N, T }, 1);
             times.push(await peer.time({ K, N, T }, Math.max(1, Math.min(50, Math.floor(40 / once)))));
-            const { values } = await timeKernel(worker, { kind: 'matmul', shape: { format: 'w4', N, K, T } }, 1);
+            const { values } = await timeKernel(worker, { kind: 'matmul', shape: { format: 'w4', N, K, T, real: true } }, 1);
             ours.push(...values);
           }
           theirs.push(times);

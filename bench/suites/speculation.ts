@@ -5,6 +5,7 @@ import { ROOT } from '../../cli/build.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { loadTokenizer, openPack } from '../../models/pack/load.ts';
 import { compileTemplate } from '../../models/template.ts';
+import { randomIds } from '../engine/runner.ts';
 import { packOf } from '../model.ts';
 import type { Bench } from '../report.ts';
 import { median, spread } from '../stats.ts';
@@ -51,12 +52,27 @@ async function prompts(folder: string): Promise<{ groups: Map<string, number[][]
   return { groups, stopIds: [...new Set([...tokenizer.stopIds, ...manifest.generation.stopIds])] };
 }
 
+/** What a step of several rows costs here, told to the engine that speculates. */
+async function measureRows(worker: BenchWorker): Promise<void> {
+  const steps = 64;
+  for (let round = 0; round < 6; round++) {
+    for (let rows = 1; rows <= 4; rows++) {
+      const ids = Array.from({ length: rows }, (_, i) => randomIds(16, 4096, 1 + i + 10 * round));
+      await worker.prefill({ prompts: ids, maxTokens: steps + 8 });
+      const { ms } = await worker.decode(steps);
+      await worker.drop();
+      if (round > 1) await worker.measured({ ms, rows: Array(steps).fill(rows) }); // kernels are compiled by then
+    }
+  }
+}
+
 /** By group: how many times faster decoding is with speculation, and the same rates alone. Throws when a token differs. */
 export async function speculation(bench: Bench, worker: BenchWorker): Promise<Map<string, number>> {
   const pack = await packOf(undefined, bench.progress);
   await worker.upload(pack);
   await worker.load({ id: pack.id, context: 1024, sequences: 4 });
   await worker.calibrate();
+  await measureRows(worker);
   const { groups, stopIds } = await prompts(pack.folder);
   const ratios = new Map<string, number>();
   for (const [group, list] of groups) {

@@ -10,7 +10,7 @@ import { build, ROOT } from '../../cli/build.ts';
 import { type LocalPack, uploadPack } from '../../cli/packs.ts';
 import { start } from '../clock.ts';
 import { workerds } from '../process.ts';
-import type { KernelBody, LoadBody, PrefillBody, ProbeBody } from './protocol.ts';
+import type { KernelBody, LoadBody, MeasuredBody, PrefillBody, ProbeBody } from './protocol.ts';
 
 const COMPATIBILITY = '2026-04-01';
 
@@ -78,6 +78,8 @@ export class BenchWorker {
   read = (id: string) => this.ask<{ bytes: number }>('read', { id });
   prefill = (o: PrefillBody) => this.ask<{ cached: number }>('prefill', o);
   decode = (steps: number) => this.ask<{ tokens: number }>('decode', { steps });
+  /** Tells the engine that speculates what steps took, as its loop does in a server: inside the isolate the clock stands still. */
+  measured = (o: MeasuredBody) => this.ask<object>('measured', o);
   drop = () => this.ask<{ output: number[][] }>('drop', {});
   kernel = (o: KernelBody) => this.ask<{ macs: number; bytes: number }>('kernel', o);
   probe = (o: ProbeBody) => this.ask<object>('probe', o);

@@ -16,6 +16,12 @@ export interface PrefillBody {
   speculate?: boolean;
 }
 
+export interface MeasuredBody {
+  /** Decode steps of so many rows each took so long. */
+  ms: number;
+  rows: number[];
+}
+
 export interface KernelBody {
   /** As of tests/kernels/cases. */
   kind: 'matmul' | 'attention' | 'topk';

@@ -11,7 +11,7 @@ import { topkCase } from '../../tests/kernels/cases/logits.ts';
 import { matmulCase } from '../../tests/kernels/cases/matmul.ts';
 import { Runner, type RunnerModel, roomyPlan } from '../engine/runner.ts';
 import probeModule from './probe.wasm';
-import type { KernelBody, LoadBody, PrefillBody, ProbeBody } from './protocol.ts';
+import type { KernelBody, LoadBody, MeasuredBody, PrefillBody, ProbeBody } from './protocol.ts';
 import relaxed from './relaxed.wasm';
 import simd from './simd.wasm';
 
@@ -129,6 +129,11 @@ async function answer(path: string, body: unknown, env: { PACKS: R2Like }): Prom
       return prefill(body as PrefillBody);
     case '/decode':
       return { tokens: (await current?.decode((body as { steps: number }).steps)) ?? 0 };
+    case '/measured': {
+      const { ms, rows } = body as MeasuredBody;
+      runner(true).engine.measured(ms, rows);
+      return {};
+    }
     case '/drop':
       return { output: current?.drop() ?? [] };
     case '/kernel':

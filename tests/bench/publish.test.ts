@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { limits } from '../../bench/publish.ts';
+import { describeMachine, machine } from '../../bench/machine.ts';
+import { limits, unpublishable } from '../../bench/publish.ts';
 import type { Report } from '../../bench/report.ts';
 
 const file =
@@ -44,5 +45,22 @@ describe('what limits the missed targets', () => {
       '4-bit product qkv 960×576 M=1 against ONNX Runtime Web',
     ];
     expect(limits(gate(...names.map((n): [string, number] => [n, 0])))).not.toContain('not looked into');
+  });
+});
+
+describe('a report is published', () => {
+  const fit = { ...machine(), cpu: 'Xeon (family 6 model 167, 2600 MHz)', flags: ['avx2', 'avx_vnni'] };
+
+  it('with the name of its processor and its instructions only', () => {
+    expect(unpublishable({ suite: 'gate', machine: fit, command: '' })).toBeUndefined();
+    expect(unpublishable({ suite: 'gate', machine: { ...fit, cpu: 'unknown' }, command: '' })).toMatch(/name of its processor/);
+    expect(unpublishable({ suite: 'gate', machine: { ...fit, flags: [] }, command: '' })).toMatch(/instructions/);
+    expect(describeMachine(fit)).toContain('Xeon (family 6 model 167, 2600 MHz), avx2 avx_vnni, ');
+  });
+
+  it("without milliseconds on the wall's clock", () => {
+    const speculation = { suite: 'speculation', machine: fit };
+    expect(unpublishable({ ...speculation, command: 'npm run bench -- speculation' })).toMatch(/--clock cpu/);
+    expect(unpublishable({ ...speculation, command: 'npm run bench -- speculation --clock cpu' })).toBeUndefined();
   });
 });
