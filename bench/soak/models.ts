@@ -17,19 +17,29 @@ const program = new Command('tsx bench/soak/models.ts')
   .option('--seconds <n>', 'how long', Number, 120)
   .option('--models <paths...>', 'beside pebble', [join(ROOT, 'models/pebble/hf'), join(ROOT, 'models/pebble/base')])
   .option('--models-mb <n>', 'what they may hold together beside pebble', Number, 200)
+  .option('--memory-mb <n>', 'what each may hold', Number, 128)
+  .option('--embedder <folder>', 'an embedding pack; default: the shipped dunlin')
   .parse();
-const { clients, seconds, models, modelsMb } = program.opts<{ clients: number; seconds: number; models: string[]; modelsMb: number }>();
+const { clients, seconds, models, modelsMb, memoryMb, embedder } = program.opts<{
+  clients: number;
+  seconds: number;
+  models: string[];
+  modelsMb: number;
+  memoryMb: number;
+  embedder?: string;
+}>();
+const vars = { MEMORY_MB: String(memoryMb) };
 
 const folder = mkdtempSync(join(tmpdir(), 'turnstone-soak-models-'));
 const known = models.map((path, i) => ({ id: `model-${i + 1}`, path, bytes: bytesOf(path), created: createdOf(path) }));
 const alone = new Map<string, string[]>();
 for (const { id, path } of known) {
-  const one = await startServer({ port: 0, model: path, persist: join(folder, id) });
+  const one = await startServer({ port: 0, model: path, persist: join(folder, id), vars, stages: 1 });
   alone.set(id, await answersAlone(one.url, one.pack.id));
   await one.stop();
 }
 const server = await startServer({
-  ...{ port: 0, persist: join(folder, 'state'), vars: {}, embedder: {} },
+  ...{ port: 0, persist: join(folder, 'state'), vars, embedder: { model: embedder } },
   models: { known: () => known, allMb: modelsMb, keepAliveMs: 60_000 },
 });
 let ok = false;
