@@ -73,7 +73,10 @@ export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {
     {
       name,
       holds: 'routes, page',
-      path: write(name, 'worker/apart/routes.toml', { vars: all, tables: [...sessions, bind('TENANT', 'Tenant', state), replicas] }),
+      path: write(name, 'worker/apart/routes.toml', {
+        vars: { LOG_REQUESTS: '1', ...all },
+        tables: [...sessions, bind('TENANT', 'Tenant', state), replicas],
+      }),
     },
   ];
 }

@@ -134,6 +134,7 @@ export const SETTINGS = {
   SESSION_TTL_S: number(0.1, 366 * 86_400, 86_400, 'seconds that a session is kept after its last use', { shown: 'a day', ...main }),
   SESSION_BYTES: number(0, 9 * 2 ** 30, 64 << 20, 'bytes of KV pages that a session keeps', { shown: '64 MiB' }),
   MAX_BODY_BYTES: whole(1024, 100 << 20, undefined, 'largest request body', { shown: 'what the context can hold, at most 4 MiB' }),
+  LOG_REQUESTS: choice(['0', '1'], '0', '1: a line of JSON a request: key by name, route, model, status, time; never content'),
   CORS_ORIGINS: text('comma-separated origins whose pages may call the API, or *', { shown: "the server's own", wrong: origins, ...main }),
   PUBLIC_PACKS: choice(['0', '1'], '0', '1: /packs needs no key'),
   NPU: choice(

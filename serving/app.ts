@@ -16,6 +16,7 @@ import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
 import type { App, Host } from './host.ts';
 import { idempotencyKey, seeded } from './idempotency.ts';
+import { logRequests } from './log.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { conversationBytes, maxBodyBytes } from './room.ts';
 import { accelerator } from './routes/accelerator.ts';
@@ -60,7 +61,7 @@ function routes(): Hono<App> {
   );
   app.notFound((c) => errorResponse(notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
 
-  app.use(requestId, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
+  app.use(requestId, logRequests, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
   app.use(
     checkMethods({
       app,

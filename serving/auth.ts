@@ -11,6 +11,7 @@ import type { App, Vars } from './host.ts';
 interface Key {
   digest: Uint8Array;
   tenant: string;
+  name?: string;
 }
 
 const encoder = new TextEncoder();
@@ -44,7 +45,7 @@ async function parseKeys(secret: string): Promise<Key[]> {
   for (const { name, key } of namedKeysIn(secret)) {
     // The tenant id travels to logs and storage: it is hashed apart from the digest that lets in.
     const tenant = name === undefined ? await hashed(`turnstone tenant\0${key}`) : await tenantNamed(name);
-    keys.push({ digest: await sha256(key), tenant });
+    keys.push({ digest: await sha256(key), tenant, name });
   }
   return keys;
 }
@@ -66,6 +67,11 @@ export async function tenantOf(vars: Vars, authorization: string | undefined): P
     if (differ === 0) tenant = key.tenant;
   }
   return tenant;
+}
+
+/** What a tenant is called where somebody looks: its key's name, or the digits that `/admin/queue` shows of one without. */
+export async function keyNamed(vars: Vars, tenant: string): Promise<string> {
+  return (await keysOf(vars))?.find((key) => key.tenant === tenant)?.name ?? tenant;
 }
 
 /** Whether the header carries this key. */

@@ -13,6 +13,8 @@ export interface Service {
 export interface Vars {
   /** Comma-separated `key` or `name:key`. Unset: nobody may, unless PUBLIC or LOCAL_ONLY is `1`. */
   API_KEYS?: string;
+  /** `1`: a line of JSON a request (log.ts). */
+  LOG_REQUESTS?: string;
   /** `1`: without API_KEYS everybody may. */
   PUBLIC?: string;
   /** `1`: requests must name a loopback host, and need no key where there is none. */

@@ -52,6 +52,33 @@ const post = (path: string, body: unknown, extra: Partial<Env> = {}, headers: Re
     env(extra),
   );
 
+it('LOG_REQUESTS: a line of JSON a request, by the name of its key, and nothing of what was said or of the key', async () => {
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {});
+  try {
+    const extra = { API_KEYS: `alice:${KEY}`, PUBLIC: undefined, MODEL_ID: 'pebble' };
+    await post('/v1/chat/completions', { ...chat, messages: [{ role: 'user', content: 'a secret' }] }, extra, {
+      authorization: `Bearer ${KEY}`,
+    });
+    expect(log).not.toHaveBeenCalled(); // unless asked for
+    const asked = { ...extra, LOG_REQUESTS: '1' };
+    const answer = await post('/v1/chat/completions', { ...chat, messages: [{ role: 'user', content: 'a secret' }] }, asked, {
+      authorization: `Bearer ${KEY}`,
+    });
+    const refused = await post('/v1/chat/completions', chat, asked, { authorization: 'Bearer wrong-key-00' });
+    const lines = log.mock.calls.map(([line]) => String(line));
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      {
+        ...{ time: expect.stringMatching(/^\d{4}-.*Z$/), level: 'info', message: 'request', request: answer.headers.get('x-request-id') },
+        ...{ key: 'alice', method: 'POST', route: '/v1/chat/completions', model: 'pebble', status: 200, ms: expect.any(Number) },
+      },
+      expect.objectContaining({ status: 401, request: refused.headers.get('x-request-id') }),
+    ]);
+    expect(lines.join()).not.toMatch(new RegExp(`a secret|${KEY}|wrong-key`));
+  } finally {
+    log.mockRestore();
+  }
+});
+
 async function envelope(response: Response) {
   expect(response.headers.get('content-type')).toContain('application/json');
   const { error } = (await response.json()) as { error: { message: string; type: string; param: string | null; code: string | null } };

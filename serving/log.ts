@@ -1,0 +1,31 @@
+import type { MiddlewareHandler } from 'hono';
+import { keyNamed } from './auth.ts';
+import type { App } from './host.ts';
+
+/**
+ * With LOG_REQUESTS=1 a line of JSON a request, when its answer begins: who asked by the name of the key, what for, how it went and
+ * how long that took (`ms`; the answer itself may stream on). Never what was said, nor a key.
+ */
+export const logRequests: MiddlewareHandler<App> = async (c, next) => {
+  if (c.env.vars.LOG_REQUESTS !== '1') return next();
+  const { clock, vars } = c.env;
+  const started = clock.now();
+  await next();
+  const tenant = c.get('tenant');
+  const line = {
+    time: new Date(clock.now()).toISOString(),
+    level: c.res.status >= 500 ? 'error' : 'info',
+    message: 'request',
+    request: c.get('requestId'),
+    key: tenant === undefined ? undefined : await keyNamed(vars, tenant),
+    method: c.req.method,
+    route: routeOf(c.req.path),
+    model: c.get('model'),
+    status: c.res.status,
+    ms: clock.now() - started,
+  };
+  console.log(JSON.stringify(line));
+};
+
+/** A path without the ids in it: those of responses give access to nothing by themselves, but a figure a route is what is looked for. */
+const routeOf = (path: string): string => path.slice(0, 128).replace(/\/(resp|conv|file|batch|file-batch)_[\w-]+/g, '/:id');
