@@ -1,5 +1,8 @@
 /** What a server has counted outlives its replica's object, which is evicted when nobody asks for ten seconds. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { ROOT } from '../../cli/build.ts';
 import { missing, startTestServer } from './server.ts';
 
 const IDLE_MS = 13_000;
@@ -45,6 +48,19 @@ it.skipIf(missing)('counters and histograms stand still while nobody asks, and g
   await ask();
   const after = await counted();
   expect([after.get(finished), after.get(first)]).toEqual([4, 4]);
+});
+
+it.skipIf(missing)('every metric that the dashboard and the alerts ask for is one that the server has, with its labels', async () => {
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  const served = new Set([...text.matchAll(/^([a-z0-9_]+)[{ ]/gm)].map(([, name]) => name));
+  const files = ['grafana.json', 'alerts.yml'].map((f) => readFileSync(join(ROOT, 'self-host/monitoring', f), 'utf8'));
+  const asked = new Set(files.flatMap((f) => f.match(/\bturnstone_[a-z0-9_]+/g) ?? []));
+  expect(asked.size).toBeGreaterThan(10);
+  expect([...asked].filter((name) => !served.has(name))).toEqual([]);
+  expect(text).toMatch(/^turnstone_request_success_total\{model_name="[^"]+",finished_reason="abort"\}/m);
+  const { panels } = JSON.parse(files[0]) as { panels: { id: number; gridPos: object; targets: { expr: string }[] }[] };
+  expect(new Set(panels.map((p) => JSON.stringify(p.gridPos))).size).toBe(panels.length);
+  for (const { targets } of panels) for (const { expr } of targets) expect(expr).toContain('model_name=~"$model"');
 });
 
 it.skipIf(missing)('a completed response says when, stored or not; one that is cut does not', async () => {
