@@ -15,7 +15,6 @@ const open: { close(): void }[] = [];
 const syncs: Sync[] = [];
 afterEach(async () => {
   for (const sync of syncs.splice(0)) await sync.flush();
-  await new Promise((resolve) => setTimeout(resolve, 50)); // what tabs still tell each other
   for (const thing of open.splice(0)) thing.close();
   await deleteDB('turnstone');
 });

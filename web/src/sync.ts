@@ -75,6 +75,11 @@ export function createSync({ store, db, channel, onErased, onStop, onMerged }: S
     return queue;
   }
 
+  /** What another tab wrote is read; where that fails (the browser closed the database), this tab shows what it has. */
+  function read(work: Promise<unknown>): void {
+    work.catch((error: unknown) => console.warn('Another tab’s change could not be read:', error));
+  }
+
   async function relist(): Promise<void> {
     if (!db) return;
     const chats = (await db.chats()).sort((a, b) => b.changed - a.changed);
@@ -113,8 +118,8 @@ export function createSync({ store, db, channel, onErased, onStop, onMerged }: S
   });
   channel?.addEventListener('message', ({ data }: MessageEvent<Said>) => {
     if ('stop' in data) return onStop(data.stop);
-    void relist();
-    if (data.chat === store.get().chat.id) void merge(data.chat);
+    read(relist());
+    if (data.chat === store.get().chat.id) read(merge(data.chat));
   });
 
   /** Gone for good, with what the server keeps of it. */
@@ -124,11 +129,12 @@ export function createSync({ store, db, channel, onErased, onStop, onMerged }: S
     await db?.erase(chat.id);
     onErased(whole.turns);
   }
-  void (async () => {
+  const clean = async () => {
     await relist();
     const now = Date.now();
     for (const chat of (await db?.chats()) ?? []) if (chat.deleted !== undefined && now - chat.deleted > UNDO_MS) await erase(chat);
-  })();
+  };
+  read(clean());
 
   const touch = (chat: Chat, changed: Partial<Chat>): Promise<unknown> => {
     if (store.get().chat.id === chat.id) {
