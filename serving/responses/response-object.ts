@@ -36,6 +36,11 @@ export const stateOf = (r: StoredResponse) => ({
 
 /** `recomputed`: the model is another one than at the previous turn, its pages could not be used. */
 function turnstone(r: StoredResponse): { turnstone: Record<string, unknown> } | undefined {
-  const said = { ...(r.recomputed && { recomputed: true }), ...(r.route && { route: r.route }), ...(r.cost && { cost: r.cost }) };
+  const said = {
+    ...(r.recomputed && { recomputed: true }),
+    ...(r.route && { route: r.route }),
+    ...(r.timings && { timings: r.timings }),
+    ...(r.cost && { cost: r.cost }),
+  };
   return Object.keys(said).length > 0 ? { turnstone: said } : undefined;
 }

@@ -33,7 +33,7 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
     case 'end':
       answer.flush(now);
       answer.end(line.finish === 'length' ? 'incomplete' : 'completed', {
-        ...{ finish: line.finish, tail: line.tail },
+        ...{ finish: line.finish, tail: line.tail, timings: line.timings },
         output: scored(turns.get(id), turns.tokens(id).text, line) ?? line.output,
         cost: line.cost,
       });

@@ -1,4 +1,5 @@
 import type { RefusalReason } from '../../policy/ticket.ts';
+import type { Timings } from '../run/latency.ts';
 
 /** What stands in for JSON the session stores and never reads. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -54,7 +55,7 @@ export interface RunOrder {
 export type RunLine =
   | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: Json }
   | { type: 'tokens'; from: number; ids: number[]; text: Piece[] }
-  | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[]; cost?: Json }
+  | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[]; timings?: Timings; cost?: Json }
   | { type: 'error'; status: number; error: Json };
 
 /** What one token added to the text; with what is told of its probability. */
@@ -96,6 +97,8 @@ export interface StoredResponse {
   recomputed: boolean;
   /** Where the prompt was computed (RouteReport), when the request asked to be told. */
   route?: Json;
+  /** What the replica that ended the turn took, when the request asked to be told. */
+  timings?: Timings;
   /** What it cost (Cost), when the request asked to be told. */
   cost?: Json;
   input: readonly Json[];

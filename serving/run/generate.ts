@@ -111,6 +111,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
       const turnstone = {
         ...(recomputed && { recomputed }),
         ...(body.explain && shown && { route: { ...shown, ttft: (job.firstToken ?? Date.now()) - decided } }),
+        ...(body.explain && job.timings && { timings: job.timings }),
         ...(body.explain && billed && { cost: billed }),
       };
       return Object.keys(turnstone).length > 0 ? { turnstone } : undefined;

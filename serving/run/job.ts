@@ -4,7 +4,7 @@ import { ApiError, asApiError } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { Answer } from '../../openai/stream/answer.ts';
 import { HEARTBEAT_MS, UNCOMPRESSED } from './heartbeats.ts';
-import { Pace } from './latency.ts';
+import { Pace, type Timings } from './latency.ts';
 import { logprobsOf } from './logprobs.ts';
 import type { EngineLoop, Sink } from './loop.ts';
 
@@ -100,6 +100,11 @@ export class Job implements Sink {
     });
   }
 
+  /** Of the first choice. */
+  get timings(): Timings | undefined {
+    return [...this.choices.values()].at(0)?.pace.timings;
+  }
+
   /** Starts as many sequences as may be computed at once or, when one of them is refused, none. */
   start(signal: AbortSignal): void {
     this.waiting = [...this.choices.values()].map((c) => c.request);
@@ -150,7 +155,7 @@ export class Job implements Sink {
       this.begin();
       if (c.index % this.o.n === 0) this.usage.cached += Math.min(event.cachedTokens, this.o.cachedTokens ?? event.cachedTokens);
     }
-    c.pace.observe(event, now);
+    c.pace.observe(event, now, c.request.prompt.length);
     try {
       let out = '';
       for (const t of event.tokens) {

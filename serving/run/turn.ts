@@ -153,7 +153,7 @@ class Turn implements Sink {
 
   event(event: StepEvent): void {
     if (!this.#controller) return;
-    this.#pace.observe(event, Date.now());
+    this.#pace.observe(event, Date.now(), this.#generate.prompt.length + this.#order.generated.length);
     if (!this.#started) this.#start(event.cachedTokens ?? 0);
     const from = this.#generated.length;
     const ids: number[] = [];
@@ -223,8 +223,9 @@ class Turn implements Sink {
     const ms = Date.now() - this.#arrived;
     const bytes = keptBytes(this.#rt.engine, this.ids.length - this.#cached);
     const billed = this.#rt.bill?.({ computeMs: this.#computeMs, openMs: ms, session: { ms, bytes } });
-    const cost = this.#request.explain && billed ? { cost: billed as unknown as Json } : {};
-    this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output: output as unknown as Json[], ...cost });
+    const { timings } = this.#pace;
+    const told = this.#request.explain ? { timings, ...(billed && { cost: billed as unknown as Json }) } : {};
+    this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output: output as unknown as Json[], ...told });
     this.#close();
   }
 

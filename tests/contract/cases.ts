@@ -234,6 +234,30 @@ export function contract(name: string, start: () => Promise<Served>, lacks: Lack
         expect(await deep.json()).toMatchObject({ type: 'error' });
       });
 
+      test('say what they took by the clock of who computed them, when asked', async () => {
+        const timed = async (path: string, body: object) => {
+          const answer = await (await post(path, body)).json();
+          return (answer as { turnstone?: { timings?: Record<string, number> } }).turnstone?.timings;
+        };
+        const input = 'Tell me of a boat and of the wind.';
+        const exact = { model: host.model, temperature: 0, ignore_eos: true };
+        const timings = {
+          prefill_tokens: expect.any(Number),
+          prefill_ms: expect.any(Number),
+          decode_tokens: 23,
+          decode_ms: expect.any(Number),
+        };
+        const asked = { ...exact, explain: true };
+        const chatted = await timed('/v1/chat/completions', { ...asked, messages: [{ role: 'user', content: input }], max_tokens: 24 });
+        expect(chatted).toEqual(timings);
+        expect(chatted!.decode_ms).toBeGreaterThan(0);
+        for (const store of lacks.stored ? [false] : [false, true]) {
+          const response = { input, store, max_output_tokens: 24 };
+          expect(await timed('/v1/responses', { ...asked, ...response })).toEqual(timings);
+          expect(await timed('/v1/responses', { ...exact, ...response })).toBeUndefined();
+        }
+      });
+
       test('draw the same seed for the same Idempotency-Key', async () => {
         const warm = chat({ temperature: 1, max_tokens: 16, ignore_eos: true });
         const said = async (key: string) => {

@@ -60,7 +60,9 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     expect(await page.evaluate('lengths.size'), 'lengths seen while the answer grew').toBeGreaterThan(3);
     expect(await page.locator('.prose').textContent()).toMatch(/.{10}/s);
     const figures = await page.getByRole('list', { name: 'Figures' }).textContent();
-    expect(figures).toMatch(/tokens\/s/);
+    expect(figures).toMatch(/\d tokens\/s/);
+    expect(figures).toMatch(/\d prompt tokens\/s/);
+    expect(await page.getByTitle('by the server’s count and clock').count(), 'not by the page’s own').toBe(1);
     expect(figures).toMatch(/to first/);
     expect(figures).toMatch(/\d+ tokens/);
     await page.waitForTimeout(100);

@@ -20,7 +20,10 @@ const EVENTS = [
       ...RESPONSE,
       status: 'completed',
       usage: USAGE,
-      turnstone: { route: { place: 'npu', why: 'faster', took: 3, ttft: 41.5 } },
+      turnstone: {
+        route: { place: 'npu', why: 'faster', took: 3, ttft: 41.5 },
+        timings: { prefill_tokens: 5, prefill_ms: 20, decode_tokens: 4, decode_ms: 50 },
+      },
     },
   },
 ].map((event, n) => ({ ...event, sequence_number: n }));
@@ -53,7 +56,12 @@ describe('an answer that the server keeps', () => {
       { type: 'tool', index: 1, id: 'c1', name: 'f' },
       { type: 'tool', index: 1, arguments: '{}' },
       { type: 'usage', usage: { prompt: 9, completion: 5, cached: 4 } },
-      { type: 'timing', route: 'npu; why=faster; took=3', first: 41.5 },
+      {
+        type: 'timing',
+        route: 'npu; why=faster; took=3',
+        first: 41.5,
+        timings: { prefill: { tokens: 5, ms: 20 }, decode: { tokens: 4, ms: 50 } },
+      },
       { type: 'finish', reason: 'stop' },
     ]);
   });

@@ -306,8 +306,12 @@ describe('storage', () => {
 describe('figures', () => {
   it('count tokens after the first', () => {
     const usage = { prompt: 10, completion: 101, cached: 0 };
-    expect(rate({ first: 200, last: 1200, pieces: 50, usage })).toEqual({ perSecond: 100, exact: true });
-    expect(rate({ first: 200, last: 1200, pieces: 51 })).toEqual({ perSecond: 50, exact: false });
+    expect(rate({ first: 200, last: 1200, pieces: 50, usage })).toEqual({ perSecond: 100, by: 'page' });
+    const timings = { prefill: { tokens: 12, ms: 30 }, decode: { tokens: 40, ms: 500 } };
+    // a slow network and a broken connection change nothing of what the server measured
+    expect(rate({ first: 200, last: 9200, pieces: 3, usage, broken: true, timings })).toEqual({ perSecond: 80, by: 'server' });
+    expect(rate({ first: 200, last: 1200, pieces: 51, timings: { ...timings, decode: { tokens: 0, ms: 0 } } })?.by).toBe('pieces');
+    expect(rate({ first: 200, last: 1200, pieces: 51 })).toEqual({ perSecond: 50, by: 'pieces' });
     expect(rate({ first: 200, last: 200, pieces: 9 })).toBeUndefined();
     expect(rate({ pieces: 0 })).toBeUndefined();
   });

@@ -64,6 +64,14 @@ export interface Usage {
   cached: number;
 }
 
+/** What an answer took by the server's clock. */
+export interface Timings {
+  /** Prompt tokens computed, neither cached nor an accelerator's, and ms until the first token. */
+  prefill: { tokens: number; ms: number };
+  /** Tokens after the first, and ms from it to the last. */
+  decode: { tokens: number; ms: number };
+}
+
 /** One thing an answer's stream says. */
 export type Delta =
   | { type: 'open'; route?: string }
@@ -75,7 +83,7 @@ export type Delta =
   | { type: 'tool'; index: number; id?: string; name?: string; arguments?: string }
   | { type: 'finish'; reason: string }
   | { type: 'usage'; usage: Usage }
-  | { type: 'timing'; route?: string; first?: number };
+  | { type: 'timing'; route?: string; first?: number; timings?: Timings };
 
 export interface Model {
   id: string;
@@ -137,7 +145,11 @@ export function httpTransport(
   const tokens = async (body: unknown, signal?: AbortSignal): Promise<unknown> => (await post('/v1/tokenize', body, signal)).json();
 
   async function* stream(path: string, body: unknown, signal: AbortSignal): AsyncGenerator<Delta> {
-    const response = await post(path, { ...(body as object), stream: true, stream_options: { include_usage: true } }, signal);
+    const response = await post(
+      path,
+      { ...(body as object), stream: true, stream_options: { include_usage: true }, explain: true },
+      signal,
+    );
     yield { type: 'open', route: response.headers.get('x-turnstone-route') ?? undefined };
     const answer = bodyOf(response);
     if (answer) yield* deltasOf(events(answer));

@@ -61,7 +61,24 @@ export function chunk(data: string): Told[] {
       },
     });
   }
+  if (isRecord(body.turnstone)) out.push(timingOf(body.turnstone));
   return out;
+}
+
+/** What the server says of its work on an answer. */
+export function timingOf({ route, timings }: Record<string, unknown>): Delta {
+  const { place, why, took, ttft } = isRecord(route) ? route : {};
+  return {
+    type: 'timing',
+    route: typeof place === 'string' ? `${place}; why=${String(why)}; took=${count(took)}` : undefined,
+    first: typeof ttft === 'number' && ttft > 0 ? ttft : undefined,
+    timings: isRecord(timings)
+      ? {
+          prefill: { tokens: count(timings.prefill_tokens), ms: count(timings.prefill_ms) },
+          decode: { tokens: count(timings.decode_tokens), ms: count(timings.decode_ms) },
+        }
+      : undefined,
+  };
 }
 
 function delta(body: Record<string, unknown>): Told[] {

@@ -1,6 +1,6 @@
 /** Answers that the server keeps (`/v1/responses`): each event once, over lost connections, reloads and restarts of either side. */
 import type { Call, Delta, KeptRequest } from './api.ts';
-import { count } from './chunks.ts';
+import { count, timingOf } from './chunks.ts';
 import { isRecord } from './json.ts';
 import { brokenOff, Problem, problemOf } from './problem.ts';
 import { bodyOf, events } from './sse.ts';
@@ -178,11 +178,7 @@ function* ending(response: Record<string, unknown>): Generator<Delta> {
     const counts = { prompt: count(usage.input_tokens), completion: count(usage.output_tokens), cached: count(details.cached_tokens) };
     yield { type: 'usage', usage: counts };
   }
-  const route = isRecord(response.turnstone) && isRecord(response.turnstone.route) ? response.turnstone.route : undefined;
-  if (route) {
-    const place = typeof route.place === 'string' ? `${route.place}; why=${String(route.why)}; took=${count(route.took)}` : undefined;
-    yield { type: 'timing', route: place, first: typeof route.ttft === 'number' && route.ttft > 0 ? route.ttft : undefined };
-  }
+  if (isRecord(response.turnstone)) yield timingOf(response.turnstone);
   const reason = response.status === 'cancelled' ? 'cancelled' : response.status === 'incomplete' ? 'length' : 'stop';
   yield { type: 'finish', reason };
 }

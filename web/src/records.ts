@@ -1,5 +1,5 @@
 /** Chats and turns out of storage or a file: whatever is none is left out, every text and number bounded. */
-import type { ToolCall, Usage } from './api.ts';
+import type { Timings, ToolCall, Usage } from './api.ts';
 import { isRecord } from './json.ts';
 import type { Chat } from './state.ts';
 import { type AnswerTurn, type Kept, newId, type TextFile, type Turn } from './turns.ts';
@@ -76,6 +76,7 @@ function readAnswer(base: { id: string; parent: string | null; text: string }, e
       usage: isRecord(stats.usage) ? readUsage(stats.usage) : undefined,
       route: string(stats.route) || undefined,
       served: number(stats.served),
+      timings: isRecord(stats.timings) ? readTimings(stats.timings) : undefined,
       before: number(stats.before),
       ...(stats.broken === true && { broken: true }),
     },
@@ -94,6 +95,9 @@ const readUsage = (usage: Record<string, unknown>): Usage => ({
   completion: number(usage.completion) ?? 0,
   cached: number(usage.cached) ?? 0,
 });
+const readTimings = ({ prefill, decode }: Record<string, unknown>): Timings => ({ prefill: readPart(prefill), decode: readPart(decode) });
+const readPart = (part: unknown) =>
+  isRecord(part) ? { tokens: number(part.tokens) ?? 0, ms: number(part.ms) ?? 0 } : { tokens: 0, ms: 0 };
 const isId = (value: unknown): value is string => typeof value === 'string' && /^[\w-]{1,64}$/.test(value);
 const string = (value: unknown) => (typeof value === 'string' ? value.slice(0, MAX_TEXT) : '');
 const number = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) && value >= 0 ? value : undefined);

@@ -261,6 +261,6 @@ function grow(answer: AnswerTurn, { delta, at }: Timed): AnswerTurn {
     case 'usage':
       return { ...answer, stats: { ...stats, usage: delta.usage } };
     case 'timing':
-      return { ...answer, stats: { ...stats, route: delta.route ?? stats.route, served: delta.first } };
+      return { ...answer, stats: { ...stats, route: delta.route ?? stats.route, served: delta.first, timings: delta.timings } };
   }
 }

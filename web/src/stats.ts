@@ -1,10 +1,16 @@
 import type { Stats } from './turns.ts';
 
-/** Tokens per second after the first token; undefined where it cannot be told. `exact` is false without the server's count. */
-export function rate({ first, last, pieces, usage, broken }: Stats): { perSecond: number; exact: boolean } | undefined {
+/** Whose count and clock a speed is by. */
+type Source = 'server' | 'page' | 'pieces';
+
+/** Tokens per second after the first token; undefined where it cannot be told. */
+export function rate({ first, last, pieces, usage, broken, timings }: Stats): { perSecond: number; by: Source } | undefined {
+  if (timings && timings.decode.tokens > 0 && timings.decode.ms > 0) {
+    return { perSecond: (timings.decode.tokens / timings.decode.ms) * 1000, by: 'server' };
+  }
   const tokens = usage?.completion ?? pieces;
   if (broken || first === undefined || last === undefined || tokens < 2 || last - first < 1) return undefined;
-  return { perSecond: ((tokens - 1) / (last - first)) * 1000, exact: usage !== undefined };
+  return { perSecond: ((tokens - 1) / (last - first)) * 1000, by: usage ? 'page' : 'pieces' };
 }
 
 /** 84 ms, 1.2 s, 14 s */
@@ -22,6 +28,12 @@ export interface Figure {
   href?: string;
 }
 
+const SPEEDS: Record<Source, string> = {
+  server: 'Decode: tokens a second after the first, by the server’s count and clock',
+  page: 'Decode: tokens a second after the first, by the server’s count and this page’s clock',
+  pieces: 'Pieces received a second: the server gave no token count',
+};
+
 const perSecond = (n: number) => (n < 9.95 ? n.toFixed(1) : String(Math.round(n)));
 
 /** What is known of an answer, most telling first. */
@@ -30,20 +42,24 @@ export function figures(stats: Stats): Figure[] {
   const speed = rate(stats);
   if (speed) {
     out.push({
-      value: speed.exact ? perSecond(speed.perSecond) : `~${perSecond(speed.perSecond)}`,
+      value: speed.by === 'pieces' ? `~${perSecond(speed.perSecond)}` : perSecond(speed.perSecond),
       unit: 'tokens/s',
-      title: speed.exact
-        ? 'Decode: tokens a second after the first, by the server’s count and this page’s clock'
-        : 'Pieces received a second: the server gave no token count',
+      title: SPEEDS[speed.by],
     });
   }
-  const first = stats.served ?? (stats.broken ? undefined : stats.first);
+  const prefill = stats.timings?.prefill;
+  if (prefill && prefill.tokens > 0 && prefill.ms > 0) {
+    out.push({
+      value: perSecond((prefill.tokens / prefill.ms) * 1000),
+      unit: 'prompt tokens/s',
+      title: `Prefill: ${prefill.tokens} prompt tokens computed in ${duration(prefill.ms)}, by the server’s clock`,
+    });
+  }
+  const clocked = stats.served ?? prefill?.ms;
+  const first = clocked || (stats.broken ? undefined : stats.first);
   if (first !== undefined) {
-    // pages that the accelerator computed count as cached: of its pace this says nothing
-    const computed = stats.usage && !stats.route?.startsWith('npu') && stats.usage.prompt - stats.usage.cached;
-    const pace = computed ? `: ${computed} prompt tokens computed, ${perSecond((computed / first) * 1000)} a second at least` : '';
-    const clock = stats.served === undefined ? 'seen from this page, queue and network included' : 'by the server’s clock';
-    out.push({ value: duration(first), unit: 'to first', title: `Prefill${pace}; time to the first token, ${clock}` });
+    const clock = clocked ? 'by the server’s clock' : 'seen from this page, queue and network included';
+    out.push({ value: duration(first), unit: 'to first', title: `Time to the first token, ${clock}` });
   }
   if (stats.usage) {
     const { prompt, cached } = stats.usage;

@@ -1,5 +1,5 @@
 /** A conversation is a tree of turns: an edit or a regenerated answer is another child of the same parent, and nothing is lost. */
-import type { ToolCall, Usage } from './api.ts';
+import type { Timings, ToolCall, Usage } from './api.ts';
 import type { ProblemInfo } from './problem.ts';
 
 /** What was measured of one answer, in milliseconds after the request was sent. */
@@ -12,6 +12,8 @@ export interface Stats {
   route?: string;
   /** From the server's decision to its first token, by the server's clock, ms. */
   served?: number;
+  /** By the server's clock; of what it generated last, where the answer was continued or taken over. */
+  timings?: Timings;
   /** Tokens of the answer before it was continued: `usage` counts what followed. */
   before?: number;
   /** The answer came in several pieces (a reload, a lost connection, "Continue"): times of the first say nothing of the whole. */

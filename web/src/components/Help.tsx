@@ -3,10 +3,14 @@ import { SHORTCUTS } from '../shortcuts.ts';
 import { Icon } from './Icon.tsx';
 
 const FIGURES: [string, string][] = [
-  ['tokens/s', 'Decode: how fast the answer grew after its first token, by the server’s token count. A token is a piece of a word.'],
+  [
+    'tokens/s',
+    'Decode: how fast the answer grew after its first token, by the server’s count and clock. Of an answer that was continued or taken over: its last part. A token is a piece of a word.',
+  ],
+  ['prompt tokens/s', 'Prefill: how fast the part of the prompt that was not cached was computed, by the server’s clock.'],
   [
     'to first',
-    'Prefill: until the first token came. By the server’s clock where it tells it; otherwise seen from this page, with queue and network.',
+    'Until the first token came. By the server’s clock where it tells it; otherwise seen from this page, with queue and network.',
   ],
   ['tokens', 'Length of the answer.'],
   ['cached', 'Tokens of the prompt that were not computed again, since the server still held them.'],
