@@ -1,4 +1,4 @@
-// The command line as the published package has it: compiled into bin/, beside what `turnstone build` made. Runs before `npm pack`.
+// The command line and the engine as the published package has them: compiled into bin/, beside what `turnstone build` made. Runs before `npm pack`.
 import { readdirSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -7,10 +7,17 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 rmSync(`${root}bin`, { recursive: true, force: true });
 const { metafile } = await build({
   absWorkingDir: root,
-  entryPoints: ['cli/index.ts'],
+  entryPoints: { index: 'cli/index.ts', engine: 'library/node.ts' },
   outdir: 'bin',
   ...{ bundle: true, splitting: true, format: 'esm', platform: 'node', target: 'node20', packages: 'external' },
   metafile: true,
 });
 const used = new Set(Object.values(metafile.outputs).flatMap((o) => o.imports.filter((i) => i.external).map((i) => i.path)));
+// the engine for a page: one file without imports, which any bundler or none may serve
+await build({
+  absWorkingDir: root,
+  entryPoints: { 'engine-browser': 'library/browser.ts' },
+  outdir: 'bin',
+  ...{ bundle: true, format: 'esm', platform: 'browser', target: 'es2022', minifySyntax: true },
+});
 console.log(`bin: ${readdirSync(`${root}bin`).length} files; packages: ${[...used].filter((n) => !n.startsWith('node:')).join(', ')}`);

@@ -1,10 +1,14 @@
 /** The package as it would be published: packed, unpacked beside its dependencies alone, and used from another folder. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROOT } from '../../cli/build.ts';
+import { launchBrowser, noBrowser } from './browser.ts';
 import { launch } from './launcher.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'turnstone-package-'));
@@ -20,6 +24,13 @@ const turnstone = (args: string[]): string =>
     stdio: ['ignore', 'pipe', 'pipe'],
   });
 
+/** Installs a package there that this repository has. */
+function link(name: string): void {
+  const path = join(folder, 'node_modules', name);
+  mkdirSync(dirname(path), { recursive: true });
+  if (!existsSync(path)) symlinkSync(join(ROOT, 'node_modules', name), path);
+}
+
 /** Every file below with its size. */
 const listing = (path: string): string[] =>
   readdirSync(path, { recursive: true, encoding: 'utf8' })
@@ -34,10 +45,7 @@ describe('the package', () => {
     mkdirSync(installed, { recursive: true });
     execFileSync('tar', ['-xzf', join(folder, filename), '-C', installed, '--strip-components=1']);
     const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
-    for (const name of Object.keys(dependencies)) {
-      mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true });
-      symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name));
-    }
+    for (const name of Object.keys(dependencies)) link(name);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -60,11 +68,7 @@ describe('the package', () => {
   it('is a part of a Worker of one’s own: init, its types, its test, its dry run', () => {
     turnstone(['init', 'my-app']);
     const app = join(folder, 'my-app');
-    for (const name of ['wrangler', 'typescript', '@cloudflare/workers-types']) {
-      mkdirSync(dirname(join(folder, 'node_modules', name)), { recursive: true });
-      if (!existsSync(join(folder, 'node_modules', name)))
-        symlinkSync(join(ROOT, 'node_modules', name), join(folder, 'node_modules', name));
-    }
+    for (const name of ['wrangler', 'typescript', '@cloudflare/workers-types']) link(name);
     const env = { PATH, HOME, CI: '1', WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' };
     const inApp = (args: string[]) =>
       execFileSync(process.execPath, args, { cwd: app, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
@@ -74,6 +78,66 @@ describe('the package', () => {
     expect(statSync(join(app, '.dev.vars')).mode & 0o077).toBe(0);
     expect(() => turnstone(['init', 'my-app'])).toThrow('my-app is not empty');
     expect(() => turnstone(['init', 'My_App'])).toThrow('cannot be named');
+  });
+
+  /** The programs of docs/library.md, as files of a project beside the package. */
+  const programs = (): string[] => {
+    const blocks = [...readFileSync(join(ROOT, 'docs/library.md'), 'utf8').matchAll(/```ts\n(.*?)```/gs)];
+    for (const name of ['openai', '@types/node', 'typescript']) link(name);
+    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+    return blocks.map(([, code], i) => {
+      writeFileSync(join(folder, `program-${i}.ts`), code);
+      return `program-${i}`;
+    });
+  };
+
+  it('is an engine for programs of one’s own: those in the docs have the right types and answer', () => {
+    const names = programs();
+    expect(names).toHaveLength(3);
+    const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,dom,dom.asynciterable'];
+    const files = names.map((name) => `${name}.ts`);
+    execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, '--types', 'node', ...files], {
+      cwd: folder,
+      stdio: 'inherit',
+    });
+    const run = (name: string) => {
+      buildSync({ entryPoints: [`${name}.ts`], outfile: join(folder, `${name}.js`), absWorkingDir: folder });
+      return execFileSync(process.execPath, [`${name}.js`], { cwd: folder, env: { PATH, HOME, TMPDIR: folder }, encoding: 'utf8' });
+    };
+    expect(run(names[0])).toBe('I am Pebble, a small language model.\npebble, context 2048\n');
+    expect(run(names[1])).toContain('5');
+  });
+
+  it.skipIf(noBrowser)(`is an engine for a page, bundled${noBrowser ? ` (skipped: ${noBrowser})` : ''}`, async () => {
+    const [, , name] = programs();
+    const { outputFiles } = buildSync({
+      ...{ entryPoints: [`${name}.ts`], absWorkingDir: folder, bundle: true, format: 'esm', platform: 'browser', write: false },
+      outdir: folder,
+    });
+    const types = { html: 'text/html', js: 'text/javascript', wasm: 'application/wasm' } as Record<string, string>;
+    const server = createServer(({ url = '/' }, response) => {
+      const path = url.replace(/^\/packs\//, '/models/').replace(/^\/wasm\//, '/.build/wasm/');
+      const body =
+        url === '/'
+          ? '<!doctype html><body><script type="module" src="/page.js"></script>'
+          : url === '/page.js'
+            ? outputFiles[0].text
+            : existsSync(join(installed, path)) && readFileSync(join(installed, path));
+      response.writeHead(body ? 200 : 404, { 'content-type': types[path.split('.').at(-1) as string] ?? types.html });
+      response.end(body || undefined);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const browser = await launchBrowser();
+    try {
+      const page = await browser.newPage();
+      const errors: string[] = [];
+      page.on('pageerror', (error) => errors.push(error.message));
+      await page.goto(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+      await expect.poll(async () => [await page.locator('body').textContent(), ...errors].join('')).toContain('I am Pebble');
+    } finally {
+      await browser.close();
+      server.close();
+    }
   });
 
   it('runs as its image does: killed and started again over the same volume, a conversation goes on', async () => {
