@@ -5,6 +5,7 @@ import { Command } from 'commander';
 import { WEIGHT_FORMATS } from '../engine/formats.ts';
 import type { DeployFlags } from './commands/deploy.ts';
 import type { GpuHostFlags } from './commands/gpu-host.ts';
+import type { PsFlags } from './commands/ps.ts';
 import type { RunFlags } from './commands/run.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { StagesFlags } from './commands/stages.ts';
@@ -194,10 +195,18 @@ program
   .action(run(async (o: { json?: boolean }) => (await import('./commands/models.ts')).listCommand(o)));
 
 program
+  .command('ps')
+  .description('what a running server has loaded and computes; its key in API_KEY')
+  .option('--url <url>', 'where it listens', 'http://127.0.0.1:8787')
+  .option('--json', 'as JSON')
+  .action(run(async (o: PsFlags) => (await import('./commands/ps.ts')).psCommand(o)));
+
+program
   .command('show')
   .description('what is known of a model: source, licence, place, files')
   .argument('<name>')
-  .action(run(async (name: string) => (await import('./commands/models.ts')).showCommand(name)));
+  .option('--json', 'as JSON')
+  .action(run(async (name: string, o: { json?: boolean }) => (await import('./commands/models.ts')).showCommand(name, o)));
 
 program
   .command('rm')

@@ -24,6 +24,13 @@ const flagOf = (name: SettingName) => name.toLowerCase().replaceAll('_', '-');
 export const settingFlags = (): Option[] =>
   SETTING_NAMES.filter((name) => !(SETTINGS[name] as Setting).secret).map((name) => new Option(`--${flagOf(name)} <value>`).hideHelp());
 
+/** The same for a shell's completion. */
+export const flagsOfSettings = (): { flag: string; help: string; values: readonly string[] }[] =>
+  SETTING_NAMES.filter((name) => !(SETTINGS[name] as Setting).secret).map((name) => {
+    const s: Setting = SETTINGS[name];
+    return { flag: flagOf(name), help: s.help, values: s.kind === 'choice' ? s.of : [] };
+  });
+
 /** Flags that were given, as variables. */
 export const settingsOf = (flags: Readonly<Record<string, string>>): Partial<Record<SettingName, string>> =>
   Object.fromEntries(

@@ -61,10 +61,17 @@ export function listCommand(o: { json?: boolean } = {}, say: Say = console.log):
 }
 
 /** What is known of one model. */
-export function showCommand(name: string, say: Say = console.log): void {
+export function showCommand(name: string, o: { json?: boolean } = {}, say: Say = console.log): void {
   const store = new ModelStore();
   const m = store.get(name);
   const wanted = parseName(name);
+  if (o.json) {
+    const place = m && store.pathOf(m);
+    const { licence, parameters, about } = wanted.entry ?? {};
+    const known = { name: wanted.name, repo: wanted.repo, revision: m?.commit ?? wanted.revision, licence: m?.licence ?? licence };
+    say(JSON.stringify({ ...known, parameters, about, place, files: m?.files ?? [] }, null, 2));
+    return;
+  }
   for (const [key, value] of [
     ['name', wanted.name],
     ['source', `hf:${wanted.repo}@${m?.commit ?? wanted.revision}`],

@@ -1,4 +1,4 @@
-import { totalmem } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 import { samplingText } from '../../models/generation.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { openPack } from '../../models/pack/load.ts';
@@ -27,11 +27,16 @@ const HOW_TO_GET_A_REAL_ONE =
 /** Flags of `start`, by variable: they win over the environment. */
 export type StartFlags = Partial<Record<SettingName, string>>;
 
+/** PROCESSES as a number: `auto` is one for each core, as many as may be. */
+export const processesOf = (value: string | undefined, cores: number): string | undefined =>
+  value?.trim() === 'auto' ? String(Math.max(1, Math.min(SETTINGS.PROCESSES.hi, cores))) : value;
+
 /** Serves until Ctrl-C. `wanted`: a path or a name, before MODEL. */
 export async function startCommand(wanted: string | undefined, flags: StartFlags = {}): Promise<void> {
   const parent = process.ppid; // before anything is waited for
   process.umask(0o077); // conversations are the user's alone
   const env: NodeJS.ProcessEnv = { ...withoutSecrets(), ...flags };
+  env.PROCESSES = processesOf(env.PROCESSES, availableParallelism());
   const began = performance.now();
   const faults = faultsIn(env);
   if (faults.length > 0) fail(faults.join('\nturnstone: '));

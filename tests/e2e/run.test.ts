@@ -4,9 +4,10 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ROOT } from '../../cli/build.ts';
 import { converse } from '../../cli/chat/terminal.ts';
+import { psCommand } from '../../cli/commands/ps.ts';
 import { environment } from './launcher.ts';
 import { missing, startTestServer } from './server.ts';
 
@@ -53,6 +54,24 @@ describe.skipIf(missing)('turnstone run', () => {
     expect(readdirSync(folder).filter((name) => name.startsWith('turnstone'))).toEqual([]);
     const here = await turnstone(['--url', server.url, '--temperature', '0', '--json'], { API_KEY: KEY }, 'Who are you?\n');
     expect(JSON.parse(here.out).text, here.err).toBe(r.out.trimEnd());
+  });
+
+  it('ps says what the server has loaded', async () => {
+    const lines: string[] = [];
+    vi.stubEnv('API_KEY', KEY);
+    await psCommand({ url: server.url }, (line) => lines.push(line));
+    await psCommand({ url: `${server.url}/v1/`, json: true }, (line) => lines.push(line));
+    vi.unstubAllEnvs();
+    expect(lines[0]).toMatch(/^name +kind +state +size +context +running +waiting +KV used$/);
+    expect(
+      lines.slice(1, -1).some((line) => /^pebble +chat +loaded .* 0 +0 +\d+ %$/.test(line)),
+      lines.join('\n'),
+    ).toBe(true);
+    expect(JSON.parse(lines.at(-1) as string)).toContainEqual(
+      expect.objectContaining({ id: 'pebble', state: 'loaded', running: 0, waiting: 0, kv: expect.any(Number) }),
+    );
+    await expect(psCommand({ url: server.url })).rejects.toThrow('asks for a key: set API_KEY');
+    await expect(psCommand({ url: 'http://127.0.0.1:1' })).rejects.toThrow('does not answer');
   });
 
   it('says what is wrong, and ends with 1', async () => {
