@@ -1,7 +1,8 @@
 /** A model inside one's own program: engine, kernels and OpenAI's API, without a server. `node.ts` and `browser.ts` open one. */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { createApp } from '../serving/app.ts';
+import { inProcess } from '../serving/in-process.ts';
 import type { Runtime } from '../serving/run/runtime.ts';
-import { serve } from '../serving/serve.ts';
 
 export interface Message {
   role: 'system' | 'user' | 'assistant';
@@ -48,10 +49,12 @@ interface Chunk {
 
 export class Model {
   readonly #rt: Runtime;
+  readonly #app: ReturnType<typeof createApp>;
   #closed = false;
 
   constructor(rt: Runtime) {
     this.#rt = rt;
+    this.#app = createApp(inProcess({ model: rt.served.id, runtime: async () => rt, vars: { PUBLIC: '1' } })); // none but this program reaches it
   }
 
   /** Its name in the API. */
@@ -91,7 +94,7 @@ export class Model {
    */
   readonly fetch = async (input: string | URL | Request, init?: RequestInit): Promise<Response> => {
     if (this.#closed) throw new Error('the model is closed');
-    return serve(this.#rt, new Request(input, init));
+    return this.#app.fetch(new Request(input, init));
   };
 
   /** Frees the weights; answers that are being generated break off. */
