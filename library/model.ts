@@ -115,6 +115,8 @@ export class Model {
     });
     if (!response.ok || !response.body) throw refusal(response.status, (await response.json()) as Chunk);
     const events = response.body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream()).getReader();
+    const leave = () => void events.cancel().catch(() => {});
+    signal?.addEventListener('abort', leave);
     try {
       for (let next = await events.read(); !next.done; next = await events.read()) {
         signal?.throwIfAborted();
@@ -126,8 +128,9 @@ export class Model {
         if (piece) yield piece;
       }
     } finally {
+      signal?.removeEventListener('abort', leave);
       left.abort();
-      void events.cancel().catch(() => {});
+      leave();
     }
     signal?.throwIfAborted();
     throw new Error('the answer broke off');

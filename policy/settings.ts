@@ -106,7 +106,10 @@ export const SETTINGS = {
   MEMORY_MB: whole(16, 4096, 128, 'what the isolate may hold', main),
   CONTEXT: whole(16, 1 << 20, undefined, 'longest sequence in tokens', { shown: "the model's own", ...main }),
   MAX_BATCH: whole(1, 256, undefined, 'sequences computed together', { shown: 'as the memory allows', ...main }),
-  PROCESSES: whole(1, 16, 1, 'workerd processes that compute, each on a core and in memory of its own; auto: one for each core', { ...main, ...own }),
+  PROCESSES: whole(1, 16, 1, 'workerd processes that compute, each on a core and in memory of its own; auto: one for each core', {
+    ...main,
+    ...own,
+  }),
   STAGES: whole(1, 16, undefined, 'isolates that the model is cut into, each a process with a core and MEMORY_MB of its own', {
     shown: 'as few as hold it',
     ...{ ...main, ...own },
