@@ -19,6 +19,7 @@ it('every file is part of a kernel, with and without each feature', () => {
       ...Object.values(UNPACK).map((unpack) => make.embed(unpack)),
       ...(['f32', 'i8'] as const).flatMap((a) => [make.norm(a), make.glu(a, 'silu'), make.glu(a, 'gelu'), make.ropeStore(a)]),
       ...(['f32', 'i8'] as const).flatMap((kv) => (['f32', 'i8'] as const).map((a) => make.attention(kv, a))),
+      ...(['f32', 'i8'] as const).flatMap((kv) => [make.convStore(kv), ...(['f32', 'i8'] as const).map((a) => make.shortConv(kv, a))]),
       ...Object.values(UNPACK).flatMap((unpack) => (unpack === null ? [] : [make.matmulVec(unpack, 8, 1), make.matmulTile(unpack)])),
       ...[make.matmulF32(8, 1), make.quantize(), make.addNorm(), make.editLogits(), make.maskLogits(), make.topk(), make.copyPage()],
     ];
