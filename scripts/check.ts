@@ -1,16 +1,26 @@
 /** `npm run check`: types through project references, lint and format, fresh wasm, and the Worker's bundle within Cloudflare's limits. */
 import { spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build, ROOT } from '../cli/build.ts';
 
 const LIMIT = 64 * 2 ** 20; // of a Worker, uncompressed
+/** Licences that what is installed beside the server may have. LGPL: libvips of sharp, a library of its own that Miniflare brings. */
+const FREE = [
+  ...['MIT', 'MIT OR Apache-2.0', 'Apache-2.0', 'BSD-3-Clause', 'ISC', '0BSD', 'CC0-1.0'],
+  ...['LGPL-3.0-or-later', 'Apache-2.0 AND LGPL-3.0-or-later', 'Apache-2.0 AND LGPL-3.0-or-later AND MIT'],
+];
+/** And those of tools that build and test. */
+const TOOLS = ['MPL-2.0', 'CC-BY-4.0', 'Unlicense', '(AFL-2.1 OR BSD-3-Clause)'];
 const node = process.execPath;
 const bin = (path: string) => join(ROOT, 'node_modules', path);
 const kb = (n: number): string => `${(n / 1024).toFixed(0)} KB`;
 let failed = false;
 
+licences();
+digests();
 step('types', [node, bin('typescript/bin/tsc'), '-b']);
 step('lint and format', [node, bin('@biomejs/biome/bin/biome'), 'check', '--error-on-warnings', '.']);
 await build((line) => console.log(line));
@@ -27,6 +37,47 @@ function step(name: string, [file, ...args]: string[]): void {
   console.log(`${ok ? '✓' : '✗'} ${name}`);
   if (!ok) console.log(`${r.stdout}${r.stderr}`);
   failed ||= !ok;
+}
+
+/** Every package that the lock file names has a licence that was looked at; what is shipped links LGPL at most as a library of its own. */
+function licences(): void {
+  const lock = JSON.parse(readFileSync(join(ROOT, 'package-lock.json'), 'utf8')) as {
+    packages: Record<string, { license?: string; dev?: boolean }>;
+  };
+  const wrong = Object.entries(lock.packages)
+    .filter(([name, p]) => name !== '' && !(p.dev ? [...FREE, ...TOOLS] : FREE).includes(p.license ?? 'none'))
+    .map(([name, p]) => `${name.replace('node_modules/', '')}: ${p.license ?? 'none'}`);
+  console.log(
+    `${wrong.length === 0 ? '✓' : '✗'} licences of ${Object.keys(lock.packages).length - 1} packages${wrong.map((w) => `\n  ${w}`).join('')}`,
+  );
+  failed ||= wrong.length > 0;
+}
+
+/** The shipped models are those of models/SHA256SUMS, which `sha256sum -c SHA256SUMS` reads too. */
+function digests(): void {
+  const folder = join(ROOT, 'models');
+  const listed = Object.fromEntries(
+    readFileSync(join(folder, 'SHA256SUMS'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => line.split(/ +/).reverse()),
+  ) as Record<string, string>;
+  const shipped = ['dunlin', 'pebble'].flatMap((m) =>
+    readdirSync(join(folder, m), { withFileTypes: true })
+      .filter((f) => f.isFile())
+      .map((f) => `${m}/${f.name}`),
+  );
+  const wrong = [...new Set([...Object.keys(listed), ...shipped])].filter(
+    (name) =>
+      !shipped.includes(name) ||
+      createHash('sha256')
+        .update(readFileSync(join(folder, name)))
+        .digest('hex') !== listed[name],
+  );
+  console.log(
+    `${wrong.length === 0 ? '✓' : '✗'} digests of the shipped models${wrong.map((w) => `\n  ${w} is not as in models/SHA256SUMS`).join('')}`,
+  );
+  failed ||= wrong.length > 0;
 }
 
 /** The bundle that `wrangler deploy --dry-run` made. */

@@ -55,6 +55,12 @@ describe('the package', () => {
     expect(listing(installed)).toEqual(before);
   });
 
+  it('lists what it depends on', () => {
+    const { components } = JSON.parse(readFileSync(join(installed, 'bin/sbom.cdx.json'), 'utf8')) as { components: { name: string }[] };
+    const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+    expect(components.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(dependencies)));
+  });
+
   it('knows its version, and all its commands', () => {
     expect(turnstone(['--version']).trim()).toBe(
       (JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }).version,
