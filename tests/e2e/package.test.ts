@@ -78,6 +78,11 @@ describe('the package', () => {
     const env = { PATH, HOME, CI: '1', WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' };
     const inApp = (args: string[]) =>
       execFileSync(process.execPath, args, { cwd: app, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+    // the README's programs have the right types, too
+    const [own, caller] = [...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code);
+    writeFileSync(join(app, 'src/readme.ts'), own);
+    const around = 'declare const env: { TURNSTONE: Fetcher; TURNSTONE_KEY: string };\nexport async function call() {\n';
+    writeFileSync(join(app, 'src/caller.ts'), `${around}${caller}\nreturn answer;\n}\n`);
     inApp([join(ROOT, 'node_modules/typescript/bin/tsc'), '--noEmit']);
     expect(inApp(['--test', '--test-reporter=tap'])).toContain('# pass 3');
     expect(inApp([join(ROOT, 'node_modules/wrangler/bin/wrangler.js'), 'deploy', '--dry-run'])).toContain('env.REPLICA (Replica)');

@@ -1,0 +1,83 @@
+/** Commands in the README and in docs/: each exists as it is written there, and something runs it, or it is said why nothing here can. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { ROOT } from '../../cli/build.ts';
+import { flagsOfSettings } from '../../cli/settings.ts';
+import { SETTING_NAMES } from '../../policy/settings.ts';
+
+const PAGES = ['README.md', ...readdirSync(join(ROOT, 'docs')).flatMap((f) => (f.endsWith('.md') ? [`docs/${f}`] : []))];
+
+/** By what a command is run: the first that fits. Paths are tests; anything else is why no test here can. */
+const RUN_BY: [RegExp, string][] = [
+  [/^npm start$/, 'tests/e2e/launcher.test.ts'],
+  [/^npm start -- smollm2$/, 'tests/e2e/names.test.ts'],
+  [/^npm test$/, 'the gate itself'],
+  [/^npm run build$/, 'tests/build.ts'],
+  [/^npm pack$/, 'tests/e2e/package.test.ts'],
+  [/^npm install --global/, 'writes to the whole machine; tests/e2e/package.test.ts unpacks the same file'],
+  [/^curl .*\/v1\/embeddings/, 'tests/e2e/embeddings.test.ts'],
+  [/^curl .*\/v1\/chat/, 'tests/e2e/clients.test.ts'],
+  [/^(\w+=\S+ )*npm start -- (hf:Qwen|\S*my-model|qwen2.5-coder)/, 'tests/e2e/stages-real.test.ts'],
+  [/^npm start -- \S*tuned/, 'tests/models/lora.test.ts'],
+  [/^npm start -- .*--adapter/, 'tests/engine/adapters.test.ts'],
+  [/^EMBED_MODEL=/, 'tests/e2e/embeddings.test.ts'],
+  [/^(\S+=\S+ )*turnstone start/, 'tests/e2e/package.test.ts'],
+  [/turnstone -- run/, 'tests/e2e/run.test.ts'],
+  [/turnstone -- (list|show|rm|pull)/, 'tests/hub/pull.test.ts'],
+  [/turnstone -- inspect/, 'tests/models/cli.test.ts'],
+  [/turnstone -- --help/, 'tests/cli/command-line.test.ts'],
+  [/turnstone -- init/, 'tests/e2e/package.test.ts'],
+  [/turnstone -- deploy --dry-run/, 'tests/e2e/deploy.test.ts'],
+  [/turnstone -- deploy/, 'needs an account; tests/e2e/deploy.test.ts serves from the files it writes'],
+  [/turnstone -- pack/, 'tests/models/cli.test.ts'],
+  [/turnstone -- stages/, 'tests/e2e/deploy-stages.test.ts'],
+  [/^npx wrangler (login|deploy)/, 'needs an account; tests/e2e/deploy.test.ts and deploy-stages.test.ts try each configuration dry'],
+  [/^docker|docker compose/, 'needs Docker; tests/e2e/package.test.ts does the steps of the image'],
+  [/^(install|cp) .*(\/etc\/)/, 'writes to /etc; docs/self-host.md says how the unit was checked'],
+];
+
+/** The commands of a page's shell blocks: without remarks, continued lines as one. */
+function commandsOf(page: string): string[] {
+  return [...readFileSync(join(ROOT, page), 'utf8').matchAll(/^```sh\n(.*?)^```/gms)].flatMap(([, block]) =>
+    block
+      .replaceAll('\\\n', ' ')
+      .split('\n')
+      .map((line) => line.replace(/\s+#\s.*$/, '').trim())
+      .filter(Boolean),
+  );
+}
+const commands = PAGES.flatMap((page) => commandsOf(page).map((command) => ({ page, command })));
+
+const help = new Map<string, string>();
+function helpOf(command: string): string {
+  const known = help.get(command);
+  if (known !== undefined) return known;
+  const text = execFileSync(process.execPath, ['--import', 'tsx', join(ROOT, 'cli/index.ts'), command, '--help'], { encoding: 'utf8' });
+  help.set(command, text);
+  return text;
+}
+
+describe('commands in the docs', () => {
+  it('are found', () => expect(commands.length).toBeGreaterThan(30));
+
+  it.each(commands)('$page: $command', ({ page, command }) => {
+    const by = RUN_BY.find(([form]) => form.test(command))?.[1];
+    expect(by, `what runs "${command}" of ${page}? Say so in RUN_BY`).toBeDefined();
+    if (by?.startsWith('tests/')) expect(existsSync(join(ROOT, by)), by).toBe(true);
+    for (const [, name] of command.matchAll(/\b([A-Z][A-Z_]+)=/g)) expect(SETTING_NAMES, name).toContain(name);
+    const [, start, called] = /(?:npm (start)|turnstone(?: --)? ([a-z][a-z-]+))/.exec(command) ?? [];
+    const words =
+      command
+        .split(/ -- | turnstone /)
+        .at(-1)
+        ?.split(/\s+/) ?? [];
+    const flags = words.filter((word) => /^--[a-z]/.test(word) && word !== '--help');
+    const name = start ? 'start' : called;
+    if (!name || command.startsWith('docker')) return;
+    const settings = flagsOfSettings().map(({ flag }) => `--${flag}`);
+    for (const flag of flags) expect(name === 'start' && settings.includes(flag) ? flag : helpOf(name), command).toContain(flag);
+    if (flags.length === 0 && called) expect(helpOf(called), command).toContain(`turnstone ${called}`);
+  });
+});
