@@ -19,6 +19,7 @@ import { serving } from './suites/serving.ts';
 import { sessions } from './suites/sessions.ts';
 import { speculation } from './suites/speculation.ts';
 import { stages } from './suites/stages.ts';
+import { start } from './suites/start.ts';
 import { BenchWorker } from './workerd/host.ts';
 
 interface Suite {
@@ -38,6 +39,7 @@ const SUITES: Record<string, Suite> = {
     run: (bench) => adapters(bench),
   },
   serving: { about: 'over HTTP: latencies, arrivals, start, memory', rounds: 3, run: (bench) => serving(bench) },
+  start: { about: 'npm start with the shipped model: time to ready, processes, memory', rounds: 3, run: (bench) => start(bench) },
   sessions: {
     about: 'a session of 1,000 tokens on a cold replica: its pages restored against computed again',
     rounds: 3,

@@ -16,11 +16,15 @@ const parentOf = (pid: string): string =>
     .split(' ')[1] ?? '';
 
 /** Ids of the processes of a name below `root`, this process unless given. */
-export function processes(name: string, root = process.pid): number[] {
+export const processes = (name: string, root = process.pid): number[] =>
+  [root, ...below(root)].filter((p) => read(`/proc/${p}/comm`).trim() === name);
+
+/** Ids of all processes below `root`. */
+export function below(root: number): number[] {
   const pids = readdirSync('/proc').filter((p) => /^\d+$/.test(p));
   const parents = new Map(pids.map((p) => [p, parentOf(p)]));
-  const below = (p: string): boolean => p === String(root) || (parents.has(p) && below(parents.get(p)!));
-  return pids.filter((p) => read(`/proc/${p}/comm`).trim() === name && below(p)).map(Number);
+  const under = (p: string): boolean => parents.get(p) === String(root) || (parents.has(p) && under(parents.get(p)!));
+  return pids.filter(under).map(Number);
 }
 
 export const workerds = (): number[] => processes('workerd');

@@ -3,17 +3,12 @@ import { execFileSync } from 'node:child_process';
 import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { compile } from './compile.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 rmSync(`${root}bin`, { recursive: true, force: true });
-const { metafile } = await build({
-  absWorkingDir: root,
-  entryPoints: { index: 'cli/index.ts', engine: 'library/node.ts' },
-  outdir: 'bin',
-  ...{ bundle: true, splitting: true, format: 'esm', platform: 'node', target: 'node20', packages: 'external' },
-  metafile: true,
-});
-const used = new Set(Object.values(metafile.outputs).flatMap((o) => o.imports.filter((i) => i.external).map((i) => i.path)));
+const packages = compile();
+rmSync(`${root}bin/inputs.json`);
 // the engine for a page: one file without imports, which any bundler or none may serve
 await build({
   absWorkingDir: root,
@@ -25,4 +20,4 @@ await build({
 const omit = ['--omit', 'dev', '--omit', 'optional'];
 const sbom = ['sbom', '--sbom-format', 'cyclonedx', '--sbom-type', 'application', '--package-lock-only', ...omit];
 writeFileSync(`${root}bin/sbom.cdx.json`, execFileSync('npm', sbom, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 }));
-console.log(`bin: ${readdirSync(`${root}bin`).length} files; packages: ${[...used].filter((n) => !n.startsWith('node:')).join(', ')}`);
+console.log(`bin: ${readdirSync(`${root}bin`).length} files; packages: ${packages.join(', ')}`);

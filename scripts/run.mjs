@@ -1,6 +1,6 @@
-// `npm start` and its like in one process, so that a signal for it needs nobody to pass it on: what is missing is installed, then the command line runs.
+// `npm start` and its like in one process, so that a signal for it needs nobody to pass it on: what is missing is installed and compiled, then the command line runs.
 import './ensure.mjs';
 
-const { register } = await import('tsx/esm/api');
-register();
-await import('../cli/index.ts');
+const { compile } = await import('./compile.mjs');
+compile();
+await import('../bin/index.js');
