@@ -13,11 +13,12 @@ import { type Mutant, mutantsOf, mutated, sample } from './mutate/mutants.ts';
 import { Related } from './mutate/related.ts';
 import type { Answer, Ask } from './mutate/runner.ts';
 
-const HELP = `npm run mutate -- [GROUP or FOLDER …] [--sample N] [--seed N] [--file PART] [--list]
+const HELP = `npm run mutate -- [GROUP or FOLDER …] [--sample N] [--seed N] [--file PART] [--tests PART,PART] [--list]
   GROUP     ${Object.keys(GROUPS).join(', ')}; all unless given
   --sample  mutants of each group (40)
   --seed    of the draw (1)
   --file    only files whose path contains PART
+  --tests   only tests whose path contains one of these: quicker, and a lower bound
   --list    what would be run, and nothing else`;
 
 const { values, positionals } = parseArgs({
@@ -26,6 +27,7 @@ const { values, positionals } = parseArgs({
     sample: { type: 'string', default: '40' },
     seed: { type: 'string', default: '1' },
     file: { type: 'string', default: '' },
+    tests: { type: 'string', default: '' },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -89,7 +91,8 @@ for (const [name, group] of chosen) {
     .flatMap((s) => filesIn(s, (f) => f.endsWith('.ts') && !f.endsWith('.d.ts')))
     .filter((f) => f.includes(values.file));
   if (sources.length === 0) fail(`${name} has no source${values.file ? ` whose path contains ${values.file}` : ''}`);
-  const tests = group.tests.flatMap((t) => filesIn(t, (f) => f.endsWith('.test.ts')));
+  const meant = (file: string) => values.tests.split(',').some((part) => file.includes(part));
+  const tests = group.tests.flatMap((t) => filesIn(t, (f) => f.endsWith('.test.ts'))).filter(meant);
   const all = (await Promise.all(sources.map((f) => mutantsOf(from, f)))).flat();
   const drawn = sample(all, size, seed);
   console.log(`\n── ${name}: ${drawn.length} of ${all.length} mutants in ${sources.length} files, seed ${seed} ──`);
@@ -99,7 +102,7 @@ for (const [name, group] of chosen) {
   }
   testsOf = tests;
   endRunner();
-  const known = testsFor(tests, group.workerd ?? []);
+  const known = testsFor(tests, (group.workerd ?? []).filter(meant));
   const judged: Judged[] = [];
   for (const m of drawn) {
     const j = await judge(m, known);
