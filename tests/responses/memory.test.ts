@@ -114,7 +114,9 @@ describe('a response that is begun', () => {
     const told = session.fetch('https://session/events?response=a&after=-1').then((r) => r.text());
     store.commit({ response: 'a', epoch: 1, from: 0, ids: [1], text: ['said'] });
     expect(await session.cancel('a')).toMatchObject({ response: { status: 'cancelled' }, text: 'said' });
-    expect(await told).toContain('"end":"cancelled"');
+    expect(await told).toMatch(/^\{"seq":0.*"end":"cancelled"/s);
+    const late = await session.fetch('https://session/events?response=a&after=0');
+    expect(await late.text()).toMatch(/^\{"end":"cancelled"/); // after what it has seen
     expect(await session.inputItems('a')).toEqual(['of a']);
     expect([await session.remove('a'), await session.remove('a'), store.get('a')]).toEqual([true, false, undefined]);
   });
