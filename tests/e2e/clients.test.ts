@@ -2,7 +2,8 @@
 
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { APICallError, generateText, streamText } from 'ai';
-import OpenAI from 'openai';
+import OpenAI, { toFile } from 'openai';
+import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { missing, startTestServer } from './server.ts';
 
@@ -192,6 +193,52 @@ describe.skipIf(missing !== null)(`clients${missing ? ` (skipped: ${missing})` :
         max_tokens: 8,
       });
       expect(answer.choices[0].finish_reason).not.toBe('tool_calls');
+    });
+
+    it('answers over a WebSocket, stored or not, as over HTTP', async () => {
+      const asked = { model, input: PROMPT, temperature: 0, max_output_tokens: 12 };
+      const wanted = await client.responses.create(asked);
+      const ws = new ResponsesWS(client);
+      const next = (more: object) =>
+        new Promise<OpenAI.Responses.Response>((resolve, reject) => {
+          for (const end of ['response.completed', 'response.incomplete'] as const)
+            ws.once(end, (e: { response: OpenAI.Responses.Response }) => resolve(e.response));
+          ws.once('error', reject);
+          ws.send({ type: 'response.create', ...asked, ...more } as OpenAI.Responses.ResponsesClientEvent);
+        });
+      const stored = await next({});
+      const unstored = await next({ store: false });
+      expect([stored.output_text, unstored.output_text]).toEqual([wanted.output_text, wanted.output_text]);
+      const goes = { input: 'And then?', previous_response_id: unstored.id, store: false };
+      const on = await next(goes);
+      expect(on.usage!.input_tokens).toBeGreaterThan(unstored.usage!.input_tokens);
+      ws.close();
+    });
+
+    it('runs a batch whose answers are those of its requests one by one, embeddings too', async () => {
+      const body = { model, messages, ...greedy };
+      const wanted = await client.chat.completions.create(body);
+      const run = async (endpoint: '/v1/chat/completions' | '/v1/embeddings', bodies: object[]) => {
+        const lines = bodies.map((b, i) => JSON.stringify({ custom_id: `${i}`, method: 'POST', url: endpoint, body: b }));
+        const file = await client.files.create({ purpose: 'batch', file: await toFile(Buffer.from(lines.join('\n')), 'in.jsonl') });
+        const { id } = await client.batches.create({ input_file_id: file.id, endpoint, completion_window: '24h' });
+        await expect.poll(async () => (await client.batches.retrieve(id)).status, { timeout: 120_000 }).toBe('completed');
+        const done = await client.batches.retrieve(id);
+        const text = await (await client.files.content(done.output_file_id!)).text();
+        return text
+          .trim()
+          .split('\n')
+          .map((l) => (JSON.parse(l) as { response: { body: unknown } }).response.body);
+      };
+      const chats = (await run('/v1/chat/completions', [body, body, body])) as OpenAI.ChatCompletion[];
+      expect(chats.map((c) => c.choices[0].message.content)).toEqual(Array(3).fill(wanted.choices[0].message.content));
+      const vectors = await client.models
+        .list()
+        .then(({ data }) => data.find((m) => (m as unknown as { kind: string }).kind === 'embedding'));
+      if (vectors) {
+        const [answer] = (await run('/v1/embeddings', [{ model: vectors.id, input: 'a' }])) as OpenAI.CreateEmbeddingResponse[];
+        expect(answer.data[0].embedding.length).toBeGreaterThan(0);
+      }
     });
 
     it('throws its own error classes, with the parameter and the code', async () => {
