@@ -114,6 +114,7 @@ const GENERATION: Record<string, Schema> = {
   ignore_eos: flag,
   stop_token_ids: list(int(0, LIMITS.tokenId), 0, LIMITS.stopTokenIds),
   cache_salt: { ...text(1), maxLength: LIMITS.name },
+  keep_alive: any({ type: 'number' }, text(1, { maxLength: 32, pattern: '^-?(\\d+(\\.\\d+)?|(\\d+(\\.\\d+)?(ms|s|m|h))+)$' })),
   priority: int(-1000, 1000),
   explain: flag,
   response_format: format(true),
