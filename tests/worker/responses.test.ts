@@ -433,9 +433,9 @@ describe('a WebSocket', () => {
 
   it('refuses what is wrong by an event, goes on after it, and wants a key', async () => {
     const events = await talk([create('x', { temperature: 9 }), create('x', { background: true }), { type: 'other' }, create('fine')]);
-    expect(events.slice(0, 3).map((e) => [e.type, (e as { param?: string }).param])).toEqual(
-      ['temperature', 'background', 'type'].map((param) => ['error', param]),
-    );
+    // a message of no known type waits for nothing before it
+    const refused = events.flatMap((e) => (e.type === 'error' ? [(e as { param?: string }).param] : []));
+    expect(refused.sort()).toEqual(['background', 'temperature', 'type']);
     expect(ended(events)[0].output_text).toBe('fine');
     await expect(talk([create('x')], 1, { apiKey: 'sk-wrong-012345' })).rejects.toThrow('401');
     const page = await fetch(`${url}v1/responses`, { headers: { upgrade: 'websocket', authorization: `Bearer ${KEY}` } }).catch(() => null);
