@@ -24,7 +24,7 @@ import { TurnStore } from './turns.ts';
 /** While a turn runs, the alarm comes back so often: if the object has lost its memory meanwhile, it starts the rest. */
 const WATCH_MS = 3_000;
 /** The queue answers at once or holds the call: so long the first answer is waited for. */
-const DECIDE_MS = 100;
+const DECIDE_MS = 300;
 const MAX_NAMES = 65_536;
 /** Pages go to and from storage in pieces of about so much. */
 const WRITE_BYTES = 1 << 20;
