@@ -1,5 +1,6 @@
 import { DurableObject } from 'cloudflare:workers';
 import { concatBytes } from '@noble/hashes/utils.js';
+import type { Item } from '../../openai/requests/items.ts';
 import { Answer } from '../../serving/responses/answer.ts';
 import { converse, goesOn, nextIn } from '../../serving/responses/conversation.ts';
 import { type Frame, frameBytes, frameHead, readFrames } from '../../serving/responses/frames.ts';
@@ -9,7 +10,6 @@ import {
   type BeginRequest,
   type ConversationAnswer,
   type ConversationOp,
-  type Json,
   type StoredResponse,
   textOf,
 } from '../../serving/responses/types.ts';
@@ -119,7 +119,7 @@ export class Session extends DurableObject<SessionEnv> {
   }
 
   /** Input of the turn and of all before it, oldest first: what the model was shown. */
-  inputItems(id: string): Json[] | undefined {
+  inputItems(id: string): Item[] | undefined {
     const turns = this.#stores?.turns;
     if (!turns?.get(id) || !whole(turns, id)) return undefined;
     const path = turns.path(id);

@@ -1,10 +1,11 @@
-import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, Json, StoredResponse } from '../../serving/responses/types.ts';
+import type { Item } from '../../openai/requests/items.ts';
+import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, StoredResponse } from '../../serving/responses/types.ts';
 
 /** A session as its callers see it. Written out because the platform's own types unfold nested JSON without end. */
 export interface SessionPort {
   begin(r: BeginRequest): Promise<BeginAnswer>;
   get(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
-  inputItems(id: string): Promise<Json[] | undefined>;
+  inputItems(id: string): Promise<Item[] | undefined>;
   cancel(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
   remove(id: string): Promise<boolean>;
   converse(root: string, op: ConversationOp): Promise<ConversationAnswer>;

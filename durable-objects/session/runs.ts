@@ -4,9 +4,8 @@ import { MAX_PROMPT, type RefusalReason } from '../../policy/ticket.ts';
 import { chainTokens, messageChain } from '../../serving/chain.ts';
 import { loadModel } from '../../serving/models.ts';
 import type { Answer } from '../../serving/responses/answer.ts';
-import { readLines } from '../../serving/responses/ndjson.ts';
-import { applyLine } from '../../serving/responses/run-line.ts';
-import type { Json, RunLine, RunOrder, StoredResponse } from '../../serving/responses/types.ts';
+import { drive, type Place, type TurnLease } from '../../serving/responses/drive.ts';
+import type { TurnError } from '../../serving/responses/types.ts';
 import { isOverloaded, isRetryable } from '../../serving/retry.ts';
 import type { SchedulerPort } from '../../serving/scheduler.ts';
 import { replicaOf } from '../replica/port.ts';
@@ -14,10 +13,8 @@ import { schedulerOf } from '../scheduler/port.ts';
 import type { SessionEnv } from './env.ts';
 import type { TurnStore } from './turns.ts';
 
-/** Starts without a single new token after which a turn is given up: in a row here, and over all restarts. */
-const MAX_FAILURES = 5;
+/** Starts without a single new token after which a turn is given up, over all restarts. */
 const MAX_TRIES = 10;
-const BACKOFF_MS = 100;
 /** A model that cannot be loaded now is asked for again. */
 const LOAD_MS = 2_000;
 /** A call that may be made again is, and what has too much to do is left alone. */
@@ -26,14 +23,9 @@ const OVERLOADED_MS = 30_000;
 /** A turn that cannot go on is not tried again when it has become so old. */
 const MAX_AGE_MS = 3_600_000;
 
-/** The error of a turn that the queue refused. */
-interface Refused {
-  type: 'rate_limit_error';
-  code: RefusalReason;
-  retry_after: number;
-}
+const serverError = (message: string): TurnError => ({ message, type: 'server_error', param: null, code: 'server_error' });
 
-const serverError = (message: string): Json => ({ message, type: 'server_error', param: null, code: 'server_error' });
+const NO_REPLICA = serverError('No replica could generate this response.');
 
 export interface RunsOptions {
   env: SessionEnv;
@@ -79,6 +71,7 @@ export class Runs {
       if (!abort.signal.aborted) this.#stopped(id, error);
     } finally {
       this.#live.delete(id);
+      this.#goes.delete(id);
       this.#decide(id);
     }
   }
@@ -96,9 +89,9 @@ export class Runs {
   /** Why the queue refused the turn, if it did. */
   refusal(id: string): { reason: RefusalReason; retryAfter: number } | undefined {
     const turn = this.#o.turns.get(id);
-    const error = turn?.error as unknown as Refused | null | undefined;
-    if (turn?.status !== 'failed' || error?.type !== 'rate_limit_error') return undefined;
-    return { reason: error.code, retryAfter: error.retry_after };
+    const { type, code, retry_after: retryAfter } = turn?.error ?? {};
+    if (turn?.status !== 'failed' || type !== 'rate_limit_error' || retryAfter === undefined) return undefined;
+    return { reason: code as RefusalReason, retryAfter };
   }
 
   /** Stops the turn here and in the queue. */
@@ -137,24 +130,44 @@ export class Runs {
   }
 
   async #drive(id: string, signal: AbortSignal): Promise<void> {
-    const { env, turns, later } = this.#o;
+    const { env, turns } = this.#o;
     const answer = this.#o.answer(id);
-    let failures = 0;
     // a lease from before this object woke up is nobody's any more
     if (answer.epoch > 0) await this.#giveUp(id, answer.epoch);
-    for (let waited = false; answer.open && !signal.aborted; ) {
-      // counted before it is tried: what ends the process is counted too
-      if (!waited && turns.tried(id) > MAX_TRIES)
-        return answer.end('failed', { error: serverError('No replica could generate this response.') });
+    const place: Place = {
+      lease: () => this.#lease(answer, signal),
+      run: (order, signal) =>
+        replicaOf(env, order.replica, order.model).fetch('https://replica/session/run', {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', 'x-turnstone-tenant': order.tenant, 'x-turnstone-request': id },
+          body: JSON.stringify(order),
+          signal,
+        }),
+      ended: () => this.#release(answer),
+      lost: (epoch) => this.#giveUp(id, epoch),
+      givenUp: () => NO_REPLICA,
+    };
+    await drive(turns, answer, place, signal);
+  }
+
+  /** A place in the queue, whose answer is waited for. Undefined when the turn has ended or is put off. */
+  async #lease(answer: Answer, signal: AbortSignal): Promise<TurnLease | undefined> {
+    const { env, turns, later, session } = this.#o;
+    const { id } = answer;
+    const put = (ms: number): undefined => void later(ms);
+    const end = (error: TurnError): undefined => void answer.end('failed', { error });
+    // counted before it is tried: what ends the process is counted too
+    if (turns.tried(id) > MAX_TRIES) return end(NO_REPLICA);
+    while (!signal.aborted) {
       const turn = turns.get(id);
-      if (!turn) return;
+      if (!turn) return undefined;
       const missing = await loadModel({ vars: env, launcher: env.LAUNCHER }, turn.model).then(() => undefined, asApiError);
-      if (missing && isTransient(missing.status) && !this.#old(id)) return later(LOAD_MS);
-      if (missing) return answer.end('failed', { error: missing.envelope().error as unknown as Json });
+      if (missing && isTransient(missing.status) && !this.#old(id)) return put(LOAD_MS);
+      if (missing) return end(missing.envelope().error);
       const path = turns.path(id);
       const history = path.slice(0, -1).flatMap((t) => [...t.input, ...t.output]);
       // not the whole echo: previous_response_id, which is in it, differs at every turn
-      const { instructions, tools } = turn.echo as { instructions?: unknown; tools?: unknown };
+      const { instructions, tools } = turn.echo ?? {};
       const chain = await messageChain([turn.tenant, turn.model, instructions, tools], [...history, ...turn.input]);
       const place = await schedulerOf(env, turn.model).admit({
         id,
@@ -165,86 +178,19 @@ export class Runs {
         restart: true,
       });
       if (place.kind !== 'refused') this.#decide(id);
-      if (signal.aborted) return;
-      waited = place.kind === 'wait';
+      if (signal.aborted) return undefined;
       if (place.kind === 'wait') continue;
       if (place.kind === 'refused') {
-        if (answer.length > 0 && !this.#old(id)) return later(place.retryAfter * 1000);
+        if (answer.length > 0 && !this.#old(id)) return put(place.retryAfter * 1000);
         const message = `The server is busy (${place.reason}); try again in ${place.retryAfter} s.`;
-        return answer.end('failed', {
-          error: { message, type: 'rate_limit_error', param: null, code: place.reason, retry_after: place.retryAfter },
-        });
+        const error = { message, type: 'rate_limit_error' as const, param: null, code: place.reason, retry_after: place.retryAfter };
+        return end(error);
       }
-      if (!answer.claim(place.epoch)) return;
-      const before = answer.length;
       const abort = new AbortController();
       this.#goes.set(id, { epoch: place.epoch, abort });
-      const both = AbortSignal.any([signal, abort.signal]);
-      const ended = await this.#attempt(answer, turn, history, place.epoch, place.replica, both);
-      this.#goes.delete(id);
-      if (ended || signal.aborted) return;
-      await this.#giveUp(id, place.epoch);
-      failures = answer.length > before ? 0 : failures + 1;
-      if (failures >= MAX_FAILURES) return answer.end('failed', { error: serverError('No replica could generate this response.') });
-      await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS * 2 ** failures));
+      return { session, replica: place.replica, epoch: place.epoch, history, signal: AbortSignal.any([signal, abort.signal]) };
     }
-  }
-
-  /** One replica's go. True when the turn has ended, false when the replica went away. */
-  async #attempt(
-    answer: Answer,
-    turn: StoredResponse,
-    history: Json[],
-    epoch: number,
-    replica: string,
-    signal: AbortSignal,
-  ): Promise<boolean> {
-    const { env, turns, session } = this.#o;
-    const { id } = answer;
-    const order: RunOrder = {
-      response: id,
-      session,
-      replica,
-      tenant: turn.tenant,
-      epoch,
-      model: turn.model,
-      request: turn.request,
-      history,
-      input: turn.input,
-      seed: turn.seed,
-      prompt: turns.prompt(id),
-      generated: turns.tokens(id).ids,
-    };
-    try {
-      const response = await replicaOf(env, replica, turn.model).fetch('https://replica/session/run', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'x-turnstone-tenant': turn.tenant, 'x-turnstone-request': id },
-        body: JSON.stringify(order),
-        signal,
-      });
-      if (!response.ok || !response.body) {
-        if (isTransient(response.status)) return false;
-        const { error } = await response.json<{ error: Json }>();
-        answer.end('failed', { error });
-        await this.#release(answer);
-        return true;
-      }
-      for await (const line of readLines(response.body, signal)) {
-        if (await this.#line(answer, JSON.parse(line) as RunLine)) return true;
-        if (!answer.open || answer.epoch !== epoch) return true;
-      }
-    } catch (error) {
-      if (!signal.aborted) console.warn('session: a replica went away', error instanceof Error ? error.message : error);
-    }
-    if (answer.open) answer.flush(Date.now());
-    return false;
-  }
-
-  /** True when it was the last. */
-  async #line(answer: Answer, line: RunLine): Promise<boolean> {
-    const last = applyLine(this.#o.turns, answer, line, Date.now());
-    if (last) await this.#release(answer);
-    return last;
+    return undefined;
   }
 
   async #release(answer: Answer): Promise<void> {

@@ -1,6 +1,6 @@
 import { Reader } from './reader.ts';
 import { isOpen, type Turns } from './turns.ts';
-import type { Commit, CommitAnswer, Json, Piece, ResponseStatus, SessionEvent, StoredResponse } from './types.ts';
+import type { Commit, CommitAnswer, Piece, ResponseStatus, SessionEvent, StoredResponse } from './types.ts';
 
 /**
  * Progress is stored after so many tokens or so long, and when what is not stored is a quarter of what is, up to the last figure:
@@ -23,7 +23,7 @@ export class Answer {
   #ids: number[] = [];
   #text: Piece[] = [];
   /** Log-probabilities of tokens that added no text, told with the next that does. */
-  #held: Json[] = [];
+  #held: unknown[] = [];
   #committed: number;
   #stored = 0; // ms, of the last commit
   #epoch: number;
@@ -81,7 +81,7 @@ export class Answer {
   events(): SessionEvent[] {
     const { text } = this.#turns.tokens(this.id);
     const events: SessionEvent[] = [];
-    const held: Json[] = [];
+    const held: unknown[] = [];
     const add = (piece: Piece, index: number) => {
       const event = eventOf(piece, held);
       if (event) events.push({ seq: events.length, index, ...event });
@@ -155,7 +155,7 @@ export class Answer {
 }
 
 /** What is told of a token; nothing while it adds no text: its log-probabilities are held until then. */
-export function eventOf(piece: Piece, held: Json[]): { text: string; logprobs?: readonly Json[] } | undefined {
+export function eventOf(piece: Piece, held: unknown[]): { text: string; logprobs?: readonly unknown[] } | undefined {
   if (typeof piece === 'string')
     return piece === '' ? undefined : held.length > 0 ? { text: piece, logprobs: held.splice(0) } : { text: piece };
   held.push(piece[1]);

@@ -14,7 +14,7 @@ import { readLines } from './ndjson.ts';
 import { resolveItems } from './resolve.ts';
 import { stored } from './response-object.ts';
 import { responseStream } from './response-stream.ts';
-import type { BeginAnswer, BeginRequest, Json, ResponseKeeper, SessionEvent, StoredResponse } from './types.ts';
+import type { BeginAnswer, BeginRequest, ResponseKeeper, SessionEvent, StoredResponse } from './types.ts';
 
 /** A turn is a row of SQLite's, of which the platform takes 2 MB; a character may be three bytes. */
 const MAX_STORED = 600_000;
@@ -44,9 +44,9 @@ export async function createResponse(
     conversation: conversation?.root,
     tenant: caller.tenant,
     model: request.model,
-    input: withIds(input, id) as unknown as Json[],
-    request: rest as unknown as Json,
-    echo: { ...echo, store: true } as Json,
+    input: withIds(input, id),
+    request: rest,
+    echo: { ...echo, store: true },
     priority: request.priority,
     seed: request.sampling.seed,
   };
@@ -122,14 +122,14 @@ export async function historyOf(caller: Caller, request: ResponsesRequest): Prom
     const { keeper, root } = await findConversation(caller, conversation);
     const found = await keeper.converse(root, { do: 'get' });
     if (!found.ok) throw conversationNotFound(conversation);
-    return { items: found.items as unknown as Item[] };
+    return { items: found.items };
   }
   if (previous === undefined) return { items: [] };
   const stub = await sessionFor(caller, previous, previousNotFound);
   const [items, found] = await Promise.all([stub.inputItems(previous), stub.get(previous)]);
   if (!found) throw previousNotFound(previous);
   if (!items) throw earlierDeleted(previous, 'previous_response_id');
-  return { items: [...items, ...found.response.output] as unknown as Item[], fingerprint: found.response.fingerprint ?? undefined };
+  return { items: [...items, ...found.response.output], fingerprint: found.response.fingerprint ?? undefined };
 }
 
 /** The request with its history, if any, read from its session. */
@@ -172,7 +172,7 @@ export async function cancelResponse(caller: Caller, id: string): Promise<Respon
 /** GET /v1/responses/{id}/input_items */
 export async function listInput(caller: Caller, id: string, http: Request): Promise<Response> {
   const stub = await sessionFor(caller, id);
-  const all = (await stub.inputItems(id)) as unknown as Item[] | undefined;
+  const all = await stub.inputItems(id);
   if (!all) throw (await stub.get(id)) ? earlierDeleted(id, 'response_id') : responseNotFound(id);
   return pageOf(all, http);
 }

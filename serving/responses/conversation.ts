@@ -2,8 +2,9 @@
  * A conversation is a chain of turns in one session. Its first turn is nobody's response: it holds the items that it was begun with,
  * and in its `echo` what the conversation is (`Head`). Items that are added later are turns of that kind too (`request` is null).
  */
+import type { Item } from '../../openai/requests/items.ts';
 import { isOpen, newTurn, type Turns, tooLong } from './turns.ts';
-import type { ConversationAnswer, ConversationOp, Json, StoredResponse } from './types.ts';
+import type { ConversationAnswer, ConversationOp, StoredResponse } from './types.ts';
 
 /** What is needed of the place where the turns are kept. */
 export interface ConversationTurns extends Pick<Turns, 'get' | 'update'> {
@@ -12,13 +13,13 @@ export interface ConversationTurns extends Pick<Turns, 'get' | 'update'> {
   chain(id: string): StoredResponse[] | undefined;
 }
 
-interface Head {
-  metadata: Json;
+type Head = {
+  metadata: Record<string, string>;
   /** The last turn that belongs to it. */
   head: string;
   /** The response that goes on from there; it belongs to it once it has ended well. */
   pending: string | null;
-}
+};
 
 /** Whether a turn is items that were added, and no response. */
 export const isItems = (turn: Pick<StoredResponse, 'request'>): boolean => turn.request === null;
@@ -74,7 +75,7 @@ function show(turns: ConversationTurns, root: string): ConversationAnswer {
 }
 
 function remove(turns: ConversationTurns, last: string, item: string): boolean {
-  const without = (items: readonly Json[]) => items.filter((i) => (i as { id?: string }).id !== item);
+  const without = <T extends Item>(items: readonly T[]) => items.filter((i) => i.id !== item);
   for (const turn of turns.chain(last) ?? []) {
     const input = without(turn.input);
     const output = without(turn.output);
@@ -85,17 +86,17 @@ function remove(turns: ConversationTurns, last: string, item: string): boolean {
   return false;
 }
 
-function itemsTurn(id: string, previous: string | undefined, tenant: string, input: readonly Json[], now: number): StoredResponse {
+function itemsTurn(id: string, previous: string | undefined, tenant: string, input: readonly Item[], now: number): StoredResponse {
   const turn = newTurn({ id, previous, tenant, model: '', input, request: null, echo: null, priority: 0 }, [0, 0], now);
   return { ...turn, status: 'completed', completed: turn.created };
 }
 
 const headOf = (turns: ConversationTurns, root: string): Head | undefined => {
   const turn = turns.get(root);
-  return turn && isItems(turn) ? ((turn.echo as unknown as Head | null) ?? undefined) : undefined;
+  return turn && isItems(turn) ? ((turn.echo as Head | null) ?? undefined) : undefined;
 };
 
-const save = (turns: ConversationTurns, root: string, head: Head): void => turns.update(root, { echo: head as unknown as Json });
+const save = (turns: ConversationTurns, root: string, head: Head): void => turns.update(root, { echo: head });
 
 /** A response that has ended well is a part of it now, any other one that has ended is none. */
 function settled(turns: ConversationTurns, root: string): Head | undefined {

@@ -1,11 +1,11 @@
 /** /v1/conversations over sessions. A conversation's id is that of the turn it begins with (conversation.ts). Everything here throws ApiError. */
 
 import { ApiError, badRequest } from '../../openai/errors.ts';
-import { type InputItem, type Item, withIds } from '../../openai/requests/items.ts';
+import { type InputItem, withIds } from '../../openai/requests/items.ts';
 import { type Caller, keeperOf, pageOf } from './caller.ts';
 import { newResponseId, newSessionId, ownSession, sealOf, sessionName } from './ids.ts';
 import { itemNotFound, resolveItems } from './resolve.ts';
-import type { ConversationAnswer, ConversationOp, Json, ResponseKeeper } from './types.ts';
+import type { ConversationAnswer, ConversationOp, ResponseKeeper } from './types.ts';
 
 const rootOf = (conversation: string): string => conversation.replace(/^conv_/, 'resp_');
 
@@ -43,11 +43,14 @@ const shown = (id: string, { created, metadata }: ConversationAnswer & { ok: tru
   Response.json({ id, object: 'conversation', created_at: created, metadata });
 
 /** POST /v1/conversations */
-export async function createConversation(caller: Caller, request: { items: InputItem[]; metadata: Json }): Promise<Response> {
+export async function createConversation(
+  caller: Caller,
+  request: { items: InputItem[]; metadata: Record<string, string> },
+): Promise<Response> {
   const session = newSessionId();
   const keeper = keeperOf(caller, sessionName(caller.tenant, session));
   const root = newResponseId(session, sealOf(await caller.secret(), caller.tenant, session));
-  const items = withIds(await resolveItems(caller, request.items), root) as unknown as Json[];
+  const items = withIds(await resolveItems(caller, request.items), root);
   const id = root.replace(/^resp_/, 'conv_');
   return shown(id, answered(id, await keeper.converse(root, { do: 'create', tenant: caller.tenant, metadata: request.metadata, items })));
 }
@@ -55,7 +58,7 @@ export async function createConversation(caller: Caller, request: { items: Input
 /** GET and POST /v1/conversations/{id} */
 export const getConversation = async (caller: Caller, id: string): Promise<Response> =>
   shown(id, await converse(caller, id, { do: 'get' }));
-export const updateConversation = async (caller: Caller, id: string, metadata: Json): Promise<Response> =>
+export const updateConversation = async (caller: Caller, id: string, metadata: Record<string, string>): Promise<Response> =>
   shown(id, await converse(caller, id, { do: 'update', metadata }));
 
 /** DELETE /v1/conversations/{id}: its items stay with their responses. */
@@ -69,20 +72,20 @@ export async function addItems(caller: Caller, id: string, given: readonly Input
   const { session } = await findConversation(caller, id);
   const turn = newResponseId(session, sealOf(await caller.secret(), caller.tenant, session));
   const items = withIds(await resolveItems(caller, given), turn);
-  await converse(caller, id, { do: 'add', id: turn, tenant: caller.tenant, items: items as unknown as Json[] });
+  await converse(caller, id, { do: 'add', id: turn, tenant: caller.tenant, items: items });
   return Response.json({ object: 'list', data: items, first_id: items[0]?.id ?? '', last_id: items.at(-1)?.id ?? '', has_more: false });
 }
 
 /** GET /v1/conversations/{id}/items */
 export async function listItems(caller: Caller, id: string, http: Request): Promise<Response> {
   const { items } = await converse(caller, id, { do: 'get' });
-  return pageOf(items as unknown as Item[], http);
+  return pageOf(items, http);
 }
 
 /** GET /v1/conversations/{id}/items/{item} */
 export async function getItem(caller: Caller, id: string, item: string): Promise<Response> {
   const { items } = await converse(caller, id, { do: 'get' });
-  const found = items.find((i) => (i as { id?: string }).id === item);
+  const found = items.find((i) => i.id === item);
   if (!found) throw itemNotFound(item);
   return Response.json(found);
 }

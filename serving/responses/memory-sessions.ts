@@ -1,30 +1,19 @@
 /** Stored responses of one process: the Session object's part, in memory, on the engine that is here. */
 
-import { ApiError, asApiError, type ErrorEnvelope, isTransient } from '../../openai/errors.ts';
+import { asApiError } from '../../openai/errors.ts';
+import type { Item } from '../../openai/requests/items.ts';
 import { readNumber } from '../../policy/settings.ts';
+import { inEnvelope } from '../run/dispatch.ts';
 import type { Runtime } from '../run/runtime.ts';
 import { runTurn } from '../run/turn.ts';
 import { Answer } from './answer.ts';
 import { converse, goesOn, nextIn } from './conversation.ts';
+import { drive, type Place } from './drive.ts';
 import { ResponseStore, type StoreLimits } from './memory-turns.ts';
-import { readLines } from './ndjson.ts';
-import { applyLine } from './run-line.ts';
 import { isOpen, newTurn, tooLong } from './turns.ts';
-import {
-  type BeginAnswer,
-  type BeginRequest,
-  type Json,
-  type ResponseKeeper,
-  type RunLine,
-  type RunOrder,
-  type StoredResponse,
-  textOf,
-} from './types.ts';
+import { type BeginAnswer, type BeginRequest, type ResponseKeeper, type StoredResponse, textOf } from './types.ts';
 
 const LIMITS: StoreLimits = { count: 4096, bytes: 256 << 20, ttlMs: readNumber('SESSION_TTL_S', {}) * 1000, open: 256 };
-/** Starts without a single new token after which a turn is given up, and how long until the next. */
-const MAX_FAILURES = 5;
-const BACKOFF_MS = 100;
 
 /** The engine's own prefix cache is where pages are found again: there are none to fetch. */
 const NO_PAGES = { missing: async () => [], fetch: async () => new Response(null, { status: 404 }) };
@@ -98,7 +87,7 @@ export class Responses {
       if (!next.ok) return next;
       r = { ...r, previous: next.previous };
     }
-    let history: Json[] = [];
+    let history: Item[] = [];
     if (r.previous !== undefined) {
       if (!store.of(session, r.previous)) return { ok: false, why: 'previous_not_found' };
       const path = store.path(r.previous);
@@ -132,56 +121,24 @@ export class Responses {
   }
 
   /** Generates a turn to its end. Never rejects. */
-  async #run(id: string, history: readonly Json[]): Promise<void> {
+  async #run(id: string, history: readonly Item[]): Promise<void> {
     const answer = this.#answer(id);
     const abort = new AbortController();
     this.#answers.set(id, answer);
     this.#live.set(id, abort);
-    for (let failures = 0; answer.open && answer.claim(answer.epoch + 1); ) {
-      const before = answer.length;
-      try {
-        await this.#attempt(answer, history, abort.signal);
-      } catch (error) {
-        if (!answer.open) break;
-        answer.flush(Date.now());
-        const shown = asApiError(error);
-        failures = answer.length > before ? 0 : failures + 1;
-        if ((error instanceof ApiError && !isTransient(error.status)) || failures >= MAX_FAILURES) {
-          answer.end('failed', { error: shown.envelope().error as unknown as Json });
-          break;
-        }
-        console.warn('responses: a turn is tried again:', error instanceof Error ? error.message : error);
-        await new Promise((resolve) => setTimeout(resolve, BACKOFF_MS * 2 ** failures));
-      }
-    }
+    const place: Place = {
+      lease: async () => ({ session: '', replica: '', epoch: answer.epoch + 1, history, signal: abort.signal }),
+      run: async (order, signal) => {
+        const rt = await this.#runtime();
+        const http = new Request('http://localhost/session/run', { signal });
+        return inEnvelope(() => runTurn(rt, order, NO_PAGES, http, (work) => void work.catch(() => {})));
+      },
+      givenUp: (fault) => asApiError(fault).envelope().error,
+    };
+    await drive(this.store, answer, place, abort.signal).catch((error: unknown) => {
+      answer.end('failed', { error: asApiError(error).envelope().error });
+    });
     this.#answers.delete(id);
     this.#live.delete(id);
-  }
-
-  /** One go. Throws when the engine was at fault, or when the request is. */
-  async #attempt(answer: Answer, history: readonly Json[], signal: AbortSignal): Promise<void> {
-    const { store } = this;
-    const turn = store.get(answer.id);
-    if (!turn) return;
-    const { id, tenant, epoch, model, request, input, seed } = turn;
-    const order: RunOrder = {
-      ...{ response: id, session: '', replica: '', tenant, epoch, model, request, history, input, seed },
-      prompt: store.prompt(id),
-      generated: store.tokens(id).ids,
-    };
-    const http = new Request('http://localhost/session/run', { signal });
-    const rt = await this.#runtime();
-    const lines = await runTurn(rt, order, NO_PAGES, http, (work) => void work.catch(() => {})).catch((error) => {
-      throw asApiError(error);
-    });
-    for await (const line of readLines(lines.body as ReadableStream<Uint8Array>, signal)) {
-      const read = JSON.parse(line) as RunLine;
-      if (read.type === 'error') {
-        const { message, param, ...error } = read.error as unknown as ErrorEnvelope['error'];
-        throw new ApiError(read.status, message, { type: error.type, code: error.code ?? undefined, param: param ?? undefined });
-      }
-      if (applyLine(store, answer, read, Date.now()) || !answer.open) return;
-    }
-    throw new Error('the engine went away without an end');
   }
 }

@@ -1,6 +1,6 @@
 import { type ConversationTurns, isItems } from './conversation.ts';
 import { isOpen, type Turns } from './turns.ts';
-import type { Commit, CommitAnswer, Json, Piece, StoredResponse } from './types.ts';
+import type { Commit, CommitAnswer, Piece, StoredResponse } from './types.ts';
 
 export interface StoreLimits {
   /** Responses. */
@@ -219,7 +219,7 @@ export class ResponseStore implements Turns {
   #weigh(turn: Turn): void {
     const { input, request, echo, output, tail } = turn.response;
     const texts =
-      JSON.stringify([input, request, echo, output] satisfies Json[]).length +
+      JSON.stringify([input, request, echo, output]).length +
       turn.text.reduce((n, t) => n + (typeof t === 'string' ? t.length : JSON.stringify(t).length), tail.length);
     const bytes = TURN_BYTES + 2 * texts + TOKEN_BYTES * turn.ids.length + 8 * turn.prompt.length;
     this.#bytes += bytes - turn.bytes;

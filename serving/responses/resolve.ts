@@ -41,9 +41,9 @@ async function referred(caller: Caller, id: string, turns: Map<string, Promise<S
     );
   }
   const turn = await turns.get(response);
-  const found = [...(turn?.input ?? []), ...(turn?.output ?? [])].find((item) => (item as { id?: string }).id === id);
+  const found = [...(turn?.input ?? []), ...(turn?.output ?? [])].find((item) => item.id === id);
   if (!found) throw itemNotFound(id);
-  return found as unknown as Item;
+  return found;
 }
 
 /** What users said before a summary is one message: many templates want roles to alternate. */

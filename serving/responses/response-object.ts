@@ -1,7 +1,6 @@
 /** A session's stored response as the API shows it. */
 
 import type { ErrorEnvelope } from '../../openai/errors.ts';
-import type { OutputItem } from '../../openai/requests/items.ts';
 import { outputOf, type ResponseMeta, type ResponseStatus, responseObject, type TextOptions } from '../../openai/stream/response-events.ts';
 import type { StoredResponse } from './types.ts';
 
@@ -9,9 +8,7 @@ import type { StoredResponse } from './types.ts';
 export function stored(r: StoredResponse, text: string): Record<string, unknown> {
   const meta = metaOf(r);
   const open = r.status === 'queued' || r.status === 'in_progress';
-  const made = r.output as unknown as readonly OutputItem[];
-  const output =
-    made.length > 0 ? made : outputOf(meta, text, r.request as unknown as TextOptions, open ? 'incomplete' : (r.status as 'completed'));
+  const output = r.output.length > 0 ? r.output : outputOf(meta, text, formOf(r), open ? 'incomplete' : (r.status as 'completed'));
   return responseObject(meta, {
     ...stateOf(r),
     output: open ? output.map((item) => ({ ...item, status: 'in_progress' as const })) : output,
@@ -22,8 +19,12 @@ export const metaOf = (r: StoredResponse): ResponseMeta => ({
   id: r.id,
   model: r.model,
   created: r.created,
-  echo: r.echo as Record<string, unknown>,
+  echo: r.echo ?? {},
 });
+
+/** How its text is read. One that is items alone has none. */
+export const formOf = (r: StoredResponse): TextOptions => r.request ?? NO_TEXT;
+const NO_TEXT: TextOptions = { tools: [], toolChoice: { mode: 'none' }, parallelToolCalls: false, responseFormat: { type: 'text' } };
 
 /** Everything but the output. */
 export const stateOf = (r: StoredResponse) => ({

@@ -1,8 +1,8 @@
 /** A session's events as the Responses API's. */
 
-import { ResponseEvents, storedChoice, type TextOptions } from '../../openai/stream/response-events.ts';
+import { ResponseEvents, storedChoice } from '../../openai/stream/response-events.ts';
 import { readLines } from './ndjson.ts';
-import { metaOf, stateOf } from './response-object.ts';
+import { formOf, metaOf, stateOf } from './response-object.ts';
 import type { ResponseKeeper, SessionEvent, StoredResponse } from './types.ts';
 
 /**
@@ -34,7 +34,7 @@ export async function responseStream(stub: ResponseKeeper, response: StoredRespo
 }
 
 async function* tell(source: ReadableStream<Uint8Array>, response: StoredResponse, after: number): AsyncGenerator<string> {
-  const choice = storedChoice(response.request as unknown as TextOptions);
+  const choice = storedChoice(formOf(response));
   const events = new ResponseEvents(metaOf(response), after);
   yield events.open();
   for await (const line of readLines(source)) {

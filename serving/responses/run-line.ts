@@ -1,10 +1,10 @@
-import { isTransient } from '../../openai/errors.ts';
-import type { ResponsesRequest } from '../../openai/requests/types.ts';
+import { ApiError, type ErrorEnvelope, isTransient } from '../../openai/errors.ts';
+import type { OutputItem } from '../../openai/requests/items.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import { type Answer, eventOf } from './answer.ts';
 import { metaOf } from './response-object.ts';
 import type { Turns } from './turns.ts';
-import type { Json, Piece, RunLine, StoredResponse } from './types.ts';
+import type { Piece, RunLine, StoredResponse, TurnError } from './types.ts';
 
 /**
  * Takes one line of what generates a turn. True when it was the last: the turn has ended. Throws when the generating side is at
@@ -39,18 +39,31 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
       });
       return true;
     case 'error':
-      if (isTransient(line.status)) throw new Error(`replica: ${JSON.stringify(line.error)}`);
+      if (isTransient(line.status)) throw faultIn(line.status, line.error);
       answer.end('failed', { error: line.error });
       return true;
   }
 }
 
 /** The output with the log-probabilities of all its tokens, whoever generated them; undefined where none were asked for. */
-function scored(turn: StoredResponse | undefined, pieces: readonly Piece[], line: RunLine & { type: 'end' }): readonly Json[] | undefined {
-  const request = turn?.request as unknown as ResponsesRequest | null | undefined;
+function scored(
+  turn: StoredResponse | undefined,
+  pieces: readonly Piece[],
+  line: RunLine & { type: 'end' },
+): readonly OutputItem[] | undefined {
+  const request = turn?.request;
   if (!turn || request?.sampling?.logprobs === undefined) return undefined;
-  const held: Json[] = [];
+  const held: unknown[] = [];
   const said = [...pieces, line.tail].flatMap((piece) => eventOf(piece, held) ?? []);
   const status = line.finish === 'length' ? 'incomplete' : 'completed';
-  return outputOf(metaOf(turn), said, request, status) as unknown as Json[];
+  return outputOf(metaOf(turn), said, request, status);
+}
+
+/** What a replica said of itself. */
+export function faultIn(status: number, { message = 'The replica failed.', type, code, param }: TurnError): ApiError {
+  return new ApiError(status, message, {
+    type: type as ErrorEnvelope['error']['type'],
+    code: code ?? undefined,
+    param: param ?? undefined,
+  });
 }

@@ -6,7 +6,6 @@
 import { ApiError, asApiError, badRequest, type ErrorEnvelope } from '../../openai/errors.ts';
 import { bodyObject, type Fields, integer, oneOf, optional, string } from '../../openai/requests/fields.ts';
 import { readLines } from './ndjson.ts';
-import type { Json } from './types.ts';
 
 const TYPES = ['response.create', 'response.retrieve', 'response.cancel'] as const;
 /** Requests of one socket that run or wait. */
@@ -19,7 +18,7 @@ const MAX_KEPT_CHARS = 1 << 20;
 export interface Kept {
   id: string;
   base?: string;
-  items: Json[];
+  items: unknown[];
 }
 
 export interface TalkOptions {
@@ -188,7 +187,7 @@ interface ResponseBody {
   id: string;
   store?: boolean;
   previous_response_id?: string | null;
-  output?: Json[];
+  output?: unknown[];
 }
 
 const ENDED = /^response\.(completed|incomplete)$/;
@@ -205,8 +204,8 @@ function parsed(text: string): Fields {
   }
 }
 
-const itemsOf = (input: unknown): Json[] =>
-  typeof input === 'string' ? [{ type: 'message', role: 'user', content: input }] : Array.isArray(input) ? (input as Json[]) : [];
+const itemsOf = (input: unknown): unknown[] =>
+  typeof input === 'string' ? [{ type: 'message', role: 'user', content: input }] : Array.isArray(input) ? (input as unknown[]) : [];
 
 /** The API's own refusal, as it is. */
 function asErrorOf(status: number, body: unknown): ApiError {

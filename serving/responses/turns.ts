@@ -1,5 +1,6 @@
 /** Turns, wherever they are kept. */
-import type { BeginRequest, Commit, CommitAnswer, Json, Piece, ResponseStatus, StoredResponse, Usage } from './types.ts';
+import type { Item } from '../../openai/requests/items.ts';
+import type { BeginRequest, Commit, CommitAnswer, Piece, ResponseStatus, StoredResponse, Usage } from './types.ts';
 
 /** What a running answer needs of the place where turns are kept. */
 export interface Turns {
@@ -29,7 +30,7 @@ const MAX_ITEMS = 4096;
 const MAX_CHARS = 8 << 20;
 
 /** Whether a conversation with this input is longer than is kept and given to a replica. */
-export function tooLong(history: readonly Json[], input: readonly Json[]): boolean {
+export function tooLong(history: readonly Item[], input: readonly Item[]): boolean {
   if (history.length + input.length > MAX_ITEMS) return true;
   let chars = 0;
   for (const items of [history, input]) for (const item of items) if ((chars += JSON.stringify(item).length) > MAX_CHARS) return true;

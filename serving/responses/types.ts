@@ -1,8 +1,19 @@
+import type { ErrorEnvelope } from '../../openai/errors.ts';
+import type { Item, OutputItem } from '../../openai/requests/items.ts';
+import type { ResponsesRequest } from '../../openai/requests/types.ts';
+import type { Cost } from '../../policy/cost.ts';
 import type { RefusalReason } from '../../policy/ticket.ts';
 import type { Timings } from '../run/latency.ts';
+import type { RouteReport } from '../run/npu.ts';
 
-/** What stands in for JSON the session stores and never reads. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
+/** The checked request as the replica wants it; items and what the answer repeats are beside it. */
+export type TurnRequest = Omit<ResponsesRequest, 'input' | 'echo'>;
+
+/** Of the client's envelope, or of a replica that said no more. `retry_after` in s, where the queue refused. */
+export type TurnError = Partial<ErrorEnvelope['error']> & { retry_after?: number };
+
+/** What the finished response repeats: instructions, metadata, parameters. */
+export type Echo = Record<string, unknown>;
 
 export type ResponseStatus = 'queued' | 'in_progress' | 'completed' | 'incomplete' | 'failed' | 'cancelled';
 
@@ -17,11 +28,10 @@ export interface BeginRequest {
   tenant: string;
   model: string;
   /** This turn's input, as the API shows it again (`/input_items`). */
-  input: readonly Json[];
-  /** The checked request as the replica wants it, without messages of earlier turns. */
-  request: Json;
-  /** What the finished response repeats: instructions, metadata, parameters. */
-  echo: Json;
+  input: readonly Item[];
+  /** Without messages of earlier turns. Null: the turn is items alone. */
+  request: TurnRequest | null;
+  echo: Echo | null;
   priority: number;
   /** The client's; drawn here when it gave none. */
   seed?: readonly [lo: number, hi: number];
@@ -37,10 +47,10 @@ export interface RunOrder {
   tenant: string;
   epoch: number;
   model: string;
-  request: Json;
+  request: TurnRequest;
   /** Input and output items of the conversation before this turn, oldest first. */
-  history: readonly Json[];
-  input: readonly Json[];
+  history: readonly Item[];
+  input: readonly Item[];
   /** Fixed before the first token. */
   seed: readonly [lo: number, hi: number];
   /** Empty until the first replica tokenized the prompt; then the same for every later one. */
@@ -53,13 +63,13 @@ export interface RunOrder {
  * `text[i]` is what token `from + i` added to the visible text, '' when it added nothing, with the token's log-probabilities where they were asked for.
  */
 export type RunLine =
-  | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: Json }
+  | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: RouteReport }
   | { type: 'tokens'; from: number; ids: number[]; text: Piece[] }
-  | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly Json[]; timings?: Timings; cost?: Json }
-  | { type: 'error'; status: number; error: Json };
+  | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly OutputItem[]; timings?: Timings; cost?: Cost }
+  | { type: 'error'; status: number; error: TurnError };
 
 /** What one token added to the text; with what is told of its probability. */
-export type Piece = string | readonly [text: string, logprob: Json];
+export type Piece = string | readonly [text: string, logprob: unknown];
 
 export const textOf = (piece: Piece): string => (typeof piece === 'string' ? piece : piece[0]);
 
@@ -96,14 +106,14 @@ export interface StoredResponse {
   /** The model was another one at the previous turn: everything was computed anew. */
   recomputed: boolean;
   /** Where the prompt was computed (RouteReport), when the request asked to be told. */
-  route?: Json;
+  route?: RouteReport;
   /** What the replica that ended the turn took, when the request asked to be told. */
   timings?: Timings;
-  /** What it cost (Cost), when the request asked to be told. */
-  cost?: Json;
-  input: readonly Json[];
-  request: Json;
-  echo: Json;
+  /** What it cost, when the request asked to be told. */
+  cost?: Cost;
+  input: readonly Item[];
+  request: TurnRequest | null;
+  echo: Echo | null;
   priority: number;
   seed: readonly [number, number];
   epoch: number;
@@ -112,8 +122,8 @@ export interface StoredResponse {
   finish: string | null;
   /** Text that was held back until the end, after the last token's. */
   tail: string;
-  output: readonly Json[];
-  error: Json;
+  output: readonly OutputItem[];
+  error: TurnError | null;
   usage: Usage;
 }
 
@@ -126,20 +136,20 @@ export type BeginAnswer =
 
 /** What a reader of a running answer gets, in this order; `seq` counts up from 0 without a gap and depends on the tokens alone. */
 export type SessionEvent =
-  | { seq: number; index: number; text: string; logprobs?: readonly Json[] }
+  | { seq: number; index: number; text: string; logprobs?: readonly unknown[] }
   | { end: ResponseStatus; response: StoredResponse };
 
 /** `add`: as one turn of that id. */
 export type ConversationOp =
-  | { do: 'create'; tenant: string; metadata: Json; items: readonly Json[] }
+  | { do: 'create'; tenant: string; metadata: Record<string, string>; items: readonly Item[] }
   | { do: 'get' | 'delete' }
-  | { do: 'update'; metadata: Json }
-  | { do: 'add'; id: string; tenant: string; items: readonly Json[] }
+  | { do: 'update'; metadata: Record<string, string> }
+  | { do: 'add'; id: string; tenant: string; items: readonly Item[] }
   | { do: 'remove'; item: string };
 
 /** `items`: all that it holds, oldest first. */
 export type ConversationAnswer =
-  | { ok: true; created: number; metadata: Json; items: Json[] }
+  | { ok: true; created: number; metadata: Record<string, string>; items: Item[] }
   | { ok: false; why: 'not_found' | 'locked' | 'item_not_found' | 'too_long' };
 
 /** What the Responses API needs of a session, wherever it is kept. */
@@ -147,7 +157,7 @@ export interface ResponseKeeper {
   begin(r: BeginRequest): Promise<BeginAnswer>;
   get(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
   /** Input of the turn and of all before it, oldest first. */
-  inputItems(id: string): Promise<Json[] | undefined>;
+  inputItems(id: string): Promise<Item[] | undefined>;
   cancel(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
   remove(id: string): Promise<boolean>;
   /** What `/v1/conversations` asks of the conversation that begins with the turn `root`. */

@@ -1,13 +1,12 @@
 import { adaptedSalt, type GenerateRequest, type StepEvent } from '../../engine/index.ts';
 import type { TokenStream } from '../../models/tokenizer/tokenizer.ts';
 import { type ApiError, asApiError } from '../../openai/errors.ts';
-import { type Item, itemMessages } from '../../openai/requests/items.ts';
+import { itemMessages } from '../../openai/requests/items.ts';
 import { resolveSampling } from '../../openai/requests/sampling.ts';
-import type { ResponsesRequest } from '../../openai/requests/types.ts';
 import { StopMatcher } from '../../openai/stop.ts';
 import { chatLogprobs } from '../../openai/stream/frames.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
-import { type Json, type Piece, type RunLine, type RunOrder, textOf } from '../responses/types.ts';
+import { type Piece, type RunLine, type RunOrder, type TurnRequest, textOf } from '../responses/types.ts';
 import { adapterOf, fingerprintOf, type Held } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
@@ -51,8 +50,8 @@ async function turnWith(
   later: (work: Promise<unknown>) => void,
 ): Promise<Response> {
   const { served, engine, loop } = rt;
-  const request = order.request as unknown as ResponsesRequest;
-  const messages = itemMessages([...order.history, ...order.input] as unknown as Item[], request.instructions);
+  const { request } = order;
+  const messages = itemMessages([...order.history, ...order.input], request.instructions);
   const prompt =
     order.prompt.length > 0 ? order.prompt : chatPrompt(served, { ...request, messages }, { limit: engine.maxPrompt, param: 'input' });
   checkIds(served, request, []);
@@ -92,7 +91,7 @@ async function turnWith(
 class Turn implements Sink {
   readonly #rt: Runtime;
   readonly #order: RunOrder;
-  readonly #request: ResponsesRequest;
+  readonly #request: TurnRequest;
   readonly #fingerprint: string;
   readonly #generate: GenerateRequest;
   readonly #stream: TokenStream;
@@ -116,7 +115,7 @@ class Turn implements Sink {
   /** Where the prompt was computed; known before the first token. */
   route?: RouteReport;
 
-  constructor(rt: Runtime, order: RunOrder, request: ResponsesRequest, generate: GenerateRequest, fingerprint: string) {
+  constructor(rt: Runtime, order: RunOrder, request: TurnRequest, generate: GenerateRequest, fingerprint: string) {
     this.#rt = rt;
     this.#fingerprint = fingerprint;
     this.#pace = new Pace(rt.metrics, this.#arrived);
@@ -162,7 +161,7 @@ class Turn implements Sink {
       const logprobs = logprobsOf(this.#rt.served.tokenizer, token);
       const said = this.#stop.push(this.#stream.push(token.id));
       ids.push(token.id);
-      text.push(logprobs ? [said, chatLogprobs([logprobs])[0] as Json] : said);
+      text.push(logprobs ? [said, chatLogprobs([logprobs])[0]] : said);
       if (this.#stop.stopped) break;
     }
     this.#generated.push(...ids);
@@ -182,7 +181,7 @@ class Turn implements Sink {
 
   fail(error: unknown): void {
     const shown: ApiError = asApiError(error);
-    this.#line({ type: 'error', status: shown.status, error: shown.envelope().error as unknown as Json });
+    this.#line({ type: 'error', status: shown.status, error: shown.envelope().error });
     this.#close();
   }
 
@@ -209,7 +208,7 @@ class Turn implements Sink {
       prompt: [...this.#generate.prompt],
       cachedTokens,
       fingerprint: this.#fingerprint,
-      route: route as unknown as Json,
+      route,
     });
   }
 
@@ -224,8 +223,8 @@ class Turn implements Sink {
     const bytes = keptBytes(this.#rt.engine, this.ids.length - this.#cached);
     const billed = this.#rt.bill?.({ computeMs: this.#computeMs, openMs: ms, session: { ms, bytes } });
     const { timings } = this.#pace;
-    const told = this.#request.explain ? { timings, ...(billed && { cost: billed as unknown as Json }) } : {};
-    this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output: output as unknown as Json[], ...told });
+    const told = this.#request.explain ? { timings, ...(billed && { cost: billed }) } : {};
+    this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output, ...told });
     this.#close();
   }
 

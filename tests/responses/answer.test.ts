@@ -5,11 +5,11 @@ import { Answer } from '../../serving/responses/answer.ts';
 import { ResponseStore } from '../../serving/responses/memory-turns.ts';
 import { applyLine } from '../../serving/responses/run-line.ts';
 import { newTurn } from '../../serving/responses/turns.ts';
-import type { BeginRequest, RunLine, SessionEvent, StoredResponse } from '../../serving/responses/types.ts';
+import type { BeginRequest, RunLine, SessionEvent, StoredResponse, TurnRequest } from '../../serving/responses/types.ts';
 
 const limits = { count: 100, bytes: 1 << 24, ttlMs: 1e6, open: 10 };
 const request = (id: string, more: Partial<BeginRequest> = {}): BeginRequest => ({
-  ...{ id, tenant: 't', model: 'm', input: [], request: {}, echo: {}, priority: 0 },
+  ...{ id, tenant: 't', model: 'm', input: [], request: {} as TurnRequest, echo: {}, priority: 0 },
   ...more,
 });
 
@@ -143,7 +143,7 @@ describe('the end', () => {
     const { completed, ...ended } = store.get('r')!;
     expect(ended).toMatchObject({ status: 'completed', usage: { prompt: 9, cached: 4, completion: 2 }, tail: '!', created: 5 });
     expect([before, before + 1]).toContain(completed);
-    answer.end('failed', { error: 'late' });
+    answer.end('failed', { error: { message: 'late' } });
     expect(store.get('r')).toMatchObject({ status: 'completed', error: null });
     expect(answer.open).toBe(false);
   });
@@ -210,11 +210,11 @@ describe('a line of a run', () => {
   it('start: notes the prompt and what the client was spared, the first time; a second try changes neither', () => {
     const { store, answer } = begun();
     const take = line(store, answer);
-    expect(take({ ...start, route: { to: 'npu' } })).toBe(false);
-    const wanted = { fingerprint: 'f', recomputed: false, usage: { prompt: 3, cached: 2, completion: 0 }, route: { to: 'npu' } };
+    expect(take({ ...start, route: { to: 'npu' } as never })).toBe(false);
+    const wanted = { fingerprint: 'f', recomputed: false, usage: { prompt: 3, cached: 2, completion: 0 }, route: { to: 'npu' } as never };
     expect(store.get('r')).toMatchObject(wanted);
     expect(store.prompt('r')).toEqual([1, 2, 3]);
-    take({ ...start, prompt: [9, 9, 9], cachedTokens: 3, route: { to: 'cpu' } });
+    take({ ...start, prompt: [9, 9, 9], cachedTokens: 3, route: { to: 'cpu' } as never });
     expect(store.get('r')).toMatchObject(wanted);
     expect(store.prompt('r')).toEqual([1, 2, 3]);
   });
@@ -240,7 +240,7 @@ describe('a line of a run', () => {
     const take = line(store, answer);
     take(start);
     expect(take({ type: 'tokens', from: 0, ids: [7], text: ['a'] })).toBe(false);
-    expect(take({ type: 'end', finish, tail: 't', output: ['o'] })).toBe(true);
+    expect(take({ type: 'end', finish, tail: 't', output: ['o'] as never })).toBe(true);
     expect(store.get('r')).toMatchObject({ status, finish, tail: 't', output: ['o'], usage: { prompt: 3, cached: 2, completion: 1 } });
     expect(store.tokens('r')).toEqual({ ids: [7], text: ['a'] });
   });

@@ -6,7 +6,7 @@ import { cancelResponse, createResponse, deleteResponse, listInput, modelBefore,
 import type { Caller } from '../../serving/responses/caller.ts';
 import { newResponseId, newSessionId, ownSession, sealOf, sessionName, sessionOf } from '../../serving/responses/ids.ts';
 import { newTurn } from '../../serving/responses/turns.ts';
-import type { BeginAnswer, BeginRequest, Json, ResponseKeeper, SessionEvent, StoredResponse } from '../../serving/responses/types.ts';
+import type { BeginAnswer, BeginRequest, ResponseKeeper, SessionEvent, StoredResponse } from '../../serving/responses/types.ts';
 
 const SECRET = 'known here alone';
 const session = newSessionId();
@@ -38,7 +38,7 @@ function caller(answers: Answers = {}, more: Partial<Caller> = {}) {
 
 const asked = (more: object = {}) => parseResponses({ model: 'm', input: 'hi', ...more });
 const turn = (more: Partial<StoredResponse> = {}): StoredResponse => ({
-  ...newTurn({ id, tenant: 'ann', model: 'm', input: ['in'], request: asked() as unknown as Json, echo: {}, priority: 0 }, [1, 2], 9_000),
+  ...newTurn({ id, tenant: 'ann', model: 'm', input: ['in'] as never, request: asked() as never, echo: {}, priority: 0 }, [1, 2], 9_000),
   status: 'completed',
   ...more,
 });
@@ -255,8 +255,8 @@ describe('a response that is not stored', () => {
   it('goes on from a stored one: its input, what it said, and under which model', async () => {
     const message = (role: string, text: string) => ({ type: 'message', role, content: [{ type: 'input_text', text }] });
     const { c } = caller({
-      inputItems: () => [message('user', 'first')],
-      get: () => found({ output: [message('assistant', 'answer')], fingerprint: 'fp' }),
+      inputItems: () => [message('user', 'first')] as never,
+      get: () => found({ output: [message('assistant', 'answer')] as never, fingerprint: 'fp' }),
     });
     const seen: unknown[] = [];
     await createResponse(c, asked({ previous_response_id: id, store: false }), async (r) => {
@@ -353,7 +353,7 @@ describe('an Idempotency-Key', () => {
     ['previous', { previous: 'other' }],
     ['request', { request: { other: 1 } }],
   ])('that was sent with another request (%s) is refused', async (_, change) => {
-    const { c, done } = again([exists], () => ({ status: 'failed', ...change }));
+    const { c, done } = again([exists], () => ({ status: 'failed', ...change }) as never);
     expect(await failure(createResponse(c, asked({ background: true }), never))).toMatchObject({
       status: 400,
       code: 'idempotency_key_reused',
@@ -457,7 +457,7 @@ describe('a stored response', () => {
 describe('input items', () => {
   const items = Array.from({ length: 25 }, (_, i) => ({ id: `item_${i}`, type: 'message' }));
   const list = async (query: string) => {
-    const { c } = caller({ inputItems: () => items });
+    const { c } = caller({ inputItems: () => items as never });
     const page = (await body(await listInput(c, id, url(query)))) as {
       data: { id: string }[];
       first_id: string;
@@ -482,7 +482,7 @@ describe('input items', () => {
   });
 
   it.each(['0', '101', '-1', '1.5', 'x'])('not %s at a time', async (limit) => {
-    const { c } = caller({ inputItems: () => items });
+    const { c } = caller({ inputItems: () => items as never });
     expect(await failure(listInput(c, id, url(`?limit=${limit}`)))).toMatchObject({ status: 400, param: 'limit' });
   });
 

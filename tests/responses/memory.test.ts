@@ -1,10 +1,11 @@
 /** Sessions in memory, with an engine that never comes: what is taken, what goes first, when it is forgotten; and conversations over them. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Item } from '../../openai/requests/items.ts';
 import { converse, goesOn, nextIn } from '../../serving/responses/conversation.ts';
 import { Responses } from '../../serving/responses/memory-sessions.ts';
 import { ResponseStore, type StoreLimits } from '../../serving/responses/memory-turns.ts';
 import { newTurn } from '../../serving/responses/turns.ts';
-import type { BeginRequest, ConversationOp, Json, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
+import type { BeginRequest, ConversationOp, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
 
 const NOW = 1_800_000_000_000;
 beforeEach(() => void vi.useFakeTimers({ now: NOW }));
@@ -12,7 +13,7 @@ afterEach(() => void vi.useRealTimers());
 
 const limits: StoreLimits = { count: 100, bytes: 1 << 24, ttlMs: 10_000, open: 3 };
 const request = (id: string, more: Partial<BeginRequest> = {}): BeginRequest => ({
-  ...{ id, tenant: 't', model: 'm', input: [`of ${id}`], request: { q: 1 }, echo: {}, priority: 0 },
+  ...{ id, tenant: 't', model: 'm', input: [`of ${id}`] as never, request: { q: 1 } as never, echo: {}, priority: 0 },
   ...more,
 });
 const turn = (id: string, status: ResponseStatus = 'completed', more: Partial<StoredResponse> = {}): StoredResponse => ({
@@ -94,7 +95,7 @@ describe('a response that is begun', () => {
   it('is refused when it does not fit beside those that run', async () => {
     const { session, store } = keeper({ bytes: 20_000 });
     store.insert('s', turn('x', 'queued'));
-    const size = (n: number) => request('new', { input: ['x'.repeat(n)] });
+    const size = (n: number) => request('new', { input: ['x'.repeat(n)] as never });
     const fits = Math.floor((20_000 - store.stats.bytes - 2 * JSON.stringify(size(0)).length) / 2);
     expect(await session.begin(size(fits + 1))).toMatchObject({ why: 'refused' });
     expect(await session.begin(size(fits))).toEqual({ ok: true });
@@ -238,7 +239,7 @@ describe('what is kept', () => {
 });
 
 describe('a conversation', () => {
-  const item = (id: string): Json => ({ id, type: 'message' });
+  const item = (id: string): Item => ({ id, type: 'message' }) as Item;
   const begun = () => {
     const store = new ResponseStore(limits);
     const turns = store.within('s');
@@ -274,7 +275,7 @@ describe('a conversation', () => {
     ] as const) {
       const { store, op, turns } = begun();
       expect(nextIn(turns, 'c')).toEqual({ ok: true, previous: 'c' });
-      store.insert('s', turn('r', 'queued', { previous: 'c', input: [item('i')], output: [item('o')] }));
+      store.insert('s', turn('r', 'queued', { previous: 'c', input: [item('i')], output: [item('o')] as never }));
       goesOn(turns, 'c', 'r');
       expect(nextIn(turns, 'c')).toEqual({ ok: false, why: 'conversation_locked' });
       expect(ids(op({ do: 'add', id: 'y', tenant: 't', items: [] }))).toBe('locked');
@@ -300,7 +301,7 @@ describe('a conversation', () => {
 
   it('holds 4096 items, and no more', () => {
     const { op } = begun();
-    const many = (n: number) => new Array<Json>(n).fill(item('x'));
+    const many = (n: number) => new Array<Item>(n).fill(item('x'));
     expect(ids(op({ do: 'add', id: 'x', tenant: 't', items: many(4096) }))).toBe('too_long');
     expect(op({ do: 'add', id: 'x', tenant: 't', items: many(4095) }).ok).toBe(true);
     expect(ids(op({ do: 'create', tenant: 't', metadata: {}, items: many(4097) }, 'd'))).toBe('too_long');

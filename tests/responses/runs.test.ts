@@ -69,7 +69,11 @@ const env = {
 function session(more: Partial<StoredResponse> = {}, over: object = {}) {
   const turns = new Turns({ count: 9, bytes: 1 << 24, ttlMs: 1e9, open: 9 });
   const echo = { instructions: 'be brief', tools: [], previous_response_id: 'p' };
-  const begun = newTurn({ id: 'r', tenant: 'ann', model: 'm', input: ['hi'], request: { q: 1 }, echo, priority: 2 }, [7, 9], Date.now());
+  const begun = newTurn(
+    { id: 'r', tenant: 'ann', model: 'm', input: ['hi'] as never, request: { q: 1 } as never, echo, priority: 2 },
+    [7, 9],
+    Date.now(),
+  );
   turns.insert('s', { ...begun, ...more });
   const answers = new Map<string, Answer>();
   const answer = (id: string) => {
@@ -115,8 +119,8 @@ describe('a turn', () => {
   it('gets a place by the length and beginning of its conversation, and its replica the whole order', async () => {
     const { runs, turns, turn, text } = session();
     const before = {
-      ...newTurn({ id: 'p', tenant: 'ann', model: 'm', input: ['one'], request: {}, echo: {}, priority: 0 }, [0, 0], 0),
-      output: ['two'],
+      ...newTurn({ id: 'p', tenant: 'ann', model: 'm', input: ['one'] as never, request: {} as never, echo: {}, priority: 0 }, [0, 0], 0),
+      output: ['two'] as never,
       status: 'completed' as const,
     };
     turns.insert('s', before);

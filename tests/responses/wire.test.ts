@@ -202,21 +202,22 @@ describe('ids', () => {
 
 describe('a conversation', () => {
   it('has at most 4096 items', () => {
-    const items = (n: number) => new Array<string>(n).fill('x');
+    const items = (n: number) => new Array<never>(n).fill('x' as never);
     expect(tooLong(items(4000), items(96))).toBe(false);
     expect(tooLong(items(4000), items(97))).toBe(true);
     expect(tooLong([], items(4097))).toBe(true);
   });
 
   it('has at most 8 Mi characters of JSON, counted over what was said and what is', () => {
-    const half = 'x'.repeat((4 << 20) - 2); // and its quotes
+    const text = 'x'.repeat((4 << 20) - 2); // and its quotes
+    const [half, more, none] = [text, `${text}x`, ''] as never[];
     expect(tooLong([half], [half])).toBe(false);
-    expect(tooLong([half], [`${half}x`])).toBe(true);
-    expect(tooLong([half, half], ['']) && tooLong([], [half, half, ''])).toBe(true);
+    expect(tooLong([half], [more])).toBe(true);
+    expect(tooLong([half, half], [none]) && tooLong([], [half, half, none])).toBe(true);
   });
 
   it('begins as a turn that waits, with nothing said', () => {
-    const from = { id: 'r', tenant: 't', model: 'm', input: ['i'], request: { q: 1 }, echo: { e: 1 }, priority: 4 };
+    const from = { id: 'r', tenant: 't', model: 'm', input: ['i'] as never, request: { q: 1 } as never, echo: { e: 1 }, priority: 4 };
     expect(newTurn({ ...from, seed: [9, 9] }, [1, 2], 1_999)).toEqual({
       ...from,
       ...{ previous: null, created: 1, completed: null, status: 'queued', fingerprint: null, recomputed: false, seed: [1, 2] },

@@ -5,7 +5,7 @@ import type { ChatRequest, ResponsesRequest, TokenizeRequest } from '../../opena
 import { createAnswer } from '../../openai/stream/answer.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import { createApp } from '../../serving/app.ts';
-import type { Json, RunLine, RunOrder } from '../../serving/responses/types.ts';
+import type { RunLine, RunOrder } from '../../serving/responses/types.ts';
 import type { Env } from '../../worker/env.ts';
 import { hostOf } from '../../worker/host.ts';
 
@@ -43,7 +43,7 @@ export class Replica extends DurableObject {
   #run(order: RunOrder): Response {
     const attempt = (this.#attempts.get(order.response) ?? 0) + 1;
     this.#attempts.set(order.response, attempt);
-    const { instructions = '' } = order.request as unknown as ResponsesRequest;
+    const { instructions = '' } = order.request;
     const words = instructions.replace('{n}', String(order.history.length)).split(/(?<= )/);
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
     const writer = writable.getWriter();
@@ -57,8 +57,8 @@ export class Replica extends DurableObject {
         await scheduler.wait(10);
       }
       const meta = { id: order.response, model: order.model, created: 0, echo: {} };
-      const output = outputOf(meta, words.join(''), order.request as unknown as ResponsesRequest, 'completed');
-      await send({ type: 'end', finish: 'stop', tail: '', output: output as unknown as Json[] });
+      const output = outputOf(meta, words.join(''), order.request, 'completed');
+      await send({ type: 'end', finish: 'stop', tail: '', output: output });
       return writer.close();
     };
     this.ctx.waitUntil(run().catch(() => {}));

@@ -6,6 +6,8 @@ import { openSession } from '../../durable-objects/session/port.ts';
 import { TURN_ROWS } from '../../policy/cost.ts';
 import { digestOf, type Frame, frame, frameHead, parseFrames, readFrames } from '../../serving/responses/frames.ts';
 import { cacheName, newResponseId, newSessionId, sessionName } from '../../serving/responses/ids.ts';
+import type { TurnRequest } from '../../serving/responses/types.ts';
+import { said } from './test-replica.ts';
 
 let next = 0;
 const open = (tenant = 't') => env.SESSION.get(env.SESSION.idFromName(cacheName(tenant, `key${next++}`)));
@@ -148,8 +150,8 @@ test('a stored turn of 1,000 tokens of history writes at most 30 rows on a warm 
   const say = async (known: number, now: number, cold: boolean, previous?: string): Promise<number> => {
     const before = (await stub.stats()).rowsWritten;
     const id = newResponseId(session, '0'.repeat(16));
-    const request = { tokens: 64, delayMs: 20 };
-    const input = [{ role: 'user', content: 'hello' }];
+    const request = { tokens: 64, delayMs: 20 } as unknown as TurnRequest; // a script of TestReplica
+    const input = [said('user', 'hello')];
     expect(await stub.begin({ id, tenant: 't', model: 'm', previous, input, request, echo: {}, priority: 0 })).toEqual({ ok: true });
     if (cold) await (await stub.fetch('https://session/pages', { method: 'POST', body: JSON.stringify({ names }) })).arrayBuffer();
     await (await stub.fetch(`https://session/events?response=${id}&after=-1`)).text();

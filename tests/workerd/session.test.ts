@@ -6,8 +6,8 @@ import { openSession, type SessionPort } from '../../durable-objects/session/por
 import { TurnStore } from '../../durable-objects/session/turns.ts';
 import { frame } from '../../serving/responses/frames.ts';
 import { newResponseId, newSessionId, sessionName, sessionOf } from '../../serving/responses/ids.ts';
-import type { BeginRequest, Commit, Json, RunOrder, SessionEvent } from '../../serving/responses/types.ts';
-import { promptOf, type Script, textOf, tokenAt } from './test-replica.ts';
+import type { BeginRequest, Commit, RunOrder, SessionEvent, TurnRequest } from '../../serving/responses/types.ts';
+import { promptOf, type Script, said, textOf, tokenAt } from './test-replica.ts';
 
 const SEAL = '0'.repeat(16);
 const open = (session = newSessionId(), tenant = 't') => ({
@@ -20,8 +20,8 @@ const turn = (session: string, script: Script, more: Partial<BeginRequest> = {})
   id: newResponseId(session, SEAL),
   tenant: 't',
   model: 'm',
-  input: [{ role: 'user', content: 'hello' }],
-  request: script as unknown as Json,
+  input: [said('user', 'hello')],
+  request: script as unknown as TurnRequest,
   echo: {},
   priority: 0,
   ...more,
@@ -225,7 +225,7 @@ test('what the queue refuses at once is told at once, and leaves nothing; the co
 test('branches: turn 3 and another turn 3 share turns 1 and 2, and see only their own past', async () => {
   const { session, stub } = open();
   const say = async (content: string, previous?: string) => {
-    const t = turn(session, { tokens: 2 }, { previous, input: [{ role: 'user', content }] });
+    const t = turn(session, { tokens: 2 }, { previous, input: [said('user', content)] });
     expect(await stub.begin(t)).toEqual({ ok: true });
     await events(stub, t.id);
     return t.id;
@@ -270,7 +270,7 @@ test('deleting the last turn leaves nothing: no table, no key, no alarm', async 
   const first = turn(session, { tokens: 5 });
   await stub.begin(first);
   await events(stub, first.id);
-  const second = turn(session, { tokens: 5 }, { previous: first.id, input: [{ role: 'user', content: 'a secret' }] });
+  const second = turn(session, { tokens: 5 }, { previous: first.id, input: [said('user', 'a secret')] });
   await stub.begin(second);
   await events(stub, second.id);
   expect((await tables(stub)).tables.length).toBeGreaterThan(3);
@@ -336,7 +336,7 @@ test('its time to live: the alarm after the last use erases it', async () => {
 
 test('a conversation that is longer than is kept is refused at once; one that an older server stored is answered', async () => {
   const { session, stub } = open();
-  const items = (n: number) => Array.from({ length: n }, (_, i) => ({ role: 'user', content: `${i}` }));
+  const items = (n: number) => Array.from({ length: n }, (_, i) => said('user', `${i}`));
   expect(await stub.begin(turn(session, { tokens: 1 }, { input: items(4_097) }))).toEqual({ ok: false, why: 'too_long' });
   expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
   const first = turn(session, { tokens: 1 }, { input: items(4_000) });

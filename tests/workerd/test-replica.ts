@@ -1,5 +1,6 @@
 import { DurableObject } from 'cloudflare:workers';
-import type { Json, RunLine, RunOrder } from '../../serving/responses/types.ts';
+import type { Item, MessageItem } from '../../openai/requests/items.ts';
+import type { RunLine, RunOrder } from '../../serving/responses/types.ts';
 
 /** What the test tells the replica through the request: how long, and when to fail. */
 export interface Script {
@@ -68,9 +69,15 @@ async function run(order: RunOrder, script: Script, attempt: number, writable: W
     if (script.delayMs) await new Promise((resolve) => setTimeout(resolve, script.delayMs));
   }
   if (script.hang) return;
-  await send({ type: 'end', finish: script.finish ?? 'stop', tail: '!', output: [{ role: 'assistant', content: `${script.tokens}` }] });
+  await send({ type: 'end', finish: script.finish ?? 'stop', tail: '!', output: [said('assistant', `${script.tokens}`)] });
   await writer.close();
 }
 
+/** A message, as the API has it. */
+export const said = (role: MessageItem['role'], text: string): MessageItem => ({
+  ...{ type: 'message', id: '', role, status: 'completed' },
+  content: [{ type: role === 'assistant' ? 'output_text' : 'input_text', text }],
+});
+
 /** The prompt of so many items, as this replica makes it. */
-export const promptOf = (items: readonly Json[]): number[] => [...JSON.stringify(items)].map((c) => c.charCodeAt(0));
+export const promptOf = (items: readonly Item[]): number[] => [...JSON.stringify(items)].map((c) => c.charCodeAt(0));
