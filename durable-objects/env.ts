@@ -1,9 +1,8 @@
 import { parseSetting, readNumber } from '../policy/settings.ts';
-import type { Replica } from './replica/index.ts';
 
 /** Bindings and variables of the Worker and its objects (wrangler.toml). Variables are text; numbers in them are bounded where they are read. */
 export interface ReplicaEnv {
-  REPLICA: DurableObjectNamespace<Replica>;
+  REPLICA: DurableObjectNamespace;
   /** Packs: `<MODEL_ID>/model.json` and its shards. Without the bucket, or when it lacks the model, the assets are asked. */
   PACKS?: R2Bucket;
   ASSETS?: Fetcher;

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { build, ROOT } from '../cli/build.ts';
+import { cyclesIn, sourcesIn } from './cycles.ts';
 
 const LIMIT = 64 * 2 ** 20; // of a Worker, uncompressed
 /** Licences that what is installed beside the server may have. LGPL: libvips of sharp, a library of its own that Miniflare brings. */
@@ -26,6 +27,7 @@ step('lint and format', [node, bin('@biomejs/biome/bin/biome'), 'check', '--erro
 await build((line) => console.log(line));
 step('wasm is fresh', [node, 'wasm/build.mjs', '--check']);
 step('wasm of the accelerator is fresh', [node, 'wasm/npu/build.mjs', '--check']);
+cycles();
 worker('Worker', '.build/worker');
 worker('stage', '.build/stage');
 worker('embedder', '.build/embedder');
@@ -78,6 +80,14 @@ function digests(): void {
     `${wrong.length === 0 ? '✓' : '✗'} digests of the shipped models${wrong.map((w) => `\n  ${w} is not as in models/SHA256SUMS`).join('')}`,
   );
   failed ||= wrong.length > 0;
+
+/** No file may need itself to be loaded. */
+function cycles(): void {
+  const folders = ['engine', 'kernels', 'models', 'openai', 'policy', 'pages', 'serving', 'durable-objects', 'worker', 'accelerator', 'simulator'];
+  const found = cyclesIn(ROOT, sourcesIn(ROOT, [...folders, 'embedder', 'cli', 'web/src', 'python/bridge', 'bench', 'scripts', 'tests']));
+  console.log(`${found.length === 0 ? '✓' : '✗'} no import cycles`);
+  for (const cycle of found) console.log(`  ${cycle.join(' → ')}`);
+  failed ||= found.length > 0;
 }
 
 /** The bundle that `wrangler deploy --dry-run` made. */

@@ -4,11 +4,12 @@ import { fits } from './check.ts';
 import { anyNumber, decimalRange, lcm } from './decimal.ts';
 import { both, type Dfa, words } from './dfa.ts';
 import { type Flat, isDict, type Node, nodeKey, typesOf } from './flat.ts';
-import { located, type Schema, stringDfas } from './flatten.ts';
+import { located, type Schema } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 import { pieces } from './negate.ts';
 import { EXIT, type Fragment, INC, INF, type Net } from './net.ts';
 import { objectFragment } from './object.ts';
+import { stringDfas } from './strings.ts';
 import { BARE_NAME, bareNames, JSON_SYNTAX, type Syntax, without } from './syntax.ts';
 import { mark } from './tags.ts';
 

@@ -1,8 +1,9 @@
 import { fits, propertyNodes } from './check.ts';
 import { both, isEmpty } from './dfa.ts';
 import { type Flat, isClosed, type Node, typesOf } from './flat.ts';
-import { type Schema, stringDfas } from './flatten.ts';
+import type { Schema } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
+import { stringDfas } from './strings.ts';
 
 /** Alternatives of a schema, and the world they are read in. */
 interface Side {

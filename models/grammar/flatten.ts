@@ -1,7 +1,6 @@
-import { ANY } from './charset.ts';
-import { type Dfa, lengths, toDfa } from './dfa.ts';
+import { type Dfa, toDfa } from './dfa.ts';
 import { overlaps } from './exclusive.ts';
-import { All, copyFlat, type Dict, down, type Flat, isDict, type Narrowing, type Node, newFlat, nodeKey, sameJson } from './flat.ts';
+import { All, copyFlat, type Dict, down, type Flat, isDict, type Narrowing, type Node, newFlat, nodeKey } from './flat.ts';
 import { formatDfa, formatNames } from './formats.ts';
 import { HANDLERS } from './keywords.ts';
 import { Budget, GrammarError, LIMITS } from './limits.ts';
@@ -222,11 +221,4 @@ export function located<T>(at: string, keyword: string, f: () => T): T {
       throw new GrammarError(at, keyword, e.message.replace(/^at the root: /, ''));
     throw e;
   }
-}
-
-/** The automata a string of this flat schema must satisfy; none when its character set and length say all. */
-export function stringDfas(f: Flat): Dfa[] {
-  const { dfas, chars, min, max } = f.string;
-  const plain = sameJson(chars, ANY) && min === 0 && max === Infinity;
-  return dfas.length === 0 || plain ? dfas : [...dfas, lengths(chars, min, max)];
 }

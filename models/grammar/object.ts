@@ -2,9 +2,9 @@ import type { SchemaBuilder } from './build.ts';
 import { memberNodes, propertyNodes, satisfies } from './check.ts';
 import { both, complement, type Dfa, isEmpty, lengths, words } from './dfa.ts';
 import { type Flat, isClosed, type Node } from './flat.ts';
-import { stringDfas } from './flatten.ts';
 import { GrammarError } from './limits.ts';
 import type { Fragment } from './net.ts';
+import { stringDfas } from './strings.ts';
 
 /** Names a property may have beyond the declared ones, and what their values must satisfy. */
 interface Extra {
