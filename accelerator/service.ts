@@ -90,7 +90,7 @@ export function createService(o: ServiceOptions): Service {
     const frames = [];
     let bytes = 0;
     if (!request.body) throw new ProtocolError('the request has no body');
-    for await (const chunk of request.body as unknown as AsyncIterable<Uint8Array>) {
+    for await (const chunk of request.body as AsyncIterable<Uint8Array>) {
       bytes += chunk.length;
       if (bytes > maxBody) throw new ProtocolError(`the request is longer than ${maxBody} bytes`);
       frames.push(...reader.push(chunk));

@@ -96,7 +96,7 @@ async function fetchRange(
   for (let breaks = 0; ranges.next(i) < ranges.end(i); ) {
     const before = ranges.next(i);
     try {
-      for await (const bytes of (await hub.range(repo, commit, file, before, ranges.end(i))) as unknown as AsyncIterable<Uint8Array>) {
+      for await (const bytes of (await hub.range(repo, commit, file, before, ranges.end(i))) as AsyncIterable<Uint8Array>) {
         o.signal?.throwIfAborted();
         if (ranges.next(i) + bytes.length > ranges.end(i)) throw new PullError(`the hub sent more of ${file.path} than was asked for`);
         await handle.write(bytes, 0, bytes.length, ranges.next(i));

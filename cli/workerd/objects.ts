@@ -39,7 +39,7 @@ export class Objects {
           },
         },
       );
-    return { idFromName: (name: string) => name, idFromString: (id: string) => id, get: get as unknown as ObjectNamespace['get'] };
+    return { idFromName: (name: string) => name, idFromString: (id: string) => id, get: get as ObjectNamespace['get'] };
   }
 
   /** ms of `times` calls of a method one after the other, from one object of this server to another. */

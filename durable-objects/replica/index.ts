@@ -19,6 +19,7 @@ import type { SessionFetcher } from '../../serving/run/session-pages.ts';
 import { runTurn } from '../../serving/run/turn.ts';
 import type { ReplicaEnv } from '../env.ts';
 import { schedulerOf } from '../scheduler/port.ts';
+import { stubAs } from '../stub.ts';
 import { holding, isHeld, openEngine, served } from './model.ts';
 import { stagesOf } from './stages.ts';
 
@@ -111,7 +112,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
   }
 }
 
-const fetcher = (session: DurableObjectStub) => session as unknown as SessionFetcher;
+const fetcher = stubAs<SessionFetcher>;
 
 /** Told whose it is: a session that keeps pages alone knows of no turn. */
 const owned = (session: SessionFetcher, tenant: string): SessionFetcher => ({

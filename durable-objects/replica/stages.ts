@@ -1,4 +1,5 @@
 /** A replica of a model that is cut into stages (policy/stages.ts): which are elsewhere, which part is here, and what of this isolate's memory they take. */
+
 import { type Backend, type KvFormat, type ModelConfig, type Plan, StagedRunner } from '../../engine/index.ts';
 import { allocLogits } from '../../engine/logits.ts';
 import { stepSize } from '../../engine/plan.ts';
@@ -12,6 +13,7 @@ import { type ReplicaEnv, replicasHere } from '../env.ts';
 import { allocStage, openStage } from '../stage/load.ts';
 import { RemoteStage } from '../stage/port.ts';
 import type { StageObject } from '../stage/wire.ts';
+import { stubAs } from '../stub.ts';
 
 /** The cuts that `STAGES` says, or undefined. Throws when it says something else. */
 export function stagesOf(env: ReplicaEnv): StagesPlan | undefined {
@@ -63,7 +65,7 @@ export async function openStages({ stages }: StagesPlan, o: StagesOptions): Prom
       if (replica) return openStage(source, manifest, backend, { part, kv, size, pages });
       const objects = env[`STAGE_${i}`];
       if (!objects) throw new Error(`the model has ${stages.length} stages, but STAGE_${i} is not bound`);
-      const object = () => objects.get(objects.idFromName(`stage-${i}`)) as unknown as StageObject;
+      const object = () => stubAs<StageObject>(objects.get(objects.idFromName(`stage-${i}`)));
       return new RemoteStage(`stage ${i}`, object, { build: buildId, pack: digest, model: id, part, kv, size, pages });
     }),
   );

@@ -1,5 +1,6 @@
 import type { Item } from '../../openai/requests/items.ts';
 import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, StoredResponse } from '../../serving/responses/types.ts';
+import { stubAs } from '../stub.ts';
 
 /** A session as its callers see it. Written out because the platform's own types unfold nested JSON without end. */
 export interface SessionPort {
@@ -17,5 +18,5 @@ export interface SessionPort {
 
 /** The session of that name (ids.ts), whether it has been begun or not. */
 export function openSession(namespace: DurableObjectNamespace, name: string): SessionPort {
-  return namespace.get(namespace.idFromName(name)) as unknown as SessionPort;
+  return stubAs(namespace.get(namespace.idFromName(name)));
 }

@@ -93,7 +93,7 @@ export class RemoteStage implements StagePort {
 
 /** Says that an answer is read: it is data, and nothing of it is the stage's. */
 function dispose(answer: object): void {
-  const { dispose } = Symbol as unknown as { dispose?: symbol };
+  const { dispose } = Symbol as { dispose?: symbol };
   if (dispose !== undefined) (answer as Record<symbol, (() => void) | undefined>)[dispose]?.();
 }
 

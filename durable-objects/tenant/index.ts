@@ -2,6 +2,7 @@ import { DurableObject } from 'cloudflare:workers';
 import type { Erased } from '../../serving/host.ts';
 import { prepare, type Schema } from '../schema.ts';
 import type { SessionPort } from '../session/port.ts';
+import { stubAs } from '../stub.ts';
 
 const SESSIONS: Schema = {
   part: 'sessions',
@@ -48,7 +49,7 @@ export class Tenant extends DurableObject<{ SESSION: DurableObjectNamespace }> {
 
   #session(id: string): Pick<SessionPort, 'erase'> {
     const { SESSION } = this.env;
-    return SESSION.get(SESSION.idFromString(id)) as unknown as SessionPort;
+    return stubAs<SessionPort>(SESSION.get(SESSION.idFromString(id)));
   }
 
   /** To look makes nothing. */

@@ -1,4 +1,5 @@
 import type { Erased } from '../../serving/host.ts';
+import { stubAs } from '../stub.ts';
 
 /** A tenant's list of its sessions, as its callers see it. */
 export interface TenantPort {
@@ -9,5 +10,5 @@ export interface TenantPort {
 }
 
 export function listOf(env: { TENANT: DurableObjectNamespace }, tenant: string): TenantPort {
-  return env.TENANT.get(env.TENANT.idFromName(tenant)) as unknown as TenantPort;
+  return stubAs(env.TENANT.get(env.TENANT.idFromName(tenant)));
 }

@@ -62,5 +62,5 @@ export interface WasmModules {
 export function instantiate(modules: WasmModules, memory: WebAssembly.Memory): { kernels: Kernels; variant: 'relaxed' | 'simd' } {
   const relaxed = modules.relaxed && detectRelaxed() ? modules.relaxed : undefined;
   const instance = new WebAssembly.Instance(relaxed ?? modules.simd, { env: { memory } });
-  return { kernels: instance.exports as unknown as Kernels, variant: relaxed ? 'relaxed' : 'simd' };
+  return { kernels: instance.exports as WebAssembly.Exports & Kernels, variant: relaxed ? 'relaxed' : 'simd' };
 }

@@ -141,7 +141,7 @@ export const onboarding: Record<string, Call> = {
   'onboard.begin': ({ decoder }) => {
     stored = new Map();
     model = undefined;
-    return { value: configOf(decoder as unknown as DecoderShape) };
+    return { value: configOf(decoder as DecoderShape) };
   },
 
   /** One tensor, under the name of engine/config.ts, f32. */
@@ -152,7 +152,7 @@ export const onboarding: Record<string, Call> = {
 
   /** All tensors were sent: checks their shapes. */
   'onboard.model': ({ decoder, name, tokenizer, tokenizerConfig, chatTemplate, stopIds }) => {
-    const config = configOf(decoder as unknown as DecoderShape);
+    const config = configOf(decoder as DecoderShape);
     const spec = jsonTokenizer(tokenizer as JsonObject, (tokenizerConfig ?? {}) as JsonObject, (stopIds ?? []) as number[]);
     const tensors = modelTensors(config, (t) => [part(t.name)]);
     model = {

@@ -208,7 +208,8 @@ export class ResponseStore implements Turns {
       Math.max(SWEEP_MS, ([...this.#sessions.values()][0]?.expires ?? 0) - Date.now()),
     );
     this.#timer = timer;
-    (timer as unknown as { unref?: () => void }).unref?.(); // no process waits for it
+    const inNode: { unref?(): void } = Object(timer);
+    inNode.unref?.(); // no process waits for it
   }
 
   #isOpen(id: string): boolean {

@@ -49,7 +49,7 @@ export function summarize(d: DeviceSpec, launches: readonly Launch[], chips = 1)
     busy.noc += t.busy.noc;
   }
   const cycles = us * d.clockGHz * 1000;
-  const share = Object.fromEntries(Object.entries(busy).map(([k, v]) => [k, cycles > 0 ? v / cycles : 0])) as unknown as Summary['busy'];
+  const share = Object.fromEntries(Object.entries(busy).map(([k, v]) => [k, cycles > 0 ? v / cycles : 0])) as Summary['busy'];
   const moved = bytes.read + bytes.written;
   const peak = peakTops(d, d.tile.tensor.macsPerCycle.int8 ? 'int8' : 'bf16');
   const flopsPerByte = moved > 0 ? flops / chips / moved : 0;

@@ -32,5 +32,5 @@ export const IOTA = SCRATCH_BYTES - 64;
 export function instantiateTiles(modules: TileModules, memory: WebAssembly.Memory): TileKernels {
   const instance = new WebAssembly.Instance(modules.relaxed ?? modules.simd, { env: { memory } });
   new Uint32Array(memory.buffer, IOTA, 16).set(Array.from({ length: 16 }, (_, i) => i));
-  return instance.exports as unknown as TileKernels;
+  return instance.exports as WebAssembly.Exports & TileKernels;
 }
