@@ -248,7 +248,7 @@ describe('a line of a run', () => {
   it('error: a fault of the request ends the turn, one of the replica is thrown and leaves it open', () => {
     const { store, answer } = begun();
     const take = line(store, answer);
-    expect(() => take({ type: 'error', status: 503, error: { message: 'gone' } })).toThrow('replica: {"message":"gone"}');
+    expect(() => take({ type: 'error', status: 503, error: { message: 'gone' } })).toThrow('gone');
     expect(answer.open).toBe(true);
     expect(take({ type: 'error', status: 500, error: { message: 'wrong' } })).toBe(true);
     expect(store.get('r')).toMatchObject({ status: 'failed', error: { message: 'wrong' } });
