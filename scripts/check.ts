@@ -28,6 +28,7 @@ await build((line) => console.log(line));
 step('wasm is fresh', [node, 'wasm/build.mjs', '--check']);
 step('wasm of the accelerator is fresh', [node, 'wasm/npu/build.mjs', '--check']);
 cycles();
+cycles();
 worker('Worker', '.build/worker');
 worker('stage', '.build/stage');
 worker('embedder', '.build/embedder');
