@@ -35,6 +35,7 @@ const RUN_BY: [RegExp, string][] = [
   [/turnstone -- pack/, 'tests/models/cli.test.ts'],
   [/turnstone -- stages/, 'tests/e2e/deploy-stages.test.ts'],
   [/^npx wrangler (login|deploy)/, 'needs an account; tests/e2e/deploy.test.ts and deploy-stages.test.ts try each configuration dry'],
+  [/^python training\/lora\//, 'needs PyTorch; training/lora/orders-pebble is what it made'],
   [/^docker|docker compose/, 'needs Docker; tests/e2e/package.test.ts does the steps of the image'],
   [/^(install|cp) .*(\/etc\/)/, 'writes to /etc; docs/self-host.md says how the unit was checked'],
 ];
