@@ -9,6 +9,7 @@ import type { PsFlags } from './commands/ps.ts';
 import type { RunFlags } from './commands/run.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { StagesFlags } from './commands/stages.ts';
+import { addCompletion } from './completion.ts';
 import type { PackOptions } from './pack.ts';
 import type { PackOnnxOptions } from './pack-onnx.ts';
 import { settingFlags, settingsHelp, settingsOf } from './settings.ts';
@@ -226,6 +227,7 @@ program
   .description('build what is stale: the wasm kernels, the page, the Workers')
   .action(run(async () => (await import('./build.ts')).build((line) => console.log(line))));
 
+addCompletion(program);
 await program.parseAsync();
 
 async function pack(source: string, o: PackFlags & OnnxFlags): Promise<void> {

@@ -9,6 +9,14 @@ import { Registry } from '../../openai/prometheus.ts';
 const turnstone = (...args: string[]): string =>
   execFileSync(process.execPath, ['--import', 'tsx', join(ROOT, 'cli/index.ts'), ...args], { cwd: ROOT, encoding: 'utf8' });
 
+it('completes commands, flags of settings with their values, and models', () => {
+  expect(turnstone('complete', '--', 'st')).toMatch(/^start\t.*\nstages\t/);
+  expect(turnstone('complete', '--', 'start', '--po')).toMatch(/^--port\tport to listen on/);
+  expect(turnstone('complete', '--', 'start', '--kv', '')).toContain('i8');
+  expect(turnstone('complete', '--', 'run', 'smol')).toMatch(/^smollm2\t/);
+  expect(turnstone('complete', '--', 'start', '--api'), 'a secret is no flag').not.toContain('--api-keys');
+});
+
 it('shows a model as JSON', () => {
   expect(JSON.parse(turnstone('show', 'smollm2', '--json'))).toMatchObject({ name: 'smollm2', licence: 'apache-2.0', parameters: '135 M' });
 });
