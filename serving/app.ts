@@ -11,6 +11,7 @@ import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
+import { version } from '../package.json';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
@@ -72,7 +73,7 @@ function routes(): Hono<App> {
   app.use('/metrics', requireKey);
 
   app.get('/openapi.json', (c) => c.json(openApi()));
-  app.get('/health', (c) => c.json({ status: 'ok' }));
+  app.get('/health', (c) => c.json({ status: 'ok', version }));
   app.get('/ready', ready);
   app.get('/metrics', metrics);
 

@@ -1,6 +1,7 @@
 /** Routing, keys and validation, in Node with a replica that only records: what runs in workerd is in runtime.test.ts. */
 
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { version } from '../../package.json';
 import type { Env } from '../../worker/env.ts';
 import { app } from './app-of.ts';
 
@@ -233,7 +234,7 @@ describe('routes', () => {
   });
 
   it('is healthy without a replica', async () => {
-    expect(await (await app.request('/health', {}, env())).json()).toEqual({ status: 'ok' });
+    expect(await (await app.request('/health', {}, env())).json()).toEqual({ status: 'ok', version });
     expect(calls).toHaveLength(0);
   });
 
