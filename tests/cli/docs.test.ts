@@ -25,6 +25,7 @@ const RUN_BY: [RegExp, string][] = [
   [/^npm start -- .*--adapter/, 'tests/engine/adapters.test.ts'],
   [/^EMBED_MODEL=/, 'tests/e2e/embeddings.test.ts'],
   [/^(\S+=\S+ )*turnstone start/, 'tests/e2e/package.test.ts'],
+  [/^python training\/lora/, 'PyTorch for minutes; the adapter that it made is in training/lora/orders-pebble'],
   [/turnstone -- run/, 'tests/e2e/run.test.ts'],
   [/turnstone -- (list|show|rm|pull)/, 'tests/hub/pull.test.ts'],
   [/turnstone -- inspect/, 'tests/models/cli.test.ts'],
