@@ -3,6 +3,7 @@
 import { isElsewhere, replicaOf } from '../durable-objects/replica/port.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { openSession } from '../durable-objects/session/port.ts';
+import { stubAs } from '../durable-objects/stub.ts';
 import { listOf } from '../durable-objects/tenant/port.ts';
 import { ApiError } from '../openai/errors.ts';
 import type { BatchKeeper } from '../serving/batches.ts';
@@ -21,7 +22,7 @@ export function hostOf(env: Env): Host {
     session: SESSION && ((name) => openSession(SESSION, name)),
     secret: () => sealSecret(env),
     sessionsOf: TENANT && ((tenant) => listOf({ TENANT }, tenant)),
-    batches: BATCHES && ((tenant) => BATCHES.get(BATCHES.idFromName(tenant)) as unknown as BatchKeeper),
+    batches: BATCHES && ((tenant) => stubAs<BatchKeeper>(BATCHES.get(BATCHES.idFromName(tenant)))),
     socket: SOCKET && ((tenant) => openSocket(SOCKET, tenant)),
     launcher: env.LAUNCHER,
     embedder: env.EMBEDDER,
