@@ -1,6 +1,6 @@
 /** A model inside one's own program: engine, kernels and OpenAI's API, without a server. `node.ts` and `browser.ts` open one. */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
-import { createApp } from '../serving/app.ts';
+import { coreApp, onHost } from '../serving/core.ts';
 import { inProcess } from '../serving/in-process.ts';
 import type { Runtime } from '../serving/run/runtime.ts';
 
@@ -49,12 +49,12 @@ interface Chunk {
 
 export class Model {
   readonly #rt: Runtime;
-  readonly #app: ReturnType<typeof createApp>;
+  readonly #app: ReturnType<typeof onHost>;
   #closed = false;
 
   constructor(rt: Runtime) {
     this.#rt = rt;
-    this.#app = createApp(inProcess({ model: rt.served.id, runtime: async () => rt, vars: { PUBLIC: '1' } })); // none but this program reaches it
+    this.#app = onHost(coreApp(), inProcess({ model: rt.served.id, runtime: async () => rt, vars: { PUBLIC: '1' } })); // none but this program reaches it
   }
 
   /** Its name in the API. */

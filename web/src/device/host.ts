@@ -4,7 +4,7 @@ import { DeviceLostError, openDevice, type WebGpuBackend } from '../../../kernel
 import { ModelFileError } from '../../../models/error.ts';
 import { readManifest } from '../../../models/pack/manifest.ts';
 import { type PackSource, urlPack } from '../../../models/pack/source.ts';
-import { createApp } from '../../../serving/app.ts';
+import { coreApp, onHost } from '../../../serving/core.ts';
 import { inProcess } from '../../../serving/in-process.ts';
 import { faultOf } from '../../../serving/run/device-fault.ts';
 import { type Maker, openModel, wasmMaker, webGpuMaker } from '../../../serving/run/open.ts';
@@ -34,11 +34,11 @@ export class Host {
   /** Why the GPU is left alone from now on: it can be asked for, but not run this model. */
   #unfit?: string;
 
-  readonly #app: ReturnType<typeof createApp>;
+  readonly #app: ReturnType<typeof onHost>;
 
   constructor(o: HostOptions) {
     this.#o = o;
-    this.#app = createApp(inProcess({ model: o.id, runtime: () => this.open(), vars: { PUBLIC: '1' } })); // none but the page reaches it
+    this.#app = onHost(coreApp(), inProcess({ model: o.id, runtime: () => this.open(), vars: { PUBLIC: '1' } })); // none but the page reaches it
   }
 
   /** The engine, loaded on first use and again after a failure. */
