@@ -235,8 +235,8 @@ test('branches: turn 3 and another turn 3 share turns 1 and 2, and see only thei
   const two = await say('two', one);
   await say('three', two);
   const other = await say('other three', two);
-  const answer = { role: 'assistant', content: '2' };
-  const user = (content: string) => ({ role: 'user', content });
+  const answer = said('assistant', '2');
+  const user = (content: string) => said('user', content);
   expect(await stub.inputItems(other)).toEqual([user('one'), answer, user('two'), answer, user('other three')]);
   expect(await stub.begin(turn(session, { tokens: 1 }, { previous: newResponseId(session, SEAL) }))).toEqual({
     ok: false,
@@ -337,7 +337,8 @@ test('its time to live: the alarm after the last use erases it', async () => {
 
 test('a conversation that is longer than is kept is refused at once; one that an older server stored is answered', async () => {
   const { session, stub } = open();
-  const items = (n: number) => Array.from({ length: n }, (_, i) => said('user', `${i}`));
+  // short: this replica's prompt has a token for each of their characters
+  const items = (n: number) => Array.from({ length: n }, (_, i) => ({ role: 'user', content: `${i}` }) as never);
   expect(await stub.begin(turn(session, { tokens: 1 }, { input: items(4_097) }))).toEqual({ ok: false, why: 'too_long' });
   expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
   const first = turn(session, { tokens: 1 }, { input: items(4_000) });
