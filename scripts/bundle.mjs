@@ -1,6 +1,6 @@
 // The command line and the engine as the published package has them: compiled into bin/, beside what `turnstone build` made. Runs before `npm pack`.
 import { execFileSync } from 'node:child_process';
-import { readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { compile } from './compile.mjs';
@@ -16,8 +16,19 @@ await build({
   outdir: 'bin',
   ...{ bundle: true, format: 'esm', platform: 'browser', target: 'es2022', minifySyntax: true },
 });
-// what the package is made of, by npm's own tool: CycloneDX
-const omit = ['--omit', 'dev', '--omit', 'optional'];
-const sbom = ['sbom', '--sbom-format', 'cyclonedx', '--sbom-type', 'application', '--package-lock-only', ...omit];
-writeFileSync(`${root}bin/sbom.cdx.json`, execFileSync('npm', sbom, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 }));
+// what the package is made of, by npm's own tool: CycloneDX. Of what tests and builds alone need nothing is kept; `--omit dev` would
+// leave out also what both need.
+const sbom = ['sbom', '--sbom-format', 'cyclonedx', '--sbom-type', 'application', '--package-lock-only'];
+const bom = JSON.parse(execFileSync('npm', sbom, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 }));
+const lock = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8')).packages;
+const shipped = new Set(
+  Object.entries(lock).flatMap(([path, p]) => (p.dev || p.devOptional ? [] : [`${path.split('node_modules/').at(-1)}@${p.version}`])),
+);
+bom.components = bom.components.filter((c) => shipped.has(`${c.name}@${c.version}`));
+const kept = new Set([bom.metadata.component['bom-ref'], ...bom.components.map((c) => c['bom-ref'])]);
+bom.dependencies = bom.dependencies.flatMap((d) =>
+  kept.has(d.ref) ? [{ ...d, dependsOn: d.dependsOn?.filter((ref) => kept.has(ref)) }] : [],
+);
+bom.metadata.component.name = 'turnstone'; // npm takes the folder's name
+writeFileSync(`${root}bin/sbom.cdx.json`, JSON.stringify(bom, null, 2));
 console.log(`bin: ${readdirSync(`${root}bin`).length} files; packages: ${packages.join(', ')}`);
