@@ -403,6 +403,7 @@ export class Queue {
       free.push({ id: r.id, matched: r.chains.match(t.chain), backlog: r.backlog, running: r.running });
     }
     if (free.length === 0) return undefined;
+    if (t.held) return this.ledger.replicas.get(free.reduce((best, c) => (c.matched > best.matched ? c : best)).id);
     return this.ledger.replicas.get(place(this.config.placement, t.promptTokens, free, this.ledger.epoch, random()).id);
   }
 

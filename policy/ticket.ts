@@ -15,6 +15,8 @@ export interface AdmitRequest {
   restart: boolean;
   /** Sequences to generate, prompts × choices; 1 unless given. Each takes a slot. */
   sequences?: number;
+  /** Nothing is computed for it: it goes to whoever holds most of the prompt. */
+  held?: boolean;
   /** It takes no slot and no replica but a turn in this lane. */
   lane?: Lane;
 }

@@ -25,13 +25,19 @@ export interface Place {
 
 /**
  * Waits for the scheduler's answer; undefined when nothing schedules. Throws 429 with Retry-After when it refuses, and gives the
- * place back when the client leaves.
+ * place back when the client leaves. `held`: nothing is computed, who holds most of the prompt answers.
  */
-export async function admit(c: Context<App>, request: Generation): Promise<Place | undefined> {
+export async function admit(c: Context<App>, request: Generation, held = false): Promise<Place | undefined> {
   if (!c.env.queue) return undefined;
   const chain = await chainOf(c.get('tenant'), request);
   const sequences = request.n * (request.kind === 'completion' ? request.prompts.length : 1);
-  return ask(c, { priority: request.priority, promptTokens: chainTokens(chain), chain: chain.slice(-MAX_LINKS), sequences });
+  return ask(c, {
+    priority: request.priority,
+    promptTokens: chainTokens(chain),
+    chain: chain.slice(-MAX_LINKS),
+    sequences,
+    ...(held && { held }),
+  });
 }
 
 /**

@@ -52,7 +52,7 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
 /** The pages of a conversation, from the replica that most likely holds them; they take a turn in the queue as answers do. */
 export async function pagesOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
   checkRoom(c, request);
-  const place = await admit(c, request);
+  const place = await admit(c, request, true);
   try {
     return await callReplica(c, path, request, place);
   } finally {

@@ -81,6 +81,21 @@ test('two equal requests that come at once start on two replicas', () => {
   expect(q.dispatch(0, () => 0).map((s) => s.replica)).toEqual(['a', 'b']);
 });
 
+test('what only wants the pages goes to whoever has them, though it computes and the other is idle', () => {
+  const q = new Queue(POLICY, ['a', 'b']);
+  q.arrive(ask('turn', chain('question')), 0, nothing);
+  expect(q.dispatch(0, () => 0)[0]).toMatchObject({ replica: 'a' });
+  q.arrive(ask('again', chain('question')), 1, nothing);
+  expect(q.dispatch(1, () => 0)[0]).toMatchObject({ replica: 'b' });
+  q.arrive({ ...ask('other', chain('x', 'y')), held: true }, 2, nothing);
+  expect(q.dispatch(2, () => 0)[0].replica).toBe('a'); // nobody has them: the first
+  const r = new Queue(POLICY, ['a', 'b']);
+  r.arrive(ask('turn', chain('question')), 0, nothing);
+  r.dispatch(0, () => 0);
+  r.arrive({ ...ask('pages', chain('question', 'answer')), held: true }, 1, nothing);
+  expect(r.dispatch(1, () => 0)[0]).toMatchObject({ replica: 'a', matched: 100 });
+});
+
 test('the other rules', () => {
   const three = ['a', 'b', 'c'].map((id, i) => ({ id, matched: 500 * i, backlog: 10 - i, running: i }));
   const by = (kind: 'round-robin' | 'random' | 'least-loaded' | 'thresholds', turn: number, random: number) =>
