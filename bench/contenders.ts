@@ -1,7 +1,7 @@
 /** One face for all engines that are compared: a prompt's prefill, and decode steps after it. One thread each. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { build, ROOT } from '../cli/build.ts';
+
+import { build } from '../cli/build.ts';
+import { wasmModules } from '../cli/wasm.ts';
 import { allocWeights } from '../engine/anatomy.ts';
 import { countWasm, createWasm } from '../kernels/wasm/index.ts';
 import { folderPack, nodeHasher } from '../models/node/files.ts';
@@ -62,15 +62,12 @@ export async function inNode(
   o: { context: number; sequences: number },
 ): Promise<Batcher & { runner: Runner; variant: string }> {
   await build(undefined, ['wasm']);
-  const module = async (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
-  const simd = await module('simd');
-  const relaxed = await module('relaxed').catch(() => undefined); // Node 20 cannot compile it
   const source = folderPack(packFolder);
   const { manifest, digest } = await openPack(source);
   const count = countWasm();
   const counted = allocWeights(count, manifest.config, formatsIn(manifest.tensors));
   const plan = roomyPlan(manifest.config, counted.weights, o);
-  const backend = createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes: count.used + plan.bytes.kv + (64 << 20) });
+  const backend = createWasm({ modules: await wasmModules(), memoryBytes: count.used + plan.bytes.kv + (64 << 20) });
   const weights = await loadWeights(source, manifest, backend, { hasher: nodeHasher });
   const runner = new Runner({ backend, config: manifest.config, weights, plan, digest });
   return {

@@ -1,4 +1,5 @@
 /** `turnstone pack`: a GGUF file or a Hugging Face folder becomes a pack. */
+
 import { existsSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -16,9 +17,10 @@ import { isRounded } from '../models/quantize/rtn.ts';
 import { isSearched } from '../models/quantize/search.ts';
 import { compileTemplate } from '../models/template.ts';
 import { createTokenizer } from '../models/tokenizer/tokenizer.ts';
-import { build, ROOT } from './build.ts';
+import { build } from './build.ts';
 import { perplexity, piecesOf } from './evaluate.ts';
 import { count, percent, shape, size, table } from './table.ts';
+import { wasmModules } from './wasm.ts';
 
 export interface PackOptions {
   /** GGUF file or Hugging Face folder. */
@@ -202,11 +204,7 @@ function calibrationBytes(model: ModelFiles, T: number, formats: { format: Forma
 
 async function nodeWasm(memoryBytes: number) {
   await build(undefined, ['wasm']);
-  const module = async (name: string) => new WebAssembly.Module(await readFile(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
-  const simd = await module('simd');
-  // Node 20 cannot even compile the relaxed module.
-  const relaxed = await module('relaxed').catch(() => undefined);
-  return createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes });
+  return createWasm({ modules: await wasmModules(), memoryBytes });
 }
 
 function terminalLine(line: string): void {

@@ -1,8 +1,8 @@
 /** Turnstone's side of the comparison: a model file in, next-token log-probabilities and greedy tokens out. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+
 import { sha256 } from '@noble/hashes/sha2.js';
-import { build, ROOT } from '../../cli/build.ts';
+import { build } from '../../cli/build.ts';
+import { wasmModules } from '../../cli/wasm.ts';
 import { allocWeights } from '../../engine/anatomy.ts';
 import { Engine, GREEDY, type KvFormat, type Sampling } from '../../engine/index.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
@@ -29,9 +29,6 @@ export class Turnstone {
   /** A GGUF file or Hugging Face folder, in the format nearest to its own unless given. `sequences` can be computed together. */
   static async open(path: string, o: { kv: KvFormat; context: number; format?: 'f32'; sequences?: number }): Promise<Turnstone> {
     await build(undefined, ['wasm']);
-    const module = async (name: string) => new WebAssembly.Module(readFileSync(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
-    const simd = await module('simd');
-    const relaxed = await module('relaxed').catch(() => undefined);
     const model = await openModel(path);
     try {
       const options = { format: o.format ?? 'auto' } as const;
@@ -40,7 +37,7 @@ export class Turnstone {
       const counted = allocWeights(count, model.config, formatOf);
       const plan = roomyPlan(model.config, counted.weights, { context: o.context, sequences: o.sequences ?? 1, kv: o.kv });
       const memoryBytes = count.used + plan.bytes.kv + (64 << 20) + model.config.vocab * 64;
-      const backend = createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes });
+      const backend = createWasm({ modules: await wasmModules(), memoryBytes });
       const { weights, digest } = await loadModel(model, backend, { ...options, hasher: nodeHasher });
       const { config } = model;
       return new Turnstone(new Engine({ backend, config, weights, plan, hash: sha256, pack: digest, rowCost: Number.POSITIVE_INFINITY }));

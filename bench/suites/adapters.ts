@@ -1,8 +1,7 @@
 /** Adapters beside the base: eight sequences that decode together over four adapters, and the same eight on the base alone. In Node, one thread. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
+
 import { sha256 } from '@noble/hashes/sha2.js';
-import { ROOT } from '../../cli/build.ts';
+import { wasmModules } from '../../cli/wasm.ts';
 import {
   type AdapterPiece,
   adapterBytes,
@@ -65,10 +64,7 @@ async function open(folder: string): Promise<Engine> {
   allocRunner(count, config, formatsOf(counted), plan);
   count.kvPool(kvShape(config, 'i8'), plan.pages);
   allocLogits(count, plan.maxRows, config.vocab);
-  const module = (name: string) => WebAssembly.compile(readFileSync(join(ROOT, '.build/wasm', `turnstone-${name}.wasm`)));
-  const simd = await module('simd');
-  const relaxed = await module('relaxed').catch(() => undefined); // Node 20 cannot compile it
-  const backend = createWasm({ modules: { simd, ...(relaxed && { relaxed }) }, memoryBytes: count.used });
+  const backend = createWasm({ modules: await wasmModules(), memoryBytes: count.used });
   const weights = await loadWeights(source, manifest, backend, { hasher: nodeHasher });
   const engine = new Engine({ backend, config, weights, plan, hash: sha256, pack: digest, rowCost: Number.POSITIVE_INFINITY });
   for (const kind of kinds) {
