@@ -2,30 +2,9 @@
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import { coreApp, onHost } from '../serving/core.ts';
 import { inProcess } from '../serving/in-process.ts';
+import { type OpenOptions as Opening, openModel } from '../serving/run/open.ts';
 import type { Runtime } from '../serving/run/runtime.ts';
-
-export interface Message {
-  role: 'system' | 'user' | 'assistant';
-  content: string;
-}
-
-/** As OpenAI's API names them, Turnstone's extensions too; what is not given is left to the model. */
-export interface Fields {
-  max_tokens?: number;
-  temperature?: number;
-  top_p?: number;
-  top_k?: number;
-  min_p?: number;
-  seed?: number;
-  stop?: string | string[];
-  response_format?: object;
-  [more: string]: unknown;
-}
-
-export interface Asked extends Fields {
-  /** Stops the computation; the iteration then throws its reason. */
-  signal?: AbortSignal;
-}
+import type { Asked, Message, OpenOptions, Model as Published } from '../types/engine.d.ts';
 
 /** What the API refused: its own message and code. */
 export class RequestError extends Error {
@@ -47,7 +26,7 @@ interface Chunk {
   choices?: { text?: string; delta?: { content?: string | null } }[];
 }
 
-export class Model {
+export class Model implements Published {
   readonly #rt: Runtime;
   readonly #app: ReturnType<typeof onHost>;
   #closed = false;
@@ -139,3 +118,10 @@ export class Model {
 
 const refusal = (status: number, { error }: Chunk): RequestError =>
   new RequestError(status, error?.code ?? null, error?.param ?? null, error?.message ?? `the engine answered ${status}`);
+
+/** Opens a pack for `openModel` of node.ts and browser.ts, in the memory that was asked for. */
+export async function openWith(parts: () => Promise<Pick<Opening, 'source' | 'id' | 'maker' | 'hasher'>>, o: OpenOptions): Promise<Model> {
+  const { memoryMB = 512, context, onProgress } = o;
+  if (!(memoryMB >= 16 && memoryMB <= 4096)) throw new RangeError(`memoryMB is ${memoryMB}, must be from 16 to 4096`);
+  return new Model(await openModel({ ...(await parts()), memoryBytes: memoryMB * 1e6, context, onProgress }));
+}
