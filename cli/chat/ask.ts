@@ -81,12 +81,19 @@ export async function ask(
 
 /** The models that a server has. Rejects when there is none, or it asks for a key. */
 export async function models(url: string, key?: string): Promise<string[]> {
-  const r = await fetch(`${url}/v1/models`, { headers: key ? { authorization: `Bearer ${key}` } : {} }).catch((error: Error) => {
-    throw new Error(`${url} does not answer: ${(error.cause as Error | undefined)?.message ?? error.message}`);
-  });
+  const r = await get(url, '/v1/models', key);
   if (!r.ok) throw new Error(await messageOf(r));
   return ((await r.json()) as { data: { id: string }[] }).data.map((m) => m.id);
 }
+
+/** A server's address as a user gives it, without the API's path. */
+export const baseOf = (url: string): string => url.replace(/\/+$/, '').replace(/\/v1$/, '');
+
+/** What a server answers there. Rejects when nobody does. */
+export const get = (base: string, path: string, key?: string): Promise<Response> =>
+  fetch(base + path, { headers: key ? { authorization: `Bearer ${key}` } : {} }).catch((error: Error) => {
+    throw new Error(`${base} does not answer: ${(error.cause as Error | undefined)?.message ?? error.message}`);
+  });
 
 async function messageOf(r: Response): Promise<string> {
   const text = await r.text();

@@ -1,4 +1,5 @@
 /** `turnstone ps`: what a running server has loaded and computes. */
+import { baseOf, get } from '../chat/ask.ts';
 import { readMetrics } from '../prometheus.ts';
 import { count, size, table } from '../table.ts';
 
@@ -21,18 +22,15 @@ export async function psCommand(
   { url = 'http://127.0.0.1:8787', json }: PsFlags,
   say: (line: string) => void = console.log,
 ): Promise<void> {
-  const base = url.replace(/\/+$/, '').replace(/\/v1$/, '');
-  const key = process.env.API_KEY;
-  const get = async (path: string): Promise<Response> => {
-    const response = await fetch(base + path, { headers: key ? { authorization: `Bearer ${key}` } : {} }).catch((error: Error) => {
-      throw new Error(`${base} does not answer: ${(error.cause as Error | undefined)?.message ?? error.message}`);
-    });
+  const base = baseOf(url);
+  const asked = async (path: string): Promise<Response> => {
+    const response = await get(base, path, process.env.API_KEY);
     if (response.status === 401) throw new Error(`${base} asks for a key: set API_KEY`);
     if (!response.ok) throw new Error(`${base}${path} answered ${response.status}`);
     return response;
   };
-  const { data } = (await (await get('/v1/models')).json()) as { data: Listed[] };
-  const figures = readMetrics(await (await get('/metrics')).text());
+  const { data } = (await (await asked('/v1/models')).json()) as { data: Listed[] };
+  const figures = readMetrics(await (await asked('/metrics')).text());
   const models = data.map((m) => {
     const of = (name: string) => figures(`turnstone_${name}`, { model_name: m.id });
     const all = (name: string) => of(name).reduce((sum: number | undefined, n) => (sum ?? 0) + n, undefined);

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { ask, type Chat, costOf, models, type Sampling } from '../chat/ask.ts';
+import { ask, baseOf, type Chat, costOf, models, type Sampling } from '../chat/ask.ts';
 import { converse } from '../chat/terminal.ts';
 import { startServer } from '../start.ts';
 
@@ -53,7 +53,7 @@ export async function runCommand(model: string | undefined, prompt: readonly str
 /** A server that runs already; API_KEY opens it. */
 async function running(url: string, model: string | undefined): Promise<{ chat: Chat; stop(): Promise<void> }> {
   const key = process.env.API_KEY || undefined;
-  const base = url.replace(/\/+$/, '').replace(/\/v1$/, '');
+  const base = baseOf(url);
   const there = await models(base, key);
   if (model && !there.includes(model)) throw new Error(`${base} has no model ${model}; it has ${there.join(', ')}`);
   return { chat: { url: base, model: model ?? there[0], key }, stop: async () => {} };
