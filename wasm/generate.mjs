@@ -264,9 +264,8 @@ function finish(f, way, p, T, { scale: at, minimum }) {
   return lines;
 }
 
-/** A tile of 8 unpacked rows × T tokens: sums at acc [T][8] go on. */
-function tile(wayName, f, T) {
-  const way = ways[wayName];
+/** One block of 8 rows × T tokens: sums, products, scales. `row(i, h)` says where half h of row i's weights is. */
+function products(f, way, T, row, scales) {
   const lines = [];
   const quads = 8 / parts(f);
   for (let p = 0; p < parts(f); p++) {
@@ -274,11 +273,18 @@ function tile(wayName, f, T) {
       lines.push(f.min ? `s${t} = i32x4.splat(0);` : `s${t} = v128.load32_splat(a${t}, ${way.values + 4 + 4 * p});`, `u${t} = s${t};`);
     }
     for (let j = p * quads; j < (p + 1) * quads; j++) {
-      lines.push(...way.weights(j, (i, h) => `v128.load(rows, ${32 * i + 16 * h})`));
+      lines.push(...way.weights(j, row));
       for (let t = 0; t < T; t++) lines.push(...way.product(j, t));
     }
-    lines.push(...finish(f, way, p, T, storedScales(f, 'rows', 256)));
+    lines.push(...finish(f, way, p, T, scales));
   }
+  return lines;
+}
+
+/** A tile of 8 unpacked rows × T tokens: sums at acc [T][8] go on. */
+function tile(wayName, f, T) {
+  const way = ways[wayName];
+  const lines = products(f, way, T, (i, h) => `v128.load(rows, ${32 * i + 16 * h})`, storedScales(f, 'rows', 256));
   return `
 function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
   ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
@@ -293,18 +299,7 @@ function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize,
 /** 8 packed rows × T tokens: unpacked in registers, nothing but sums is written. Sums at acc [T][8] begin with the first block. */
 function fewTile(name, f, T) {
   const way = ways.dot;
-  const lines = [];
-  const quads = 8 / parts(f);
-  for (let p = 0; p < parts(f); p++) {
-    for (let t = 0; t < T; t++) {
-      lines.push(f.min ? `s${t} = i32x4.splat(0);` : `s${t} = v128.load32_splat(a${t}, ${way.values + 4 + 4 * p});`, `u${t} = s${t};`);
-    }
-    for (let j = p * quads; j < (p + 1) * quads; j++) {
-      lines.push(...way.weights(j, (i, h) => vector(f, i, h)));
-      for (let t = 0; t < T; t++) lines.push(...way.product(j, t));
-    }
-    lines.push(...finish(f, way, p, T, packedScales(f)));
-  }
+  const lines = products(f, way, T, (i, h) => vector(f, i, h), packedScales(f));
   const step = 32 * parts(f) * (f.min ? 2 : 1);
   const body = `${lines.join('\n      ')}
       ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}`;
