@@ -3,10 +3,11 @@
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Miniflare } from 'miniflare';
+import type { Miniflare } from 'miniflare';
 import OpenAI, { toFile } from 'openai';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { bundle } from './bundle.ts';
+import { sessionServer } from './session-server.ts';
 
 const KEY = 'sk-test-0123456789';
 const OTHER = 'sk-other-012345678';
@@ -16,24 +17,10 @@ let persist: string;
 let server: Miniflare;
 let url: string;
 
-async function start(): Promise<void> {
-  server = new Miniflare({
-    modules: [{ type: 'ESModule', path: 'stand-in.js', contents }],
-    compatibilityDate: '2026-04-01',
-    compatibilityFlags: ['enable_request_signal'],
-    durableObjects: {
-      REPLICA: 'Replica',
-      SESSION: { className: 'Session', useSQLite: true },
-      SCHEDULER: { className: 'Scheduler', useSQLite: true },
-      BATCHES: { className: 'Batches', useSQLite: true },
-      TENANT: { className: 'Tenant', useSQLite: true },
-    },
-    durableObjectsPersist: persist,
-    bindings: { API_KEYS: `ann:${KEY},${OTHER}`, ADMIN_KEY: ADMIN },
-    cf: false,
-  });
-  url = (await server.ready).href;
-}
+const start = async () => {
+  const vars = { API_KEYS: `ann:${KEY},${OTHER}`, ADMIN_KEY: ADMIN };
+  ({ server, url } = await sessionServer(contents, persist, { objects: { BATCHES: 'Batches', TENANT: 'Tenant' }, vars }));
+};
 const clientOf = (apiKey: string) => new OpenAI({ baseURL: `${url}v1`, apiKey, maxRetries: 1 });
 
 beforeAll(async () => {

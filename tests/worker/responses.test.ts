@@ -4,12 +4,13 @@ import { createHash } from 'node:crypto';
 import { mkdtemp, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Miniflare } from 'miniflare';
+import type { Miniflare } from 'miniflare';
 import OpenAI from 'openai';
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
 import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { bundle } from './bundle.ts';
+import { sessionServer } from './session-server.ts';
 
 const KEY = 'sk-test-0123456789';
 const OTHER = 'sk-other-012345678';
@@ -24,21 +25,8 @@ const tenant = createHash('sha256').update(`turnstone tenant\0${KEY}`).digest('h
 beforeAll(async () => {
   const persist = await mkdtemp(join(tmpdir(), 'turnstone-responses-'));
   folder = join(persist, '-Session');
-  server = new Miniflare({
-    modules: [{ type: 'ESModule', path: 'stand-in.js', contents: await bundle(new URL('stand-in-session.ts', import.meta.url)) }],
-    compatibilityDate: '2026-04-01',
-    compatibilityFlags: ['enable_request_signal'],
-    durableObjects: {
-      REPLICA: 'Replica',
-      SESSION: { className: 'Session', useSQLite: true },
-      SCHEDULER: { className: 'Scheduler', useSQLite: true },
-      SOCKET: { className: 'Socket', useSQLite: true },
-    },
-    durableObjectsPersist: persist,
-    bindings: { API_KEYS: `${KEY},${OTHER}` },
-    cf: false,
-  });
-  url = (await server.ready).href;
+  const contents = await bundle(new URL('stand-in-session.ts', import.meta.url));
+  ({ server, url } = await sessionServer(contents, persist, { objects: { SOCKET: 'Socket' }, vars: { API_KEYS: `${KEY},${OTHER}` } }));
   // once more when the server closed an idle socket while this process stood still: no fault of the API's
   client = new OpenAI({ baseURL: `${url}v1`, apiKey: KEY, maxRetries: 1 });
 });
