@@ -4,13 +4,8 @@ import type { Context } from 'hono';
 import { ApiError, serverOverloaded } from '../openai/errors.ts';
 import { admit, type Generation, giveBack, type Place } from './admission.ts';
 import type { App } from './host.ts';
+import { isOverloaded, saysRetryable } from './retry.ts';
 import { checkRoom, noteRoom } from './room.ts';
-
-/** What Durable Objects say of a failed call. */
-interface CallError {
-  retryable?: boolean;
-  overloaded?: boolean;
-}
 
 /**
  * Calls the replica: GET without a body, POST with one. Its response is passed through as it comes; the client's disconnect goes
@@ -42,9 +37,8 @@ export async function callReplica(c: Context<App>, path: string, body?: unknown,
     } catch (error) {
       if (c.req.raw.signal.aborted)
         throw new ApiError(499, 'The client closed the request.', { code: 'client_closed_request', cause: error });
-      const { retryable, overloaded } = (typeof error === 'object' && error !== null ? error : {}) as CallError;
-      if (overloaded) throw serverOverloaded('The replica is overloaded.');
-      if (!retryable || tries === 2) throw error;
+      if (isOverloaded(error)) throw serverOverloaded('The replica is overloaded.');
+      if (!saysRetryable(error) || tries === 2) throw error;
     }
   }
 }

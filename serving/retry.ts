@@ -14,6 +14,9 @@ interface CallError {
 const of = (error: unknown): CallError => (typeof error === 'object' && error !== null ? error : {});
 const OVERLOADED_S = 5;
 
+/** What the platform says of it, and that alone. */
+export const saysRetryable = (error: unknown): boolean => of(error).retryable === true;
+
 export const isOverloaded = (error: unknown): boolean => of(error).overloaded === true;
 
 /** A call that may be made again: its object was reset or could not be reached, and has room. */

@@ -140,12 +140,23 @@ const kib = (n: number) => Math.ceil(n / 1024);
  * What a request's `model` asks for: '' or the model's own name for the base, `base:adapter` for an adapter, which is loaded and held. Throws
  * 404 when it is neither.
  */
-export async function adapterOf({ served, adapters }: Runtime, model: string | undefined): Promise<Held | undefined> {
+async function adapterOf({ served, adapters }: Runtime, model: string | undefined): Promise<Held | undefined> {
   if (!model || model === served.id) return undefined;
   if (!model.startsWith(`${served.id}:`)) throw modelNotFound(model, served.id);
   const name = model.slice(served.id.length + 1);
   if (!adapters) throw badRequest(`Adapters do not run on this host: ask for '${served.id}'.`, 'model', 'adapters_unsupported');
   return adapters.hold(name);
+}
+
+/** `work` with the adapter that `model` names, or none. It holds it until it says otherwise; where it throws, it is let go. */
+export async function withAdapter<T>(rt: Runtime, model: string | undefined, work: (held: Held | undefined) => Promise<T>): Promise<T> {
+  const held = await adapterOf(rt, model);
+  try {
+    return await work(held);
+  } catch (error) {
+    held?.release();
+    throw error;
+  }
 }
 
 /** Names what computes a request: weights, numerics, adapter. */

@@ -4,7 +4,7 @@ import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
 import type { Cost } from '../../policy/cost.ts';
-import { adapterOf, fingerprintOf, type Held } from './adapters.ts';
+import { fingerprintOf, type Held, withAdapter } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { completionConstraint, constraintOf } from './constraint.ts';
 import { early, takesLong } from './heartbeats.ts';
@@ -18,15 +18,8 @@ import { saltOf, tenantOf } from './tenant.ts';
 import { answerText } from './text.ts';
 
 /** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
-export async function generate(rt: Runtime, body: Asked, http: Request): Promise<Response> {
-  const held = await adapterOf(rt, body.model);
-  try {
-    return await generateWith(rt, held, body, http);
-  } catch (error) {
-    held?.release();
-    throw error;
-  }
-}
+export const generate = (rt: Runtime, body: Asked, http: Request): Promise<Response> =>
+  withAdapter(rt, body.model, (held) => generateWith(rt, held, body, http));
 
 type Asked = ChatRequest | CompletionRequest | ResponsesRequest;
 

@@ -7,7 +7,7 @@ import { StopMatcher } from '../../openai/stop.ts';
 import { chatLogprobs } from '../../openai/stream/frames.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import { type Piece, type RunLine, type RunOrder, type TurnRequest, textOf } from '../responses/types.ts';
-import { adapterOf, fingerprintOf, type Held } from './adapters.ts';
+import { fingerprintOf, type Held, withAdapter } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
 import { Pace } from './latency.ts';
@@ -32,13 +32,7 @@ export async function runTurn(
   http: Request,
   later: (work: Promise<unknown>) => void,
 ): Promise<Response> {
-  const adapter = await adapterOf(rt, order.model);
-  try {
-    return await turnWith(rt, adapter, order, session, http, later);
-  } catch (error) {
-    adapter?.release();
-    throw error;
-  }
+  return withAdapter(rt, order.model, (adapter) => turnWith(rt, adapter, order, session, http, later));
 }
 
 async function turnWith(
