@@ -64,7 +64,8 @@ export function programs(f: Features) {
   const dot = f.packed ? 'dot-packed' : 'dot-plain';
   const half = f.f16 ? 'half-f16' : 'half-plain';
   const reduce = f.subgroups ? 'reduce-subgroup' : 'reduce-shared';
-  const store = (out: ActFormat) => `store-${out}`;
+  const quads = (format: ActFormat | KvFormat) => (format === 'i8' ? ['quads-i8'] : []);
+  const store = (out: ActFormat) => [...quads(out), `store-${out}`];
 
   return {
     embed: (unpack: Unpack | null): Program => ({
@@ -72,13 +73,13 @@ export function programs(f: Features) {
       constants: unpack?.constants,
       bindings: [W, R, null, R],
     }),
-    norm: (out: ActFormat): Program => ({ files: ['numeric', reduce, store(out), 'norm'], bindings: [W, R, R, R] }),
+    norm: (out: ActFormat): Program => ({ files: ['numeric', reduce, ...store(out), 'norm'], bindings: [W, R, R, R] }),
     glu: (out: ActFormat, activation: Activation): Program => ({
-      files: ['numeric', store(out), ACTIVATIONS[activation], 'glu'],
+      files: ['numeric', ...store(out), ACTIVATIONS[activation], 'glu'],
       bindings: [W, R],
     }),
     addNorm: (): Program => ({ files: ['numeric', reduce, 'add-norm'], bindings: [W, R, R] }),
-    quantize: (): Program => ({ files: ['numeric', store('i8'), 'quantize'], bindings: [W, R] }),
+    quantize: (): Program => ({ files: ['numeric', ...store('i8'), 'quantize'], bindings: [W, R] }),
     matmulVec: (unpack: Unpack, SLICES: number, TOKENS: number): Program => ({
       files: [dot, half, unpack.file, 'finish', 'matmul-vec'],
       constants: { SLICES, TOKENS, ...unpack.constants },
@@ -99,12 +100,12 @@ export function programs(f: Features) {
       bindings: [W, W, R, R, R, R, R, R],
     }),
     attention: (kv: KvFormat, out: ActFormat): Program => ({
-      files: ['numeric', reduce, store(out), `kv-${kv}`, 'attention'],
+      files: ['numeric', reduce, ...store(out), `kv-${kv}`, 'attention'],
       bindings: [W, R, R, R, R, R],
     }),
-    convStore: (kv: KvFormat): Program => ({ files: ['numeric', `conv-${kv}-store`, 'conv-store'], bindings: [W, R, R] }),
+    convStore: (kv: KvFormat): Program => ({ files: ['numeric', ...quads(kv), `conv-${kv}-store`, 'conv-store'], bindings: [W, R, R] }),
     shortConv: (kv: KvFormat, out: ActFormat): Program => ({
-      files: ['numeric', store(out), `conv-${kv}`, 'short-conv'],
+      files: ['numeric', ...store(out), `conv-${kv}`, 'short-conv'],
       bindings: [W, R, R, R, R, R, R],
     }),
     editLogits: (): Program => ({ files: ['edit-logits'], bindings: [W, R] }),

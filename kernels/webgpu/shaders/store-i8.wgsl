@@ -4,31 +4,23 @@
 // Ladder: 1. a kernel that quantizes: activations are written as f32 and read again. 2. (here) at the end of the kernel that
 // made them, 8 threads a block, four bytes a store.
 @group(0) @binding(1) var<storage, read_write> out: array<u32>;
-var<workgroup> quadMax: array<f32, 64>;
 var<workgroup> quadSum: array<i32, 64>;
 
 fn store(row: u32, quad: u32, v: vec4<f32>, on: bool, lid: u32) {
-  let a = abs(v);
-  quadMax[lid] = select(0.0, max(max(a.x, a.y), max(a.z, a.w)), on);
-  workgroupBarrier();
   let first = lid & ~7u;
-  var amax = 0.0;
-  for (var i = 0u; i < 8u; i++) {
-    amax = max(amax, quadMax[first + i]);
-  }
-  let q = vec4<i32>(round(clamp(v * inverse(127.0, amax), vec4<f32>(-127.0), vec4<f32>(127.0))));
+  let own = quantized(v, on, lid);
+  let q = own.q;
   quadSum[lid] = select(0, (q.x + q.y) + (q.z + q.w), on);
   workgroupBarrier();
   if (on) {
-    let b = bitcast<vec4<u32>>(q) & vec4<u32>(255u);
-    out[row * (p.outK / 4u) + quad] = b.x | (b.y << 8u) | (b.z << 16u) | (b.w << 24u);
+    out[row * (p.outK / 4u) + quad] = bytesOf(q);
     if (lid == first) {
       var sum = 0;
       for (var i = 0u; i < 8u; i++) {
         sum += quadSum[first + i];
       }
       let at = p.outMeta + 2u * (row * (p.outK / 32u) + quad / 8u);
-      out[at] = bitcast<u32>(amax / 127.0);
+      out[at] = bitcast<u32>(own.amax / 127.0);
       out[at + 1u] = bitcast<u32>(sum);
     }
   }
