@@ -21,22 +21,22 @@ export interface CasesReport {
   results: CaseResult[];
 }
 
-async function runCases(without: (keyof Features)[], ops: string[]): Promise<CasesReport> {
+/** `all`: every pair of a format and a shape, too. */
+async function runCases(without: (keyof Features)[], all: boolean): Promise<CasesReport> {
   const adapter = await openDevice(navigator.gpu, without);
   if (!adapter) return { adapter: null, results: [] };
+  const backend = createWebGpu(adapter.device, { shaders, features: adapter.features }); // one for all: each kernel is compiled once
   const run = async (c: Case): Promise<CaseResult> => {
-    const backend = createWebGpu(adapter.device, { shaders, features: adapter.features });
     const about = { name: `${c.op} ${c.name}`, tolerance: c.tolerance };
     try {
       return { ...about, ...(await compareCase(c, backend)) };
     } catch (error) {
       return { ...about, failure: String(error), error: Number.POSITIVE_INFINITY };
-    } finally {
-      backend.dispose();
     }
   };
   const results: CaseResult[] = [];
-  for (const c of cases) if (ops.length === 0 || ops.includes(c.op)) results.push(await run(c));
+  for (const c of cases) if (all || !c.pair) results.push(await run(c));
+  backend.dispose();
   adapter.device.destroy();
   return { adapter: adapter.name, features: adapter.features, results };
 }

@@ -10,7 +10,7 @@ import type { BrowserApi, CasesReport } from './browser-page.ts';
 import { launchChromium, openPage } from './chromium.ts';
 import type { EngineReport } from './engine-check.ts';
 import { engineTests } from './engine-expect.ts';
-import { required, skipWithoutChromium } from './require.ts';
+import { full, required, skipWithoutChromium } from './require.ts';
 
 const SLOW = 900_000; // ms: a software adapter on a busy machine
 
@@ -36,7 +36,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
   }, SLOW);
   afterAll(() => browser?.close());
 
-  const suite = (without: (keyof Features)[]) => page.evaluate((w) => window.api.runCases(w, []), without);
+  const suite = (without: (keyof Features)[]) => page.evaluate(([w, all]) => window.api.runCases(w, all), [without, full] as const);
   const engine = async (what: string, model?: string): Promise<EngineReport> => {
     folder = (await localPack(model, () => {})).folder;
     return page.evaluate((w) => window.api.runEngine(w), what);
@@ -50,7 +50,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
       if (!adapter) return skip('no adapter');
       const report = await suite(without);
       console.log(`${report.results.length} cases, ${JSON.stringify(report.features)}`);
-      expect(report.results.length).toBeGreaterThan(100);
+      expect(report.results.length).toBeGreaterThan(200);
       expect(failures(report)).toEqual([]);
     },
   );

@@ -23,6 +23,8 @@ export interface Case {
   tolerance: number;
   /** Bytes a backend with a fixed memory needs for it, at most. */
   memoryBytes: number;
+  /** Its parts are in other cases, in other pairs: left out where every pair is a kernel to compile. */
+  pair?: true;
   /** Multiply-adds and bytes of weights or pages a run touches, for rates. */
   macs?: number;
   bytes?: number;
