@@ -1,5 +1,6 @@
 /**
- * A sentence-transformers folder of the BERT family becomes ONNX: safetensors in, one graph out, without Python. Matrices are kept in 8
+ * A sentence-transformers folder of the BERT family becomes ONNX: safetensors in, one graph out, without Python; a sentence encoder, or a
+ * cross-encoder, which has a classifier of one label and reads two texts at once. Matrices are kept in 8
  * bits, round to nearest in blocks along K with a scale each (MatMulNBits), the table of words in 8 bits with a scale a row; activations and
  * everything else are float32, so that a vector does not depend on its batch.
  */
@@ -16,6 +17,7 @@ const OPSET = 20;
 const MICROSOFT = 'com.microsoft';
 const BLOCKS = [128, 64, 32, 16];
 const MASKED = -1e9;
+const CLASSIFIER = 'classifier.weight';
 
 /** Whether a folder holds a sentence encoder and no language model. */
 export const isEncoderFolder = (folder: string): boolean =>
@@ -41,6 +43,9 @@ interface Shape {
   /** Gelu's `approximate`, or none for relu. */
   gelu: 'none' | 'tanh' | undefined;
 }
+
+/** A model's shape, and whether it scores pairs of texts. */
+type Kind = Shape & { scores: boolean };
 
 const OTHERWISE = 'export it to ONNX by "optimum-cli export onnx --task feature-extraction" and pack model.onnx';
 
@@ -96,8 +101,11 @@ export async function encoderToOnnx(folder: string, { float = false } = {}): Pro
   try {
     const tensors = await readSafetensors(source);
     const prefix = tensors.has('bert.embeddings.word_embeddings.weight') ? 'bert.' : '';
-    const read = (name: string, ...dims: number[]) => floats(tensors, prefix + name, dims);
-    return await new Bert(shape, read, float).write();
+    const read = (name: string, ...dims: number[]) => floats(tensors, name.startsWith('classifier.') ? name : prefix + name, dims);
+    const labels = tensors.get(CLASSIFIER)?.shape[0];
+    if (labels !== undefined && labels !== 1)
+      throw new ModelFileError(`tensor "${CLASSIFIER}"`, `has ${labels} labels; a classifier of one, which scores pairs, is converted`);
+    return await new Bert({ ...shape, scores: labels === 1 }, read, float).write();
   } finally {
     await source.close();
   }
@@ -106,12 +114,12 @@ export async function encoderToOnnx(folder: string, { float = false } = {}): Pro
 type Read = (name: string, ...dims: number[]) => Promise<Float32Array>;
 
 class Bert {
-  readonly #s: Shape;
+  readonly #s: Kind;
   readonly #read: Read;
   readonly #float: boolean;
   readonly #g = new GraphWriter();
 
-  constructor(shape: Shape, read: Read, float: boolean) {
+  constructor(shape: Kind, read: Read, float: boolean) {
     this.#s = shape;
     this.#read = read;
     this.#float = float;
@@ -119,22 +127,41 @@ class Bert {
 
   async write(): Promise<Uint8Array> {
     const g = this.#g;
-    const { layers, hidden } = this.#s;
+    const { layers, hidden, scores } = this.#s;
     let x = await this.#embed();
     const masked = this.#mask();
     for (let l = 0; l < layers; l++) x = await this.#layer(`encoder.layer.${l}`, x, masked);
+    const opsets = { '': OPSET, [MICROSOFT]: 1 };
+    if (scores) {
+      await this.#score(x);
+      return g.model(['input_ids', 'attention_mask', 'token_type_ids'], 'logits', ['batch', 1], opsets);
+    }
     g.node('Identity', [x], {}, '', 'last_hidden_state');
-    return g.model(['input_ids', 'attention_mask'], 'last_hidden_state', hidden, { '': OPSET, [MICROSOFT]: 1 });
+    return g.model(['input_ids', 'attention_mask'], 'last_hidden_state', ['batch', 'tokens', hidden], opsets);
   }
 
-  /** Words + positions + the first token type, normalised. */
+  /** The first token's vector through the pooler and the classifier, which stays in float32: [batch, 1]. */
+  async #score(x: string): Promise<void> {
+    const g = this.#g;
+    const { hidden } = this.#s;
+    const first = g.node('Squeeze', [
+      g.node('Slice', [x, g.ints('from', [0]), g.ints('to', [1]), g.ints('axis_1', [1])]),
+      g.ints('axes_1', [1]),
+    ]);
+    const pooled = g.node('Tanh', [await this.#dense('pooler.dense', first, hidden, hidden)]);
+    const w = g.tensor(CLASSIFIER, [hidden, 1], await this.#read(CLASSIFIER, 1, hidden));
+    const b = g.tensor('classifier.bias', [1], await this.#read('classifier.bias', 1));
+    g.node('Add', [g.node('MatMul', [pooled, w]), b], {}, '', 'logits');
+  }
+
+  /** Words + positions + token types (the first, where there is one text), normalised. */
   async #embed(): Promise<string> {
     const g = this.#g;
-    const { vocab, hidden, positions } = this.#s;
+    const { vocab, hidden, positions, scores } = this.#s;
     const words = await this.#read('embeddings.word_embeddings.weight', vocab, hidden);
     const places = await this.#read('embeddings.position_embeddings.weight', positions, hidden);
     const types = await this.#read('embeddings.token_type_embeddings.weight', 0, hidden);
-    for (let i = 0; i < places.length; i++) places[i] += types[i % hidden];
+    if (!scores) for (let i = 0; i < places.length; i++) places[i] += types[i % hidden];
     let word: string;
     if (this.#float) word = g.node('Gather', [g.tensor('words', [vocab, hidden], words), 'input_ids']);
     else {
@@ -146,7 +173,10 @@ class Bert {
     const tokens = g.node('Shape', ['input_ids'], { start: 1, end: 2 });
     const all = g.tensor('positions', [positions, hidden], places);
     const place = g.node('Slice', [all, g.ints('zero', [0]), tokens, g.ints('axis_0', [0])]);
-    return this.#norm('embeddings.LayerNorm', g.node('Add', [word, place]));
+    const placed = g.node('Add', [word, place]);
+    const typed = () =>
+      g.node('Add', [placed, g.node('Gather', [g.tensor('types', [types.length / hidden, hidden], types), 'token_type_ids'])]);
+    return this.#norm('embeddings.LayerNorm', scores ? typed() : placed);
   }
 
   /** 0 where a token is, a large negative number where padding is: [batch, 1, 1, tokens]. */

@@ -7,6 +7,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import {
   EMBEDDING_VERSION,
   type EmbeddingManifest,
+  isScorer,
   MANIFEST,
   MAX_MODEL,
   type PackedFile,
@@ -62,6 +63,8 @@ export async function packOnnx(o: PackOnnxOptions): Promise<EmbeddingManifest> {
   const tokenizer = readTokenizer(text, basename(tokenizerPath));
   checkVocabulary(encoder.table, tokenizer.largestId, basename(tokenizerPath));
 
+  const pooling = await poolingOf(o, encoder, source);
+  const scorer = isScorer({ dim: encoder.dim, pooling });
   const manifest: EmbeddingManifest = {
     kind: 'embedding',
     version: EMBEDDING_VERSION,
@@ -69,8 +72,8 @@ export async function packOnnx(o: PackOnnxOptions): Promise<EmbeddingManifest> {
     model: packed('model.onnx', model),
     tokenizer: packed('tokenizer.json', text),
     output: encoder.output,
-    pooling: await poolingOf(o, encoder, source),
-    normalize: o.normalize ?? true,
+    pooling,
+    normalize: o.normalize ?? !scorer,
     dim: encoder.dim,
     dimensions: dimensionsOf(o.dimensions, encoder.dim),
     maxTokens: o.maxTokens ?? (await longest(source)),
@@ -91,9 +94,8 @@ export async function packOnnx(o: PackOnnxOptions): Promise<EmbeddingManifest> {
   await writeFile(join(o.out, 'model.onnx'), model);
   await writeFile(join(o.out, 'tokenizer.json'), text);
   await writeFile(join(o.out, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
-  say(
-    `${o.out}: ${manifest.name}, ${manifest.pooling} pooling, up to ${manifest.maxTokens} tokens, vectors of ${manifest.dimensions.join(', ')}`,
-  );
+  const gives = scorer ? 'a score a pair of texts' : `vectors of ${manifest.dimensions.join(', ')}`;
+  say(`${o.out}: ${manifest.name}, ${manifest.pooling} pooling, up to ${manifest.maxTokens} tokens, ${gives}`);
   return manifest;
 }
 

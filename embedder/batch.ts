@@ -36,13 +36,20 @@ export function makeBatches(lengths: readonly number[], { batchTokens, alone }: 
     });
 }
 
-/** ids and mask [B, T] of a batch. */
-export function fill(batch: Batch, rows: readonly (readonly number[])[], padId: number): { ids: Int32Array; mask: Int32Array } {
+/** ids, mask and types [B, T] of a batch; a row is of the second type from `second` on. */
+export function fill(
+  batch: Batch,
+  rows: readonly (readonly number[])[],
+  padId: number,
+  second?: readonly number[],
+): { ids: Int32Array; mask: Int32Array; types: Int32Array } {
   const ids = new Int32Array(batch.texts.length * batch.tokens).fill(padId);
-  const mask = new Int32Array(ids.length);
+  const [mask, types] = [new Int32Array(ids.length), new Int32Array(ids.length)];
   batch.texts.forEach((text, b) => {
-    ids.set(rows[text], b * batch.tokens);
-    mask.fill(1, b * batch.tokens, b * batch.tokens + rows[text].length);
+    const [from, to] = [b * batch.tokens, b * batch.tokens + rows[text].length];
+    ids.set(rows[text], from);
+    mask.fill(1, from, to);
+    if (second) types.fill(1, from + second[text], to);
   });
-  return { ids, mask };
+  return { ids, mask, types };
 }

@@ -5,9 +5,12 @@ import { deployedPack, type PackBindings, type PackSource } from '../models/pack
 import ortModule from '../node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm';
 import { ApiError, asApiError, notFound, serverOverloaded } from '../openai/errors.ts';
 import type { EmbeddingsRequest } from '../openai/requests/embeddings.ts';
+import type { RerankRequest, ScoreRequest } from '../openai/requests/rerank.ts';
+import { isScorer } from './manifest.ts';
 import { type EmbeddingModel, loadManifest, openEmbedding } from './model.ts';
 import { createRuntime, type Runtime } from './runtime/ort.ts';
-import { serveEmbeddings } from './serve.ts';
+import { serveRerank, serveScore } from './score.ts';
+import { type ServeOptions, serveEmbeddings } from './serve.ts';
 
 export interface EmbedderEnv {
   /** Packs: `<EMBED_MODEL_ID>/model.json` and its files; without the bucket, or when it lacks the model, the assets are asked. */
@@ -33,7 +36,7 @@ export default {
     try {
       if (env.EMBED_SECRET && request.headers.get('x-embed-secret') !== env.EMBED_SECRET) throw notFound('There is nothing here.');
       const { pathname } = new URL(request.url);
-      if (pathname === '/v1/embeddings' && request.method === 'POST') return await embeddings(request, env);
+      if (POSTS.has(pathname) && request.method === 'POST') return await answer(request, env);
       if (pathname === '/model') return Response.json(await describe(env));
       if (pathname === '/ready') return Response.json(await ready(env));
       throw notFound(`There is nothing at ${request.method} ${pathname.slice(0, 128)}.`);
@@ -43,13 +46,29 @@ export default {
   },
 };
 
-async function embeddings(request: Request, env: EmbedderEnv): Promise<Response> {
+const POSTS = new Set(['/v1/embeddings', '/v1/rerank', '/v1/score']);
+
+/** Checked by the Worker that calls (openai/requests). */
+type Asked = EmbeddingsRequest | RerankRequest | ScoreRequest;
+
+function serve(model: EmbeddingModel, body: Asked, o: ServeOptions): Promise<object> {
+  switch (body.kind) {
+    case 'embeddings':
+      return serveEmbeddings(model, body, o);
+    case 'rerank':
+      return serveRerank(model, body, o);
+    case 'score':
+      return serveScore(model, body, o);
+  }
+}
+
+async function answer(request: Request, env: EmbedderEnv): Promise<Response> {
   if (pending >= MAX_PENDING) throw serverOverloaded('The embedder is overloaded.');
   pending++;
   try {
-    const body = (await request.json()) as EmbeddingsRequest; // checked by the Worker that calls (openai/requests/embeddings.ts)
+    const body = (await request.json()) as Asked;
     const breathe = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
-    return Response.json(await serveEmbeddings(await model(env), body, { signal: request.signal, breathe }));
+    return Response.json(await serve(await model(env), body, { signal: request.signal, breathe }));
   } finally {
     pending--;
   }
@@ -60,7 +79,9 @@ async function describe(env: EmbedderEnv) {
   const m = await loadManifest(await pack(env));
   return {
     ...{ id: m.name, object: 'model', created: 0, owned_by: 'turnstone' },
-    embedding: { dimensions: m.dimensions, max_tokens: m.maxTokens, pooling: m.pooling, ...(m.note && { note: m.note }) },
+    ...(isScorer(m)
+      ? { scores: { by: 'cross-encoder', max_tokens: m.maxTokens } }
+      : { embedding: { dimensions: m.dimensions, max_tokens: m.maxTokens, pooling: m.pooling, ...(m.note && { note: m.note }) } }),
   };
 }
 

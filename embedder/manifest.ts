@@ -45,6 +45,9 @@ export interface EmbeddingManifest {
   note?: string;
 }
 
+/** Whether it is a cross-encoder, whose one number a text says how well two texts belong together. */
+export const isScorer = ({ dim, pooling }: Pick<EmbeddingManifest, 'dim' | 'pooling'>): boolean => dim === 1 && pooling === 'none';
+
 /** Reads and bounds every field. Throws ModelFileError naming the one that is wrong. */
 export function readEmbeddingManifest(bytes: Uint8Array): EmbeddingManifest {
   const f = new Fields(parseJsonObject(bytes, MANIFEST), MANIFEST);

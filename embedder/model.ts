@@ -10,7 +10,7 @@ import { readGraph } from './onnx/graph.ts';
 import { engineError } from './onnx/refusal.ts';
 import { finish, poolTokens } from './pool.ts';
 import type { Runtime } from './runtime/ort.ts';
-import { readTokenizer, type TextTokenizer } from './tokenize.ts';
+import { type PairRow, readTokenizer, type TextTokenizer } from './tokenize.ts';
 
 export interface EmbeddingModel {
   manifest: EmbeddingManifest;
@@ -18,6 +18,8 @@ export interface EmbeddingModel {
   plan: MemoryPlan;
   /** Vectors of `dimensions` numbers for rows of token ids, each of 1..maxTokens. `between` is awaited between batches. */
   embed(rows: readonly (readonly number[])[], dimensions?: number, between?: () => Promise<void>): Promise<Float32Array[]>;
+  /** A cross-encoder's number for each pair, before any function of it. */
+  score(rows: readonly PairRow[], between?: () => Promise<void>): Promise<number[]>;
   close(): Promise<void>;
 }
 
@@ -49,28 +51,37 @@ export async function openEmbedding(source: PackSource, runtime: Runtime, memory
     throw engineError(e, where);
   });
 
+  /** What the model gives for each row, pooled. */
+  const run = async (rows: readonly (readonly number[])[], between: () => Promise<void>, second?: readonly number[]) => {
+    const out = new Array<Float32Array>(rows.length);
+    const batches = makeBatches(
+      rows.map((r) => r.length),
+      { batchTokens: manifest.batchTokens, alone: encoder.dynamic },
+    );
+    for (const [k, batch] of batches.entries()) {
+      if (k > 0) await between();
+      const { data, dims } = await session.run(fill(batch, rows, tokenizer.padId, second), batch.texts.length, batch.tokens);
+      checkOutput(dims, data, [batch.texts.length, ...(encoder.rank === 3 ? [batch.tokens] : []), encoder.dim]);
+      const lengths = batch.texts.map((t) => rows[t].length);
+      const pooled = poolTokens(data, manifest.pooling, lengths, batch.tokens, encoder.dim);
+      batch.texts.forEach((t, i) => {
+        out[t] = pooled[i];
+      });
+    }
+    return out;
+  };
+
   return {
     manifest,
     tokenizer,
     plan,
     async embed(rows, dimensions = manifest.dim, between = async () => {}) {
-      const out = new Array<Float32Array>(rows.length);
-      const batches = makeBatches(
-        rows.map((r) => r.length),
-        { batchTokens: manifest.batchTokens, alone: encoder.dynamic },
-      );
-      for (const [k, batch] of batches.entries()) {
-        if (k > 0) await between();
-        const { ids, mask } = fill(batch, rows, tokenizer.padId);
-        const { data, dims } = await session.run(ids, mask, batch.texts.length, batch.tokens);
-        checkOutput(dims, data, [batch.texts.length, ...(encoder.rank === 3 ? [batch.tokens] : []), encoder.dim]);
-        const lengths = batch.texts.map((t) => rows[t].length);
-        const pooled = poolTokens(data, manifest.pooling, lengths, batch.tokens, encoder.dim);
-        batch.texts.forEach((t, i) => {
-          out[t] = finish(pooled[i], dimensions, manifest.normalize);
-        });
-      }
-      return out;
+      return (await run(rows, between)).map((v) => finish(v, dimensions, manifest.normalize));
+    },
+    async score(rows, between = async () => {}) {
+      const ids = rows.map((r) => r.ids);
+      const seconds = rows.map((r) => r.second);
+      return (await run(ids, between, seconds)).map(([logit]) => logit);
     },
     close: () => session.close(),
   };

@@ -3,9 +3,17 @@ import { Tokenizer } from '@huggingface/tokenizers';
 import { ModelFileError } from '../models/error.ts';
 import { parseJsonObject } from '../models/json.ts';
 
+/** Ids of two texts in a row; those from `second` on are of the second segment. */
+export interface PairRow {
+  ids: number[];
+  second: number;
+}
+
 export interface TextTokenizer {
   /** Ids of a text, with the tokens that the model wants around it. */
   encode(text: string): number[];
+  /** Of two texts that are read at once. */
+  encodePair(first: string, second: string): PairRow;
   largestId: number;
   /** What stands behind a text that is shorter than its batch; masked out. */
   padId: number;
@@ -31,6 +39,11 @@ export function readTokenizer(bytes: Uint8Array, where = 'tokenizer.json'): Text
   if (largestId < 0) throw wrong('has no tokens');
   const padId = ['[PAD]', '<pad>', '<|endoftext|>'].map((t) => tokenizer.token_to_id(t)).find((id) => id !== undefined) ?? 0;
   const encode = (text: string) => tokenizer.encode(text).ids;
+  const encodePair = (first: string, second: string): PairRow => {
+    const { ids, token_type_ids } = tokenizer.encode(first, { text_pair: second, return_token_type_ids: true });
+    const at = token_type_ids?.indexOf(1) ?? -1;
+    return { ids, second: at < 0 ? ids.length : at };
+  };
   try {
     const ids = encode('A turnstone turns stones over.');
     if (ids.length === 0 || ids.some((id) => !Number.isInteger(id) || id < 0 || id > largestId))
@@ -38,5 +51,5 @@ export function readTokenizer(bytes: Uint8Array, where = 'tokenizer.json'): Text
   } catch (e) {
     throw wrong(`cannot encode a text: ${(e as Error).message}`);
   }
-  return { encode, largestId, padId };
+  return { encode, encodePair, largestId, padId };
 }

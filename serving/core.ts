@@ -19,7 +19,7 @@ import { idempotencyKey, seeded } from './idempotency.ts';
 import { logRequests } from './log.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { conversationBytes, maxBodyBytes } from './room.ts';
-import { embeddings } from './routes/embeddings.ts';
+import { ENCODING, encode } from './routes/embeddings.ts';
 import { MESSAGES, messages, messagesError } from './routes/messages.ts';
 import { metrics } from './routes/metrics.ts';
 import { models, withModel } from './routes/models.ts';
@@ -97,7 +97,7 @@ export function coreApp(more: (app: Hono<App>) => void = () => {}): Hono<App> {
     return pagesOn(c, PAGES_PATH, request);
   });
 
-  app.post('/v1/embeddings', embeddings);
+  for (const path of Object.keys(ENCODING)) app.post(path, (c) => encode(c, path));
 
   app.route(MESSAGES, messages());
   app.route('/v1/responses', responses());

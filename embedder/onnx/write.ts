@@ -106,12 +106,17 @@ export class GraphWriter {
     return this.tensor(name, dims, Float32Array.from(values));
   }
 
-  /** The file. Inputs are ids of [batch, tokens]; `output` is float32 of [batch, tokens, dim]. `opsets`: version by domain. */
-  model(inputs: readonly string[], output: string, dim: number, opsets: Readonly<Record<string, number>>): Uint8Array {
+  /** The file. Inputs are ids of [batch, tokens]; `output` is float32 of `shape`, free dimensions by their names. `opsets`: version by domain. */
+  model(
+    inputs: readonly string[],
+    output: string,
+    shape: readonly (string | number)[],
+    opsets: Readonly<Record<string, number>>,
+  ): Uint8Array {
     this.#graph.text(2, 'encoder');
     for (const t of this.#tensors) this.#graph.message(5, t);
     for (const name of inputs) this.#graph.message(11, value(name, INT64, ['batch', 'tokens']));
-    this.#graph.message(12, value(output, FLOAT, ['batch', 'tokens', dim]));
+    this.#graph.message(12, value(output, FLOAT, shape));
     const model = new Writer().int(1, 10).text(2, 'turnstone').message(7, this.#graph);
     for (const [domain, version] of Object.entries(opsets)) model.message(8, new Writer().text(1, domain).int(2, version));
     return model.whole();

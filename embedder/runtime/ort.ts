@@ -10,8 +10,12 @@ export interface SessionShape {
 }
 
 export interface Session {
-  /** ids [B, T], mask [B, T] of 0 and 1 -> the output's numbers and shape. */
-  run(ids: Int32Array, mask: Int32Array, batch: number, tokens: number): Promise<{ data: Float32Array; dims: readonly number[] }>;
+  /** ids, mask and types of segments [B, T], the latter of 0 and 1 -> the output's numbers and shape. */
+  run(
+    input: { ids: Int32Array; mask: Int32Array; types: Int32Array },
+    batch: number,
+    tokens: number,
+  ): Promise<{ data: Float32Array; dims: readonly number[] }>;
   close(): Promise<void>;
 }
 
@@ -58,11 +62,11 @@ function session(s: ort.InferenceSession, { inputs, idType, output }: SessionSha
   const tensor = (values: Int32Array, dims: number[]) =>
     idType === 'int32' ? new ort.Tensor('int32', values, dims) : new ort.Tensor('int64', BigInt64Array.from(values, BigInt), dims);
   return {
-    async run(ids, mask, batch, tokens) {
+    async run({ ids, mask, types }, batch, tokens) {
       const dims = [batch, tokens];
       const feeds: Record<string, ort.Tensor> = { input_ids: tensor(ids, dims) };
       if (inputs.includes('attention_mask')) feeds.attention_mask = tensor(mask, dims);
-      if (inputs.includes('token_type_ids')) feeds.token_type_ids = tensor(new Int32Array(ids.length), dims);
+      if (inputs.includes('token_type_ids')) feeds.token_type_ids = tensor(types, dims);
       const result = (await s.run(feeds, [output]))[output];
       if (!(result.data instanceof Float32Array)) throw new Error(`output "${output}" is ${result.type}, not float32`);
       return { data: result.data, dims: result.dims };

@@ -11,6 +11,7 @@ import {
 } from '../requests/conversations.ts';
 import { embeddingsParameters } from '../requests/embeddings.ts';
 import { chatParameters, completionParameters, type Parameter, type Parameters, responsesParameters } from '../requests/parameters.ts';
+import { rerankParameters, scoreParameters } from '../requests/rerank.ts';
 import { detokenizeParameters, templateParameters, tokenizeParameters } from '../requests/tokenize.ts';
 import {
   BATCH,
@@ -22,7 +23,9 @@ import {
   FILE,
   MESSAGES,
   maybe,
+  RERANK,
   RESPONSES,
+  SCORE,
   type Schema,
   TOKENIZE,
 } from './schemas.ts';
@@ -47,6 +50,8 @@ export const BODIES: Readonly<Record<string, Body>> = {
   '/v1/messages': { parameters: messagesParameters, schemas: MESSAGES, required: ['messages', 'max_tokens'] },
   '/v1/messages/count_tokens': { parameters: messagesParameters, schemas: MESSAGES, required: ['messages'] },
   '/v1/embeddings': { parameters: embeddingsParameters, schemas: EMBEDDINGS, required: ['input'] },
+  '/v1/rerank': { parameters: rerankParameters, schemas: RERANK, required: ['query', 'documents'] },
+  '/v1/score': { parameters: scoreParameters, schemas: SCORE, required: ['text_1', 'text_2'] },
   '/v1/files': { parameters: fileParameters, schemas: FILE, required: ['file', 'purpose'], form: true },
   '/v1/batches': { parameters: batchParameters, schemas: BATCH, required: ['input_file_id', 'endpoint', 'completion_window'] },
   '/v1/tokenize': { parameters: tokenizeParameters, schemas: TOKENIZE },
@@ -83,6 +88,8 @@ const ROUTES: Readonly<Record<string, string>> = {
   'POST /v1/messages': 'Anthropic’s form of a chat.',
   'POST /v1/messages/count_tokens': 'How many tokens its prompt has.',
   'POST /v1/embeddings': 'Vectors of texts.',
+  'POST /v1/rerank': 'Documents in the order of how well they answer a query.',
+  'POST /v1/score': 'How well two texts belong together.',
   'POST /v1/files': 'Keeps a file for a batch.',
   'GET /v1/files': 'The files that are kept.',
   'GET /v1/files/{id}': 'What is known of one.',

@@ -217,6 +217,22 @@ export const EMBEDDINGS: Record<string, Schema> = {
   dimensions: int(1, EMBEDDING_LIMITS.dimensions),
 };
 
+const scored = text(1, { maxLength: EMBEDDING_LIMITS.text });
+
+export const RERANK: Record<string, Schema> = {
+  model: GENERATION.model,
+  query: scored,
+  documents: list(any(scored, object({ text: scored }, ['text'])), 1, EMBEDDING_LIMITS.inputs),
+  top_n: int(1, EMBEDDING_LIMITS.inputs),
+  return_documents: flag,
+};
+
+export const SCORE: Record<string, Schema> = {
+  model: GENERATION.model,
+  text_1: any(scored, list(scored, 1, EMBEDDING_LIMITS.inputs)),
+  text_2: any(scored, list(scored, 1, EMBEDDING_LIMITS.inputs)),
+};
+
 export const TOKENIZE: Record<string, Schema> = { ...CHAT, prompt: text(), add_special_tokens: flag, tokens: ids };
 
 export const BATCH: Record<string, Schema> = {

@@ -1,8 +1,9 @@
-/** POST /v1/embeddings: checked here, computed by the embedder, a Worker of its own. */
+/** POST /v1/embeddings, /v1/rerank and /v1/score: checked here, computed by the embedder, a Worker of its own. */
 
 import type { Context } from 'hono';
 import { ApiError } from '../../openai/errors.ts';
 import { parseEmbeddings } from '../../openai/requests/embeddings.ts';
+import { parseRerank, parseScore } from '../../openai/requests/rerank.ts';
 import { errand } from '../admission.ts';
 import { readJson } from '../body.ts';
 import type { App } from '../host.ts';
@@ -13,8 +14,15 @@ interface ModelObject {
   id: string;
 }
 
-export async function embeddings(c: Context<App>): Promise<Response> {
-  const request = parseEmbeddings(await readJson(c.req.raw, maxBodyBytes(c.env)));
+/** What the embedder is asked, under the same path there. */
+export const ENCODING: Readonly<Record<string, (body: unknown) => object>> = {
+  '/v1/embeddings': parseEmbeddings,
+  '/v1/rerank': parseRerank,
+  '/v1/score': parseScore,
+};
+
+export async function encode(c: Context<App>, path: string): Promise<Response> {
+  const request = ENCODING[path](await readJson(c.req.raw, maxBodyBytes(c.env)));
   const { embedder } = c.env;
   if (!embedder) {
     throw new ApiError(501, 'Embeddings are off on this server: it has no embedder (the service binding EMBEDDER).', {
@@ -24,7 +32,7 @@ export async function embeddings(c: Context<App>): Promise<Response> {
   }
   const body = JSON.stringify(request);
   return errand(c, 'embed', body.length, async () => {
-    const answer = await embedder.fetch('https://embedder/v1/embeddings', {
+    const answer = await embedder.fetch(`https://embedder${path}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       body,

@@ -57,6 +57,34 @@ describe('the server with its embedder', () => {
     expect(farthest([short.data[0].embedding], [want.vectors[0].slice(0, 64).map((x) => x / length)])).toBeLessThan(2e-3);
   });
 
+  it('scores documents by the cosine of their vectors, the best first', async () => {
+    const [query, ...documents] = want.texts.slice(0, 5);
+    const post = async (path: string, body: object) => {
+      const headers = { 'content-type': 'application/json', authorization: 'Bearer key-of-the-tests' };
+      const r = await fetch(`${server.url}${path}`, { method: 'POST', headers, body: JSON.stringify(body) });
+      return { status: r.status, body: (await r.json()) as never };
+    };
+    const dot = (i: number) => want.vectors[0].reduce((s, x, d) => s + x * want.vectors[i + 1][d], 0);
+    const cosines = documents.map((_, i) => dot(i));
+    const score = await post('/v1/score', { model: 'dunlin', text_1: query, text_2: documents });
+    const { data } = score.body as { data: { index: number; score: number }[] };
+    for (const { index, score } of data) expect(Math.abs(score - cosines[index])).toBeLessThan(2e-3);
+    const objects = documents.map((text) => ({ text }));
+    const ranked = await post('/v1/rerank', { query, documents: objects, top_n: 3, return_documents: true });
+    const { results, turnstone, usage } = ranked.body as {
+      results: { index: number; relevance_score: number; document: object }[];
+      turnstone: object;
+      usage: { total_tokens: number };
+    };
+    const order = data.toSorted((a, b) => b.score - a.score).slice(0, 3);
+    expect(results).toEqual(order.map(({ index, score }) => ({ index, relevance_score: score, document: objects[index] })));
+    expect(turnstone).toEqual({ scored_by: 'cosine' });
+    expect(usage.total_tokens).toBe(want.ids.slice(0, 5).reduce((n, ids) => n + ids.length, 0));
+    const long = await post('/v1/rerank', { query, documents: ['x', 'a word '.repeat(600)] });
+    expect(long).toMatchObject({ status: 400, body: { error: { code: 'context_length_exceeded', param: 'documents[1]' } } });
+    expect(await post('/v1/rerank', { model: 'pebble', query, documents })).toMatchObject({ status: 404 });
+  });
+
   it('is listed', async () => {
     const ids = [];
     for await (const m of openai.models.list()) ids.push(m.id);

@@ -15,6 +15,7 @@ import {
   parseInputTokens,
 } from '../../openai/requests/conversations.ts';
 import { parseEmbeddings } from '../../openai/requests/embeddings.ts';
+import { parseRerank, parseScore } from '../../openai/requests/rerank.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
 import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../../openai/requests/tokenize.ts';
 import { createApp, routePaths } from '../../serving/app.ts';
@@ -46,6 +47,8 @@ const READERS: Record<string, [read: (body: unknown) => unknown, base: object]> 
   '/v1/messages': [parseMessages, { messages, max_tokens: 5 }],
   '/v1/messages/count_tokens': [parseCountTokens, { messages }],
   '/v1/embeddings': [parseEmbeddings, { input: 'x' }],
+  '/v1/rerank': [parseRerank, { query: 'x', documents: ['x'] }],
+  '/v1/score': [parseScore, { text_1: 'x', text_2: 'x' }],
   '/v1/batches': [parseBatch, { input_file_id: 'f', endpoint: '/v1/responses', completion_window: '24h' }],
   '/v1/tokenize': [parseTokenize, { prompt: 'x' }],
   '/v1/apply-template': [parseApplyTemplate, { messages }],
@@ -117,6 +120,8 @@ const PROBES: unknown[] = [
     [{ type: 'compaction', encrypted_content: 'x' }],
     [{ id: 'x' }],
     [{ type: 'text', text: 'x' }],
+    [{ text: 'x' }],
+    [{ text: '' }],
     Array(65).fill('x'),
   ],
   ...[Array(5).fill('x'), Array(129).fill(tool), Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`k${i}`, 'x']))],
@@ -127,7 +132,7 @@ const BETWEEN: Readonly<Record<string, RegExp>> = {
   choices: /tool_choice|asks for a call/,
   calls: /needs 'content' or 'tool_calls'/,
   ends: /needs a last message|both possible/,
-  forms: /both say what|send one of them|Send either|differ; send/,
+  forms: /both say what|send one of them|Send either|differ; send|as many; they differ/,
   needs: /needs 'store'|needs 'logprobs'|only allowed when|only equal 'n'|nobody else keeps|are not computed|than 64/,
   twice: /is given twice|is no JSON|holds nothing to answer/,
 };

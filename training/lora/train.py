@@ -74,6 +74,11 @@ def evaluate(model, tok, items, end, tokens, show=0):
     return right
 
 
+def save(model, a):
+    model.peft_config["default"].base_model_name_or_path = os.path.basename(a.base.rstrip("/"))
+    model.save_pretrained(a.out, state_dict={name: w.half() for name, w in model.state_dict().items() if "lora_" in name})
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--base", required=True, help="a Hugging Face folder, or a GGUF file")
@@ -95,7 +100,7 @@ def main():
     model, tok = load(a.base)
     train, test = read(os.path.join(a.data, "train.jsonl")), read(os.path.join(a.data, "test.jsonl"))[:a.limit]
     end = tok.convert_tokens_to_ids("<|im_end|>")
-    longest = max(len(tok(x["answer"])["input_ids"]) for x in test) + 8
+    longest = max((len(tok(x["answer"])["input_ids"]) for x in test), default=0) + 8
     before = evaluate(model, tok, test, end, longest, show=2)
     print(f"before: {before} of {len(test)}", flush=True)
 
@@ -115,18 +120,15 @@ def main():
         optim.zero_grad()
         if step % 20 == 19:
             print(f"step {step + 1}: loss {loss.item():.4f}, {time.time() - started:.0f} s", flush=True)
+            save(model, a)  # what there is, should it end before
 
     # what is stored is what is measured: float16
-    for name, w in model.named_parameters():
+    for w in model.parameters():
         if w.requires_grad:
             w.data = w.data.half().float()
     after = evaluate(model, tok, test, end, longest, show=2)
     print(f"after: {after} of {len(test)}", flush=True)
-    for w in model.parameters():
-        if w.requires_grad:
-            w.data = w.data.half()
-    model.peft_config["default"].base_model_name_or_path = os.path.basename(a.base.rstrip("/"))
-    model.save_pretrained(a.out)
+    save(model, a)
 
 
 if __name__ == "__main__":
