@@ -50,10 +50,20 @@ export class AdapterShelf {
     return (await this.#entries()).map((e) => ({ ...e, loaded: this.#engine.adapters?.get(e.id) !== undefined }));
   }
 
-  /** The adapter of that name, loaded. Throws 404 when there is none, and 503 with the arithmetic when it has no room. */
-  async hold(name: string): Promise<Held> {
+  /** The id of the adapter of that name, loaded or not. Throws 404 with what there is. */
+  async idOf(name: string): Promise<string> {
+    return (await this.#entry(name)).id;
+  }
+
+  async #entry(name: string): Promise<AdapterEntry> {
     const entry = await this.#find(name);
     if (!entry) throw modelNotFound(`${this.#model}:${name}`, [this.#model, ...this.#index.map((e) => `${this.#model}:${e.name}`)]);
+    return entry;
+  }
+
+  /** The adapter of that name, loaded. Throws 404 when there is none, and 503 with the arithmetic when it has no room. */
+  async hold(name: string): Promise<Held> {
+    const entry = await this.#entry(name);
     const { id } = entry;
     const mine = this.#turn.then(async () => {
       await this.#load(entry);
@@ -137,20 +147,27 @@ const noRoom = ({ memory: { total, used } }: Adapters, bytes: number) =>
 const kib = (n: number) => Math.ceil(n / 1024);
 
 /**
- * What a request's `model` asks for: '' or the model's own name for the base, `base:adapter` for an adapter, which is loaded and held. Throws
- * 404 when it is neither.
+ * What a request's `model` asks for: '' or the model's own name for the base, `base:adapter` for an adapter, which `use` is given by its own
+ * name. Throws 404 when it is neither.
  */
-async function adapterOf({ served, adapters }: Runtime, model: string | undefined): Promise<Held | undefined> {
+async function adapterOf<T>(
+  { served, adapters }: Runtime,
+  model: string | undefined,
+  use: (shelf: AdapterShelf, name: string) => Promise<T>,
+) {
   if (!model || model === served.id) return undefined;
   if (!model.startsWith(`${served.id}:`)) throw modelNotFound(model, served.id);
-  const name = model.slice(served.id.length + 1);
   if (!adapters) throw badRequest(`Adapters do not run on this host: ask for '${served.id}'.`, 'model', 'adapters_unsupported');
-  return adapters.hold(name);
+  return use(adapters, model.slice(served.id.length + 1));
 }
+
+/** The id of the adapter that `model` names, which need not be loaded. */
+export const adapterNamed = (rt: Runtime, model: string | undefined): Promise<string | undefined> =>
+  adapterOf(rt, model, (shelf, name) => shelf.idOf(name));
 
 /** `work` with the adapter that `model` names, or none. It holds it until it says otherwise; where it throws, it is let go. */
 export async function withAdapter<T>(rt: Runtime, model: string | undefined, work: (held: Held | undefined) => Promise<T>): Promise<T> {
-  const held = await adapterOf(rt, model);
+  const held = await adapterOf(rt, model, (shelf, name) => shelf.hold(name));
   try {
     return await work(held);
   } catch (error) {

@@ -1,8 +1,9 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import { encodeDone, encodeFail, encodeHead, encodeIds, encodePage } from '../../accelerator/protocol.ts';
+import { adaptedSalt } from '../../engine/index.ts';
 import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
-import { modelNotFound } from '../../openai/errors.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
+import { adapterNamed } from './adapters.ts';
 import { chatPrompt } from './prompt.ts';
 import type { Runtime } from './runtime.ts';
 import { saltOf, tenantOf } from './tenant.ts';
@@ -15,11 +16,11 @@ export const PAGES_PATH = '/v1/turnstone/pages';
  * being computed again: frames of docs/npu-protocol.md, HEAD, IDS, then pages in order, then DONE. Nothing is computed
  * for it, and only pages under the caller's own tenant and salt are found. Throws ApiError.
  */
-export function conversationPages(rt: Runtime, body: ChatRequest, http: Request): Response {
+export async function conversationPages(rt: Runtime, body: ChatRequest, http: Request): Promise<Response> {
   const { served, engine } = rt;
-  if (body.model && body.model !== served.id) throw modelNotFound(body.model, served.id);
+  const adapter = await adapterNamed(rt, body.model);
   const ids = chatPrompt(served, body, { limit: engine.maxPrompt, param: 'messages' });
-  const salt = saltOf(tenantOf(http), body.cacheSalt);
+  const salt = adaptedSalt(saltOf(tenantOf(http), body.cacheSalt), adapter);
   const names = engine.names.chain(ids, salt);
   const { kv } = engine.plan;
   const began = Date.now();

@@ -18,7 +18,7 @@ const RUN_BY: [RegExp, string][] = [
   [/^npm pack$/, 'tests/e2e/package.test.ts'],
   [/^npm install --global/, 'writes to the whole machine; tests/e2e/package.test.ts unpacks the same file'],
   [/^curl .*\/admin\/models\/adapters/, 'tests/e2e/models.test.ts'],
-  [/^curl .*\/v1\/embeddings/, 'tests/e2e/embeddings.test.ts'],
+  [/^curl .*\/v1\/(embeddings|rerank|score)/, 'tests/e2e/embeddings.test.ts'],
   [/^curl .*\/v1\/chat/, 'tests/e2e/clients.test.ts'],
   [/^(\w+=\S+ )*npm start -- (hf:Qwen|\S*my-model|qwen2.5-coder)/, 'tests/e2e/stages-real.test.ts'],
   [/^npm start -- \S*tuned/, 'tests/models/lora.test.ts'],

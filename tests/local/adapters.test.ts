@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { decodePage, FRAME, FrameReader } from '../../accelerator/protocol.ts';
 import { LocalAdapters } from '../../cli/adapters.ts';
 import { localPack } from '../../cli/packs.ts';
 import { folderPack } from '../../models/node/files.ts';
@@ -99,6 +100,26 @@ describe('adapters by name', () => {
     const together = await Promise.all(models.map((m) => complete(rt, m)));
     expect(together.map((a) => a.text)).toEqual(alone);
     expect(rt.engine.stats().largestBatch).toBe(5);
+  });
+
+  it("a chat's pages are those of its adapter, and of no other", async () => {
+    const messages = [{ role: 'user', content: 'The goat has 4 stones and the bird has 9 stones and a boat.' }];
+    rt.engine.pool.clear();
+    const pagesOf = async (model: string) => {
+      const frames = new FrameReader().push(
+        new Uint8Array(await (await post(rt, '/v1/turnstone/pages', { model, messages })).arrayBuffer()),
+      );
+      return frames.filter((f) => f.type === FRAME.page).map(decodePage);
+    };
+    await (await post(rt, '/v1/chat/completions', { model: 'pebble:one', messages, max_tokens: 4 })).json();
+    expect(await pagesOf('pebble')).toEqual([]);
+    const own = await pagesOf('pebble:one');
+    expect(own.length).toBeGreaterThan(0);
+    await (await post(rt, '/v1/chat/completions', { model: 'pebble', messages, max_tokens: 4 })).json();
+    const plain = await pagesOf('pebble');
+    expect(plain).toHaveLength(own.length);
+    expect(plain.map((p) => p.bytes)).not.toEqual(own.map((p) => p.bytes));
+    expect((await post(rt, '/v1/turnstone/pages', { model: 'pebble:nobody', messages })).status).toBe(404);
   });
 
   it('the least recently used one makes room, never one that computes, whose stream goes on unchanged', async () => {
