@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodePage, FRAME, FrameReader } from '../../accelerator/protocol.ts';
 import { LocalAdapters } from '../../cli/adapters.ts';
+import { ROOT } from '../../cli/build.ts';
+import { packCommand } from '../../cli/pack.ts';
 import { localPack } from '../../cli/packs.ts';
 import { folderPack } from '../../models/node/files.ts';
 import type { AdapterEntry } from '../../models/pack/adapter.ts';
@@ -171,6 +173,46 @@ it('where no memory is set aside for them, they are refused with what to do', as
   const rt = await open(0);
   const refused = await complete(rt, 'pebble:one');
   expect(refused).toMatchObject({ status: 400, error: { code: 'adapters_unsupported' } });
+});
+
+it('beside its base it answers as merged into it: in float32 the same tokens, with log-probabilities within 1e-3', {
+  timeout: 60_000,
+}, async () => {
+  const orders = join(ROOT, 'training/lora/orders-pebble');
+  const pack = async (more: object) => {
+    const out = folder();
+    await packCommand({ source: join(ROOT, 'models/pebble/hf'), out, format: 'f32', say: () => {}, ...more });
+    return out;
+  };
+  const plain = await pack({});
+  const merged = await pack({ lora: orders });
+  const beside = new LocalAdapters({ id: 'pebble', folder: plain }, folder());
+  await beside.add('orders', orders);
+  const both = folderPack(beside.folder);
+  const opened = (of: string, adapterBytes?: number) => {
+    const source: PackSource = { open: (name, ...r) => (name.startsWith('adapters/') ? both : folderPack(of)).open(name, ...r) };
+    return openModel({ source, id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 128 << 20, adapterBytes, kv: 'f32' });
+  };
+  const [base, tuned] = [await opened(plain, 2 << 20), await opened(merged)];
+  const answer = async (rt: Runtime, model: string, content: string) => {
+    const messages = [
+      { role: 'system', content: 'Write the order as JSON with "item", "quantity", "name" and "city".' },
+      { role: 'user', content },
+    ];
+    const r = await post(rt, '/v1/chat/completions', { model, messages, temperature: 0, max_tokens: 40, logprobs: true });
+    const { choices } = (await r.json()) as { choices: { logprobs: { content: { token: string; logprob: number }[] } }[] };
+    return choices[0].logprobs.content;
+  };
+  for (const text of ['Lena from Porto wants 3 lamps.', 'New order: six green kettles, buyer Omar, town Lyon.']) {
+    const [is, was, without] = [
+      await answer(base, 'pebble:orders', text),
+      await answer(tuned, 'pebble', text),
+      await answer(base, 'pebble', text),
+    ];
+    expect(is.map((t) => t.token)).toEqual(was.map((t) => t.token));
+    for (const [i, { logprob }] of is.entries()) expect(Math.abs(logprob - was[i].logprob)).toBeLessThan(1e-3);
+    expect(without.map((t) => t.token)).not.toEqual(is.map((t) => t.token));
+  }
 });
 
 describe('what is no adapter is refused before it is served', () => {
