@@ -142,13 +142,21 @@ program
 
 program
   .command('deploy')
-  .description('bring a model to your Cloudflare account: scripts, bucket, pack, a key; says first what it costs, and tries every script')
+  .description(
+    'bring a model to your Cloudflare account: scripts, bucket, pack, a key; says first what it costs, and tries every script; goes back, removes',
+  )
   .argument('[model]', 'as for start')
   .option('--name <name>', 'name of the Worker, which those of stages begin with', 'turnstone')
   .option('--dry-run', 'changes nothing')
   .option('--stages <n>', 'isolates; default: as few as hold it', Number)
   .option('--context <n>', 'longest sequence in tokens; default: what fits', Number)
   .option('--format <format>', 'as for start', 'auto')
+  .option('--embed-model <folder>', 'an embedding pack; default: the shipped dunlin')
+  .option('--no-embedder', 'without embeddings, a script of their own')
+  .option('--var <pairs...>', 'settings, such as MAX_QUEUE=100; secrets are taken from the environment')
+  .option('--rollback [deployment]', 'back to the deployment before, or the one that is named')
+  .option('--remove', 'erases scripts, sessions and pack')
+  .option('--yes', '--remove asks nothing')
   .option('-o, --out <folder>', 'where the configurations go; default: .wrangler/deploy/NAME')
   .action(run(async (model: string | undefined, o: DeployFlags) => (await import('./commands/deploy.ts')).deployCommand(model, o)));
 

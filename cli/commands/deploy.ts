@@ -1,14 +1,15 @@
 /** `turnstone deploy`: a model to a Cloudflare account, with all that it needs there. */
-import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
-import { folderPack } from '../../models/node/files.ts';
-import { openPack } from '../../models/pack/load.ts';
+import { join, relative, resolve } from 'node:path';
 import { costOf } from '../../policy/cost.ts';
+import { faultsIn, misspelt, SETTINGS, type SettingName } from '../../policy/settings.ts';
 import { isolatesOf } from '../../policy/stages.ts';
-import { build, INSTALLED, ROOT } from '../build.ts';
+import { build, buildId, INSTALLED, ROOT } from '../build.ts';
 import { cutPack } from '../cut.ts';
-import { checkName, type Script, writeDeployment } from '../deploy-stages.ts';
+import { BUCKET, bytesOf, does, encoderPack, modelPack, objectsOf, openBucket, type Say, upload } from '../deploy/account.ts';
+import { writeRecord } from '../deploy/record.ts';
+import { checkName, type Script, writeDeployment } from '../deploy/scripts.ts';
+import { type Ask, askHere, checkSecrets, setSecrets } from '../deploy/secrets.ts';
+import { remove, rollBack, tagOf } from '../deploy/versions.ts';
 import { findModel } from '../hub/find.ts';
 import { localPack } from '../packs.ts';
 import { size, table } from '../table.ts';
@@ -21,37 +22,59 @@ export interface DeployFlags {
   stages?: number;
   context?: number;
   dryRun?: boolean;
+  /** False: no embeddings. */
+  embedder?: boolean;
+  /** An embedding pack's folder; default: the shipped one. */
+  embedModel?: string;
+  /** NAME=VALUE, settings. */
+  var?: string[];
+  /** Back to that deployment; true: to the one before. */
+  rollback?: string | true;
+  remove?: boolean;
+  /** Of `remove`: nothing is asked. */
+  yes?: boolean;
 }
-
-const BUCKET = 'turnstone-packs'; // as the configurations bind it
-const UPLOADED = 'uploaded.json';
 /** What an isolate of each script holds at most; what a replica and a stage take is planned before they load (engine/plan.ts). */
 const MOST: Record<Script['holds'], string> = {
   'a stage': 'its layers, their pages, scratch',
+  embeddings: 'ONNX Runtime, a sentence encoder: as planned (embedder/memory.ts)',
   replicas: 'weights, pages, scratch, JavaScript: as planned',
   'sessions, queue': 'transcripts of what runs (8 MB each at most), an index of pages, 1 MiB a reader, the queue',
   'routes, page': 'request bodies, as long as the context can hold',
 };
-type Say = (line: string) => void;
 
 /** Says what it will do and what that costs, tries every script, then does it. Rejects with what to do; done again it goes on where it ended. */
-export async function deployCommand(model: string | undefined, o: DeployFlags, say: Say = console.log, wrangler: Wrangler = runWrangler) {
+export async function deployCommand(
+  source: string | undefined,
+  o: DeployFlags,
+  say: Say = console.log,
+  wrangler: Wrangler = runWrangler,
+  ask: Ask = askHere,
+) {
   if (INSTALLED) throw new Error('deploy works in a clone of Turnstone; a Worker of your own (turnstone init) has npm run deploy');
   checkName(o.name);
-  const found = await findModel(model, { memoryMb: 128 });
-  const pack = await localPack(found?.path, say, o.format, found?.id);
-  const vars: Record<string, string> = o.context === undefined ? {} : { CONTEXT: String(o.context) };
-  const plan = await cutPack(pack, vars, o.stages, say);
   const out = resolve(o.out ?? join(ROOT, '.wrangler/deploy', o.name));
-  const scripts = writeDeployment({ model: pack.id, plan, out, name: o.name, vars });
-  const { manifest, files } = await packFiles(pack.folder);
-  const bytes = files.reduce((n, f) => n + f.bytes, 0);
+  if (o.rollback) return rollBack(wrangler, out, o.name, o.rollback === true ? undefined : o.rollback, say, o.dryRun);
+  if (o.remove) return remove(wrangler, out, o.name, o, ask, say);
+  checkSecrets(process.env);
+  const found = await findModel(source, { memoryMb: 128 });
+  const pack = await localPack(found?.path, say, o.format, found?.id);
+  const vars = { ...settings(o.var ?? []), ...(o.context !== undefined && { CONTEXT: String(o.context) }) };
+  const plan = await cutPack(pack, vars, o.stages, say);
+  const encoder = o.embedder === false ? undefined : encoderPack(o.embedModel);
+  const scripts = writeDeployment({ model: pack.id, plan, encoder: encoder?.id, out, name: o.name, vars });
+  const model = await modelPack(pack);
+  const packs = [model, ...(encoder ? [encoder] : [])];
+  const bytes = packs.reduce((n, p) => n + bytesOf(p), 0);
   const isolates = plan ? isolatesOf(plan) : 1;
+  writeRecord(out, { scripts, objects: packs.flatMap(objectsOf) });
 
-  say(`${pack.id}, ${size(bytes)}, in ${isolates} isolate${isolates > 1 ? 's' : ''} of 128 MB a replica:\n`);
+  say(`${pack.id}, ${size(bytesOf(model))}, in ${isolates} isolate${isolates > 1 ? 's' : ''} of 128 MB a replica:\n`);
   const rows = scripts.map(({ name, holds, path }) => [name, holds, MOST[holds], short(path)]);
   for (const line of table(['script', 'holds', 'at most, of 128 MB an isolate', 'configuration'], rows)) say(`  ${line}`);
-  say(`  ${files.length} files of the pack (${manifest.tensors.length} tensors) go to the bucket ${BUCKET}, under ${pack.id}/\n`);
+  say(`  ${model.files.length} files of the pack (${model.tensors} tensors) go to the bucket ${BUCKET}, under ${pack.id}/`);
+  if (encoder) say(`  ${encoder.files.length} files of the sentence encoder, ${size(bytesOf(encoder))}, under ${encoder.id}/`);
+  say('');
   const cost = costOf({ isolates, packBytes: bytes });
   say(`Beyond what the paid plan includes: ${dollars(cost.hour)} an hour of computing, ${dollars(cost.month)} a month for the pack in R2,`);
   say(
@@ -70,79 +93,43 @@ export async function deployCommand(model: string | undefined, o: DeployFlags, s
   await wrangler(['whoami']).catch(() => {
     throw new Error('no account: npx wrangler login, or set CLOUDFLARE_API_TOKEN and CLOUDFLARE_ACCOUNT_ID');
   });
-  await bucket(wrangler, say);
-  await upload(wrangler, pack.id, files, join(out, UPLOADED), say);
+  await openBucket(wrangler, say);
+  for (const p of packs) await upload(wrangler, p, out, say);
   for (const { name, first } of scripts) {
-    if (!first || (await isThere(wrangler, first))) continue;
+    if (!first || (await does(wrangler(['deployments', 'list', '--config', first])))) continue;
     await wrangler(['deploy', '--config', first]); // so that it can be bound
     say(`  ${name} is made`);
   }
+  const tag = tagOf(new Date(), buildId());
   for (const { name, path } of scripts) {
-    const said = await wrangler(['deploy', '--config', path]);
-    say(`  ${name} is deployed${/https:\/\/\S+/.exec(said)?.[0] ? ` at ${/https:\/\/\S+/.exec(said)?.[0]}` : ''}`);
+    const said = await wrangler(['deploy', '--config', path, '--tag', tag]);
+    const address = /https:\/\/\S+/.exec(said)?.[0];
+    say(`  ${name} is deployed${address ? ` at ${address}` : ''}`);
   }
-  await key(wrangler, scripts, say);
+  await setSecrets(wrangler, scripts, process.env, ask, say);
+  say(`\nThis deployment is ${tag}; turnstone deploy --rollback goes back to the one before, --rollback ${tag} comes back to this one.`);
 }
 
-interface PackFile {
-  path: string;
-  name: string;
-  bytes: number;
-  /** SHA-256, or of the manifest its text. */
-  digest: string;
-}
-
-/** What a pack consists of; the manifest last, so that a pack is there only when it is whole. */
-async function packFiles(folder: string) {
-  const { manifest } = await openPack(folderPack(folder));
-  const file = (name: string, bytes: number, digest: string): PackFile => ({ path: join(folder, name), name, bytes, digest });
-  const text = readFileSync(join(folder, 'model.json'), 'utf8');
-  const parts = [...manifest.shards, manifest.tokenizer].map((s) => file(s.name, s.bytes, s.sha256));
-  return { manifest, files: [...parts, file('model.json', Buffer.byteLength(text), text)] };
-}
-
-async function bucket(wrangler: Wrangler, say: Say): Promise<void> {
-  const there = await wrangler(['r2', 'bucket', 'info', BUCKET]).then(
-    () => true,
-    () => false,
+/** Settings as they are written, `MAX_QUEUE=100`. Throws naming the one that is none, is a secret, or is the launcher's own. */
+function settings(pairs: readonly string[]): Record<string, string> {
+  const given = Object.fromEntries(
+    pairs.map((pair): [string, string] => {
+      const at = pair.indexOf('=');
+      if (at < 1) throw new Error(`--var ${pair}: must be NAME=VALUE`);
+      return [pair.slice(0, at), pair.slice(at + 1)];
+    }),
   );
-  if (there) return;
-  await wrangler(['r2', 'bucket', 'create', BUCKET]);
-  say(`  the bucket ${BUCKET} is made`);
-}
-
-/** What was uploaded before is remembered by its digest and not sent again. */
-async function upload(wrangler: Wrangler, model: string, files: readonly PackFile[], record: string, say: Say): Promise<void> {
-  const done = new Map(existsSync(record) ? Object.entries(JSON.parse(readFileSync(record, 'utf8')) as Record<string, string>) : []);
-  for (const [i, f] of files.entries()) {
-    const name = `${BUCKET}/${model}/${f.name}`;
-    if (done.get(name) === f.digest) continue;
-    say(`  ${i + 1} of ${files.length}: ${f.name}, ${size(f.bytes)}`);
-    await wrangler(['r2', 'object', 'put', name, '--file', f.path, '--remote']);
-    done.set(name, f.digest);
-    mkdirSync(dirname(record), { recursive: true });
-    writeFileSync(record, JSON.stringify(Object.fromEntries(done)));
+  for (const name of Object.keys(given)) {
+    const setting = Object.hasOwn(SETTINGS, name) ? (SETTINGS[name as SettingName] as { secret?: boolean; launcher?: boolean }) : undefined;
+    const [near] = misspelt([name]);
+    if (!setting)
+      throw new Error(`--var ${name}: there is no such setting${near ? `; did you mean ${near.meant}?` : ' (docs/settings.md)'}`);
+    if (setting.secret) throw new Error(`--var ${name}: it is a secret; set it in the environment of this command`);
+    if (setting.launcher) throw new Error(`--var ${name}: it is for npm start alone`);
   }
-}
-
-const isThere = (wrangler: Wrangler, config: string): Promise<boolean> =>
-  wrangler(['deployments', 'list', '--config', config]).then(
-    () => true,
-    () => false,
-  );
-
-/**
- * A server without keys serves nobody: where there is none yet, one is made and shown this once. The queue is told of it too: whether
- * keys are of several owners decides how it shares.
- */
-async function key(wrangler: Wrangler, scripts: readonly Script[], say: Say): Promise<void> {
-  const { path } = scripts.at(-1) as Script;
-  const secrets = JSON.parse(await wrangler(['secret', 'list', '--config', path, '--format', 'json'])) as { name: string }[];
-  if (secrets.some((s) => s.name === 'API_KEYS')) return;
-  const made = `sk-${randomBytes(24).toString('hex')}`;
-  for (const s of scripts.filter(({ holds }) => holds === 'sessions, queue' || holds === 'routes, page'))
-    await wrangler(['secret', 'put', 'API_KEYS', '--config', s.path], `owner:${made}`);
-  say(`\nIts key, which is shown this once: ${made}`);
+  const faults = faultsIn(given);
+  if (faults.length > 0) throw new Error(faults.join('\n'));
+  return given;
 }
 
 const short = (path: string) => relative(process.cwd(), path);

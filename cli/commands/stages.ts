@@ -7,7 +7,7 @@ import { formatsIn } from '../../models/pack/manifest.ts';
 import { describeStages } from '../../policy/cuts.ts';
 import { faultsIn } from '../../policy/settings.ts';
 import { isolatesOf } from '../../policy/stages.ts';
-import { checkName, writeDeployment } from '../deploy-stages.ts';
+import { checkName, writeDeployment } from '../deploy/scripts.ts';
 import { findModel } from '../hub/find.ts';
 import { localPack } from '../packs.ts';
 import { planStages } from '../stages.ts';

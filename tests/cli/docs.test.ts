@@ -31,8 +31,11 @@ const RUN_BY: [RegExp, string][] = [
   [/turnstone -- inspect/, 'tests/models/cli.test.ts'],
   [/turnstone -- --help/, 'tests/cli/command-line.test.ts'],
   [/turnstone -- init/, 'tests/e2e/package.test.ts'],
-  [/turnstone -- deploy --dry-run/, 'tests/e2e/deploy.test.ts'],
-  [/turnstone -- deploy/, 'needs an account; tests/e2e/deploy.test.ts serves from the files it writes'],
+  [/turnstone -- deploy --dry-run/, 'tests/e2e/deploy-stages.test.ts'],
+  [
+    /turnstone -- deploy/,
+    'needs an account; tests/e2e/deploy.test.ts has each of its calls, deploy-stages.test.ts serves from the files it writes',
+  ],
   [/turnstone -- pack/, 'tests/models/cli.test.ts'],
   [/turnstone -- stages/, 'tests/e2e/deploy-stages.test.ts'],
   [/^npx wrangler (login|deploy)/, 'needs an account; tests/e2e/deploy.test.ts and deploy-stages.test.ts try each configuration dry'],

@@ -1,11 +1,11 @@
 /**
  * Wrangler's configuration of a model, a script for each thing that is to have isolates of its own: routes, sessions with the queue,
- * replicas and, where the model is in stages, each stage.
+ * replicas, the embedder and, where the model is in stages, each stage.
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import type { StagesPlan } from '../policy/stages.ts';
-import { buildId, ROOT } from './build.ts';
+import type { StagesPlan } from '../../policy/stages.ts';
+import { buildId, ROOT } from '../build.ts';
 
 const WORKER_NAME = /^[a-z0-9][a-z0-9-]{0,49}$/;
 
@@ -17,7 +17,7 @@ export function checkName(name: string): void {
 export interface Script {
   name: string;
   /** What its isolates are for. */
-  holds: 'a stage' | 'sessions, queue' | 'replicas' | 'routes, page';
+  holds: 'a stage' | 'embeddings' | 'sessions, queue' | 'replicas' | 'routes, page';
   /** Its wrangler.toml. */
   path: string;
   /** One that binds nobody, for where the script is not there yet: a script can be bound only once it is there, and two that bind each other neither. */
@@ -29,6 +29,8 @@ export interface Deployment {
   model: string;
   /** Of a model in stages. */
   plan?: StagesPlan;
+  /** The pack of a sentence encoder in the bucket. Absent: there are no embeddings. */
+  encoder?: string;
   /** Folder that the files go into, one folder a script. */
   out: string;
   /** Name of the routes' script; those of the others begin with it. */
@@ -42,9 +44,9 @@ export interface Deployment {
  * Writes the configuration of every script, in the order in which they are deployed, after each `first`: what is bound comes before
  * what binds it. The last one is the routes', which alone has an address.
  */
-export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {}, shared = {} }: Deployment): Script[] {
+export function writeDeployment({ model, plan, encoder, out, name = 'turnstone', vars = {}, shared = {} }: Deployment): Script[] {
   const elsewhere = plan?.stages.flatMap((s, i) => (s.replica ? [] : [i])) ?? [];
-  const [state, replica] = [`${name}-state`, `${name}-replica`];
+  const [state, replica, embedder] = [`${name}-state`, `${name}-replica`, `${name}-embedder`];
   const stageName = (i: number) => `${name}-stage-${i}`;
   const write = (script: string, source: string, set: Settings, file = 'wrangler.toml'): string => {
     const path = join(resolve(out), script, file);
@@ -58,11 +60,16 @@ export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {
   const replicas = bind('REPLICA', 'Replica', replica);
   const parts = elsewhere.map((i) => bind(`STAGE_${i}`, 'Stage', stageName(i)));
   const replicaVars = { ...all, ...stages };
+  const embeddings = (id: string): Script => {
+    const vars = { EMBED_MODEL_ID: id };
+    return { name: embedder, holds: 'embeddings', path: write(embedder, 'embedder/wrangler.toml', { vars, tables: [] }) };
+  };
   return [
     ...elsewhere.map((i): Script => {
       const path = write(stageName(i), 'durable-objects/stage/wrangler.toml', { vars: shared, tables: [] });
       return { name: stageName(i), holds: 'a stage', path };
     }),
+    ...(encoder === undefined ? [] : [embeddings(encoder)]),
     { name: state, holds: 'sessions, queue', path: write(state, 'worker/apart/state.toml', { vars: all, tables: [replicas] }) },
     {
       name: replica,
@@ -75,7 +82,10 @@ export function writeDeployment({ model, plan, out, name = 'turnstone', vars = {
       holds: 'routes, page',
       path: write(name, 'worker/apart/routes.toml', {
         vars: { LOG_REQUESTS: '1', ...all },
-        tables: [...sessions, bind('TENANT', 'Tenant', state), replicas],
+        tables: [
+          ...[...sessions, bind('TENANT', 'Tenant', state), replicas],
+          ...(encoder === undefined ? [] : [['[[services]]', 'binding = "EMBEDDER"', `service = "${embedder}"`, ''].join('\n')]),
+        ],
       }),
     },
   ];
@@ -98,6 +108,7 @@ function configured(from: string, to: string, { name, vars, tables }: Settings &
     .replace(/^#.*\n/gm, '')
     .replace(/^name = ".*"$/m, `name = ${quoted(name)}`)
     .replace(/^(main|directory) = "(.*)"$/gm, (_, key: string, path: string) => `${key} = ${quoted(moved(path))}`)
+    .replace(/^\[assets\]\ndirectory = "\S*embedder-assets"\n.*\n/m, '') // its pack comes from the bucket
     .replace(/^\[vars\]\n(?:[A-Z_]+ = .*\n)*/m, '');
   const variables = Object.entries(vars).map(([key, value]) => `${key} = ${quoted(value)}`);
   return [
