@@ -9,10 +9,9 @@ import type { Heartbeat } from '../../policy/ticket.ts';
 import { tellRoom } from '../../serving/prompt-room.ts';
 import { cacheName } from '../../serving/responses/ids.ts';
 import type { RunOrder } from '../../serving/responses/types.ts';
-import { AdapterShelf } from '../../serving/run/adapters.ts';
 import { dispatch, inEnvelope } from '../../serving/run/dispatch.ts';
-import { EngineLoop } from '../../serving/run/loop.ts';
 import { npuOf } from '../../serving/run/npu.ts';
+import { runtimeOf } from '../../serving/run/open.ts';
 import { Reporter } from '../../serving/run/report.ts';
 import type { Runtime } from '../../serving/run/runtime.ts';
 import type { SessionFetcher } from '../../serving/run/session-pages.ts';
@@ -52,8 +51,8 @@ export class Replica extends DurableObject<ReplicaEnv> {
     if (open && !isHeld(open.served)) this.runtime = undefined;
     this.runtime ??= (async () => {
       const model = await served(this.env, this.#model());
-      const { engine, metrics } = openEngine(model, this.env, this.ctx.id.toString());
-      const loop = new EngineLoop(engine);
+      const rt = runtimeOf(model, openEngine(model, this.env, this.ctx.id.toString()), true);
+      const { engine, loop, metrics } = rt;
       const reporter = this.reporter(engine);
       loop.watch = (event) => reporter?.event(event);
       const npu = npuOf(this.env, { engine, loop, pack: model.digest, registry: metrics.registry });
@@ -61,8 +60,7 @@ export class Replica extends DurableObject<ReplicaEnv> {
       const keyed =
         SESSION && ((tenant: string, key: string) => owned(fetcher(SESSION.get(SESSION.idFromName(cacheName(tenant, key)))), tenant));
       const bill = this.bill(metrics);
-      const adapters = model.source && new AdapterShelf(model.id, engine, model.source, metrics.registry);
-      return { served: model, engine, loop, metrics, adapters, npu, reporter, bill, keyed };
+      return { ...rt, npu, reporter, bill, keyed };
     })();
     this.runtime.catch(() => {
       this.runtime = undefined;

@@ -1,21 +1,13 @@
-import { sha256 } from '@noble/hashes/sha2.js';
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
-import { allocWeights } from '../../engine/anatomy.ts';
-import { Engine, formatsOf, type Plan, planMemory } from '../../engine/index.ts';
-import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
-import { loadTokenizer, loadWeights, openPack } from '../../models/pack/load.ts';
-import { formatsIn, type Manifest } from '../../models/pack/manifest.ts';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
-import { fallbackStops, templateOf } from '../../models/pack/template.ts';
 import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
-import { servingMetrics } from '../../openai/prometheus.ts';
-import { readNumber } from '../../policy/settings.ts';
-import type { StagesPlan } from '../../policy/stages.ts';
+import { parseSetting, readNumber } from '../../policy/settings.ts';
+import { loadModel, startEngine, wasmMaker } from '../../serving/run/open.ts';
 import type { Kept, Served } from '../../serving/run/runtime.ts';
 import { kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
-import { enginePlan, memoryHere, openStages, stagesOf } from './stages.ts';
+import { layoutOf, stagesOf } from './stages.ts';
 
 const MIB = 1 << 20;
 
@@ -87,68 +79,19 @@ function held({ id, plan: { bytes } }: Served, other: string): ApiError {
 
 async function load(env: ReplicaEnv, id: string): Promise<Served> {
   const source = await deployedPack(env as PackBindings, id);
-  const { manifest, digest } = await openPack(source);
-  const { config, generation } = manifest;
-  const staged = id === env.MODEL_ID ? stagesOf(env) : undefined;
-  const { plan, memoryBytes } = staged ? inStages(staged, manifest, env) : inOnePiece(manifest, env);
-  const wasm = createWasm({ modules: { relaxed, simd }, memoryBytes });
   // with an accelerator of other arithmetic no page here is exact to the bit any more, and none may be named as if it were
-  const numerics = env.NPU_NUMERICS || wasm.numerics;
-  if (!/^[a-z0-9-]{1,32}$/.test(numerics)) throw new Error(`NPU_NUMERICS is "${numerics}", must be a numerics id such as webgpu-1`);
-  const backend = { ...wasm, numerics };
-  const weights = staged
-    ? await openStages(staged, { env, id, source, manifest, digest, backend, plan })
-    : await loadWeights(source, manifest, backend);
-  const tokenizer = await loadTokenizer(source, manifest);
-  const control = tokenizer.specialIds.map((id) => new TextDecoder().decode(tokenizer.bytesOf(id)));
-  const { stopIds, ...sampling } = generation;
-  return {
-    id,
-    digest,
-    fingerprint: `${digest.slice(0, 12)}-${backend.numerics}`,
-    config,
-    tokenizer,
-    template: templateOf(manifest, tokenizer, env.TOOL_CALLS),
-    stopIds: [...new Set([...tokenizer.stopIds, ...stopIds, ...fallbackStops(manifest, tokenizer)])],
-    control,
-    sampling,
-    backend,
-    weights,
-    plan,
-    source,
-    engines: new Map(),
-  };
-}
-
-function inStages(staged: StagesPlan, manifest: Manifest, env: ReplicaEnv): { plan: Plan; memoryBytes: number } {
-  const plan = enginePlan(staged, manifest.config, kvOf(env.KV));
-  return { plan, memoryBytes: memoryHere(staged, plan, manifest) + 64 };
-}
-
-function inOnePiece({ config, tensors }: Manifest, env: ReplicaEnv): { plan: Plan; memoryBytes: number } {
-  const count = countWasm();
-  const counted = allocWeights(count, config, formatsIn(tensors));
-  const weightBytes = count.used;
-  const plan = planMemory({
-    config,
-    formats: formatsOf(counted.weights),
-    kv: kvOf(env.KV),
-    weightBytes,
+  const numerics = parseSetting('NPU_NUMERICS', env.NPU_NUMERICS) as string | undefined;
+  const staged = id === env.MODEL_ID ? stagesOf(env) : undefined;
+  return loadModel({
+    ...{ source, id, numerics, maker: wasmMaker({ relaxed, simd }), toolCalls: env.TOOL_CALLS, kv: kvOf(env.KV) },
     memoryBytes: readNumber('MEMORY_MB', env) * MIB,
-    jsBytes: jsBytes(config.vocab),
+    jsBytes,
     engines: replicasHere(env),
-    measure: (build) => {
-      const c = countWasm();
-      const before = c.used;
-      build(c);
-      return c.used - before;
-    },
     context: readNumber('CONTEXT', env),
     maxSequences: readNumber('MAX_BATCH', env),
     adapterBytes: readNumber('ADAPTERS_MB', env) * MIB,
+    layout: staged && ((manifest, digest) => layoutOf(staged, { env, id, source, manifest, digest })),
   });
-  const { scratch, kv } = plan.bytes;
-  return { plan, memoryBytes: weightBytes + scratch + kv + 64 };
 }
 
 /**
@@ -165,16 +108,7 @@ export function openEngine(s: Served, env: ReplicaEnv, replica: string): Kept {
   if (s.engines.size >= most) {
     throw serverOverloaded(`This isolate's memory is planned for ${most} replica${most > 1 ? 's' : ''} of the model; set REPLICAS.`);
   }
-  const engine = new Engine({
-    backend: s.backend,
-    config: s.config,
-    weights: s.weights,
-    plan: s.plan,
-    hash: sha256,
-    pack: s.digest,
-    rowCost: env.SPECULATE === '0' ? Number.POSITIVE_INFINITY : undefined,
-  });
-  const kept = { engine, metrics: servingMetrics(s.id) };
+  const kept = startEngine(s, env.SPECULATE === '0' ? Number.POSITIVE_INFINITY : undefined);
   s.engines.set(replica, kept);
   return kept;
 }

@@ -8,8 +8,9 @@ import { countWasm } from '../../kernels/wasm/index.ts';
 import type { Manifest } from '../../models/pack/manifest.ts';
 import type { PackSource } from '../../models/pack/source.ts';
 import type { StagesPlan } from '../../policy/stages.ts';
+import type { Layout } from '../../serving/run/open.ts';
 import { buildId } from '../build-id.ts';
-import { type ReplicaEnv, replicasHere } from '../env.ts';
+import { kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
 import { allocStage, openStage } from '../stage/load.ts';
 import { RemoteStage } from '../stage/port.ts';
 import type { StageObject } from '../stage/wire.ts';
@@ -26,14 +27,20 @@ export function stagesOf(env: ReplicaEnv): StagesPlan | undefined {
   }
 }
 
+/** The layout of a model in stages. */
+export function layoutOf(stages: StagesPlan, o: Omit<StagesOptions, 'backend' | 'plan'>): Layout {
+  const plan = enginePlan(stages, o.manifest.config, kvOf(o.env.KV));
+  return { plan, memoryBytes: memoryHere(stages, plan, o.manifest) + 64, load: (backend) => openStages(stages, { ...o, backend, plan }) };
+}
+
 /** The engine's plan for them. */
-export const enginePlan = (p: StagesPlan, config: ModelConfig, kv: KvFormat): Plan => ({
+const enginePlan = (p: StagesPlan, config: ModelConfig, kv: KvFormat): Plan => ({
   ...stepSize(config, p, p.context),
   ...{ pages: p.pages, kv, bytes: p.replica },
 });
 
 /** What this isolate's backend holds: logits of a step, and the part of the model that is here. */
-export function memoryHere(p: StagesPlan, plan: Plan, manifest: Manifest): number {
+function memoryHere(p: StagesPlan, plan: Plan, manifest: Manifest): number {
   const count = countWasm();
   for (const { layers, embed, head } of p.stages.filter((s) => s.replica))
     allocStage(count, manifest, { part: { layers, embed, head }, kv: plan.kv, size: stageSize(plan), pages: plan.pages });
@@ -42,7 +49,7 @@ export function memoryHere(p: StagesPlan, plan: Plan, manifest: Manifest): numbe
   return count.used;
 }
 
-export interface StagesOptions {
+interface StagesOptions {
   env: ReplicaEnv;
   /** The model's name. */
   id: string;
@@ -54,7 +61,7 @@ export interface StagesOptions {
 }
 
 /** Loads the part that is here, opens the others, and gives them as one. Rejects naming the stage that is not bound, does not answer or refuses. */
-export async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
+async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
   const { env, id, source, manifest, digest, backend, plan } = o;
   const { pages, kv, maxRows } = plan;
   const { context, maxTokens, maxSequences, maxRows: rows, maxBlocks } = stageSize(plan);

@@ -37,7 +37,7 @@ export interface Served {
   weights: ModelWeights | Passes;
   plan: Plan;
   /** Where its pack is, and its adapters are looked for. */
-  source?: PackSource;
+  source: PackSource;
   /** By the id of the replica's object. */
   engines: Map<string, Kept>;
 }
