@@ -50,6 +50,8 @@ export class Choice {
   #length = 0;
   #shown = 0;
   #pending: PlacedLogprobs[] = [];
+  /** Has left the stop matcher, and was not taken. */
+  #text = '';
 
   constructor(options: ChoiceOptions) {
     this.#stop = new StopMatcher(options.stop);
@@ -111,6 +113,13 @@ export class Choice {
     return this.#tools ? [...rest, ...this.#noted(this.#tools.flush())] : rest;
   }
 
+  /** The text as it was generated, up to the stop string, that was not taken before: what a session keeps. */
+  takeText(): string {
+    const text = this.#text;
+    this.#text = '';
+    return text;
+  }
+
   /** Of the tokens whose text has left the stop matcher; `all` at the end, where a token may have no text, unless a stop string cut it off. */
   takeLogprobs(all = false): PlacedLogprobs[] {
     if (this.#pending.length === 0) return this.#pending;
@@ -123,6 +132,7 @@ export class Choice {
   #pieces(text: string): Piece[] {
     if (text === '') return [];
     this.#shown += text.length;
+    this.#text += text;
     return this.#split(this.#reasoning ? this.#reasoning.push(text) : { reasoning: '', text });
   }
 

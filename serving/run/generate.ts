@@ -5,17 +5,19 @@ import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../ope
 import { createAnswer } from '../../openai/stream/answer.ts';
 import type { Cost } from '../../policy/cost.ts';
 import { fingerprintOf, type Held, withAdapter } from './adapters.ts';
+import { AnswerWriter } from './answer-writer.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { completionConstraint, constraintOf } from './constraint.ts';
 import { early, takesLong } from './heartbeats.ts';
-import { Job } from './job.ts';
 import { type RouteReport, routeHeader } from './npu.ts';
+import { beatOf, isStream } from './outlet.ts';
 import { chatPrompt, completionPrompt, withTemplate } from './prompt.ts';
 import { leaseOf } from './report.ts';
 import type { Runtime } from './runtime.ts';
 import { keptBytes, pullPages, pushPages } from './session-pages.ts';
 import { saltOf, tenantOf } from './tenant.ts';
 import { answerText } from './text.ts';
+import { TokenSink } from './token-sink.ts';
 
 /** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
 export const generate = (rt: Runtime, body: Asked, http: Request): Promise<Response> =>
@@ -94,51 +96,43 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
     const shown = route ?? npu?.several(prompts);
     let cost: Cost | undefined;
     const bill = () => {
-      const tokens = prompts.reduce((n, p) => n + p.length, job.output.length) - (route?.cached ?? 0);
+      const tokens = prompts.reduce((n, p) => n + p.length, sink.output.length) - (route?.cached ?? 0);
       const kept = session && { ms: 0, bytes: keptBytes(engine, tokens) };
-      cost ??= rt.bill?.({ computeMs: job.computeMs, openMs: Date.now() - arrived, session: kept });
+      cost ??= rt.bill?.({ computeMs: sink.computeMs, openMs: Date.now() - arrived, session: kept });
       return cost;
     };
     const extra = () => {
       const billed = bill();
       const turnstone = {
         ...(recomputed && { recomputed }),
-        ...(body.explain && shown && { route: { ...shown, ttft: (job.firstToken ?? Date.now()) - decided } }),
-        ...(body.explain && job.timings && { timings: job.timings }),
+        ...(body.explain && shown && { route: { ...shown, ttft: (sink.firstToken ?? Date.now()) - decided } }),
+        ...(body.explain && sink.timings && { timings: sink.timings }),
         ...(body.explain && billed && { cost: billed }),
       };
       return Object.keys(turnstone).length > 0 ? { turnstone } : undefined;
     };
-    const job: Job = new Job({
-      loop: rt.loop,
-      tokenizer,
-      textOf: (prompt) => answerText(served, prompt, { chat, tools: callable }),
-      metrics: rt.metrics,
-      answer,
-      requests,
-      n: body.n,
-      echo,
-      promptTokens,
-      arrived,
-      cachedTokens: route?.cached,
-      atOnce: lease?.slots,
-      extra,
+    const writer = new AnswerWriter({
+      ...{ answer, choices: requests.length, n: body.n, echo, promptTokens, cachedTokens: route?.cached, extra },
     });
-    job.end.then(() => adapter?.release());
-    job.start(gone);
-    void job.end.then(bill); // also one that nobody heard to its end
+    const sink: TokenSink = new TokenSink({
+      ...{ loop: rt.loop, tokenizer, metrics: rt.metrics, requests, writer, arrived, atOnce: lease?.slots },
+      textOf: (prompt) => answerText(served, prompt, { chat, tools: callable }),
+    });
+    sink.end.then(() => adapter?.release());
+    sink.start(gone);
+    void sink.end.then(bill); // also one that nobody heard to its end
     if (lease) {
-      rt.reporter?.begin(lease, (why) => job.fail(why));
+      rt.reporter?.begin(lease, (why) => sink.fail(why));
       rt.reporter?.prompt(lease.id, promptTokens);
-      job.end.then(() => rt.reporter?.end(lease.id));
+      sink.end.then(() => rt.reporter?.end(lease.id));
     }
     // off the client's path: what the session lacks
     if (session) {
-      void job.end
-        .then(() => pushPages(engine, session, [...prompts[0], ...job.output], pageSalt))
+      void sink.end
+        .then(() => pushPages(engine, session, [...prompts[0], ...sink.output], pageSalt))
         .catch((error) => console.warn('pages', error));
     }
-    const response = await job.respond();
+    const response = await sink.respond();
     if (shown) response.headers.set('x-turnstone-route', routeHeader(shown));
     return response;
   };
@@ -157,9 +151,9 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   return early(rest, {
     contentType: answer.contentType,
     headers: asked && { 'x-turnstone-route': routeHeader(asked, true) },
-    beat: answer.contentType.startsWith('text/event-stream') ? ': wait\n\n' : ' ',
+    beat: beatOf(answer.contentType),
     leave: () => leave.abort(),
     // no object that is an error comes with the status 200
-    fail: (error) => (answer.contentType.startsWith('text/event-stream') ? answer.open() + answer.fail(asApiError(error)) : undefined),
+    fail: (error) => (isStream(answer.contentType) ? answer.open() + answer.fail(asApiError(error)) : undefined),
   });
 }

@@ -42,6 +42,11 @@ export class Pace {
     this.#last = now;
   }
 
+  /** When the first token came, ms. */
+  get first(): number | undefined {
+    return this.#first;
+  }
+
   /** What it took so far; undefined before the first token. */
   get timings(): Timings | undefined {
     if (this.#first === undefined) return undefined;

@@ -1,24 +1,23 @@
-import { adaptedSalt, type GenerateRequest, type StepEvent } from '../../engine/index.ts';
+import { adaptedSalt, type FinishReason, type GenerateRequest } from '../../engine/index.ts';
 import type { TokenStream } from '../../models/tokenizer/tokenizer.ts';
-import { type ApiError, asApiError } from '../../openai/errors.ts';
+import type { ApiError } from '../../openai/errors.ts';
 import { itemMessages } from '../../openai/requests/items.ts';
 import { resolveSampling } from '../../openai/requests/sampling.ts';
-import { StopMatcher } from '../../openai/stop.ts';
+import type { TokenLogprobs } from '../../openai/stream/answer.ts';
+import { type Choice, choiceOf } from '../../openai/stream/choice.ts';
 import { chatLogprobs } from '../../openai/stream/frames.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
-import { type Piece, type RunLine, type RunOrder, type TurnRequest, textOf } from '../responses/types.ts';
+import type { Piece, RunLine, RunOrder } from '../responses/types.ts';
 import { fingerprintOf, type Held, withAdapter } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
-import { Pace } from './latency.ts';
-import { logprobsOf } from './logprobs.ts';
-import type { Sink } from './loop.ts';
 import type { RouteReport } from './npu.ts';
 import { chatPrompt } from './prompt.ts';
 import type { Runtime } from './runtime.ts';
 import { keptBytes, pullPages, pushPages, type SessionFetcher } from './session-pages.ts';
 import { saltOf } from './tenant.ts';
 import { answerText } from './text.ts';
+import { TokenSink, type Writer } from './token-sink.ts';
 
 /**
  * Generates a session's turn, from its beginning or from where another replica stopped, as lines (RunLine). Nothing of the
@@ -63,69 +62,75 @@ async function turnWith(
     constraint,
   };
   const pageSalt = adaptedSalt(generate.salt, adapter?.id);
-  const turn = new Turn(rt, order, request, generate, fingerprintOf(served, adapter));
-  turn.end.then(() => adapter?.release());
-  rt.reporter?.begin({ id: order.response, epoch: order.epoch, replica: order.replica }, () => turn.revoke(), true);
-  rt.reporter?.prompt(order.response, prompt.length);
-  turn.end.then(() => rt.reporter?.end(order.response));
-  if (!turn.over)
-    await pullPages(engine, session, [...prompt, ...order.generated], pageSalt).catch((error) => console.warn('pages', error));
-  if (!turn.over && !adapter) turn.route = await rt.npu?.prefill([...prompt, ...order.generated], generate.salt, http.signal);
-  const body = new ReadableStream<Uint8Array>({
-    start: (controller) => turn.open(controller),
-    cancel: () => turn.cancel(),
+  const arrived = Date.now();
+  const writer: TurnWriter = new TurnWriter(rt, order, generate, fingerprintOf(served, adapter), () => told());
+  const sink = new TokenSink({
+    ...{ loop, tokenizer: served.tokenizer, metrics: rt.metrics, requests: [generate], textOf: () => writer.stream, writer, arrived },
   });
-  if (!turn.over) loop.add(generate, turn);
-  http.signal.addEventListener('abort', () => turn.cancel());
+  const told = (): Told => {
+    const { computeMs, timings } = sink;
+    const ms = Date.now() - arrived;
+    const cost = rt.bill?.({ computeMs, openMs: ms, session: { ms, bytes: keptBytes(engine, writer.computed) } });
+    return request.explain ? { timings, ...(cost && { cost }) } : {};
+  };
+  sink.end.then(() => adapter?.release());
+  rt.reporter?.begin(
+    { id: order.response, epoch: order.epoch, replica: order.replica },
+    () => sink.breakOff(new Error('the lease is over')),
+    true,
+  );
+  rt.reporter?.prompt(order.response, prompt.length);
+  sink.end.then(() => rt.reporter?.end(order.response));
+  // the replica before may have died between its last token and saying so
+  const ended = writer.ended(engine.maxPrompt + 1);
+  if (ended) sink.conclude(ended);
+  else {
+    await pullPages(engine, session, [...prompt, ...order.generated], pageSalt).catch((error) => console.warn('pages', error));
+    if (!sink.over && !adapter) writer.route = await rt.npu?.prefill([...prompt, ...order.generated], generate.salt, http.signal);
+    sink.start(http.signal);
+  }
   // off the reader's path: what the session lacks
-  later(turn.end.then(() => pushPages(engine, session, turn.ids, pageSalt, order.response)).catch((error) => console.warn('pages', error)));
-  return new Response(body, { headers: { 'content-type': 'application/x-ndjson' } });
+  later(
+    sink.end.then(() => pushPages(engine, session, writer.ids, pageSalt, order.response)).catch((error) => console.warn('pages', error)),
+  );
+  return sink.respond();
 }
 
-class Turn implements Sink {
-  readonly #rt: Runtime;
+/** What a request with `explain` is told at its end. */
+type Told = Pick<RunLine & { type: 'end' }, 'timings' | 'cost'>;
+
+/** A turn's lines, from where it was begun. */
+class TurnWriter implements Writer {
+  readonly contentType = 'application/x-ndjson';
   readonly #order: RunOrder;
-  readonly #request: TurnRequest;
-  readonly #fingerprint: string;
   readonly #generate: GenerateRequest;
-  readonly #stream: TokenStream;
-  readonly #stop: StopMatcher;
-  readonly #encoder = new TextEncoder();
+  readonly #fingerprint: string;
+  readonly #told: () => Told;
+  readonly #arrived = Date.now();
+  readonly #choice: Choice;
+  /** The tokens that are there already have gone through it. */
+  readonly stream: TokenStream;
   readonly #generated: number[] = [];
   #text = '';
-  readonly #arrived = Date.now();
-  readonly #pace: Pace;
-  #controller?: ReadableStreamDefaultController<Uint8Array>;
-  #started = false;
-  #lines = '';
-  #ended!: () => void;
-  /** Settles when nothing more comes. */
-  readonly end = new Promise<void>((resolve) => {
-    this.#ended = resolve;
-  });
-  over = false;
-  #computeMs = 0;
+  /** Of the step under way. */
+  #ids: number[] = [];
+  #pieces: Piece[] = [];
   #cached = 0;
   /** Where the prompt was computed; known before the first token. */
   route?: RouteReport;
 
-  constructor(rt: Runtime, order: RunOrder, request: TurnRequest, generate: GenerateRequest, fingerprint: string) {
-    this.#rt = rt;
-    this.#fingerprint = fingerprint;
-    this.#pace = new Pace(rt.metrics, this.#arrived);
+  constructor({ served }: Runtime, order: RunOrder, generate: GenerateRequest, fingerprint: string, told: () => Told) {
+    const { request } = order;
     this.#order = order;
-    this.#request = request;
     this.#generate = generate;
-    this.#stream = answerText(rt.served, generate.prompt, { chat: true, tools: request.toolChoice.mode !== 'none' });
-    this.#stop = new StopMatcher(request.stop);
+    this.#fingerprint = fingerprint;
+    this.#told = told;
+    this.#choice = choiceOf(request, request.stop);
+    this.stream = answerText(served, generate.prompt, { chat: true, tools: request.toolChoice.mode !== 'none' });
     for (const id of order.generated) {
-      this.#generated.push(id);
       generate.constraint?.accept(id);
-      this.#text += this.#stop.push(this.#stream.push(id));
+      this.#say(id, this.stream.push(id));
     }
-    // the replica before may have died between its last token and saying so
-    this.over =
-      this.#stop.stopped || order.generated.length >= Math.min(generate.maxTokens, rt.engine.maxPrompt + 1 - generate.prompt.length);
   }
 
   /** Prompt and output. */
@@ -133,106 +138,73 @@ class Turn implements Sink {
     return [...this.#generate.prompt, ...this.#generated];
   }
 
-  open(controller: ReadableStreamDefaultController<Uint8Array>): void {
-    this.#controller = controller;
-    if (!this.over) return;
-    this.#start(this.#generate.prompt.length);
-    this.#finish(this.#stop.stopped ? 'stop' : 'length');
+  /** Tokens of these that were not found. */
+  get computed(): number {
+    return this.ids.length - this.#cached;
   }
 
-  spent(ms: number): void {
-    this.#computeMs += ms;
+  /** Why a turn whose tokens are all there has ended; undefined: it has not. `most`: tokens that a sequence may have. */
+  ended(most: number): FinishReason | undefined {
+    if (this.#choice.stopped) return 'stop';
+    const { maxTokens, prompt } = this.#generate;
+    return this.#generated.length >= Math.min(maxTokens, most - prompt.length) ? 'length' : undefined;
   }
 
-  event(event: StepEvent): void {
-    if (!this.#controller) return;
-    this.#pace.observe(event, Date.now(), this.#generate.prompt.length + this.#order.generated.length);
-    if (!this.#started) this.#start(event.cachedTokens ?? 0);
-    const from = this.#generated.length;
-    const ids: number[] = [];
-    const text: Piece[] = [];
-    for (const token of event.tokens) {
-      const logprobs = logprobsOf(this.#rt.served.tokenizer, token);
-      const said = this.#stop.push(this.#stream.push(token.id));
-      ids.push(token.id);
-      text.push(logprobs ? [said, chatLogprobs([logprobs])[0]] : said);
-      if (this.#stop.stopped) break;
-    }
-    this.#generated.push(...ids);
-    this.#text += text.map(textOf).join('');
-    if (ids.length > 0) this.#line({ type: 'tokens', from, ids, text });
-    if (this.#stop.stopped) {
-      this.#rt.loop.abort(this.#generate.id);
-      this.#finish('stop');
-    } else if (event.finish) this.#finish(event.finish === 'length' ? 'length' : 'stop');
+  open(): string {
+    return '';
   }
 
-  flush(): void {
-    if (this.#lines === '') return;
-    this.#controller?.enqueue(this.#encoder.encode(this.#lines));
-    this.#lines = '';
-  }
-
-  fail(error: unknown): void {
-    const shown: ApiError = asApiError(error);
-    this.#line({ type: 'error', status: shown.status, error: shown.envelope().error });
-    this.#close();
-  }
-
-  /** The scheduler gave the turn to another replica. */
-  revoke(): void {
-    this.#controller?.error(new Error('the lease is over'));
-    this.cancel();
-  }
-
-  /** The session no longer listens: it was cancelled, or it is gone and will ask again. */
-  cancel(): void {
-    if (this.#controller) this.#rt.metrics.finished.add(1, { finished_reason: 'abort' });
-    this.#controller = undefined;
-    this.#rt.loop.abort(this.#generate.id);
-    this.#ended();
-  }
-
-  #start(cachedTokens: number): void {
-    this.#started = true;
+  begin(_index: number, cachedTokens: number): string {
     this.#cached = cachedTokens;
-    const route = this.#request.explain && this.route ? { ...this.route, ttft: Date.now() - this.#arrived } : undefined;
-    this.#line({
-      type: 'start',
-      prompt: [...this.#generate.prompt],
-      cachedTokens,
-      fingerprint: this.#fingerprint,
-      route,
-    });
+    const route = this.#order.request.explain && this.route ? { ...this.route, ttft: Date.now() - this.#arrived } : undefined;
+    return line({ type: 'start', prompt: [...this.#generate.prompt], cachedTokens, fingerprint: this.#fingerprint, route });
   }
 
-  #finish(finish: 'stop' | 'length'): void {
-    const tail = this.#stop.stopped ? '' : this.#stop.push(this.#stream.flush()) + this.#stop.flush();
-    const meta = { id: this.#order.response, model: this.#order.model, created: 0, echo: {} };
-    const stopped = finish === 'stop' || this.#stop.stopped;
-    const output = outputOf(meta, this.#text + tail, this.#request, stopped ? 'completed' : 'incomplete');
-    this.#rt.metrics.finished.add(1, { finished_reason: stopped ? 'stop' : 'length' });
-    this.#rt.metrics.e2e.observe((Date.now() - this.#arrived) / 1000);
-    const ms = Date.now() - this.#arrived;
-    const bytes = keptBytes(this.#rt.engine, this.ids.length - this.#cached);
-    const billed = this.#rt.bill?.({ computeMs: this.#computeMs, openMs: ms, session: { ms, bytes } });
-    const { timings } = this.#pace;
-    const told = this.#request.explain ? { timings, ...(billed && { cost: billed }) } : {};
-    this.#line({ type: 'end', finish: stopped ? 'stop' : 'length', tail, output, ...told });
-    this.#close();
+  push(_index: number, id: number, text: string, logprobs?: TokenLogprobs): string {
+    const said = this.#say(id, text);
+    this.#ids.push(id);
+    this.#pieces.push(logprobs ? [said, chatLogprobs([logprobs])[0]] : said);
+    return '';
   }
 
-  #line(line: RunLine): void {
-    this.#lines += `${JSON.stringify(line)}\n`;
+  settle(): string {
+    const [ids, text] = [this.#ids, this.#pieces];
+    this.#ids = [];
+    this.#pieces = [];
+    return ids.length > 0 ? line({ type: 'tokens', from: this.#generated.length - ids.length, ids, text }) : '';
   }
 
-  #close(): void {
-    try {
-      this.flush();
-      this.#controller?.close();
-    } finally {
-      this.#controller = undefined;
-      this.#ended();
-    }
+  stopped(): boolean {
+    return this.#choice.stopped;
+  }
+
+  finish(_index: number, reason: FinishReason, rest: string): string {
+    const { response, model, request } = this.#order;
+    this.#choice.push(rest);
+    this.#choice.finish();
+    const tail = this.#choice.takeText();
+    const finish = reason === 'length' && !this.#choice.stopped ? 'length' : 'stop';
+    const meta = { id: response, model, created: 0, echo: {} };
+    const output = outputOf(meta, this.#text + tail, request, finish === 'stop' ? 'completed' : 'incomplete');
+    return line({ type: 'end', finish, tail, output, ...this.#told() });
+  }
+
+  close(): string {
+    return '';
+  }
+
+  fail(error: ApiError): string {
+    return line({ type: 'error', status: error.status, error: error.envelope().error });
+  }
+
+  /** What a token adds to the text that may be shown. */
+  #say(id: number, text: string): string {
+    this.#generated.push(id);
+    this.#choice.push(text);
+    const said = this.#choice.takeText();
+    this.#text += said;
+    return said;
   }
 }
+
+const line = (l: RunLine): string => `${JSON.stringify(l)}\n`;

@@ -5,8 +5,9 @@ import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts
 import { servingMetrics } from '../../openai/prometheus.ts';
 import { parseCompletion } from '../../openai/requests/completion.ts';
 import { createAnswer } from '../../openai/stream/answer.ts';
-import { Job } from '../../serving/run/job.ts';
+import { AnswerWriter } from '../../serving/run/answer-writer.ts';
 import type { EngineLoop } from '../../serving/run/loop.ts';
+import { TokenSink } from '../../serving/run/token-sink.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['Date'] }));
 afterEach(() => void vi.useRealTimers());
@@ -16,24 +17,24 @@ async function stream() {
   const aborted: string[] = [];
   const loop = { add() {}, abort: (id: string) => aborted.push(id) } as unknown as EngineLoop;
   const text: TokenStream = { push: () => 'x'.repeat(8192), flush: () => '' } as unknown as TokenStream;
-  const job = new Job({
+  const asked = parseCompletion({ model: 'm', prompt: 'x', stream: true });
+  const answer = createAnswer(asked, { id: 'i', model: 'm', created: 0, fingerprint: 'f' });
+  const sink = new TokenSink({
     loop,
     tokenizer: {} as Tokenizer,
     textOf: () => text,
     metrics: servingMetrics('m'),
-    answer: createAnswer(parseCompletion({ model: 'm', prompt: 'x', stream: true }), { id: 'i', model: 'm', created: 0, fingerprint: 'f' }),
     requests: [{ id: 'a', prompt: [1] } as unknown as GenerateRequest],
-    n: 1,
-    promptTokens: 1,
+    writer: new AnswerWriter({ answer, choices: 1, n: 1, promptTokens: 1 }),
     arrived: Date.now(),
   });
-  job.start(new AbortController().signal);
-  const reader = (await job.respond()).body!.getReader();
+  sink.start(new AbortController().signal);
+  const reader = (await sink.respond()).body!.getReader();
   /** A second passes, in which a token comes. */
   const second = () => {
     vi.setSystemTime(Date.now() + 1000);
-    job.event({ request: 'a', tokens: [{ id: 1 }], cachedTokens: 0 });
-    job.flush();
+    sink.event({ request: 'a', tokens: [{ id: 1 }], cachedTokens: 0 });
+    sink.flush();
   };
   return { aborted, reader, second };
 }
