@@ -1,5 +1,6 @@
 /** A model inside one's own program: engine, kernels and OpenAI's API, without a server. `node.ts` and `browser.ts` open one. */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
+import { clientRoutes } from '../serving/clients.ts';
 import { coreApp, onHost } from '../serving/core.ts';
 import { inProcess } from '../serving/in-process.ts';
 import { type OpenOptions as Opening, openModel } from '../serving/run/open.ts';
@@ -33,7 +34,7 @@ export class Model implements Published {
 
   constructor(rt: Runtime) {
     this.#rt = rt;
-    this.#app = onHost(coreApp(), inProcess({ model: rt.served.id, runtime: async () => rt, vars: { PUBLIC: '1' } })); // none but this program reaches it
+    this.#app = onHost(coreApp(clientRoutes), inProcess({ model: rt.served.id, runtime: async () => rt, vars: { PUBLIC: '1' } })); // none but this program reaches it
   }
 
   /** Its name in the API. */

@@ -1,6 +1,7 @@
 /** The app of a server: the routes of every host, and those that only a server has. */
 import { openApi } from '../openai/openapi/document.ts';
 import { requireKey } from './auth.ts';
+import { clientRoutes } from './clients.ts';
 import { coreApp, onHost } from './core.ts';
 import type { Host } from './host.ts';
 import { accelerator } from './routes/accelerator.ts';
@@ -11,6 +12,7 @@ import { servePack } from './routes/packs.ts';
 
 /** The same for every host: it is built once. */
 const app = coreApp((app) => {
+  clientRoutes(app);
   app.get('/openapi.json', (c) => c.json(openApi()));
   app.route('/v1/files', files());
   app.route('/v1/batches', batches());

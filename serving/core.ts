@@ -1,11 +1,11 @@
-/** What every host serves: who may ask, what they may ask, and where it goes. app.ts adds what a page's engine has no use for. */
+/** What every host serves: who may ask, what they may ask, and where it goes. A page asks its own engine for nothing else; clients.ts and app.ts add the rest. */
 
-import type { ExecutionContext, MiddlewareHandler } from 'hono';
+import type { Context, ExecutionContext, MiddlewareHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import { methodNotAllowed as checkMethods } from 'hono/method-not-allowed';
 import { TrieRouter } from 'hono/router/trie-router';
 import { Hono } from 'hono/tiny';
-import { ApiError, asApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
+import { ApiError, methodNotAllowed, modelNotFound, notFound } from '../openai/errors.ts';
 import { parseChat } from '../openai/requests/chat.ts';
 import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
@@ -14,17 +14,15 @@ import { version } from '../package.json';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
+import { errorResponse } from './forms.ts';
 import type { App, Host } from './host.ts';
 import { idempotencyKey, seeded } from './idempotency.ts';
 import { logRequests } from './log.ts';
 import { callReplica, generateOn, pagesOn } from './replica.ts';
 import { conversationBytes, maxBodyBytes } from './room.ts';
-import { ENCODING, encode } from './routes/embeddings.ts';
-import { MESSAGES, messages, messagesError } from './routes/messages.ts';
 import { metrics } from './routes/metrics.ts';
 import { models, withModel } from './routes/models.ts';
 import { ready } from './routes/ready.ts';
-import { responses } from './routes/responses.ts';
 import { PAGES_PATH } from './run/conversation.ts';
 import { allows, answersAreData, apiCors, loopbackOnly, noCors, originsOf } from './security.ts';
 
@@ -52,16 +50,14 @@ export const onHost = (app: Hono<App>, host: Host) => ({
 /** The routes of every host, and more before what catches the rest. */
 export function coreApp(more: (app: Hono<App>) => void = () => {}): Hono<App> {
   const app = new Hono<App>({ router: new TrieRouter() }); // the one that method-not-allowed brings anyway
-  app.onError((error, c) =>
-    c.req.path.startsWith(MESSAGES) && !(error instanceof HTTPException) ? messagesError(error) : errorResponse(error),
-  );
-  app.notFound((c) => errorResponse(notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
+  app.onError((error, c) => failed(c, error instanceof HTTPException ? new ApiError(error.status, error.message) : error));
+  app.notFound((c) => failed(c, notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
 
   app.use(requestId, logRequests, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
   app.use(
     checkMethods({
       app,
-      onMethodNotAllowed: (c, methods) => errorResponse(methodNotAllowed(c.req.method, c.req.path, methods.join(', '))),
+      onMethodNotAllowed: (c, methods) => failed(c, methodNotAllowed(c.req.method, c.req.path, methods.join(', '))),
     }),
   );
   app.use('/v1/*', requireKey);
@@ -97,10 +93,6 @@ export function coreApp(more: (app: Hono<App>) => void = () => {}): Hono<App> {
     return pagesOn(c, PAGES_PATH, request);
   });
 
-  for (const path of Object.keys(ENCODING)) app.post(path, (c) => encode(c, path));
-
-  app.route(MESSAGES, messages());
-  app.route('/v1/responses', responses());
   more(app);
 
   app.all('/v1/*', (c) => c.notFound());
@@ -113,6 +105,8 @@ export function coreApp(more: (app: Hono<App>) => void = () => {}): Hono<App> {
   });
   return app;
 }
+
+const failed = (c: Context<App>, error: unknown): Response => errorResponse(c.req.path, error);
 
 const requestId: MiddlewareHandler<App> = async (c, next) => {
   const id = crypto.randomUUID().replaceAll('-', '');
@@ -136,10 +130,3 @@ const crossOrigin: MiddlewareHandler<App> = async (c, next) => {
   if (origins.length > 0) return apiCors(origins)(c, next);
   await next();
 };
-
-/** OpenAI's envelope. What is not an ApiError is logged here and tells the client nothing. */
-function errorResponse(error: unknown): Response {
-  const shown = error instanceof HTTPException ? new ApiError(error.status, error.message) : asApiError(error);
-  if (shown.status === 500) console.error('request failed:', error);
-  return Response.json(shown.envelope(), { status: shown.status, headers: shown.headers });
-}

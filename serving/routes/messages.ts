@@ -2,38 +2,28 @@
 
 import type { Context } from 'hono';
 import { Hono } from 'hono/tiny';
-import { asApiError } from '../../openai/errors.ts';
 import { parseCountTokens, parseMessages } from '../../openai/requests/anthropic.ts';
 import type { ChatRequest, TokenizeRequest } from '../../openai/requests/types.ts';
-import { anthropicError } from '../../openai/stream/anthropic.ts';
 import { errand } from '../admission.ts';
 import { readJson } from '../body.ts';
+import { inForm } from '../forms.ts';
 import type { App } from '../host.ts';
 import { idempotencyKey, seeded } from '../idempotency.ts';
 import { callReplica, generateOn } from '../replica.ts';
 import { conversationBytes } from '../room.ts';
 import { withModel } from './models.ts';
 
-export const MESSAGES = '/v1/messages';
-
-/** An error of anything under MESSAGES. */
-export function messagesError(error: unknown): Response {
-  const shown = asApiError(error);
-  if (shown.status === 500) console.error('request failed:', error);
-  return Response.json(anthropicError(shown.status, shown.message), { status: shown.status, headers: shown.headers });
-}
-
 export function messages(): Hono<App> {
   const app = new Hono<App>();
   app.post('/', async (c) => {
     const request = await requestOf(c, parseMessages);
-    return inForm(await generateOn(c, '/v1/chat/completions', seeded(request, c.get('tenant'), idempotencyKey(c.req.raw))));
+    return inForm(c.req.path, await generateOn(c, '/v1/chat/completions', seeded(request, c.get('tenant'), idempotencyKey(c.req.raw))));
   });
   app.post('/count_tokens', async (c) => {
     const { model, messages, tools, templateArgs, continueFinal } = await requestOf(c, parseCountTokens);
     const request: TokenizeRequest = { kind: 'tokenize', model, messages, tools, templateArgs, continueFinal, addSpecialTokens: true };
     const bytes = JSON.stringify(request).length;
-    const counted = await inForm(await errand(c, 'tokenize', bytes, () => callReplica(c, '/v1/tokenize', request)));
+    const counted = await inForm(c.req.path, await errand(c, 'tokenize', bytes, () => callReplica(c, '/v1/tokenize', request)));
     if (!counted.ok) return counted;
     const { count } = (await counted.json()) as { count: number };
     return c.json({ input_tokens: count });
@@ -43,13 +33,4 @@ export function messages(): Hono<App> {
 
 async function requestOf(c: Context<App>, parse: (body: unknown) => ChatRequest): Promise<ChatRequest> {
   return withModel(c, parse(await readJson(c.req.raw, conversationBytes(c.env))));
-}
-
-/** The replica refuses in OpenAI's envelope. */
-async function inForm(response: Response): Promise<Response> {
-  if (response.ok) return response;
-  const { error } = (await response.json()) as { error?: { message?: string } };
-  const headers = new Headers(response.headers);
-  headers.delete('content-length');
-  return Response.json(anthropicError(response.status, error?.message ?? 'The server had an error.'), { status: response.status, headers });
 }

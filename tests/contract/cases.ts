@@ -27,6 +27,8 @@ export interface Lacks {
   wire?: string;
   keys?: string;
   stored?: string;
+  /** Other APIs than chats, completions and tokens. */
+  formats?: string;
 }
 
 export const KEY = 'sk-contract-0123456789';
@@ -81,8 +83,8 @@ export function contract(name: string, start: () => Promise<Served>, lacks: Lack
 
       test('is read up to a depth', async () => {
         const deep = `${'['.repeat(101)}${']'.repeat(101)}`;
-        for (const path of ['/v1/chat/completions', '/v1/completions', '/v1/responses', '/v1/tokenize'])
-          await refused(await post(path, deep), 400, 'json_too_deep');
+        const paths = ['/v1/chat/completions', '/v1/completions', '/v1/tokenize'];
+        for (const path of lacks.formats ? paths : [...paths, '/v1/responses']) await refused(await post(path, deep), 400, 'json_too_deep');
       });
 
       // a connection may break while so much is still being written
@@ -208,18 +210,21 @@ export function contract(name: string, start: () => Promise<Served>, lacks: Lack
     });
 
     describe('wire formats', () => {
-      test("are OpenAI's chats, completions and responses", async () => {
+      test("are OpenAI's chats and completions", async () => {
         expect(await (await post('/v1/chat/completions', chat())).json()).toMatchObject({ object: 'chat.completion' });
         expect(await (await post('/v1/completions', { model: host.model, prompt: 'Once', max_tokens: 4 })).json()).toMatchObject({
           object: 'text_completion',
         });
-        const direct = { model: host.model, input: 'What is 2 + 3?', store: false, max_output_tokens: 8 };
-        expect(await (await post('/v1/responses', direct)).json()).toMatchObject({ object: 'response', store: false });
         const stream = await (await post('/v1/chat/completions', chat({ stream: true }))).text();
         expect(stream.endsWith('data: [DONE]\n\n')).toBe(true);
       });
 
-      test("are Anthropic's messages, which are refused in their own form", async () => {
+      unless(lacks.formats)("are OpenAI's responses", async () => {
+        const direct = { model: host.model, input: 'What is 2 + 3?', store: false, max_output_tokens: 8 };
+        expect(await (await post('/v1/responses', direct)).json()).toMatchObject({ object: 'response', store: false });
+      });
+
+      unless(lacks.formats)("are Anthropic's messages, which are refused in their own form", async () => {
         const messages = [{ role: 'user', content: 'What is 2 + 3?' }];
         const answer = await post('/v1/messages', { model: host.model, messages, max_tokens: 8 });
         expect(await answer.json()).toMatchObject({ type: 'message', role: 'assistant' });
@@ -251,7 +256,7 @@ export function contract(name: string, start: () => Promise<Served>, lacks: Lack
         const chatted = await timed('/v1/chat/completions', { ...asked, messages: [{ role: 'user', content: input }], max_tokens: 24 });
         expect(chatted).toEqual(timings);
         expect(chatted!.decode_ms).toBeGreaterThan(0);
-        for (const store of lacks.stored ? [false] : [false, true]) {
+        for (const store of lacks.formats ? [] : lacks.stored ? [false] : [false, true]) {
           const response = { input, store, max_output_tokens: 24 };
           expect(await timed('/v1/responses', { ...asked, ...response })).toEqual(timings);
           expect(await timed('/v1/responses', { ...exact, ...response })).toBeUndefined();
@@ -284,8 +289,8 @@ export function contract(name: string, start: () => Promise<Served>, lacks: Lack
       await expect.poll(() => host.busy()).toBe(0);
     });
 
-    where(lacks.stored)('says that it stores nothing', async () => {
-      expect((await refused(await post('/v1/responses', { model: host.model, input: 'x', store: true }), 400)).param).toBe('store');
+    where(lacks.formats)('is asked by chats and completions alone', async () => {
+      for (const path of ['/v1/responses', '/v1/messages', '/v1/embeddings']) await refused(await post(path, {}), 404, 'not_found');
     });
 
     describe.skipIf(lacks.stored)(lacks.stored ? `a stored response (skipped: ${lacks.stored})` : 'a stored response', () => {

@@ -1,8 +1,10 @@
 /** The contract of the API on each of its hosts. */
 import { describe } from 'vitest';
+import { coreApp, onHost } from '../../serving/core.ts';
+import { inProcess } from '../../serving/in-process.ts';
 import { contract, KEY, type Sent } from '../contract/cases.ts';
 import { overHttp } from '../contract/http.ts';
-import { appOf, openShipped, startHost } from '../local/host.ts';
+import { openShipped, startHost } from '../local/host.ts';
 import { missing, startTestServer } from './server.ts';
 
 describe.skipIf(missing)('the API', () => {
@@ -31,7 +33,7 @@ describe.skipIf(missing)('the API', () => {
     'of the engine in a page',
     async () => {
       const rt = await openShipped();
-      const app = appOf(rt);
+      const app = onHost(coreApp(), inProcess({ model: rt.served.id, runtime: async () => rt, vars: { PUBLIC: '1' } })); // as web/src/device/host.ts
       return {
         model: rt.served.id,
         send: (path, { method, headers, body, signal }: Sent = {}) => {
@@ -46,6 +48,7 @@ describe.skipIf(missing)('the API', () => {
       wire: 'a page asks its own engine by messages: there is no connection',
       keys: 'a page asks no key of itself',
       stored: 'a page keeps its conversations itself',
+      formats: 'a page asks its own engine for chats and completions',
     },
   );
 });
