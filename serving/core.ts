@@ -14,7 +14,7 @@ import { version } from '../package.json';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
-import { errorResponse } from './forms.ts';
+import { errorResponse, OLLAMA } from './forms.ts';
 import type { App, Host } from './host.ts';
 import { idempotencyKey, seeded } from './idempotency.ts';
 import { logRequests } from './log.ts';
@@ -36,7 +36,7 @@ const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest |
 };
 
 /** Where the API is; elsewhere are the page's files. */
-const API = /^\/(v1|admin|packs|health|ready|metrics|openapi\.json)(\/|$)/;
+const API = /^\/(v1|api|admin|packs|health|ready|metrics|openapi\.json)(\/|$)/;
 
 /** Work that goes on after its answer, where a request has no context that keeps it alive. */
 const NO_CONTEXT = { waitUntil: (work: Promise<unknown>) => void work.catch(() => {}), passThroughOnException() {}, props: {} };
@@ -61,6 +61,7 @@ export function coreApp(more: (app: Hono<App>) => void = () => {}): Hono<App> {
     }),
   );
   app.use('/v1/*', requireKey);
+  app.use(`${OLLAMA}/*`, requireKey);
   app.use('/metrics', requireKey);
 
   app.get('/health', (c) => c.json({ status: 'ok', version }));
@@ -96,6 +97,7 @@ export function coreApp(more: (app: Hono<App>) => void = () => {}): Hono<App> {
   more(app);
 
   app.all('/v1/*', (c) => c.notFound());
+  app.all(`${OLLAMA}/*`, (c) => c.notFound());
   app.all('*', async (c) => {
     if (!c.env.assets || !/^(GET|HEAD)$/.test(c.req.method)) return c.notFound();
     const asset = await c.env.assets.fetch(c.req.raw);

@@ -1,13 +1,15 @@
 /** How errors are told below each path: in the form of the API that is spoken there. */
 import { asApiError } from '../openai/errors.ts';
 import { anthropicError } from '../openai/stream/anthropic.ts';
+import { ollamaError } from '../openai/stream/ollama.ts';
 
 export const MESSAGES = '/v1/messages';
+export const OLLAMA = '/api';
 
 type ErrorForm = (status: number, message: string) => Record<string, unknown>;
 
 /** Elsewhere it is OpenAI's envelope. */
-const FORMS: Readonly<Record<string, ErrorForm>> = { [MESSAGES]: anthropicError };
+const FORMS: Readonly<Record<string, ErrorForm>> = { [MESSAGES]: anthropicError, [OLLAMA]: ollamaError };
 
 const formOf = (path: string): ErrorForm | undefined =>
   Object.entries(FORMS).find(([under]) => path === under || path.startsWith(`${under}/`))?.[1];

@@ -19,7 +19,7 @@ export interface Env {
   ADMIN_KEY?: string;
 }
 
-/** OpenAI's API at /v1, Anthropic's at /v1/messages, /health, /ready, /metrics, /admin. */
+/** OpenAI's API at /v1, Anthropic's at /v1/messages, Ollama's at /api, /health, /ready, /metrics, /admin. */
 declare const turnstone: { fetch(request: Request, env: Env, ctx: ExecutionContext): Response | Promise<Response> };
 export default turnstone;
 

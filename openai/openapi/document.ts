@@ -10,6 +10,7 @@ import {
   inputTokensParameters,
 } from '../requests/conversations.ts';
 import { embeddingsParameters } from '../requests/embeddings.ts';
+import { ollamaChatParameters, ollamaGenerateParameters } from '../requests/ollama.ts';
 import { chatParameters, completionParameters, type Parameter, type Parameters, responsesParameters } from '../requests/parameters.ts';
 import { rerankParameters, scoreParameters } from '../requests/rerank.ts';
 import { detokenizeParameters, templateParameters, tokenizeParameters } from '../requests/tokenize.ts';
@@ -23,6 +24,7 @@ import {
   FILE,
   MESSAGES,
   maybe,
+  OLLAMA,
   RERANK,
   RESPONSES,
   SCORE,
@@ -49,6 +51,8 @@ export const BODIES: Readonly<Record<string, Body>> = {
   '/v1/conversations/{id}/items': { parameters: conversationItemsParameters, schemas: CONVERSATION, required: ['items'] },
   '/v1/messages': { parameters: messagesParameters, schemas: MESSAGES, required: ['messages', 'max_tokens'] },
   '/v1/messages/count_tokens': { parameters: messagesParameters, schemas: MESSAGES, required: ['messages'] },
+  '/api/chat': { parameters: ollamaChatParameters, schemas: OLLAMA },
+  '/api/generate': { parameters: ollamaGenerateParameters, schemas: OLLAMA },
   '/v1/embeddings': { parameters: embeddingsParameters, schemas: EMBEDDINGS, required: ['input'] },
   '/v1/rerank': { parameters: rerankParameters, schemas: RERANK, required: ['query', 'documents'] },
   '/v1/score': { parameters: scoreParameters, schemas: SCORE, required: ['text_1', 'text_2'] },
@@ -87,6 +91,12 @@ const ROUTES: Readonly<Record<string, string>> = {
   'DELETE /v1/conversations/{id}/items/{item}': 'Takes one out.',
   'POST /v1/messages': 'Anthropic’s form of a chat.',
   'POST /v1/messages/count_tokens': 'How many tokens its prompt has.',
+  'POST /api/chat': 'Ollama’s form of a chat.',
+  'POST /api/generate': 'Ollama’s form of an answer, or with `raw` of how a text goes on.',
+  'GET /api/tags': 'The models that are served, as Ollama lists them.',
+  'GET /api/ps': 'Those that are loaded.',
+  'POST /api/show': 'What is known of one.',
+  'GET /api/version': 'The server’s version.',
   'POST /v1/embeddings': 'Vectors of texts.',
   'POST /v1/rerank': 'Documents in the order of how well they answer a query.',
   'POST /v1/score': 'How well two texts belong together.',
@@ -155,7 +165,7 @@ export function openApi(): Schema {
       title: 'Turnstone',
       version: '1',
       description:
-        'OpenAI’s and Anthropic’s APIs over models in Workers isolates, with the parameters of other servers. Names that are not here are refused.',
+        'OpenAI’s, Anthropic’s and Ollama’s APIs over models in Workers isolates, with the parameters of other servers. Names that are not here are refused.',
     },
     security: [{ key: [] }],
     paths,

@@ -4,6 +4,7 @@ import { BATCH_LIMITS, BATCH_URLS } from '../requests/batches.ts';
 import { EMBEDDING_LIMITS } from '../requests/embeddings.ts';
 import { HINTS } from '../requests/form.ts';
 import { LIMITS } from '../requests/generation.ts';
+import { ollamaOptions } from '../requests/ollama.ts';
 
 export type Schema = { readonly [key: string]: unknown };
 
@@ -203,6 +204,37 @@ export const MESSAGES: Record<string, Schema> = {
   tools: list(object({ name, description: maybe(text()), input_schema: maybe(schema), type: maybe(one('custom')) }, ['name']), 0, 128),
   tool_choice: object({ type: one('auto', 'any', 'tool', 'none'), name, disable_parallel_tool_use: maybe(flag) }, ['type']),
   thinking: object({ type: one('enabled', 'disabled', 'adaptive') }, ['type']),
+};
+
+const ollamaCall = object({ function: object({ name, arguments: maybe(object()) }, ['name']) }, ['function']);
+
+export const OLLAMA: Record<string, Schema> = {
+  ...{ model: GENERATION.model, stream: flag, keep_alive: GENERATION.keep_alive, logprobs: flag, top_logprobs: GENERATION.top_logprobs },
+  ...{ prompt: text(), system: text(), raw: flag, think: any(flag, one('low', 'medium', 'high')), format: any(one('', 'json'), object()) },
+  messages: list(
+    object(
+      {
+        role: one('system', 'user', 'assistant', 'tool'),
+        ...{ content: maybe(text()), thinking: maybe(text()), tool_name: maybe(text()), tool_call_id: maybe(text()) },
+        ...{ images: maybe(list({}, 0, 0)), tool_calls: maybe(list(ollamaCall, 0, 128)) },
+      },
+      ['role'],
+    ),
+    0,
+    2048,
+  ),
+  tools: list(ref('ChatTool'), 0, 128),
+  options: object(
+    {
+      ...Object.fromEntries(Object.keys(ollamaOptions).map((option) => [option, {}])),
+      ...{ temperature: maybe(num(0, 2)), top_p: maybe(num(0, 1)), top_k: maybe(GENERATION.top_k), min_p: maybe(num(0, 1)) },
+      ...{ seed: maybe(GENERATION.seed), stop: maybe(GENERATION.stop), num_predict: maybe(int(-2, LIMITS.maxTokens)) },
+      ...{ repeat_penalty: maybe(num(0.01, 10)), presence_penalty: maybe(num(-2, 2)), frequency_penalty: maybe(num(-2, 2)) },
+      num_ctx: maybe(int(1, LIMITS.maxTokens)),
+    },
+    [],
+    { additionalProperties: false },
+  ),
 };
 
 export const EMBEDDINGS: Record<string, Schema> = {

@@ -45,7 +45,7 @@ const UNIT_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 } as const;
 const MOST_MS = 366 * 86_400_000;
 
 /** Seconds, or a duration such as "10m" or "1h30m", as Ollama has them; below 0: for good. ms; JSON has no Infinity, so that is a year. */
-function readKeepAlive(v: unknown): number {
+export function readKeepAlive(v: unknown): number {
   const text = typeof v === 'number' ? `${v}s` : string(v, 'keep_alive', 1, 32);
   const plain = /^-?\d+(\.\d+)?$/.test(text) ? `${text}s` : text;
   const [, sign, rest] = /^(-?)((?:\d+(?:\.\d+)?(?:ms|s|m|h))+)$/.exec(plain) ?? [];

@@ -48,6 +48,8 @@ export type ResponseFormat =
 export interface GenerationRequest {
   /** '' when the client named none: the server's first. */
   model: string;
+  /** Whose form the answer takes; OpenAI's unless given. */
+  wire?: 'anthropic' | 'ollama' | 'ollama-generate';
   stream: boolean;
   /** `stream_options.include_usage`. */
   includeUsage: boolean;
@@ -74,8 +76,6 @@ export interface GenerationRequest {
 
 export interface ChatRequest extends GenerationRequest {
   kind: 'chat';
-  /** Whose form the answer takes; OpenAI's unless given. */
-  wire?: 'anthropic';
   messages: ChatMessage[];
   tools: Tool[];
   toolChoice: ToolChoice;

@@ -16,6 +16,7 @@ import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../reques
 import { MessageStream, MessageWhole } from './anthropic.ts';
 import { ChatStream, ChatWhole } from './chat.ts';
 import { CompletionStream, CompletionWhole } from './completion.ts';
+import { OllamaAnswer } from './ollama.ts';
 import { ResponseStream, ResponseWhole } from './responses.ts';
 
 /** The same in every chunk of an answer. */
@@ -51,7 +52,7 @@ export interface UsageCounts {
 }
 
 export interface Answer {
-  readonly contentType: 'text/event-stream; charset=utf-8' | 'application/json';
+  readonly contentType: 'text/event-stream; charset=utf-8' | 'application/x-ndjson' | 'application/json';
   /** The frames before the first token. */
   open(): string;
   /** Completions: the prompt's text, before the first token, when the request asks for it. No stop string is looked for in it. */
@@ -70,6 +71,7 @@ export interface Answer {
 /** `choices`: n, times the number of prompts. */
 export function createAnswer(request: ChatRequest | CompletionRequest | ResponsesRequest, meta: AnswerMeta): Answer {
   if (request.kind === 'response') return request.stream ? new ResponseStream(request, meta) : new ResponseWhole(request, meta);
+  if (request.wire === 'ollama' || request.wire === 'ollama-generate') return new OllamaAnswer(request, meta);
   if (request.kind === 'chat' && request.wire === 'anthropic')
     return request.stream ? new MessageStream(request, meta) : new MessageWhole(request, meta);
   if (request.kind === 'chat') return request.stream ? new ChatStream(request, meta) : new ChatWhole(request, meta);

@@ -7,6 +7,8 @@ export const modelObject = (rt: Runtime) => ({
   object: 'model',
   created: 0,
   owned_by: 'turnstone',
+  digest: rt.served.digest,
+  family: rt.served.config.family,
   max_model_len: rt.engine.plan.context,
   /** What stands in for each that a request leaves out. */
   sampling_defaults: samplingFields(rt.served.sampling),

@@ -239,6 +239,22 @@ export function contract(name: string, start: () => Promise<Served>, lacks: Lack
         expect(await deep.json()).toMatchObject({ type: 'error' });
       });
 
+      unless(lacks.formats)("are Ollama's chats, which are refused in their own form", async () => {
+        const asked = { model: host.model, messages: [{ role: 'user', content: 'What is 2 + 3?' }], options: { num_predict: 8 } };
+        const stream = await post('/api/chat', asked);
+        expect(stream.headers.get('content-type')).toBe('application/x-ndjson');
+        const lines = (await stream.text()).trimEnd().split('\n');
+        expect(lines.map((line) => (JSON.parse(line) as { done: boolean }).done)).toEqual(lines.map((_, i) => i === lines.length - 1));
+        const { models } = (await (await send('/api/tags')).json()) as { models: { name: string }[] };
+        expect(models.map((m) => m.name)).toContain(`${host.model}:latest`);
+        const wrong = await post('/api/chat', { ...asked, options: { mirostat: 2 } });
+        expect([wrong.status, await wrong.json()]).toEqual([400, { error: expect.stringContaining('mirostat') }]);
+        const deep = await post('/api/chat', `${'['.repeat(101)}${']'.repeat(101)}`);
+        expect([deep.status, await deep.json()]).toEqual([400, { error: expect.stringContaining('deeper') }]);
+        const keyless = await send('/api/tags', { headers: { authorization: '' } });
+        expect(keyless.status).toBe(lacks.keys ? 200 : 401);
+      });
+
       test('say what they took by the clock of who computed them, when asked', async () => {
         const timed = async (path: string, body: object) => {
           const answer = await (await post(path, body)).json();
@@ -290,7 +306,7 @@ export function contract(name: string, start: () => Promise<Served>, lacks: Lack
     });
 
     where(lacks.formats)('is asked by chats and completions alone', async () => {
-      for (const path of ['/v1/responses', '/v1/messages', '/v1/embeddings']) await refused(await post(path, {}), 404, 'not_found');
+      for (const path of ['/v1/responses', '/v1/embeddings']) await refused(await post(path, {}), 404, 'not_found');
     });
 
     describe.skipIf(lacks.stored)(lacks.stored ? `a stored response (skipped: ${lacks.stored})` : 'a stored response', () => {

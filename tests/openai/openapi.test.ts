@@ -15,6 +15,7 @@ import {
   parseInputTokens,
 } from '../../openai/requests/conversations.ts';
 import { parseEmbeddings } from '../../openai/requests/embeddings.ts';
+import { parseOllamaChat, parseOllamaGenerate } from '../../openai/requests/ollama.ts';
 import { parseRerank, parseScore } from '../../openai/requests/rerank.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
 import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../../openai/requests/tokenize.ts';
@@ -46,6 +47,8 @@ const READERS: Record<string, [read: (body: unknown) => unknown, base: object]> 
   '/v1/conversations/{id}/items': [parseConversationItems, { items: [] }],
   '/v1/messages': [parseMessages, { messages, max_tokens: 5 }],
   '/v1/messages/count_tokens': [parseCountTokens, { messages }],
+  '/api/chat': [parseOllamaChat, { messages }],
+  '/api/generate': [parseOllamaGenerate, { prompt: 'x' }],
   '/v1/embeddings': [parseEmbeddings, { input: 'x' }],
   '/v1/rerank': [parseRerank, { query: 'x', documents: ['x'] }],
   '/v1/score': [parseScore, { text_1: 'x', text_2: 'x' }],
