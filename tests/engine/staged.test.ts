@@ -35,17 +35,15 @@ const two: Part[] = [
 ];
 
 describe('tokens and logits have the bits of one piece', () => {
-  it.each([
-    ['with biases and balanced keys (qwen2)', biased, four],
-    ['with layers that differ (gemma3)', gemma, four],
-  ] as const)('%s: whatever the batch, chunk, cache, preemption or speculation', async (_, config, stages) => {
-    const all = await digests(wasm, 20, config, { parts: { stages, create: wasm } });
+  it('with layers that differ (gemma3): whatever the batch, chunk, cache, preemption or speculation', async () => {
+    const all = await digests(wasm, 20, gemma, { parts: { stages: four, create: wasm } });
     expect(Object.keys(all)).toHaveLength(9);
-    const one = await aloneDigest(wasm, 20, config);
+    const one = await aloneDigest(wasm, 20, gemma);
     for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(one);
   });
 
   it.each([
+    ['with biases and balanced keys (qwen2)', biased, four],
     ['llama, tied', model, four],
     ['with layers that convolve (lfm2)', convolving, four],
     ['llama, untied', { ...model, tied: false }, two],

@@ -28,11 +28,11 @@ function draw(grammar: Grammar, vocab: GrammarVocab, next: () => number): string
   const c: GrammarConstraint = grammar.start();
   const out: number[] = [];
   for (let i = 0; i < 4000; i++) {
-    const allowed = members(c.mask(), vocab.size);
-    if (allowed.length === 0) throw new Error(`an empty mask after ${JSON.stringify(new TextDecoder().decode(Uint8Array.from(out)))}`);
-    const ends = allowed.filter((id) => closes(vocab, id));
-    const from = ends.length > 0 && next() < 0.4 ? ends : allowed;
-    const id = from[Math.floor(next() * from.length)];
+    const mask = c.mask();
+    const n = members(mask, vocab.size);
+    if (n === 0) throw new Error(`an empty mask after ${JSON.stringify(new TextDecoder().decode(Uint8Array.from(out)))}`);
+    const ends = closing(vocab).filter((id) => mask === null || (mask[id >>> 5] >>> (id & 31)) & 1);
+    const id = ends.length > 0 && next() < 0.4 ? ends[Math.floor(next() * ends.length)] : member(mask, Math.floor(next() * n));
     c.accept(id);
     if (vocab.stopIds.includes(id)) return new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.from(out));
     out.push(...vocab.bytesOf(id));
@@ -40,16 +40,35 @@ function draw(grammar: Grammar, vocab: GrammarVocab, next: () => number): string
   throw new Error('no end');
 }
 
-const closes = (vocab: GrammarVocab, id: number): boolean => {
-  const b = vocab.bytesOf(id);
-  return vocab.stopIds.includes(id) || (b.length === 1 && [0x22, 0x5d, 0x7d].includes(b[0]));
-};
+const closers = new WeakMap<GrammarVocab, number[]>();
+function closing(vocab: GrammarVocab): number[] {
+  const closes = (id: number): boolean => {
+    const b = vocab.bytesOf(id);
+    return vocab.stopIds.includes(id) || (b.length === 1 && [0x22, 0x5d, 0x7d].includes(b[0]));
+  };
+  const known = closers.get(vocab) ?? range(0, vocab.size - 1).filter(closes);
+  closers.set(vocab, known);
+  return known;
+}
 
-function members(mask: Uint32Array | null, size: number): number[] {
-  if (mask === null) return range(0, size - 1);
-  const out: number[] = [];
-  for (let w = 0; w < mask.length; w++) for (let b = 0; mask[w] >>> b > 0 && b < 32; b++) if ((mask[w] >>> b) & 1) out.push(32 * w + b);
-  return out;
+/** How many bits are set. */
+function bits(w: number): number {
+  const pairs = w - ((w >>> 1) & 0x55555555);
+  const fours = (pairs & 0x33333333) + ((pairs >>> 2) & 0x33333333);
+  return (((fours + (fours >>> 4)) & 0x0f0f0f0f) * 0x01010101) >>> 24;
+}
+
+function members(mask: Uint32Array | null, size: number): number {
+  return mask === null ? size : mask.reduce((n, w) => n + bits(w), 0);
+}
+
+/** The `n`th member. */
+function member(mask: Uint32Array | null, n: number): number {
+  if (mask === null) return n;
+  for (let w = 0; ; n -= bits(mask[w++])) {
+    if (n >= bits(mask[w])) continue;
+    for (let b = 0; ; b++) if ((mask[w] >>> b) & 1 && n-- === 0) return 32 * w + b;
+  }
 }
 
 const tools = [

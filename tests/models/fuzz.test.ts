@@ -94,16 +94,16 @@ describe('damaged files', () => {
     counts.refused = 0;
   });
 
-  it('GGUF: 3,000 of them', { timeout: 300_000 }, async () => {
+  it('GGUF: 1,500 of them', { timeout: 300_000 }, async () => {
     const good = smallGguf(tiny);
     const head = good.length - 4 * (2 * 264 * 32);
     const draw = draws(1);
-    for (let i = 0; i < 3000; i++) {
+    for (let i = 0; i < 1500; i++) {
       let bytes = damage(good, head, draw);
       if (draw(3) === 0) bytes = damage(bytes, head, draw);
       await survives(`GGUF ${i}`, async () => use(await openGguf(memorySource(bytes, 'x.gguf'))));
     }
-    expect(counts.refused).toBeGreaterThan(500);
+    expect(counts.refused).toBeGreaterThan(300);
     expect(counts.read).toBeGreaterThan(100);
   });
 
