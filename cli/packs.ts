@@ -1,7 +1,7 @@
 /** Which model is served locally: a pack folder as it is, anything else converted once and kept: in `.cache/packs` of a clone, in the user's cache of an installed package. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { WEIGHTS_VERSION } from '../engine/formats.ts';
@@ -56,13 +56,19 @@ export async function localPack(
   return { id, folder };
 }
 
-/** Converts a model into a folder. Rejects with what is wrong with it. */
+/** Converts a model into a folder, which is there when all of it is: another process may do the same meanwhile. Rejects with what is wrong with it. */
 export async function packInto(path: string, folder: string, format: string): Promise<void> {
   const model = await openModel(path);
+  const own = `${folder}.${process.pid}`;
   try {
-    const { report } = await writePack(model, folderSink(folder), { format: formatNamed('FORMAT', format), hasher: nodeHasher });
-    writeFileSync(join(folder, COSTS), JSON.stringify(costs(report)));
+    const { report } = await writePack(model, folderSink(own), { format: formatNamed('FORMAT', format), hasher: nodeHasher });
+    writeFileSync(join(own, COSTS), JSON.stringify(costs(report)));
+    if (!existsSync(join(folder, MANIFEST))) {
+      rmSync(folder, { recursive: true, force: true }); // of one that was broken off
+      renameSync(own, folder);
+    }
   } finally {
+    rmSync(own, { recursive: true, force: true });
     await model.close();
   }
 }

@@ -16,6 +16,8 @@ interface Suite {
   limitS: number;
   /** Its output comes in one piece when it has ended. */
   quiet?: boolean;
+  /** Beside this process's own variables. */
+  env?: Record<string, string>;
   /** It has hung before it began, on a busy machine and rarely: then it is run once more, which counts as a try again. */
   again?: boolean;
 }
@@ -52,7 +54,8 @@ const LANES: Suite[][] = [
     { ...suite('workerd', 300, '--config', 'vitest.workerd.config.ts'), again: true },
     { ...script('python', 600), quiet: true },
   ],
-  [suite('e2e', 1_800, '--project', 'e2e')], // by itself: servers are timed
+  [{ ...suite('e2e', 1_800, '--project', 'e2e'), env: { E2E: 'together' } }], // two files at a time
+  [{ ...suite('timed', 900, '--project', 'e2e'), env: { E2E: 'timed' } }], // over real servers, too; by itself
 ];
 
 const running = new Set<ChildProcess>();
@@ -127,7 +130,7 @@ async function run(suite: Suite): Promise<boolean> {
   const { name, limitS, quiet } = suite;
   const [file, ...args] = suite.command;
   if (!quiet) console.log(`\n── ${name} ──`);
-  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NOTES: notes(name) };
+  const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NOTES: notes(name), ...suite.env };
   // a group of its own, so that nothing it started outlives it
   const child = spawn(file, args, {
     cwd: ROOT,
