@@ -5,6 +5,7 @@
  */
 import { createServer, type Server as HttpServer } from 'node:http';
 import { setTimeout as pause } from 'node:timers/promises';
+import { LEAVING } from '../durable-objects/replica/port.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { ApiError, asApiError, badRequest, type ErrorEnvelope, modelNotFound, notFound, serverOverloaded } from '../openai/errors.ts';
 import { Registry } from '../openai/prometheus.ts';
@@ -54,6 +55,8 @@ export interface ModelsOptions {
 
 const POLL_MS = 20;
 const GRACE_MS = 500;
+/** So long an answer that is whole may take to be read to its end by its client. */
+const READ_MS = 60_000;
 /** How often it is looked whether a model has not been used for long, at the least. */
 const LOOK_MS = 5_000;
 
@@ -216,12 +219,24 @@ export class Models {
     m.leaving = true;
     for (const r of replicaNames(this.#o.vars)) await this.#queue(id).drain(r, true);
     while (!this.#over && (await this.#running(id)) > 0) await pause(POLL_MS);
+    await this.#read(id);
     await this.#leave(id);
     await m.kept.stop(GRACE_MS);
     this.#here.delete(id);
     this.#unloads.add(1, { model_name: id });
     this.#o.say(`${id} is unloaded`);
     if ((await this.#queue(id).stats()).waiting > 0) this.load(id).catch(() => {}); // who waits asks, too, and is told
+  }
+
+  /** Waits until its answers were read to their ends: the queue knows when they were computed. */
+  async #read(id: string): Promise<void> {
+    const replica = this.#o.objects().namespace('MODEL_REPLICA').get(`replica-0/${id}`); // it says it of its whole process
+    const late = Date.now() + READ_MS;
+    for (let quiet = 0; quiet < 2 && !this.#over && Date.now() < late; await pause(POLL_MS)) {
+      const answer = await replica.fetch(`https://replica${LEAVING}`).catch(() => undefined);
+      if (!answer?.ok) return; // it has ended by itself
+      quiet = ((await answer.json()) as { leaving: number }).leaving > 0 ? 0 : quiet + 1;
+    }
   }
 
   async #unfinished(id: string): Promise<number> {

@@ -67,10 +67,9 @@ export async function mixed(o: Mixed): Promise<MixedResult> {
       const m = pick(models.length + (o.embeddings ? 1 : 0));
       const a = pick(ASKS.length);
       const name = models[m] ?? 'embeddings';
-      const [got, expected] =
-        m === models.length
-          ? [await vectorOf(o.url, ASKS[a].prompt), vectors[a]]
-          : [await answerOf(o.url, name, ASKS[a], o.random() < 0.5), o.alone.get(name)?.[a]];
+      const expected = m === models.length ? vectors[a] : o.alone.get(name)?.[a];
+      const asked = m === models.length ? vectorOf(o.url, ASKS[a].prompt) : answerOf(o.url, name, ASKS[a], o.random() < 0.5);
+      const got = await asked.catch((error: Error) => `${error.name}: ${error.message}`); // none is an answer that is wrong
       result.answers.set(name, (result.answers.get(name) ?? 0) + 1);
       if (got !== expected) result.wrong.push(`${name}, ${JSON.stringify(ASKS[a])}: ${got} and not ${expected}`);
     }

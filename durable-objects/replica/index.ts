@@ -20,6 +20,7 @@ import type { ReplicaEnv } from '../env.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import { stubAs } from '../stub.ts';
 import { holding, isHeld, openEngine, served } from './model.ts';
+import { LEAVING } from './port.ts';
 import { stagesOf } from './stages.ts';
 
 /** One engine with its weights. The Worker has already checked the key and the body; everything here is one request, one crossing. */
@@ -28,11 +29,13 @@ export class Replica extends DurableObject<ReplicaEnv> {
 
   override async fetch(request: Request): Promise<Response> {
     const path = new URL(request.url).pathname;
-    return inEnvelope(async () => {
+    if (path === LEAVING) return Response.json({ leaving });
+    const answer = await inEnvelope(async () => {
       if (path === '/forget' && !this.runtime) return Response.json({ idle: true }); // it need not be opened for that
       const rt = await this.open();
       return tellRoom(rt, await holding(() => this.answer(path, rt, request)));
     });
+    return this.env.FIRST_MODEL === undefined ? answer : untilRead(answer);
   }
 
   private async answer(path: string, rt: Runtime, request: Request): Promise<Response> {
@@ -108,6 +111,38 @@ export class Replica extends DurableObject<ReplicaEnv> {
     const session = fetcher(SESSION.get(SESSION.idFromString(order.session)));
     return runTurn(rt, order, session, request, (work) => this.ctx.waitUntil(work));
   }
+}
+
+/** Answers that are on their way out of this isolate: computed, or not, and not read to their end by the process that asked. */
+let leaving = 0;
+
+/** The answer, which counts as leaving until it was read to its end or given up. */
+function untilRead(response: Response): Response {
+  if (!response.body) return response;
+  const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
+  leaving++;
+  let over = false;
+  const end = () => {
+    if (!over) leaving--;
+    over = true;
+  };
+  const source: UnderlyingSource<Uint8Array> = {
+    async pull(controller) {
+      try {
+        const { done, value } = await reader.read();
+        if (!done) return controller.enqueue(value);
+        controller.close();
+      } catch (error) {
+        controller.error(error);
+      }
+      end();
+    },
+    cancel(reason) {
+      end();
+      return reader.cancel(reason);
+    },
+  };
+  return new Response(new ReadableStream(source, { highWaterMark: 0 }), response); // nothing is read ahead: what was asked for is what was sent
 }
 
 const fetcher = stubAs<SessionFetcher>;

@@ -11,6 +11,9 @@ export interface Replicas extends FirstModel {
   [elsewhere: `REPLICA_${number}`]: DurableObjectNamespace | undefined;
 }
 
+/** Where a replica in a process of its own says how many answers are on their way out of it. */
+export const LEAVING = '/leaving';
+
 /** Whether that replica may end without this isolate's process. */
 export const isElsewhere = (env: Replicas, replica: string, model?: string): boolean =>
   isFirst(env, model) ? env[`REPLICA_${Number(replica)}`] !== undefined : env.MODEL_REPLICA !== undefined;
