@@ -1,7 +1,7 @@
 /** `turnstone pull`, `list`, `show` and `rm`: the models on this machine. */
 
 import { quantOf } from '../hub/choose.ts';
-import { CATALOGUE, parseName } from '../hub/names.ts';
+import { CATALOGUE, type Entry, parseName } from '../hub/names.ts';
 import { pull } from '../hub/pull.ts';
 import { ModelStore, type StoredModel } from '../hub/store.ts';
 import { count, size, table } from '../table.ts';
@@ -54,11 +54,17 @@ export function listCommand(o: { json?: boolean } = {}, say: Say = console.log):
   say('');
   say('to pull:');
   for (const line of table(
-    ['name', 'parameters', 'licence', 'good for'],
-    others.map(([n, e]) => [n, e.parameters, e.licence, e.about]),
+    ['name', 'parameters', 'isolates', 'licence', 'good for'],
+    others.map(([n, e]) => [n, e.parameters, String(e.isolates), e.licence, e.about]),
   ))
     say(`  ${line}`);
 }
+
+const memory = ({ isolates, context }: Entry): string =>
+  `${isolates === 1 ? 'one isolate' : `${isolates} isolates`} of 128 MB, ${count(context)} tokens of context`;
+
+const measured = ({ perplexity, decode, of }: NonNullable<Entry['measured']>): string =>
+  [perplexity && `perplexity ${perplexity}`, decode && `${decode} tokens/s`].filter(Boolean).join(', ') + (of ? `, of ${of}` : '');
 
 /** What is known of one model. */
 export function showCommand(name: string, o: { json?: boolean } = {}, say: Say = console.log): void {
@@ -67,9 +73,10 @@ export function showCommand(name: string, o: { json?: boolean } = {}, say: Say =
   const wanted = parseName(name);
   if (o.json) {
     const place = m && store.pathOf(m);
-    const { licence, parameters, about } = wanted.entry ?? {};
+    const { licence, parameters, bytes, sha256, isolates, context, measured, about } = wanted.entry ?? {};
     const known = { name: wanted.name, repo: wanted.repo, revision: m?.commit ?? wanted.revision, licence: m?.licence ?? licence };
-    say(JSON.stringify({ ...known, parameters, about, place, files: m?.files ?? [] }, null, 2));
+    const told = { parameters, bytes, sha256, isolates, context, measured, about };
+    say(JSON.stringify({ ...known, ...told, place, files: m?.files ?? [] }, null, 2));
     return;
   }
   for (const [key, value] of [
@@ -77,6 +84,10 @@ export function showCommand(name: string, o: { json?: boolean } = {}, say: Say =
     ['source', `hf:${wanted.repo}@${m?.commit ?? wanted.revision}`],
     ['licence', m?.licence ?? wanted.entry?.licence],
     ['parameters', wanted.entry?.parameters],
+    ['size', wanted.entry?.bytes ? size(wanted.entry.bytes) : undefined],
+    ['SHA-256', wanted.entry?.sha256],
+    ['memory', wanted.entry && memory(wanted.entry)],
+    ['measured', wanted.entry?.measured && measured(wanted.entry.measured)],
     ['good for', wanted.entry?.about],
     ['place', m ? store.pathOf(m) : `not here; "turnstone pull ${name}" brings it`],
   ]) {

@@ -6,7 +6,7 @@ import { PullError } from './error.ts';
 export interface Entry {
   /** `org/repo` on the hub. */
   repo: string;
-  /** Commit, tag or branch. */
+  /** Commit, tag or branch; `main` where none is pinned. What was pulled keeps its commit. */
   revision?: string;
   /** The file or quantization that is taken. */
   pick: string;
@@ -14,8 +14,11 @@ export interface Entry {
   bytes?: number;
   parameters: string;
   licence: string;
-  /** It runs within an isolate's 128 MB. */
-  oneIsolate: boolean;
+  /** Isolates of 128 MB that it takes, and the tokens of context that it has there, as `inspect` says. */
+  isolates: number;
+  context: number;
+  /** As served, where it was: perplexity (`npm run bench -- quality`), and tokens/s of one stream (docs/stages.md). `of`: what was measured, when not this file. */
+  measured?: { perplexity?: number; decode?: number; of?: string };
   /** What it is good for, in a line. */
   about: string;
 }
