@@ -1,11 +1,12 @@
 /**
  * `npm run mutate [GROUP or FOLDER …]`: would the tests notice? Mutants of the core are drawn by a seed; each is written into a copy
  * of the repository, and there the tests that reach its file are run until one fails. Prints a table and the survivors with their
- * places; `.build/mutate/report-….json` has all. Seconds to a minute a mutant; no part of `npm test`.
+ * places; `.build/mutate/seed-GROUP.json` has all of a group, and is gone on from. Seconds to a minute a mutant; no part of `npm test`.
  */
 import { type ChildProcess, fork, spawn, spawnSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import { build, ROOT } from '../cli/build.ts';
 import { GROUPS, type Group } from './mutate/groups.ts';
@@ -13,12 +14,17 @@ import { type Mutant, mutantsOf, mutated, sample } from './mutate/mutants.ts';
 import { Related } from './mutate/related.ts';
 import type { Answer, Ask } from './mutate/runner.ts';
 
-const HELP = `npm run mutate -- [GROUP or FOLDER …] [--sample N] [--seed N] [--file PART] [--tests PART,PART] [--list]
+const HELP = `npm run mutate -- [GROUP or FOLDER …] [--sample N] [--seed N] [--file PART] [--tests PART,PART]
+                      [--jobs N] [--minutes M] [--slowest S] [--resume] [--list]
   GROUP     ${Object.keys(GROUPS).join(', ')}; all unless given
   --sample  mutants of each group (40)
   --seed    of the draw (1)
   --file    only files whose path contains PART
   --tests   only tests whose path contains one of these: quicker, and a lower bound
+  --jobs    groups that are run at the same time, a core each (1)
+  --minutes to be done by then: each group gets its part of the time, and judges as many as it can of its sample
+  --slowest only tests that take at most so many seconds on the unchanged copy: quicker, and a lower bound
+  --resume  goes on from what the same seed has judged before
   --list    what would be run, and nothing else`;
 
 const { values, positionals } = parseArgs({
@@ -28,6 +34,10 @@ const { values, positionals } = parseArgs({
     seed: { type: 'string', default: '1' },
     file: { type: 'string', default: '' },
     tests: { type: 'string', default: '' },
+    jobs: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '0' },
+    slowest: { type: 'string', default: '0' },
+    resume: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
   },
@@ -36,12 +46,13 @@ if (values.help) {
   console.log(HELP);
   process.exit(0);
 }
-const number = (name: 'sample' | 'seed'): number => {
+const number = (name: 'sample' | 'seed' | 'jobs' | 'minutes' | 'slowest'): number => {
   const n = Number(values[name]);
   if (!Number.isInteger(n) || n < 0 || n > 1e6) fail(`--${name} is ${values[name]}, must be an integer in 0..1000000`);
   return n;
 };
-const [size, seed] = [number('sample'), number('seed')];
+const [size, seed, slowest] = [number('sample'), number('seed'), number('slowest')];
+const until = number('minutes') > 0 ? Date.now() + number('minutes') * 60_000 : Number.POSITIVE_INFINITY;
 
 /** A mutant that no test can notice, or need not: judged by a person, with the reason. Found again by its text, not by its line. */
 interface Harmless {
@@ -80,7 +91,20 @@ const from = values.list ? ROOT : tree;
 const chosen = (positionals.length > 0 ? positionals : Object.keys(GROUPS)).map(groupOf);
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 
-const rows: { name: string; all: number; judged: Judged[] }[] = [];
+interface Row {
+  name: string;
+  all: number;
+  judged: Judged[];
+}
+const rows: Row[] = [];
+const reportOf = (name: string) => join(ROOT, `.build/mutate/${seed}-${name.replaceAll('/', '-')}.json`);
+const reported = (name: string): Row | undefined =>
+  existsSync(reportOf(name)) ? (JSON.parse(readFileSync(reportOf(name), 'utf8')) as Row) : undefined;
+if (number('jobs') > 1 && chosen.length > 1 && !values.list) {
+  await apart(number('jobs'));
+  print();
+  process.exit(0);
+}
 if (!values.list) {
   await build((line) => console.log(line));
   copy();
@@ -103,20 +127,50 @@ for (const [name, group] of chosen) {
   testsOf = tests;
   endRunner();
   const known = testsFor(tests, (group.workerd ?? []).filter(meant));
-  const judged: Judged[] = [];
+  const before = values.resume ? (reported(name)?.judged ?? []) : [];
+  const same = (m: Mutant) => before.find((j) => j.file === m.file && j.at === m.at && j.replacement === m.replacement);
+  const row: Row = { name, all: all.length, judged: [] };
+  rows.push(row);
+  // each group has its part of what time is left
+  const over = Date.now() + (until - Date.now()) / (chosen.length - rows.length + 1);
   for (const m of drawn) {
-    const j = await judge(m, known);
-    judged.push(j);
-    console.log(`${String(judged.length).padStart(3)}  ${j.verdict.padEnd(9)}  ${j.seconds.toFixed(0).padStart(3)} s  ${shown(m)}`);
+    if (Date.now() > over) break;
+    const j = same(m) ?? (await judge(m, known));
+    row.judged.push(j);
+    console.log(`${String(row.judged.length).padStart(3)}  ${j.verdict.padEnd(9)}  ${j.seconds.toFixed(0).padStart(3)} s  ${shown(m)}`);
+    writeFileSync(reportOf(name), JSON.stringify(row, null, 1));
   }
-  rows.push({ name, all: all.length, judged });
-  writeFileSync(
-    join(ROOT, `.build/mutate/report-${seed}-${chosen.map(([n]) => n.replaceAll('/', '-')).join('+')}.json`),
-    JSON.stringify({ seed, rows }, null, 1),
-  );
 }
 endRunner();
 if (rows.length > 0) print();
+
+/** Runs each group in a process of its own, so many at a time; fills `rows` from what they wrote. */
+async function apart(jobs: number): Promise<void> {
+  const left = chosen.map(([name]) => name);
+  const running = new Set<ChildProcess>();
+  process.once('exit', () => {
+    for (const child of running) child.kill('SIGTERM');
+  });
+  const one = async (): Promise<void> => {
+    for (let name = left.shift(); name !== undefined; name = left.shift()) {
+      const rest = (until - Date.now()) / 60_000;
+      const minutes = Math.floor(Math.min(rest, (rest * jobs) / (left.length + running.size + 1)));
+      const given = ['sample', 'seed', 'file', 'tests', 'slowest'].flatMap((o) => [`--${o}`, String(values[o as 'sample'])]);
+      const limited = Number.isFinite(until) ? ['--minutes', String(Math.max(1, minutes))] : [];
+      const args = ['--import', 'tsx', join(ROOT, 'scripts/mutate.ts'), name, ...given, ...limited, ...(values.resume ? ['--resume'] : [])];
+      const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
+      running.add(child);
+      for await (const line of createInterface({ input: child.stdout })) {
+        if (/^( *\d+ {2}|── )/.test(line)) console.log(`${name.padEnd(9)} ${line}`);
+      }
+      running.delete(child);
+    }
+  };
+  for (const [name] of chosen) if (!values.resume) rmSync(reportOf(name), { force: true });
+  await build((line) => console.log(line));
+  await Promise.all(Array.from({ length: jobs }, one));
+  rows.push(...chosen.flatMap(([name]) => reported(name) ?? []));
+}
 
 /** A group by its name, or by a folder or file: of the group whose source it is. */
 function groupOf(name: string): [string, Group] {
@@ -193,6 +247,7 @@ async function judge(m: Mutant, tests: Test[]): Promise<Judged> {
   if (mine.length === 0) return result('unreached');
   for (const t of mine) {
     await prove(t);
+    if (slowest > 0 && (t.ms as number) > slowest * 1000) continue;
     writeFileSync(path, mutated(text, m));
     const run = await runTest(t, Math.max(LEAST_MS, (t.ms as number) * TIMES), path).finally(() => writeFileSync(path, text));
     if (!t.workerd) await inNode({ changed: path, files: [] }, LEAST_MS);
