@@ -1,15 +1,17 @@
-/** The embedder beside the server: built and started after it, so that the chat waits for nothing; whatever goes wrong, the chat goes on. */
+/** The embedder beside the server: started by the first text that is to be embedded; whatever goes wrong, the chat goes on. */
 import { randomBytes } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
-import { MANIFEST, readEmbeddingManifest } from '../embedder/manifest.ts';
+import { describeEmbedder, type EmbeddingManifest, MANIFEST, readEmbeddingManifest } from '../embedder/manifest.ts';
 import { ApiError } from '../openai/errors.ts';
+import { STATE } from '../serving/host.ts';
 import { build, ROOT } from './build.ts';
 import type { LocalPack } from './packs.ts';
 import { serviceConfig } from './workerd/config.ts';
 import { fetchSocket } from './workerd/fetch.ts';
 import type { Home } from './workerd/home.ts';
 import { Kept } from './workerd/keep.ts';
+import { once } from './workerd/once.ts';
 import { startWorkerd } from './workerd/process.ts';
 
 export interface EmbedderOptions {
@@ -23,9 +25,9 @@ export interface EmbedderOptions {
 }
 
 export interface Embedder {
-  /** Resolves with the model's name when it listens, rejects with why it does not. */
-  started: Promise<string>;
-  /** Asks its process, or answers 503 and says why. */
+  /** Starts it where it does not run yet. Resolves with the model's name when it listens, rejects with why it does not. */
+  start(): Promise<string>;
+  /** Asks its process, which the first text starts, or answers 503 and says why. */
   fetch(request: Request): Promise<Response>;
   pid(): number | undefined;
   /** host:port of the runtime's inspector, when it was asked for. */
@@ -35,20 +37,21 @@ export interface Embedder {
 
 export const SHIPPED_ENCODER = join(ROOT, 'models/dunlin');
 
-/** Begins when `after` has resolved. Never rejects: `started` and `fetch` tell. */
+/** Starts nothing yet. What must be built for it is built when `after` has resolved, so that the first who asks does not wait for that. */
 export function launchEmbedder(home: Home, o: EmbedderOptions, after: Promise<unknown>): Embedder {
   const secret = randomBytes(24).toString('hex');
   const say = o.say ?? (() => {});
   const socket = home.sockets.path('embedder');
   let kept: Kept | undefined;
   let stopped = false;
-  let up = false;
   let lost: string | undefined;
-  const started = (async () => {
-    await after;
-    if (stopped) throw new Error('the server is stopping');
+  const built = after.then(async () => {
+    if (!stopped) await build(say, ['embedder']);
+  });
+  built.catch(() => {}); // told by who asks
+  const start = once(async () => {
     const pack = embeddingPack(o.model);
-    await build(say, ['embedder']);
+    await built;
     if (stopped) throw new Error('the server is stopping');
     const vars = { EMBED_MODEL_ID: pack.id, EMBED_SECRET: secret, EMBED_MEMORY_MB: o.memoryMb ?? '' };
     const config = serviceConfig({ folder: 'embedder', pack, vars, address: home.sockets.address('embedder') });
@@ -61,19 +64,20 @@ export function launchEmbedder(home: Home, o: EmbedderOptions, after: Promise<un
       },
     });
     await kept.start();
-    up = true;
     return pack.name;
-  })();
-  started.catch(() => {}); // told by whoever awaits it, and by every answer
+  });
 
   return {
-    started,
+    start: () => start.run(),
     pid: () => kept?.process?.pid,
     inspector: () => (o.inspect && kept?.process ? `127.0.0.1:${kept.process.ports.get('inspector')}` : undefined),
     async fetch(request) {
       try {
-        if (!up && request.method === 'GET') throw new Error('the embedder is starting'); // a list of models does not wait for it
-        await started;
+        if (!start.done && request.method === 'GET') {
+          const { manifest } = embeddingPack(o.model);
+          return Response.json(describeEmbedder(manifest), { headers: { [STATE]: start.begun ? 'starting' : 'not started' } });
+        }
+        await start.run();
         if (!kept?.running) throw new Error(lost ?? 'its process has ended and is being started again');
         const { pathname } = new URL(request.url);
         const headers = { 'content-type': 'application/json', 'x-embed-secret': secret };
@@ -90,18 +94,18 @@ export function launchEmbedder(home: Home, o: EmbedderOptions, after: Promise<un
     },
     async stop() {
       stopped = true;
-      await started.catch(() => {});
+      await start.settled();
       await kept?.stop();
     },
   };
 }
 
 /** The pack to serve and its name in the API. Throws with what to do when it is none. */
-export function embeddingPack(model: string | undefined): LocalPack & { name: string } {
+export function embeddingPack(model: string | undefined): LocalPack & { name: string; manifest: EmbeddingManifest } {
   const folder = model ? resolve(model) : SHIPPED_ENCODER;
   const manifest = join(folder, MANIFEST);
   if (!existsSync(manifest))
     throw new Error(`EMBED_MODEL=${model ?? folder}: there is no embedding pack; make one with turnstone pack model.onnx --out FOLDER`);
-  const { name } = readEmbeddingManifest(readFileSync(manifest));
-  return { id: basename(folder), folder, name };
+  const read = readEmbeddingManifest(readFileSync(manifest));
+  return { id: basename(folder), folder, name: read.name, manifest: read };
 }

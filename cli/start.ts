@@ -43,11 +43,11 @@ export interface StartOptions {
   model?: string;
   /** Kernel format that `model` is packed in, when it is no pack: w4, w8, f32 or auto. */
   format?: string;
-  /** The simulated accelerator in a process of its own: off unless given. */
+  /** The simulated accelerator in a process of its own: off unless given. With `auto` it starts when it is first asked. */
   npu?: NpuMode;
   /** An accelerator that is running already, such as `turnstone gpu-host`, instead of the simulated one. */
   accelerator?: { address: string; secret: string };
-  /** Embeddings, in a process of its own that starts after the server: off unless given. `model`: an embedding pack's folder. */
+  /** Embeddings, in a process of its own that the first text starts: off unless given. `model`: an embedding pack's folder. */
   embedder?: { model?: string; memoryMb?: string };
   /** Other models than `model`, loaded when they are asked for: none unless given. `known`: all that there are beside it. */
   models?: Pick<ModelsOptions, 'known' | 'allMb' | 'keepAliveMs' | 'pulls'>;
@@ -157,12 +157,13 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const stages = cuts && (await inStages(cuts, home, pack, vars));
     if (stages) undo.push(() => stages.stop());
 
-    const npu = await accelerator(home, pack, vars);
     let listens = () => {};
     const listening = new Promise<void>((done) => {
       listens = done;
     });
-    const embedder = o.embedder && launchEmbedder(home, { ...o.embedder, inspect: o.inspect, say }, Promise.all([listening, o.after]));
+    const later = Promise.all([listening, o.after]);
+    const npu = await accelerator(home, pack, vars, later);
+    const embedder = o.embedder && launchEmbedder(home, { ...o.embedder, inspect: o.inspect, say }, later);
     if (embedder) {
       const front = await listenAt(home.sockets.path('embeddings'), embedder);
       undo.push(() => front.close().closeAllConnections());
@@ -255,7 +256,12 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     return startStages(cuts, { home, pack, vars: { MEMORY_MB }, inspect: o.inspect, patienceMs: o.patienceMs, say });
   }
 
-  async function accelerator(home: Home, pack: LocalPack, { KV = '', CONTEXT = '', NPU_DEVICE }: Record<string, string>) {
+  async function accelerator(
+    home: Home,
+    pack: LocalPack,
+    { KV = '', CONTEXT = '', NPU_DEVICE }: Record<string, string>,
+    later: Promise<unknown>,
+  ) {
     if (o.accelerator) return { ...o.accelerator, pid: () => undefined, stop: async () => {} };
     if (!o.npu) return undefined;
     const { config } = (await openPack(folderPack(pack.folder))).manifest;
@@ -263,8 +269,11 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
       say(`The simulated accelerator has no gated short convolution, which ${pack.id} needs: prefill runs in the replicas.`);
       return undefined;
     }
-    const secret = randomBytes(24).toString('hex');
-    return startNpu(home, pack, { NPU_SECRET: secret, KV, CONTEXT, ...(NPU_DEVICE && { NPU_DEVICE }) }, say);
+    const NPU_SECRET = randomBytes(24).toString('hex');
+    return startNpu({
+      ...{ home, pack, say, vars: { NPU_SECRET, KV, CONTEXT, ...(NPU_DEVICE && { NPU_DEVICE }) } },
+      later: o.npu === 'auto' ? later : undefined, // where it is forced, the first prompt waits for it
+    });
   }
 }
 

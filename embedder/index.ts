@@ -6,7 +6,7 @@ import ortModule from '../node_modules/onnxruntime-web/dist/ort-wasm-simd-thread
 import { ApiError, asApiError, notFound, serverOverloaded } from '../openai/errors.ts';
 import type { EmbeddingsRequest } from '../openai/requests/embeddings.ts';
 import type { RerankRequest, ScoreRequest } from '../openai/requests/rerank.ts';
-import { isScorer } from './manifest.ts';
+import { describeEmbedder } from './manifest.ts';
 import { type EmbeddingModel, loadManifest, openEmbedding } from './model.ts';
 import { createRuntime, type Runtime } from './runtime/ort.ts';
 import { serveRerank, serveScore } from './score.ts';
@@ -37,7 +37,7 @@ export default {
       if (env.EMBED_SECRET && request.headers.get('x-embed-secret') !== env.EMBED_SECRET) throw notFound('There is nothing here.');
       const { pathname } = new URL(request.url);
       if (POSTS.has(pathname) && request.method === 'POST') return await answer(request, env);
-      if (pathname === '/model') return Response.json(await describe(env));
+      if (pathname === '/model') return Response.json(describeEmbedder(await loadManifest(await pack(env)))); // ONNX Runtime is not started for it
       if (pathname === '/ready') return Response.json(await ready(env));
       throw notFound(`There is nothing at ${request.method} ${pathname.slice(0, 128)}.`);
     } catch (error) {
@@ -72,17 +72,6 @@ async function answer(request: Request, env: EmbedderEnv): Promise<Response> {
   } finally {
     pending--;
   }
-}
-
-/** OpenAI's model object; ONNX Runtime is not started for it. */
-async function describe(env: EmbedderEnv) {
-  const m = await loadManifest(await pack(env));
-  return {
-    ...{ id: m.name, object: 'model', created: 0, owned_by: 'turnstone' },
-    ...(isScorer(m)
-      ? { scores: { by: 'cross-encoder', max_tokens: m.maxTokens } }
-      : { embedding: { dimensions: m.dimensions, max_tokens: m.maxTokens, pooling: m.pooling, ...(m.note && { note: m.note }) } }),
-  };
 }
 
 async function ready(env: EmbedderEnv) {

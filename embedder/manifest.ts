@@ -115,3 +115,11 @@ export function checkFile(file: PackedFile, bytes: number, sha256: string): void
     );
   }
 }
+
+/** OpenAI's model object, as `GET /v1/models` shows it. */
+export const describeEmbedder = (m: EmbeddingManifest) => ({
+  ...{ id: m.name, object: 'model', created: 0, owned_by: 'turnstone' },
+  ...(isScorer(m)
+    ? { scores: { by: 'cross-encoder', max_tokens: m.maxTokens } }
+    : { embedding: { dimensions: m.dimensions, max_tokens: m.maxTokens, pooling: m.pooling, ...(m.note && { note: m.note }) } }),
+});

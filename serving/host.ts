@@ -97,3 +97,9 @@ export interface App {
     model?: string;
   };
 }
+
+/**
+ * What a part beside the replicas says of itself in an answer's header where it does not run: `not started`, `starting`. Asked with
+ * it, a part answers and does not start for that.
+ */
+export const STATE = 'x-turnstone-state';

@@ -44,7 +44,7 @@ const server = await startServer({
 });
 let ok = false;
 try {
-  await server.embedder?.started;
+  await server.embedder?.start();
   alone.set(server.pack.id, await answersAlone(server.url, server.pack.id));
   const began = performance.now();
   const { answers, wrong } = await mixed({ url: server.url, alone, clients, forMs: seconds * 1000, random: Math.random, embeddings: true });

@@ -39,7 +39,7 @@ export async function embeddings(bench: Bench): Promise<void> {
   const persist = mkdtempSync(join(tmpdir(), 'turnstone-bench-'));
   const server = await startServer({ port: 0, persist, embedder: {} });
   try {
-    const name = await server.embedder?.started;
+    const name = await server.embedder?.start();
     const pid = server.embedder?.pid() ?? 0;
     const before = resident(pid).now;
     bench.figure({ name: 'resident, before the model', unit: 'MB', value: spread([before]) });
@@ -85,7 +85,7 @@ async function longest(ask: (body: object) => Promise<unknown>): Promise<void> {
 async function plan(bench: Bench): Promise<void> {
   const home = openHome();
   const embedder = launchEmbedder(home, { inspect: true }, Promise.resolve());
-  await embedder.started;
+  await embedder.start();
   try {
     await longest(async ({ input }: { input?: unknown }) => {
       const body = JSON.stringify({ kind: 'embeddings', input, encodingFormat: 'base64' });

@@ -101,27 +101,24 @@ export async function startCommand(wanted: string | undefined, flags: StartFlags
   const { model, memory } = (await ready.json()) as { model: string; memory: Record<string, number> };
   const mb = (n: number) => `${(n / 1048576).toFixed(0)} MB`;
   const sampling = samplingText((await openPack(folderPack(server.pack.folder))).manifest.generation);
+  const embeddings = server.embedder && attempt(() => embeddingPack(embedder?.model).name);
   const used = memory.js + memory.weights + memory.scratch + memory.kv;
   console.log(`
   Turnstone serves ${model} at ${server.url}   (ready in ${((performance.now() - began) / 1000).toFixed(1)} s)
 
   chat      ${server.url}/
-  API       ${server.url}/v1${server.npu ? `\n  prefill   ${server.url}/npu (what the accelerator does)` : ''}
+  API       ${server.url}/v1${embeddings ? ` (embeddings: ${embeddings})` : ''}${server.npu ? `\n  prefill   ${server.url}/npu (what the accelerator does)` : ''}
   memory    ${mb(used)} of ${mb(memory.limit)}: weights ${mb(memory.weights)}, KV ${mb(memory.kv)}, scratch ${mb(memory.scratch)}, JavaScript ${mb(memory.js)}${sampling ? `\n  sampling  ${sampling}, where a request does not say` : ''}
 
   curl -N ${server.url}/v1/chat/completions -H 'content-type: application/json' \\
     -d '{"model": "${model}", "stream": true, "messages": [{"role": "user", "content": "Who are you?"}]}'
 
   ${model !== 'pebble' ? '' : `${HOW_TO_GET_A_REAL_ONE}\n  `}Ctrl-C stops it.${notes.map((note) => `\n  Note: ${note}`).join('')}`);
-  chatIsReady(); // the other processes are built and started now, not before
+  chatIsReady(); // what others need is built now, and other processes are started, not before
   if (Number(env.PROCESSES) > 1)
     server.whole
       .then(() => console.log(`\n  ${env.PROCESSES} processes compute now, each on a core and in memory of its own`))
       .catch(() => {});
-  server.embedder?.started.then(
-    (name) => console.log(`\n  embeddings by ${name}: ${server.url}/v1/embeddings`),
-    (error: Error) => stopping || console.error(`\nturnstone: no embeddings: ${error.message}`),
-  );
 }
 
 /** This environment, whose secrets no process that is started from here inherits. */

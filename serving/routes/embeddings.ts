@@ -6,12 +6,13 @@ import { parseEmbeddings } from '../../openai/requests/embeddings.ts';
 import { parseRerank, parseScore } from '../../openai/requests/rerank.ts';
 import { errand } from '../admission.ts';
 import { readJson } from '../body.ts';
-import type { App } from '../host.ts';
+import { type App, STATE } from '../host.ts';
 import { maxBodyBytes } from '../room.ts';
 
 /** OpenAI's model object. */
 interface ModelObject {
   id: string;
+  state: 'loaded' | 'cold';
 }
 
 /** What the embedder is asked, under the same path there. */
@@ -46,7 +47,8 @@ export async function encode(c: Context<App>, path: string): Promise<Response> {
 export async function embeddingModels(c: Context<App>): Promise<ModelObject[]> {
   try {
     const answer = await c.env.embedder?.fetch('https://embedder/model');
-    return answer?.ok ? [(await answer.json()) as ModelObject] : [];
+    if (!answer?.ok) return [];
+    return [{ ...((await answer.json()) as { id: string }), state: answer.headers.has(STATE) ? 'cold' : 'loaded' }];
   } catch {
     return [];
   }

@@ -25,5 +25,5 @@ export async function models(c: Context<App>, show: (data: { id: string }[]) => 
   const known = new Map(others.map((m) => [m.id, m]));
   const first = data.map((m) => ({ ...m, ...known.get(m.id), kind: 'chat', state: m.parent === undefined ? 'loaded' : m.state }));
   const rest = others.filter((m) => !data.some((d) => d.id === m.id));
-  return show([...first, ...rest, ...more.map((m) => ({ ...m, kind: 'embedding', state: 'loaded' }))]);
+  return show([...first, ...rest, ...more.map((m) => ({ ...m, kind: 'embedding' }))]);
 }

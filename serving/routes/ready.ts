@@ -2,7 +2,7 @@
 
 import type { Context } from 'hono';
 import { ApiError, asApiError } from '../../openai/errors.ts';
-import type { App, Clock } from '../host.ts';
+import { type App, type Clock, STATE } from '../host.ts';
 import { callReplica } from '../replica.ts';
 import { maxBodyBytes } from '../room.ts';
 import { replicaNames } from '../scheduler.ts';
@@ -12,7 +12,7 @@ const LATE_MS = 2_000;
 /** What serves without: it is told when it says so at once. */
 const SOON_MS = 50;
 
-/** `ready`, or what is wrong. `absent`: a replica whose process does not run now. */
+/** `ready`, or what is wrong. `absent`: a replica whose process does not run now; `not started`: the first that needs it starts it. */
 type Part = string;
 
 /**
@@ -26,7 +26,8 @@ export async function ready(c: Context<App>): Promise<Response> {
   const stats = queueOf && within(LATE_MS, queueOf().stats());
   const beside: [string, Promise<Part>][] = [];
   if (embedder) beside.push(['embedder', said(within(SOON_MS, embedder.fetch('https://embedder/model')))]);
-  if (accelerator) beside.push(['accelerator', said(within(SOON_MS, accelerator.fetch('https://npu/v1/device')))]);
+  if (accelerator)
+    beside.push(['accelerator', said(within(SOON_MS, accelerator.fetch('https://npu/v1/device', { headers: { [STATE]: '?' } })))]);
 
   const parts: Record<string, Part> = {};
   let first: Response | undefined;
@@ -76,7 +77,8 @@ export async function ready(c: Context<App>): Promise<Response> {
 
 const why = (error: unknown): Part => (error instanceof Error ? error.message : String(error));
 
-const said = (answer: Promise<Response>): Promise<Part> => answer.then((r) => (r.ok ? 'ready' : `answers ${r.status}`), why);
+const said = (answer: Promise<Response>): Promise<Part> =>
+  answer.then((r) => r.headers.get(STATE) ?? (r.ok ? 'ready' : `answers ${r.status}`), why);
 
 async function late(clock: Clock, ms: number): Promise<never> {
   await clock.sleep(ms);

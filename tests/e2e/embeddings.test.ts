@@ -22,7 +22,7 @@ describe('the server with its embedder', () => {
     expect((await openai.models.list()).data.map((m) => m.id)).toContain('pebble');
     const r = await openai.embeddings.create({ model: 'dunlin', input: 'Who are you?' });
     expect(r.data[0].embedding).toHaveLength(256);
-    expect(await server.embedder?.started).toBe('dunlin');
+    expect(await server.embedder?.start()).toBe('dunlin');
   });
 
   it("gives OpenAI's client PyTorch's vectors: its base64, and floats", async () => {
@@ -154,7 +154,7 @@ describe('an embedder alone, in workerd', () => {
     const home = openHome();
     const embedder = launchEmbedder(home, options, Promise.resolve());
     try {
-      await embedder.started;
+      await embedder.start();
       await use(async (body) => {
         const r = await embedder.fetch(new Request('https://embedder/v1/embeddings', { method: 'POST', body: JSON.stringify(body) }));
         return { status: r.status, body: await r.json() };

@@ -19,6 +19,11 @@ const post = (url: string, path: string, body: object) =>
   fetch(url + path, { method: 'POST', headers, body: JSON.stringify({ model: 'pebble', ...body }) });
 const complete = (url: string, body: object) =>
   post(url, '/v1/completions', { prompt: 'Once upon a time', temperature: 1, ignore_eos: true, ...body });
+/** What starts when it is first asked. */
+const startsAll = async ({ url }: Launcher) => {
+  expect((await post(url, '/v1/embeddings', { model: 'dunlin', input: 'x' })).status).toBe(200);
+  expect((await fetch(`${url}/v1/npu/device`, { headers })).status).toBe(200);
+};
 const pids = (server: Launcher) => family(server.child.pid as number).map((p) => p.pid);
 const workerds = (server: Launcher) => family(server.child.pid as number).filter((p) => p.name === 'workerd');
 const gone = (all: readonly number[]) => expect.poll(() => all.filter(alive), { timeout: 5_000, interval: 50 }).toEqual([]);
@@ -138,7 +143,7 @@ describe.skipIf(missing ?? noProc)('the launcher', () => {
 
   it('keeps every process running: all killed, all serve again', async () => {
     const server = await start({ API_KEYS: KEY });
-    await server.prints('embeddings by');
+    await startsAll(server);
     const before = workerds(server);
     expect(before).toHaveLength(3);
     for (const { pid } of before) process.kill(pid, 'SIGKILL');
@@ -189,7 +194,7 @@ describe.skipIf(missing ?? noProc)('the launcher', () => {
 
   it('keeps conversations from other users, and keys from processes that need none', async () => {
     const server = await start({ API_KEYS: KEY, ADMIN_KEY });
-    await server.prints('embeddings by');
+    await startsAll(server);
     await post(server.url, '/v1/responses', { input: 'Hello.', max_output_tokens: 4 });
     const files = readdirSync(server.storage, { recursive: true }).map((f) => join(server.storage, String(f)));
     expect(files.filter((f) => f.endsWith('.sqlite')).length).toBeGreaterThan(2);

@@ -44,7 +44,7 @@ describe.skipIf(missing)('several models in one server', () => {
     });
     url = server.url;
     alone.set(server.pack.id, await answersAlone(url, server.pack.id));
-    await server.embedder?.started;
+    await server.embedder?.start();
   });
   afterAll(async () => {
     await server?.stop();

@@ -35,7 +35,7 @@ describe.skipIf(noBrowser ?? missing)('the page of a server with several models'
       ...{ port: 0, persist: join(folder, 'state'), vars: {}, embedder: {} },
       models: { known: () => [base, ...stored()], allMb: 400, keepAliveMs: 60_000, pulls: new Pulls({ endpoint: hub.url, store }) },
     });
-    await server.embedder?.started;
+    await server.embedder?.start();
     browser = await launchBrowser();
   }, 180_000);
   afterEach(async () => {

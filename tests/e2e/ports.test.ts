@@ -87,10 +87,28 @@ describe.skipIf(missing ?? noProc).each([
   let processes: { pid: number; name: string }[];
   let ports: number[];
   let own: number;
+  const ask = (path: string, body?: object) =>
+    fetch(`${server.url}${path}`, {
+      ...(body && { method: 'POST', body: JSON.stringify(body) }),
+      headers: { 'content-type': 'application/json', authorization: 'Bearer the-key-of-the-tests' },
+    });
+  const workerds = () => family(server.child.pid as number).filter((p) => p.name === 'workerd').length;
   beforeAll(async () => {
     server = await launch({ API_KEYS: 'the-key-of-the-tests', ...vars });
-    await server.prints('embeddings by');
     if (vars.PROCESSES) await server.prints('processes compute now');
+    const more = vars.PROCESSES ? 1 : 0;
+    expect(workerds()).toBe(1 + more); // the accelerator and the embedder are not started yet, and this starts neither
+    const parts = async () => ((await (await ask('/ready')).json()) as { parts: object }).parts;
+    await expect.poll(parts).toMatchObject({ accelerator: 'not started', embedder: 'not started' }); // one that is slow to say so is told of as that
+    expect(((await (await ask('/v1/models')).json()) as { data: { id: string; state: string }[] }).data.at(-1)).toMatchObject({
+      ...{ id: 'dunlin', state: 'cold' },
+    });
+    expect((await ask('/v1/npu/report')).status).toBe(404);
+    expect(workerds()).toBe(1 + more);
+    expect((await ask('/v1/embeddings', { input: 'x' })).status).toBe(200);
+    expect((await ask('/v1/npu/simulate', { model: 'pebble', device: 'edge-npu', prompt: 16 })).status).toBe(200);
+    expect(workerds()).toBe(3 + more);
+    await expect.poll(parts).toMatchObject({ accelerator: 'ready', embedder: 'ready' });
     processes = family(server.child.pid as number);
     ports = listening(processes.map((p) => p.pid));
     own = Number(new URL(server.url).port);
