@@ -96,6 +96,10 @@ describe.skipIf(missing ?? noProc).each([
   beforeAll(async () => {
     server = await launch({ API_KEYS: 'the-key-of-the-tests', ...vars });
     if (vars.PROCESSES) await server.prints('processes compute now');
+  });
+  afterAll(() => server?.remove());
+
+  it('begin with what a chat needs: the accelerator and the embedder start when they are first asked', async () => {
     const more = vars.PROCESSES ? 1 : 0;
     expect(workerds()).toBe(1 + more); // the accelerator and the embedder are not started yet, and this starts neither
     const parts = async () => ((await (await ask('/ready')).json()) as { parts: object }).parts;
@@ -113,7 +117,6 @@ describe.skipIf(missing ?? noProc).each([
     ports = listening(processes.map((p) => p.pid));
     own = Number(new URL(server.url).port);
   });
-  afterAll(() => server?.remove());
 
   it('are one: its own', () => {
     expect(processes.filter((p) => p.name === 'workerd').length).toBe(vars.PROCESSES ? 4 : 3); // the server, the accelerator, the embedder, another
