@@ -2,6 +2,7 @@ import type { Constraint } from '../../engine/types.ts';
 import type { Config } from './machine.ts';
 import { type MaskLimits, Masks } from './masks.ts';
 import type { Program } from './program.ts';
+import type { PlainTokens } from './runs.ts';
 import type { GrammarVocab, TokenTrie } from './trie.ts';
 
 /** A `Constraint` that can be asked how far it is, and copied (for speculation, or `n` answers to one prompt). */
@@ -28,10 +29,11 @@ export function makeGrammar(
   program: Program,
   vocab: GrammarVocab,
   trie: TokenTrie,
+  plain: PlainTokens,
   limits: MaskLimits,
   ignored: readonly string[],
 ): Grammar {
-  const masks = new Masks(program, trie, limits);
+  const masks = new Masks(program, trie, plain, limits);
   const first = masks.machine.start();
   return {
     ignored,

@@ -13,6 +13,7 @@ import type { MaskLimits } from './masks.ts';
 import { Net } from './net.ts';
 import { compileNet } from './program.ts';
 import { parseRegex } from './regex.ts';
+import { PlainTokens } from './runs.ts';
 import { TAGS } from './tags.ts';
 import { type AnswerForm, plainText, type ToolChoice, type ToolSpec, type ToolsOptions, toolsRule } from './tools.ts';
 import { buildTrie, type GrammarVocab, spellable } from './trie.ts';
@@ -61,11 +62,12 @@ export interface CompilerLimits extends MaskLimits {
 const KEPT_BYTES = 4 << 20;
 
 /**
- * Built once for a model: about 12 bytes of trie for each distinct token prefix (50k tokens: 1.5 MB). Characters of which the vocabulary
+ * Built once for a model: about 18 bytes of trie for each distinct token prefix (50k tokens: 1.9 MB). Characters of which the vocabulary
  * has no token for some byte are never offered as themselves, because a mask could then become empty.
  */
 export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimits = {}): GrammarCompiler {
   const trie = buildTrie(vocab, TAGS);
+  const plain = new PlainTokens(trie);
   const alone = spellable(trie);
   const kept = new Map<string, Grammar>(); // least recently used first
   const cached = (key: string, make: () => Grammar): Grammar => {
@@ -83,7 +85,7 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
   const build = (rule: (net: Net) => number, ignored: readonly string[] = []): Grammar => {
     const net = new Net(alone);
     const root = rule(net);
-    return makeGrammar(compileNet(net, root), vocab, trie, limits, ignored);
+    return makeGrammar(compileNet(net, root), vocab, trie, plain, limits, ignored);
   };
   /** Notes what is left out, so that a cached grammar can tell again. */
   const noting = (on: SchemaOptions['onUnsupported']) => {

@@ -59,6 +59,8 @@ export class Machine {
   /** Elementary steps so far: grows by the states looked at when a set is first stepped. */
   work = 0;
   private readonly ids = new Map<string, number>();
+  /** By state: the set of what is reached from it alone. */
+  private readonly closed = new Map<number, number>();
 
   constructor(program: Program) {
     this.program = program;
@@ -97,15 +99,34 @@ export class Machine {
     return next.empty() ? null : next.finish();
   }
 
-  /** set << 2 | tag, or -1. */
-  private arc(set: number, cls: number): number {
-    const known = this.sets[set].row[cls];
-    if (known !== 0) return known < 0 ? -1 : known - 1;
-    const { arcs } = this.program;
+  /** Where a class leads: set << 2 | tag, or -1. */
+  arc(set: number, cls: number): number {
+    const { row, states } = this.sets[set];
+    if (row[cls] === 0) {
+      if (states.length === 1) this.fillRow(row, states[0]);
+      if (row[cls] === 0) this.fillClass(row, states, cls);
+    }
+    return row[cls] < 0 ? -1 : row[cls] - 1;
+  }
+
+  /** All classes of a single state at once, but those of which several arcs tell. */
+  private fillRow(row: Int32Array, state: number): void {
+    const { at, data } = this.program.arcs;
+    this.work += 1 + ((at[state + 1] - at[state]) >> 2);
+    const told = new Uint8Array(row.length);
+    for (let i = at[state]; i < at[state + 1]; i += 4) for (let c = data[i]; c <= data[i + 1]; c++) told[c] = Math.min(told[c] + 1, 2);
+    for (let c = 0; c < row.length; c++) if (told[c] === 0) row[c] = -1;
+    for (let i = at[state]; i < at[state + 1]; i += 4) {
+      let way = 0;
+      for (let c = data[i]; c <= data[i + 1]; c++) if (told[c] === 1) row[c] = way ||= 1 + ((this.close([data[i + 2]]) << 2) | data[i + 3]);
+    }
+  }
+
+  private fillClass(row: Int32Array, states: Int32Array, cls: number): void {
+    const { at, data } = this.program.arcs;
     const to: number[] = [];
     let tag = 0;
-    for (const s of this.sets[set].states) {
-      const { at, data } = arcs;
+    for (const s of states) {
       this.work += 1 + ((at[s + 1] - at[s]) >> 2);
       for (let i = at[s]; i < at[s + 1]; i += 4) {
         if (cls < data[i] || cls > data[i + 1]) continue;
@@ -114,13 +135,18 @@ export class Machine {
         to.push(data[i + 2]);
       }
     }
-    const v = to.length === 0 ? -1 : (this.close(to) << 2) | tag;
-    this.sets[set].row[cls] = v < 0 ? -1 : v + 1;
-    return v;
+    row[cls] = to.length === 0 ? -1 : 1 + ((this.close(to) << 2) | tag);
   }
 
   /** The set of states reached from these without reading, interned. */
   private close(from: readonly number[]): number {
+    if (from.length !== 1) return this.closure(from);
+    const known = this.closed.get(from[0]) ?? this.closure(from);
+    this.closed.set(from[0], known);
+    return known;
+  }
+
+  private closure(from: readonly number[]): number {
     const { silent, calls, nullable, isEnd, arcs } = this.program;
     const seen = new Set<number>(from);
     const list = [...seen];

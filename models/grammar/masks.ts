@@ -3,7 +3,8 @@ import { Locals } from './locals.ts';
 import { BOTTOM, type Config, type Frame, Machine, type Thread } from './machine.ts';
 import { INF } from './net.ts';
 import type { Program } from './program.ts';
-import type { TokenTrie } from './trie.ts';
+import { NONE, type PlainTokens, Runs } from './runs.ts';
+import { GROUP, type TokenTrie } from './trie.ts';
 
 /** Subtrees of more nodes are asked whether they can change anything at all. */
 const MANY = 24;
@@ -38,6 +39,7 @@ export class Masks {
   private readonly maxBytes: number;
   private readonly maxWork: number;
   private readonly locals: Locals;
+  private readonly plain: PlainTokens;
   private readonly entries = new Map<string, Entry>();
   private bytes = 0;
   /** The current walk: tokens found, local at each depth, nodes where the rule ends. */
@@ -48,12 +50,13 @@ export class Masks {
   /** Whether the rule walked has a caller: of the outermost one, which in free text may end at every node, no end is noted. */
   private called = true;
 
-  constructor(program: Program, trie: TokenTrie, limits: MaskLimits) {
+  constructor(program: Program, trie: TokenTrie, plain: PlainTokens, limits: MaskLimits) {
     this.machine = new Machine(program);
     this.trie = trie;
     this.maxBytes = limits.maskBytes ?? 2 << 20;
     this.maxWork = limits.maskWork ?? 20_000_000;
-    this.locals = new Locals(this.machine);
+    this.locals = new Locals(this.machine, new Runs(this.machine, trie.longest));
+    this.plain = plain;
     this.found = new Uint32Array((trie.size + 31) >> 5);
     this.path = new Int32Array(trie.longest + 1);
   }
@@ -91,7 +94,14 @@ export class Masks {
     const known = this.entries.get(key);
     if (known) return known;
     this.called = called;
-    this.walk(0, this.locals.start(t.set, lo, hi), end);
+    const start = this.locals.start(t.set, lo, hi);
+    const run = this.locals.run(start, called);
+    if (run.groups !== 0) {
+      const { bits, count } = this.plain.of(run);
+      this.found.set(bits);
+      this.count = count;
+    }
+    this.walk(0, start, end, run);
     const entry = this.take();
     this.entries.set(key, entry);
     return entry;
@@ -119,30 +129,36 @@ export class Masks {
     if (next.pops.length > 0) for (const u of up.ups) this.below(next, u, out, seen, end);
   }
 
-  /** Walks the subtree below a node, not the node itself. */
-  private walk(root: number, start: number, end: number): void {
-    const { symbol, depth, after, token, twin, groups } = this.trie;
-    const { locals, path, found } = this;
+  /** Walks the subtree below a node, not the node itself; the tokens of `run` have been found already. */
+  private walk(root: number, start: number, end: number, run = NONE): void {
+    const { symbol, depth, after, groups, reach, first } = this.trie;
+    const { locals, path } = this;
     const { classOf } = this.machine.program;
     const last = after[root];
     path[depth[root]] = start;
+    let plain = depth[root]; // down to this depth the path is of the run's groups
     for (let n = root + 1; n < last; ) {
       const d = depth[n];
+      if (plain >= d - 1) {
+        const own = (run.groups & (1 << GROUP[symbol[n]])) !== 0;
+        if (own && (groups[n] & ~run.groups) === 0 && (run.whole || reach[n] <= run.length)) {
+          n = after[n];
+          continue;
+        }
+        plain = own ? d : d - 1;
+      }
       const to = locals.next(path[d - 1], classOf[symbol[n]]);
       if (to < 0) {
         n = after[n];
         continue;
       }
-      for (let id = token[n]; id >= 0; id = twin[id]) {
-        found[id >> 5] |= 1 << (id & 31);
-        this.count++;
-      }
+      if (first[n] < first[n + 1]) this.takeTokens(n, n + 1);
       if (this.called && locals.accepting(to) && after[n] > n + 1) this.pops.push(n);
-      path[d] = to;
       const below = after[n];
+      path[d] = locals.counted(to) ? locals.relaxed(to, reach[n] - d) : to;
       if (!locals.open(to)) n = below;
-      else if (below - n > MANY && !(this.called && locals.accepting(to)) && (groups[n] & ~locals.loopsOf(to)) === 0) {
-        this.takeAll(n + 1, below);
+      else if (below - n > MANY && this.allBelow(n, to)) {
+        this.takeTokens(n + 1, below);
         n = below;
       } else n++;
       if (this.machine.work > end || locals.exhausted()) {
@@ -156,15 +172,21 @@ export class Masks {
     }
   }
 
-  /** All tokens of nodes from..to - 1: text that leaves the rule where it is. */
-  private takeAll(from: number, to: number): void {
-    const { token, twin } = this.trie;
+  /** Whether every token below a node may come, wherever it leads. */
+  private allBelow(n: number, local: number): boolean {
+    const { groups, reach, depth } = this.trie;
+    const run = this.locals.run(local, this.called);
+    return (groups[n] & ~run.groups) === 0 && reach[n] - depth[n] <= run.length;
+  }
+
+  /** All tokens of nodes from..to - 1. */
+  private takeTokens(from: number, to: number): void {
+    const { order, first } = this.trie;
     const { found } = this;
-    for (let n = from; n < to; n++) {
-      for (let id = token[n]; id >= 0; id = twin[id]) {
-        found[id >> 5] |= 1 << (id & 31);
-        this.count++;
-      }
+    for (let i = first[from]; i < first[to]; i++) {
+      const id = order[i];
+      this.count += ~(found[id >> 5] >>> (id & 31)) & 1;
+      found[id >> 5] |= 1 << (id & 31);
     }
   }
 

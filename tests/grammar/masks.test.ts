@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createGrammarCompiler, type Grammar, type GrammarConstraint, type GrammarVocab } from '../../models/grammar/index.ts';
+import { Locals } from '../../models/grammar/locals.ts';
 import { missing } from '../models/data.ts';
 import { allBytes, bytes, gpt2, random, small, vocabulary } from './vocabularies.ts';
 
@@ -110,11 +111,23 @@ describe('a mask allows exactly the tokens that accept takes', () => {
   });
 
   const why = missing('tokenizers/hf/gpt2_tokenizer.json');
-  it.skipIf(why)(`with GPT-2's vocabulary${why}`, () => {
+  it.skipIf(why)(`with GPT-2's vocabulary, of which inside a string few tokens are walked${why}`, () => {
     const vocab = gpt2();
     const big = createGrammarCompiler(vocab);
     for (const g of [big.jsonSchema(person), big.jsonObject(), big.tools([{ name: 'ab', parameters: person }], 'auto')])
-      walkAndCompare(g, vocab, 2, 12, 11);
+      walkAndCompare(g, vocab, 1, 12, 11);
+    for (const g of [big.jsonSchema({ type: 'string', pattern: 'e', maxLength: 9 }), big.regex('[A-Z][a-z]{2,5}[ \\n]{0,90}.{3,}')])
+      walkAndCompare(g, vocab, 1, 8, 11);
+    const next = vi.spyOn(Locals.prototype, 'next');
+    for (const length of [{}, { maxLength: 24 }, { minLength: 40, maxLength: 60 }]) {
+      const c = big.jsonSchema({ type: 'string', ...length }).start();
+      c.accept(idOf('"', vocab));
+      next.mockClear();
+      expect(c.mask()).not.toBeNull();
+      expect(next.mock.calls.length).toBeGreaterThan(100);
+      expect(next.mock.calls.length).toBeLessThan(4_000); // of 101,000 nodes
+    }
+    next.mockRestore();
   });
 });
 
