@@ -23,6 +23,10 @@ export interface AdapterPiece {
   K: number;
 }
 
+type Layers = Partial<Record<LayerMatrix, LowRank[]>>[];
+
+const noLayers = (c: ModelConfig): Layers => Array.from({ length: c.layers }, () => ({}));
+
 export class AdapterMemoryError extends Error {
   override name = 'AdapterMemoryError';
 }
@@ -56,19 +60,32 @@ export function checkPieces(c: ModelConfig, pieces: readonly AdapterPiece[]): vo
   }
 }
 
+/** Memory for adapters on a backend. */
+interface AdapterMemory {
+  be: Backend;
+  data: Buf;
+}
+
+/** An adapter's pieces and their bytes, as Adapters.load takes them. */
+export interface AdapterNumbers {
+  pieces: readonly AdapterPiece[];
+  read: (i: number) => Promise<Uint8Array> | Uint8Array;
+}
+
 /** The adapters of a runner, by id (a digest of their numbers), each in one piece of the memory. */
 export class Adapters {
-  private readonly be: Backend;
   private readonly config: ModelConfig;
-  private readonly data: Buf;
+  private readonly bytes: number;
+  private readonly backend?: AdapterMemory;
   private readonly held = new Map<string, { from: number; to: number; adapter?: Adapter }>();
 
-  /** Throws where the backend has no adapters. */
-  constructor(be: Backend, config: ModelConfig, data: Buf) {
-    if (!be.addLowRank) throw new Error(`adapters do not run on ${be.name}`);
-    this.be = be;
+  /** On a backend; or bytes alone, where the numbers are in stages elsewhere, which have as much memory for them. Throws where the backend has no adapters. */
+  constructor(config: ModelConfig, memory: AdapterMemory | { bytes: number }) {
     this.config = config;
-    this.data = data;
+    this.bytes = 'be' in memory ? memory.data.bytes : memory.bytes;
+    if (!('be' in memory)) return;
+    if (!memory.be.addLowRank) throw new Error(`adapters do not run on ${memory.be.name}`);
+    this.backend = memory;
   }
 
   get ids(): string[] {
@@ -77,7 +94,7 @@ export class Adapters {
 
   /** Bytes in all, and how many of them are taken. */
   get memory(): { total: number; used: number } {
-    return { total: this.data.bytes, used: [...this.held.values()].reduce((n, { from, to }) => n + to - from, 0) };
+    return { total: this.bytes, used: [...this.held.values()].reduce((n, { from, to }) => n + to - from, 0) };
   }
 
   get(id: string): Adapter | undefined {
@@ -88,29 +105,39 @@ export class Adapters {
    * Loads an adapter; `read` gives the bytes of piece i. Steps may run meanwhile. Throws RangeError for what is no adapter of this model, and
    * AdapterMemoryError with the arithmetic when there is no room beside those that are here.
    */
-  async load(id: string, pieces: readonly AdapterPiece[], read: (i: number) => Promise<Uint8Array> | Uint8Array): Promise<Adapter> {
+  async load(id: string, pieces: readonly AdapterPiece[], read: AdapterNumbers['read']): Promise<Adapter> {
     if (this.held.has(id)) throw new RangeError(`adapter ${id} is already here`);
     checkPieces(this.config, pieces);
     const from = this.place(adapterBytes(pieces));
     const holding: { from: number; to: number; adapter?: Adapter } = { from, to: from + adapterBytes(pieces) };
     this.held.set(id, holding);
     try {
-      const layers = Array.from({ length: this.config.layers }, (): Partial<Record<LayerMatrix, LowRank[]>> => ({}));
-      let at = from;
-      for (const [i, p] of pieces.entries()) {
-        const bytes = await read(i);
-        if (bytes.byteLength !== pieceBytes(p))
-          throw new RangeError(`piece ${i} of the adapter has ${bytes.byteLength} bytes, not ${pieceBytes(p)}`);
-        this.be.write(this.data, bytes, at);
-        const { layer, matrix, row, rank, N, K } = p;
-        (layers[layer][matrix] ??= []).push({ data: this.data, at, rank, row, N, K });
-        at += reserved(p);
-      }
+      const layers = noLayers(this.config);
+      if (this.backend) await this.put(this.backend, pieces, read, from, layers);
       holding.adapter = { id, layers };
       return holding.adapter;
     } catch (error) {
       this.held.delete(id);
       throw error;
+    }
+  }
+
+  private async put(
+    { be, data }: AdapterMemory,
+    pieces: readonly AdapterPiece[],
+    read: AdapterNumbers['read'],
+    from: number,
+    layers: Layers,
+  ) {
+    let at = from;
+    for (const [i, p] of pieces.entries()) {
+      const bytes = await read(i);
+      if (bytes.byteLength !== pieceBytes(p))
+        throw new RangeError(`piece ${i} of the adapter has ${bytes.byteLength} bytes, not ${pieceBytes(p)}`);
+      be.write(data, bytes, at);
+      const { layer, matrix, row, rank, N, K } = p;
+      (layers[layer][matrix] ??= []).push({ data, at, rank, row, N, K });
+      at += reserved(p);
     }
   }
 
@@ -140,6 +167,6 @@ export class Adapters {
       if (from - at >= bytes) return at;
       at = to;
     }
-    return this.data.bytes - at >= bytes ? at : undefined;
+    return this.bytes - at >= bytes ? at : undefined;
   }
 }

@@ -93,7 +93,7 @@ export class BatchBuffers implements Batch {
 }
 
 /** The slices' numbers: without an adapter, then adapter by adapter, each in the order in which they came. */
-function byAdapter(slices: readonly BatchSlice[]): number[] {
+export function byAdapter(slices: readonly Pick<BatchSlice, 'seq'>[]): number[] {
   const groups = new Map<Adapter | undefined, number[]>([[undefined, []]]);
   for (const [s, { seq }] of slices.entries()) {
     const group = groups.get(seq.adapter);

@@ -1,5 +1,14 @@
 /** The public door of the engine. */
-export { type Adapter, AdapterMemoryError, type AdapterPiece, Adapters, adapterBytes, checkPieces, pieceBytes } from './adapters.ts';
+export {
+  type Adapter,
+  AdapterMemoryError,
+  type AdapterNumbers,
+  type AdapterPiece,
+  Adapters,
+  adapterBytes,
+  checkPieces,
+  pieceBytes,
+} from './adapters.ts';
 export * from './anatomy.ts';
 export * from './backend.ts';
 export { balanceKeys } from './balance.ts';

@@ -114,7 +114,7 @@ export class Runner extends Paged implements Passes {
     const { scratch, batch, tables, adapters } = allocRunner(be, config, formats, size, vocab);
     this.scratch = scratch;
     this.batch = batch;
-    this.adapters = adapters && new Adapters(be, config, adapters);
+    this.adapters = adapters && new Adapters(config, { be, data: adapters });
     this.pool = new PagePool(o.pages);
     const first = o.first ?? 0;
     if (!be.shortConv && formats.convIn.length > 0)

@@ -1,3 +1,4 @@
+import { type Adapter, AdapterMemoryError, type AdapterNumbers, type Adapters, adapterBytes, checkPieces } from './adapters.ts';
 import type { Part } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
@@ -21,7 +22,12 @@ export interface StageSlice {
   readonly start: number;
   readonly count: number;
   readonly pages: readonly number[];
+  /** The id of its adapter, where it has one. Slices with the same follow each other, those without come first. */
+  readonly adapter?: string;
 }
+
+/** What finds an adapter by its id; a stage loads the layers that it has of it, when a step wants it. */
+export type AdapterFinder = (id: string) => Promise<AdapterNumbers>;
 
 /**
  * A part of a model, here or in another isolate. It knows no sequence and no page's name: pages have one number in all parts, and the bytes
@@ -56,12 +62,16 @@ export class Stage implements StagePort {
   private readonly config: ModelConfig;
   private readonly runner: Runner;
   private readonly best?: ReturnType<typeof allocBest>;
+  private readonly find?: AdapterFinder;
+  /** Adapters that are loaded, or have nothing for the layers here. */
+  private readonly adapters = new Map<string, Adapter>();
   private last: Promise<unknown> = Promise.resolve();
 
-  constructor(o: Omit<RunnerOptions, 'first' | 'head'> & { part: Part }) {
+  constructor(o: Omit<RunnerOptions, 'first' | 'head'> & { part: Part; find?: AdapterFinder }) {
     this.part = o.part;
     this.be = o.backend;
     this.config = o.config;
+    this.find = o.find;
     this.runner = new Runner({ ...o, first: o.part.layers[0] });
     this.pageBytes = this.runner.kv.pageBytes;
     if (o.part.head) this.best = allocBest(o.backend, o.size.maxRows);
@@ -77,11 +87,16 @@ export class Stage implements StagePort {
   }
 
   through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array> {
-    return this.alone(() => {
+    return this.alone(async () => {
       if (copies.length > 0) this.runner.copy(copies); // whatever becomes of the step
       this.check(slices, x);
+      const wanted = new Set(slices.flatMap(({ adapter }) => adapter ?? []));
+      if (wanted.size > 0) await this.hold(wanted);
       this.runner.putStream(x);
-      const batch = slices.map(({ start, count, pages }) => ({ seq: { ids: [], pages }, start, count, logits: 0, draft: [] }));
+      const batch = slices.map(({ start, count, pages, adapter }) => ({
+        seq: { ids: [], pages, adapter: adapter === undefined ? undefined : this.adapters.get(adapter) },
+        ...{ start, count, logits: 0, draft: [] },
+      }));
       this.runner.through(batch, this.part.layers);
       return this.runner.stream(x.byteLength / (this.config.hidden * 4));
     });
@@ -110,6 +125,43 @@ export class Stage implements StagePort {
 
   writePage(page: number, bytes: Uint8Array): Promise<void> {
     return this.alone(async () => this.runner.writePage(page, bytes));
+  }
+
+  /** Loads those that are not here; others make room, the ones that were wanted longest ago first. */
+  private async hold(wanted: ReadonlySet<string>): Promise<void> {
+    const { adapters } = this.runner;
+    if (!adapters || !this.find) throw new RangeError('no adapter can be loaded here');
+    const { find } = this;
+    const all = async () => {
+      for (const id of wanted) {
+        const known = this.adapters.get(id) ?? (await this.load(id, await find(id), adapters, wanted));
+        this.adapters.delete(id);
+        this.adapters.set(id, known);
+      }
+    };
+    try {
+      await all();
+    } catch (error) {
+      if (!(error instanceof AdapterMemoryError)) throw error;
+      for (const id of this.adapters.keys()) adapters.free(id); // there is room, but scattered
+      this.adapters.clear();
+      await all();
+    }
+  }
+
+  private async load(id: string, { pieces, read }: AdapterNumbers, adapters: Adapters, wanted: ReadonlySet<string>): Promise<Adapter> {
+    checkPieces(this.config, pieces);
+    const [from, to] = this.part.layers;
+    const here = pieces.flatMap((p, i) => (p.layer >= from && p.layer < to ? [{ p, i }] : []));
+    if (here.length === 0) return { id, layers: Array.from({ length: this.config.layers }, () => ({})) };
+    const own = here.map(({ p }) => p);
+    for (const other of this.adapters.keys()) {
+      if (adapters.fits(adapterBytes(own))) break;
+      if (wanted.has(other)) continue;
+      this.adapters.delete(other);
+      adapters.free(other);
+    }
+    return adapters.load(id, own, (i) => read(here[i].i));
   }
 
   /** What comes from elsewhere is bounded before it is used. Throws RangeError. */

@@ -1,5 +1,6 @@
+import { Adapters } from './adapters.ts';
 import type { Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
-import type { BatchSlice } from './batch.ts';
+import { type BatchSlice, byAdapter } from './batch.ts';
 import type { ModelConfig } from './config.ts';
 import { attentionBytes, pageBytes } from './layout.ts';
 import { mergeRows, readRow } from './logits.ts';
@@ -18,6 +19,8 @@ export interface StagedOptions {
   /** The same in every stage. */
   pages: number;
   maxRows: number;
+  /** Bytes for adapters, which every stage has; none unless given. */
+  adapters?: number;
 }
 
 /** Rows of the embedding that are kept at hand: most tokens of a text have come before, and a stage that computes would have to be waited for. */
@@ -32,6 +35,8 @@ export class StagedRunner extends Paged implements Passes {
   readonly pool: PagePool;
   readonly kv: Pick<KvPool, 'shape' | 'pageBytes'>;
   readonly logits: Buf;
+  /** Which there are, and the room that they take; each stage loads its layers of one when a step wants it. */
+  readonly adapters?: Adapters;
   private readonly be: Backend;
   private readonly config: ModelConfig;
   private readonly stages: readonly StagePort[];
@@ -82,6 +87,7 @@ export class StagedRunner extends Paged implements Passes {
       this.heads.map((s) => s.part.head ?? [0, 0]),
       config.vocab,
     );
+    this.adapters = o.adapters ? new Adapters(config, { bytes: o.adapters }) : undefined;
     this.pool = new PagePool(o.pages);
     const shape = kvShape(config, o.kv);
     this.kv = { shape, pageBytes: pageBytes(shape) };
@@ -111,9 +117,16 @@ export class StagedRunner extends Paged implements Passes {
       if (this.losses !== losses) throw new PagesLost('a stage was lost');
     };
     const writes = [...this.writes];
-    const rows = this.embed(slices.flatMap(tokensOf));
+    const order = byAdapter(slices); // as a stage lays them out
+    const laid = order.map((s) => slices[s]);
+    const rows = this.embed(laid.flatMap(tokensOf));
     rows.catch(() => {}); // heard below
-    const held = slices.map(({ seq, start, count }) => ({ start, count, pages: [...seq.pages] }));
+    const held = laid.map(({ seq, start, count }) => ({
+      start,
+      count,
+      pages: [...seq.pages],
+      ...(seq.adapter && { adapter: seq.adapter.id }),
+    }));
     const through = async (stage: StagePort, s: number, x: Uint8Array) => {
       there();
       return (await this.all([stage.through(held, x, Uint32Array.from([...this.owed[s].splice(0), ...copies]))]))[0];
@@ -135,7 +148,8 @@ export class StagedRunner extends Paged implements Passes {
       }
       if (s > 0) release(before);
     }
-    const wanted = slices.flatMap(wantedOf());
+    const wantedOfLaid = laid.map(wantedOf());
+    const wanted = slices.flatMap((_, s) => wantedOfLaid[order.indexOf(s)]);
     const landing = wanted.length > 0 ? await this.head(x, wanted, there, best) : { put: () => {} };
     release(x);
     return landing;

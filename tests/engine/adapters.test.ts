@@ -7,13 +7,17 @@ import {
   type GenerateRequest,
   GREEDY,
   type ModelConfig,
+  PagesLost,
+  type Part,
+  Stage,
+  type StagePort,
   type StepEvent,
 } from '../../engine/index.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
 import { biased, convolving, gemma, model } from './determinism.ts';
-import { noise, randomAdapter, type TestEngineOptions, testEngine, tiny } from './random-model.ts';
+import { noise, randomAdapter, randomPart, type TestEngineOptions, testEngine, tiny } from './random-model.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 48 << 20 });
@@ -166,6 +170,73 @@ it('after preemption and with drafts the bits are the same', async () => {
     if (o.pages) expect(engine.stats().preemptions).toBeGreaterThan(0);
     else expect(engine.stats().draft.proposed).toBeGreaterThan(0);
   }
+});
+
+describe('in stages', () => {
+  const stages: Part[] = [
+    { layers: [0, 2], embed: [0, 504], head: [0, 504] },
+    { layers: [2, 3], embed: [504, 1000], head: [504, 1000] },
+  ];
+  const find = async (id: string) => randomAdapter(model, RANK, id.charCodeAt(0));
+
+  it('two adapters and the base in one batch have the bits of one piece; others come and go', async () => {
+    const requests = mixed(model);
+    const want = await alone(wasm, model, requests);
+    const engine = await engineWith(wasm(), model, ['a', 'b'], { parts: { stages, create: wasm, find } });
+    for (const r of requests) engine.add(r);
+    const got = await run(engine, async (step) => {
+      if (step === 3) await load(engine, model, 'c');
+      if (step === 5) engine.dropAdapter('c');
+    });
+    expect(got).toEqual(want);
+  });
+
+  it('more than its memory holds at once make room for each other there, too', async () => {
+    const requests = ['a', 'b', 'c', 'd', 'a'].map((id, i) => request(model, `${id}${i}`, id, { maxTokens: 3 }));
+    const want = await alone(wasm, model, requests.slice(0, 3));
+    const engine = await engineWith(wasm(), model, [], { parts: { stages, create: wasm, find }, adapterBytes: room(model, 1) });
+    for (const [i, r] of requests.entries()) {
+      await load(engine, model, r.adapter as string);
+      engine.add(r);
+      const bits = await run(engine);
+      if (want.has(r.id)) expect(bits.get(r.id)).toEqual(want.get(r.id));
+      if (i === 4) expect(bits.get(r.id)?.length).toBeGreaterThan(0);
+      engine.dropAdapter(r.adapter as string);
+    }
+  });
+
+  it('a stage that was lost loads them again', async () => {
+    const requests = [request(model, 'x', 'a'), request(model, 'bare')];
+    const want = await alone(wasm, model, requests);
+    let calls = 0;
+    const port = (first: Stage): StagePort => {
+      let stage = first;
+      const fresh = () => {
+        const backend = wasm();
+        const weights = randomPart(backend, model, first.part, 'w4');
+        const { plan } = engine;
+        return new Stage({ backend, config: model, part: first.part, weights, size: plan, kv: plan.kv, pages: plan.pages, find });
+      };
+      return {
+        part: first.part,
+        open: async () => {
+          if (calls > 6) stage = fresh();
+        },
+        embed: (ids) => stage.embed(ids),
+        through: async (...a) => {
+          if (++calls === 6) throw new PagesLost('gone');
+          return stage.through(...a);
+        },
+        head: (...a) => stage.head(...a),
+        readPage: (p) => stage.readPage(p),
+        writePage: (...a) => stage.writePage(...a),
+      };
+    };
+    const engine: Engine = await engineWith(wasm(), model, ['a'], { parts: { stages, create: wasm, find, port } });
+    for (const r of requests) engine.add(r);
+    expect(await run(engine)).toEqual(want);
+    expect(calls).toBeGreaterThan(6);
+  });
 });
 
 describe('what is no adapter of this model, or has no room, is refused', () => {

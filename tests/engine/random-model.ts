@@ -2,6 +2,7 @@ import { sha256 } from '@noble/hashes/sha2.js';
 import { balanceLayer } from '../../engine/balance.ts';
 import { BLOCK, fits, PLAIN, packWeight, ROWS, rowGroupBytes } from '../../engine/formats.ts';
 import {
+  type AdapterFinder,
   type AdapterPiece,
   allocPart,
   type Backend,
@@ -154,7 +155,7 @@ export interface TestEngineOptions {
   /** Bytes for adapters. */
   adapterBytes?: number;
   /** In stages, each on a backend of its own that `create` makes; `port`: what the engine gets in a stage's place. */
-  parts?: { stages: readonly Part[]; create: () => Backend; port?: (stage: Stage) => StagePort };
+  parts?: { stages: readonly Part[]; create: () => Backend; port?: (stage: Stage) => StagePort; find?: AdapterFinder };
 }
 
 export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
@@ -173,13 +174,23 @@ export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
     maxSequences: o.maxSequences ?? 16,
     adapterBytes: o.adapterBytes,
   });
-  const { stages, create, port = (s: Stage) => s } = o.parts ?? {};
+  const { stages, create, port = (s: Stage) => s, find }: Partial<NonNullable<TestEngineOptions['parts']>> = o.parts ?? {};
   const ports = stages?.map((part) => {
     const backend = create!();
     const held = randomPart(backend, config, part, o.format ?? 'w4');
-    return port(new Stage({ backend, config, part, weights: held, size: plan, kv: plan.kv, pages: plan.pages }));
+    return port(new Stage({ backend, config, part, weights: held, size: plan, kv: plan.kv, pages: plan.pages, find }));
   });
-  const staged = ports && new StagedRunner({ backend: be, config, stages: ports, kv: plan.kv, pages: plan.pages, maxRows: plan.maxRows });
+  const staged =
+    ports &&
+    new StagedRunner({
+      backend: be,
+      config,
+      stages: ports,
+      kv: plan.kv,
+      pages: plan.pages,
+      maxRows: plan.maxRows,
+      adapters: plan.adapters,
+    });
   return new Engine({ backend: be, config, weights: staged ?? weights, plan, hash: o.hash ?? sha256, pack: 'random', rowCost: o.rowCost });
 }
 
