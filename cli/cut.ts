@@ -43,6 +43,7 @@ export async function cutPack(
   const wish = {
     ...{ memoryMb: readNumber('MEMORY_MB', vars), kv: (parseSetting('KV', vars.KV) ?? 'i8') as 'i8' | 'f32' },
     ...{ context: readNumber('CONTEXT', vars), maxSequences: readNumber('MAX_BATCH', vars) },
+    adapterBytes: readNumber('ADAPTERS_MB', vars) << 20,
   };
   if (stages === undefined && fitsOne(config, formatOf, wish, readNumber('REPLICAS', vars))) return undefined;
   const plan = planStages(config, formatOf, { ...wish, stages });
@@ -70,7 +71,7 @@ export function planWhole(config: ModelConfig, formatOf: FormatOf, o: Wish & Pic
   const formats = formatsOf(allocPart(count, config, whole(config), formatOf).weights);
   return planMemory({
     ...{ config, formats, kv: o.kv, weightBytes: count.used, memoryBytes: o.memoryMb * 2 ** 20, jsBytes: jsBytes(config.vocab) },
-    ...{ engines: o.engines, context: o.context, maxSequences: o.maxSequences, pages: o.pages },
+    ...{ engines: o.engines, context: o.context, maxSequences: o.maxSequences, pages: o.pages, adapterBytes: o.adapterBytes },
     measure(build) {
       const c = countWasm();
       const before = c.used;

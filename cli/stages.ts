@@ -20,6 +20,8 @@ export interface StagesWish {
   stages?: number;
   context?: number;
   maxSequences?: number;
+  /** Bytes for adapters in each isolate. */
+  adapterBytes?: number;
 }
 
 /** Plans the stages of a model whose tensors have these formats. Throws CutsError with the arithmetic when they cannot be. */
@@ -47,7 +49,7 @@ function costsOf(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: 
   const none = part({ layers: [0, 0] }, headOnly);
 
   return (context) => {
-    const size = stepSize(c, o, context);
+    const size = { ...stepSize(c, o, context), adapters: o.adapterBytes };
     const runner = (formats: Formats, vocab: number) => measure((be) => allocRunner(be, c, formats, stageSize(size), vocab));
     const bare = runner(none.formats, 0);
     const best = measure((be) => allocBest(be, stageSize(size).maxRows));

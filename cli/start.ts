@@ -149,11 +149,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const adapters = await book.open(pack);
     pack.adapters = adapters.folder;
     const adapterRoom = { ADAPTERS_MB: roomFor(vars.ADAPTERS_MB, adapters) }; // of the first model
-    const cuts = await cutPack(pack, vars, readNumber('STAGES', { STAGES: o.stages?.toString() }), say);
-    if (cuts && adapters.entries.length > 0)
-      throw new Error(
-        `${pack.id} is served in stages, and adapters do not run there: give MEMORY_MB that holds it in one piece, or merge the adapter (turnstone pack --lora).`,
-      );
+    const cuts = await cutPack(pack, { ...vars, ...adapterRoom }, readNumber('STAGES', { STAGES: o.stages?.toString() }), say);
     const stages = cuts && (await inStages(cuts, home, pack, vars));
     if (stages) undo.push(() => stages.stop());
 

@@ -163,7 +163,7 @@ export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string; aliv
         durableObjectNamespaces: [{ className: 'Stage', uniqueKey: keyOf(o.name, 'Stage'), enableSql: true }],
         durableObjectStorage: { inMemory: kVoid }, // stages keep nothing
       }),
-      ...site([packFiles(o.pack)]),
+      ...site([packFiles(o.pack)], adapterFiles(o.pack)),
       internet(false),
     ],
     sockets: [{ name: 'alive', address: o.alive, service: { name: SERVED }, http: {} }],

@@ -7,6 +7,7 @@ import { stageSize } from '../../engine/stage.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
 import type { Manifest } from '../../models/pack/manifest.ts';
 import type { PackSource } from '../../models/pack/source.ts';
+import { readNumber } from '../../policy/settings.ts';
 import type { StagesPlan } from '../../policy/stages.ts';
 import type { Layout } from '../../serving/run/open.ts';
 import { buildId } from '../build-id.ts';
@@ -29,13 +30,14 @@ export function stagesOf(env: ReplicaEnv): StagesPlan | undefined {
 
 /** The layout of a model in stages. */
 export function layoutOf(stages: StagesPlan, o: Omit<StagesOptions, 'backend' | 'plan'>): Layout {
-  const plan = enginePlan(stages, o.manifest.config, kvOf(o.env.KV));
+  const plan = enginePlan(stages, o.manifest.config, kvOf(o.env.KV), readNumber('ADAPTERS_MB', o.env) << 20);
   return { plan, memoryBytes: memoryHere(stages, plan, o.manifest) + 64, load: (backend) => openStages(stages, { ...o, backend, plan }) };
 }
 
 /** The engine's plan for them. */
-const enginePlan = (p: StagesPlan, config: ModelConfig, kv: KvFormat): Plan => ({
+const enginePlan = (p: StagesPlan, config: ModelConfig, kv: KvFormat, adapters: number): Plan => ({
   ...stepSize(config, p, p.context),
+  ...(adapters > 0 && { adapters }),
   ...{ pages: p.pages, kv, bytes: p.replica },
 });
 
@@ -64,8 +66,8 @@ interface StagesOptions {
 async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
   const { env, id, source, manifest, digest, backend, plan } = o;
   const { pages, kv, maxRows } = plan;
-  const { context, maxTokens, maxSequences, maxRows: rows, maxBlocks } = stageSize(plan);
-  const size = { context, maxTokens, maxSequences, maxRows: rows, maxBlocks };
+  const { context, maxTokens, maxSequences, maxRows: rows, maxBlocks, adapters } = stageSize(plan);
+  const size = { context, maxTokens, maxSequences, maxRows: rows, maxBlocks, ...(adapters && { adapters }) };
   const ports = await Promise.all(
     stages.map(({ layers, embed, head, replica }, i) => {
       const part = { layers, embed, head };
@@ -76,7 +78,7 @@ async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<Sta
       return new RemoteStage(`stage ${i}`, object, { build: buildId, pack: digest, model: id, part, kv, size, pages });
     }),
   );
-  const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, maxRows });
+  const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, maxRows, adapters });
   await staged.open();
   return staged;
 }

@@ -4,9 +4,10 @@ import { type Allocator, allocPart, type Backend, formatsOf, kvShape, Stage } fr
 import { allocBest } from '../../engine/logits.ts';
 import { allocRunner } from '../../engine/runner.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
+import { ADAPTER_HEADER, adapterFile, readAdapter } from '../../models/pack/adapter.ts';
 import { loadPart, openPack } from '../../models/pack/load.ts';
 import { formatsIn, type Manifest } from '../../models/pack/manifest.ts';
-import { deployedPack, type PackBindings, type PackSource } from '../../models/pack/source.ts';
+import { deployedPack, type PackBindings, type PackSource, readWhole } from '../../models/pack/source.ts';
 import { readNumber } from '../../policy/settings.ts';
 import { jsBytes } from '../replica/memory.ts';
 import type { StageOrder } from './wire.ts';
@@ -51,7 +52,10 @@ export function allocStage(be: Allocator, { config, tensors }: Manifest, { part,
 /** Loads a part onto a backend that has room for it. */
 export async function openStage(source: PackSource, manifest: Manifest, backend: Backend, o: Held): Promise<Stage> {
   const weights = await loadPart(source, manifest, backend, o.part);
-  return new Stage({ backend, config: manifest.config, weights, part: o.part, kv: o.kv, size: o.size, pages: o.pages });
+  const { config } = manifest;
+  const most = (o.size.adapters ?? 0) + ADAPTER_HEADER;
+  const find = async (id: string) => readAdapter(config, id, await readWhole(source, adapterFile(id), most));
+  return new Stage({ backend, config, weights, part: o.part, kv: o.kv, size: o.size, pages: o.pages, find });
 }
 
 const mb = (n: number): string => `${(n / MIB).toFixed(1)} MB`;

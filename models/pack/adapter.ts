@@ -15,6 +15,8 @@ import { type PackSource, readWhole } from './source.ts';
 const MAGIC = 'TLORA001';
 const ALIGN = 64;
 const MAX_HEADER = 1 << 20;
+/** What a file has at the most beside its numbers: header and padding. */
+export const ADAPTER_HEADER = MAX_HEADER;
 const MAX_INDEX = 1 << 20;
 const MAX_NAME = 64;
 

@@ -1,6 +1,6 @@
 /** Adapters of a replica's engine by their names: found in the index beside the pack, loaded when they are asked for, the least recently used one dropped for room. */
 import { type Adapters, adapterBytes, type Engine } from '../../engine/index.ts';
-import { type AdapterEntry, adapterFile, readAdapter, readIndex } from '../../models/pack/adapter.ts';
+import { ADAPTER_HEADER, type AdapterEntry, adapterFile, readAdapter, readIndex } from '../../models/pack/adapter.ts';
 import { type PackSource, readWhole } from '../../models/pack/source.ts';
 import { badRequest, modelNotFound, serverOverloaded } from '../../openai/errors.ts';
 import { type Counter, Registry } from '../../openai/prometheus.ts';
@@ -8,8 +8,6 @@ import type { Runtime, Served } from './runtime.ts';
 
 /** How long the index is believed, ms: an adapter that was taken out of it is refused after that. A name that is not in it is looked up anew. */
 const FRESH_MS = 2_000;
-/** Of a file, beside what it takes in memory: its header and padding. */
-const HEADER = 1 << 20;
 
 /** An adapter that a request uses: it stays until `release`. */
 export interface Held {
@@ -85,10 +83,9 @@ export class AdapterShelf {
     const { id, bytes } = entry;
     const engine = this.#engine;
     const { adapters } = engine;
-    if (!adapters)
-      throw serverOverloaded(`No adapter can be loaded here: this replica has no memory for any (ADAPTERS_MB), or computes in stages.`);
+    if (!adapters) throw serverOverloaded(`No adapter can be loaded here: this replica has no memory for any (ADAPTERS_MB).`);
     if (engine.keepAdapter(id)) return;
-    if (bytes > adapters.memory.total + HEADER) throw noRoom(adapters, bytes);
+    if (bytes > adapters.memory.total + ADAPTER_HEADER) throw noRoom(adapters, bytes);
     const file = readAdapter(engine.config, id, await this.#file(entry));
     const size = adapterBytes(file.pieces);
     for (const [old, uses] of this.#uses) {

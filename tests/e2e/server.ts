@@ -26,6 +26,7 @@ export async function startTestServer(
   given?: string,
   stages?: number,
   patienceMs?: number,
+  adapters?: ReadonlyMap<string, string>,
 ): Promise<Server & { model: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-test-'));
   const model = given ?? (shipped ? undefined : await withTemplate(folder));
@@ -34,7 +35,7 @@ export async function startTestServer(
     model,
     persist: keep?.persist ?? join(folder, 'state'),
     processes,
-    ...{ stages, patienceMs },
+    ...{ stages, patienceMs, adapters },
     vars,
   });
   await server.whole;

@@ -1,11 +1,14 @@
 /** The shipped model cut into stages, each in a process of its own: the answers are those of one piece, also when stages are killed. */
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ROOT } from '../../cli/build.ts';
 import { startServer } from '../../cli/start.ts';
 import { missing, startTestServer } from './server.ts';
 
 type Test = Awaited<ReturnType<typeof startTestServer>>;
 const KILLS = 10;
+const ORDERS = new Map([['orders', join(ROOT, 'training/lora/orders-pebble')]]);
 /** Long beside what a step of the shipped model computes, on a busy machine too. */
 const PATIENCE_MS = 1_500;
 
@@ -13,8 +16,8 @@ describe.skipIf(missing)('a model in three stages', () => {
   let staged: Test;
   let one: Test;
   beforeAll(async () => {
-    staged = await startTestServer({}, undefined, 1, undefined, 3, PATIENCE_MS);
-    one = await startTestServer({});
+    staged = await startTestServer({}, undefined, 1, undefined, 3, PATIENCE_MS, ORDERS);
+    one = await startTestServer({}, undefined, 1, undefined, undefined, undefined, ORDERS);
   });
   afterAll(async () => {
     await staged?.stop();
@@ -50,6 +53,21 @@ describe.skipIf(missing)('a model in three stages', () => {
     expect(JSON.stringify(expected)).toContain('"logprob":-');
     expect(await Promise.all(bodies.map((b) => choices(staged, b)))).toEqual(expected);
     expect(await choices(staged, bodies[1])).toEqual(expected[1]);
+  });
+
+  it('has adapters: each stage loads its layers of one, and it answers as in one piece, beside the base', async () => {
+    const system = { role: 'system', content: 'Write the order as JSON with "item", "quantity", "name" and "city".' };
+    const body = {
+      messages: [system, { role: 'user', content: 'Lena from Porto wants 3 lamps.' }],
+      temperature: 0,
+      max_tokens: 40,
+      logprobs: true,
+    };
+    const both = (server: Test) =>
+      Promise.all([choices(server, body), choices(server, { ...body, model: `${server.model}:orders` }), choices(server, body)]);
+    const expected = await both(one);
+    expect(expected[1]).not.toEqual(expected[0]);
+    expect(await both(staged)).toEqual(expected);
   });
 
   it(`goes on after each of ${KILLS} SIGKILLs of a stage in the middle of streams, stored or not, and when one hangs, with the same text`, async () => {
