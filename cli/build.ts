@@ -1,4 +1,4 @@
-/** What must be built before anything is served: the wasm kernels, the page, the Worker's bundle. Each is skipped while its inputs are unchanged. */
+/** What must be built before anything is served: the runner's modules, the wasm kernels, the page, the Worker's bundle. Each is skipped while its inputs are unchanged. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -27,6 +27,12 @@ const node = process.execPath;
 const bin = (name: string, path: string) => [node, join(ROOT, 'node_modules', name, path)];
 
 const TARGETS: Target[] = [
+  {
+    name: 'modules',
+    inputs: ['cli/workerd/modules', 'package-lock.json'],
+    output: '.build/modules/site.js',
+    command: [node, 'scripts/modules.mjs'],
+  },
   { name: 'wasm', inputs: ['wasm', 'package-lock.json'], output: '.build/wasm/turnstone-relaxed.wasm', command: [node, 'wasm/build.mjs'] },
   {
     name: 'page',

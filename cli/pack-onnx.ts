@@ -1,6 +1,6 @@
 /** `turnstone pack model.onnx`: a sentence encoder becomes an embedding pack, after it has been opened and run as the Worker will. */
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -23,6 +23,7 @@ import { readTokenizer, type TextTokenizer } from '../embedder/tokenize.ts';
 import { ModelFileError } from '../models/error.ts';
 import { Fields, type JsonObject, parseJsonObject } from '../models/json.ts';
 import { memoryPack } from '../models/pack/source.ts';
+import { INSTALLED, ROOT } from './build.ts';
 import { size } from './table.ts';
 
 export interface PackOnnxOptions {
@@ -138,8 +139,12 @@ async function reopen(m: EmbeddingManifest, model: Uint8Array, text: Uint8Array,
 
 let runtime: ReturnType<typeof createRuntime> | undefined;
 
-/** ONNX Runtime's module as the npm package has it. */
-export const ORT_WASM = join(dirname(createRequire(import.meta.url).resolve('onnxruntime-web')), 'ort-wasm-simd-threaded.wasm');
+const WASM = 'ort-wasm-simd-threaded.wasm';
+const embedder = join(ROOT, '.build/embedder');
+/** ONNX Runtime's module: of its package, which an installed Turnstone has no need of, since the embedder's build has it. */
+export const ORT_WASM = INSTALLED
+  ? join(embedder, readdirSync(embedder).find((f) => f.endsWith(WASM)) ?? WASM)
+  : join(dirname(createRequire(import.meta.url).resolve('onnxruntime-web')), WASM);
 
 async function read(path: string, max: number): Promise<Uint8Array> {
   if (!existsSync(path)) throw new Error(`${path}: there is no such file`);

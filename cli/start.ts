@@ -143,7 +143,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const storage = join(persist, 'do');
     mkdirSync(storage, { recursive: true, mode: 0o700 });
     chmodSync(storage, 0o700); // conversations are the user's alone, also in a folder of before
-    await build(say, ['wasm', 'page', 'worker']);
+    await build(say, ['modules', 'wasm', 'page', 'worker']);
     const pack = await localPack(found?.path, say, o.format, found?.id);
     const book = new AdapterBook(o.adapters ?? new Map(), pack.id);
     const adapters = await book.open(pack);

@@ -7,7 +7,7 @@ import { compile } from './compile.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 rmSync(`${root}bin`, { recursive: true, force: true });
-const packages = compile();
+const { packages, bundled } = compile();
 rmSync(`${root}bin/inputs.json`);
 // the engine for a page: one file without imports, which any bundler or none may serve
 await build({
@@ -16,13 +16,17 @@ await build({
   outdir: 'bin',
   ...{ bundle: true, format: 'esm', platform: 'browser', target: 'es2022', minifySyntax: true },
 });
-// what the package is made of, by npm's own tool: CycloneDX. Of what tests and builds alone need nothing is kept; `--omit dev` would
+// what the package is made of, by npm's own tool: CycloneDX. Of what tests and builds alone need nothing is kept, but what is bundled; `--omit dev` would
 // leave out also what both need.
 const sbom = ['sbom', '--sbom-format', 'cyclonedx', '--sbom-type', 'application', '--package-lock-only'];
 const bom = JSON.parse(execFileSync('npm', sbom, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 26 }));
 const lock = JSON.parse(readFileSync(`${root}package-lock.json`, 'utf8')).packages;
 const shipped = new Set(
-  Object.entries(lock).flatMap(([path, p]) => (p.dev || p.devOptional ? [] : [`${path.split('node_modules/').at(-1)}@${p.version}`])),
+  Object.entries(lock).flatMap(([path, p]) =>
+    (p.dev || p.devOptional) && !bundled.some((name) => path === `node_modules/${name}`)
+      ? []
+      : [`${path.split('node_modules/').at(-1)}@${p.version}`],
+  ),
 );
 bom.components = bom.components.filter((c) => shipped.has(`${c.name}@${c.version}`));
 const kept = new Set([bom.metadata.component['bom-ref'], ...bom.components.map((c) => c['bom-ref'])]);
@@ -31,4 +35,4 @@ bom.dependencies = bom.dependencies.flatMap((d) =>
 );
 bom.metadata.component.name = 'turnstone'; // npm takes the folder's name
 writeFileSync(`${root}bin/sbom.cdx.json`, JSON.stringify(bom, null, 2));
-console.log(`bin: ${readdirSync(`${root}bin`).length} files; packages: ${packages.join(', ')}`);
+console.log(`bin: ${readdirSync(`${root}bin`).length} files; packages: ${packages.join(', ')}; bundled: ${bundled.join(', ')}`);

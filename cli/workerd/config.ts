@@ -6,7 +6,6 @@
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { transformSync } from 'esbuild';
 import { type Config, kVoid, type Service, type Worker, type Worker_Binding, type Worker_Module } from 'miniflare';
 import { ROOT } from '../build.ts';
 import type { LocalPack } from '../packs.ts';
@@ -220,10 +219,9 @@ function site(parts: SiteFiles[], open: OpenFiles[] = []): Service[] {
   ];
 }
 
-/** A Worker of the runner's own (modules/). */
+/** A Worker of the runner's own (modules/), as `turnstone build` left it. */
 function module(name: 'site' | 'remote' | 'control') {
-  const source = readFileSync(join(ROOT, 'cli/workerd/modules', `${name}.ts`), 'utf8');
-  const esModule = transformSync(source, { loader: 'ts', format: 'esm' }).code;
+  const esModule = readFileSync(join(ROOT, '.build/modules', `${name}.js`), 'utf8');
   return { modules: [{ name: `${name}.js`, esModule }], ...compatibility('wrangler.toml') };
 }
 

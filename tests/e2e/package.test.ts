@@ -55,10 +55,16 @@ describe('the package', () => {
     expect(listing(installed)).toEqual(before);
   });
 
+  it('packs a sentence encoder, with what is bundled of ONNX Runtime', () => {
+    expect(turnstone(['pack', join(installed, 'models/dunlin/model.onnx'), '--out', join(folder, 'encoder')])).toContain(
+      'ran in onnxruntime-web',
+    );
+  });
+
   it('lists what it depends on', () => {
     const { components } = JSON.parse(readFileSync(join(installed, 'bin/sbom.cdx.json'), 'utf8')) as { components: { name: string }[] };
     const { dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
-    expect(components.map(({ name }) => name)).toEqual(expect.arrayContaining(Object.keys(dependencies)));
+    expect(components.map(({ name }) => name)).toEqual(expect.arrayContaining([...Object.keys(dependencies), 'onnxruntime-web']));
   });
 
   it('knows its version, and all its commands', () => {
