@@ -56,9 +56,18 @@ describe('the package', () => {
   });
 
   it('packs a sentence encoder, with what is bundled of ONNX Runtime', () => {
-    expect(turnstone(['pack', join(installed, 'models/dunlin/model.onnx'), '--out', join(folder, 'encoder')])).toContain(
-      'ran in onnxruntime-web',
-    );
+    expect(
+      turnstone([
+        'pack',
+        join(installed, 'models/dunlin/model.onnx'),
+        '--out',
+        join(folder, 'encoder'),
+        '--max-tokens',
+        '16',
+        '--batch-tokens',
+        '16',
+      ]),
+    ).toContain('ran in onnxruntime-web');
   });
 
   it('lists what it depends on', () => {
