@@ -26,7 +26,7 @@ const others = [
   request('a', prompt(1, 37)),
   request('b', prompt(2, 90), { sampling: { ...hot, topP: 0.9, logprobs: 2 } }),
   request('c', prompt(3, 5), { sampling: { ...hot, temperature: 0, repetition: 1.2 }, constraint: anything() }),
-  request('d', prompt(4, 18), { maxTokens: 60 }),
+  request('d', prompt(4, 18), { maxTokens: 40 }),
 ];
 const culprit = (o: Partial<GenerateRequest> = {}): GenerateRequest =>
   request('culprit', Array(40).fill(MARK), { sampling: { ...hot, logitBias: [[MARK, 100]] }, salt: 'another key', ...o });

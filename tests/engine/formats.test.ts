@@ -1,10 +1,7 @@
 import { expect, test } from 'vitest';
 import { filesThatBreak } from './compile.ts';
 
-test('as they are, the sources compile', { timeout: 120_000 }, async () => {
-  expect(await filesThatBreak('engine/backend.ts', "'f32' | 'w8' | 'w4'", "'f32' | 'w8' | 'w4'")).toEqual([]);
-});
-
+// each list would be longer if the sources did not compile as they are
 test('a weight format without its row in the table and in each backend does not compile', { timeout: 120_000 }, async () => {
   expect(await filesThatBreak('engine/backend.ts', "'f32' | 'w8' | 'w4'", "'f32' | 'w8' | 'w4' | 'q9'")).toEqual([
     'engine/formats.ts', // the row
