@@ -4,4 +4,4 @@
  * a later version). Here objects are aborted right after they have said what is wrong. So that console is not put in
  * (vitest.workerd.config.ts), and what is said is said to nobody: from before the first import to after the last test.
  */
-globalThis.console = new Proxy(console, { get: () => () => {} });
+Object.assign(globalThis, { console: new Proxy(console, { get: () => () => {} }) });
