@@ -86,7 +86,8 @@ def main(argv=None):
             "head_dim": c.head_dim, "hidden_act": "silu", "rms_norm_eps": c.eps, "rope_theta": c.theta, "max_position_embeddings": c.context,
             "tie_word_embeddings": True, "attention_bias": False, "mlp_bias": False, "bos_token_id": eot, "eos_token_id": end,
             "pad_token_id": eot, "torch_dtype": "float16" if (a.qat or a.f16) else "float32"}
-    gen = {"bos_token_id": eot, "eos_token_id": [end, eot], "pad_token_id": eot, "max_new_tokens": 256}
+    gen = {"bos_token_id": eot, "eos_token_id": [end, eot], "pad_token_id": eot, "do_sample": True, "temperature": 0.3, "top_p": 0.9,
+           "max_new_tokens": 256}
     for name, x in (("config.json", conf), ("generation_config.json", gen)):
         with open(os.path.join(a.to, name), "w") as f:
             json.dump(x, f, indent=1)

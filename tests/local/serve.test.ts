@@ -27,8 +27,9 @@ describe('the API of a local engine', () => {
 
   it('lists its model, alone too, and counts', async () => {
     expect(await (await ask('/v1/models')).json()).toMatchObject({ data: [{ id: 'pebble', max_model_len: rt.engine.plan.context }] });
-    const off = { temperature: 1, top_p: 1, top_k: 0, min_p: 0, repetition_penalty: 1, frequency_penalty: 0, presence_penalty: 0 };
-    expect(await (await ask('/v1/models/pebble')).json()).toMatchObject({ id: 'pebble', object: 'model', sampling_defaults: off });
+    const off = { top_k: 0, min_p: 0, repetition_penalty: 1, frequency_penalty: 0, presence_penalty: 0 };
+    const drawn = { temperature: 0.3, top_p: 0.9, ...off }; // what its pack recommends, else OpenAI's
+    expect(await (await ask('/v1/models/pebble')).json()).toMatchObject({ id: 'pebble', object: 'model', sampling_defaults: drawn });
     expect((await ask('/v1/models/granite')).status).toBe(404);
     expect(await (await ask('/metrics')).text()).toContain('turnstone_');
     expect((await ask('/v1/nothing', {})).status).toBe(404);
