@@ -2,17 +2,11 @@ import { DurableObject } from 'cloudflare:workers';
 import { concatBytes } from '@noble/hashes/utils.js';
 import type { Item } from '../../openai/requests/items.ts';
 import { Answer } from '../../serving/responses/answer.ts';
-import { converse, goesOn, nextIn } from '../../serving/responses/conversation.ts';
+import { inputItems, insertTurn, readHistory, removeTurn, turnSoFar } from '../../serving/responses/begin.ts';
+import { converse } from '../../serving/responses/conversation.ts';
 import { type Frame, frameBytes, frameHead, readFrames } from '../../serving/responses/frames.ts';
-import { isOpen, newTurn, tooLong } from '../../serving/responses/turns.ts';
-import {
-  type BeginAnswer,
-  type BeginRequest,
-  type ConversationAnswer,
-  type ConversationOp,
-  type StoredResponse,
-  textOf,
-} from '../../serving/responses/types.ts';
+import { tooLong } from '../../serving/responses/turns.ts';
+import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, StoredResponse } from '../../serving/responses/types.ts';
 import { counted, type Rows, type Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 import { listOf } from '../tenant/port.ts';
@@ -79,22 +73,10 @@ export class Session extends DurableObject<SessionEnv> {
     if (given.previous && !this.#stores) return { ok: false, why: 'previous_not_found' }; // to look makes nothing
     if (given.conversation && !this.#stores) return { ok: false, why: 'conversation_not_found' };
     const { turns, runs } = this.#open();
-    if (turns.get(given.id)) return { ok: false, why: 'exists' };
-    const next = given.conversation === undefined ? undefined : nextIn(turns, given.conversation);
-    if (next && !next.ok) return next;
-    const r = next ? { ...given, previous: next.previous } : given;
-    if (r.previous) {
-      const before = turns.get(r.previous);
-      if (!before) return { ok: false, why: 'previous_not_found' };
-      if (!whole(turns, r.previous)) return { ok: false, why: 'earlier_deleted' };
-      if (isOpen(before.status)) return { ok: false, why: 'previous_not_finished' };
-    }
-    if (tooLong(r.previous ? turns.path(r.previous).flatMap((t) => [...t.input, ...t.output]) : [], r.input))
-      return { ok: false, why: 'too_long' };
-    // 53 bits: a client can ask for the same answer again with `seed`, a JSON number
-    const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
-    turns.insert(newTurn(r, r.seed ?? [lo!, hi! >>> 11], Date.now()));
-    if (r.conversation !== undefined) goesOn(turns, r.conversation, r.id);
+    const begun = readHistory(turns, given);
+    if (!begun.ok) return begun;
+    const r = begun.request;
+    insertTurn(turns, r);
     const listed = this.#list(r.tenant);
     await this.#touch();
     const decided = runs.decided(r.id);
@@ -113,17 +95,13 @@ export class Session extends DurableObject<SessionEnv> {
   /** A turn as it stands, with the text committed so far. */
   get(id: string): { response: StoredResponse; text: string } | undefined {
     const turns = this.#stores?.turns;
-    const response = turns?.get(id);
-    if (!turns || !response) return undefined;
-    return { response, text: turns.tokens(id).text.map(textOf).join('') + response.tail };
+    return turns && turnSoFar(turns, id);
   }
 
   /** Input of the turn and of all before it, oldest first: what the model was shown. */
   inputItems(id: string): Item[] | undefined {
     const turns = this.#stores?.turns;
-    if (!turns?.get(id) || !whole(turns, id)) return undefined;
-    const path = turns.path(id);
-    return path.flatMap((t) => (t.id === id ? [...t.input] : [...t.input, ...t.output]));
+    return turns && inputItems(turns, id);
   }
 
   /** Stops a turn that runs; what it has said stays. */
@@ -140,7 +118,7 @@ export class Session extends DurableObject<SessionEnv> {
     if (!stores?.turns.get(id)) return false;
     await this.cancel(id);
     this.#answers.delete(id);
-    stores.turns.remove(id);
+    removeTurn(stores.turns, id);
     stores.pages.clear(); // pages hold what was said: all go, recompute fills in for other branches
     if (stores.turns.all().length === 0) await this.erase();
     return true;
@@ -367,14 +345,4 @@ export class Session extends DurableObject<SessionEnv> {
     this.#rows.written++;
     await this.ctx.storage.setAlarm(at);
   }
-}
-
-/** None of the turns before it was erased. */
-function whole(turns: TurnStore, id: string): boolean {
-  for (let at: string | null = id; at !== null; ) {
-    const turn = turns.get(at);
-    if (!turn) return false;
-    at = turn.previous;
-  }
-  return true;
 }

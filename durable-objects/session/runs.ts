@@ -5,6 +5,7 @@ import { chainTokens, messageChain } from '../../serving/chain.ts';
 import { loadModel } from '../../serving/models.ts';
 import type { Answer } from '../../serving/responses/answer.ts';
 import { drive, type Place, type TurnLease } from '../../serving/responses/drive.ts';
+import { branchTo, itemsOf } from '../../serving/responses/turns.ts';
 import type { TurnError } from '../../serving/responses/types.ts';
 import { isOverloaded, isRetryable } from '../../serving/retry.ts';
 import type { SchedulerPort } from '../../serving/scheduler.ts';
@@ -164,8 +165,9 @@ export class Runs {
       const missing = await loadModel({ vars: env, launcher: env.LAUNCHER }, turn.model).then(() => undefined, asApiError);
       if (missing && isTransient(missing.status) && !this.#old(id)) return put(LOAD_MS);
       if (missing) return end(missing.envelope().error);
-      const path = turns.path(id);
-      const history = path.slice(0, -1).flatMap((t) => [...t.input, ...t.output]);
+      const before = turn.previous === null ? [] : branchTo(turns, turn.previous);
+      if (!before) throw new Error(`a response that ${id} goes on from was deleted`);
+      const history = itemsOf(before);
       // not the whole echo: previous_response_id, which is in it, differs at every turn
       const { instructions, tools } = turn.echo ?? {};
       const chain = await messageChain([turn.tenant, turn.model, instructions, tools], [...history, ...turn.input]);

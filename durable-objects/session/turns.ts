@@ -1,4 +1,3 @@
-import { isItems } from '../../serving/responses/conversation.ts';
 import { isOpen, type Turns } from '../../serving/responses/turns.ts';
 import type { Commit, CommitAnswer, Piece, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
 import type { Sql } from '../rows.ts';
@@ -84,18 +83,6 @@ export class TurnStore implements Turns {
     return [...rows].map((r) => r.id);
   }
 
-  /** From the first turn to this one. Throws when one between was deleted. */
-  path(id: string): StoredResponse[] {
-    const path: StoredResponse[] = [];
-    for (let at: string | null = id; at !== null; ) {
-      const turn: StoredResponse | undefined = this.get(at);
-      if (!turn) throw new Error(at === id ? `there is no response ${id}` : `response ${at}, which ${id} goes on from, was deleted`);
-      path.push(turn);
-      at = turn.previous;
-    }
-    return path.reverse();
-  }
-
   children(id: string): string[] {
     return [...this.#sql.exec<{ id: string }>('SELECT id FROM turns WHERE previous = ?', id)].map((r) => r.id);
   }
@@ -176,25 +163,9 @@ export class TurnStore implements Turns {
     return { ids, text };
   }
 
-  /** As `path`, undefined when one between was deleted. */
-  chain(id: string): StoredResponse[] | undefined {
-    try {
-      return this.path(id);
-    } catch {
-      return undefined;
-    }
-  }
-
-  /** Erases a turn that a client deleted. In a conversation its place stays, empty, since later ones go on from it. */
-  remove(id: string): void {
-    const [root] = this.chain(id) ?? [];
-    if (!root || !isItems(root)) {
-      this.erase(id);
-      return;
-    }
+  eraseTokens(id: string): void {
     this.#sql.exec('DELETE FROM log WHERE turn = ?', id);
     this.#sql.exec('UPDATE turns SET prompt = NULL WHERE id = ?', id);
-    this.update(id, { input: [], output: [], request: null, echo: null, tail: '' });
   }
 
   /** Erases a turn, and what later turns hold of it: their prompt ids. */

@@ -3,14 +3,12 @@
  * and in its `echo` what the conversation is (`Head`). Items that are added later are turns of that kind too (`request` is null).
  */
 import type { Item } from '../../openai/requests/items.ts';
-import { isOpen, newTurn, type Turns, tooLong } from './turns.ts';
+import { branchTo, isOpen, itemsOf, newTurn, type Turns, tooLong } from './turns.ts';
 import type { ConversationAnswer, ConversationOp, StoredResponse } from './types.ts';
 
 /** What is needed of the place where the turns are kept. */
 export interface ConversationTurns extends Pick<Turns, 'get' | 'update'> {
   insert(turn: StoredResponse): void;
-  /** From the first turn to this one; undefined when one of them is gone. */
-  chain(id: string): StoredResponse[] | undefined;
 }
 
 type Head = {
@@ -30,7 +28,7 @@ export function nextIn(
   root: string,
 ): { ok: true; previous: string } | { ok: false; why: 'conversation_not_found' | 'conversation_locked' } {
   const head = settled(turns, root);
-  if (!head || !turns.chain(head.head)) return { ok: false, why: 'conversation_not_found' };
+  if (!head || !branchTo(turns, head.head)) return { ok: false, why: 'conversation_not_found' };
   return head.pending === null ? { ok: true, previous: head.head } : { ok: false, why: 'conversation_locked' };
 }
 
@@ -45,38 +43,38 @@ export function converse(turns: ConversationTurns, root: string, op: Conversatio
     if (tooLong([], op.items)) return { ok: false, why: 'too_long' };
     turns.insert(itemsTurn(root, undefined, op.tenant, op.items, now));
     save(turns, root, { metadata: op.metadata, head: root, pending: null });
-    return show(turns, root);
+    return conversationAt(turns, root);
   }
   const head = settled(turns, root);
   if (!head) return { ok: false, why: 'not_found' };
   if (op.do === 'delete') {
-    const shown = show(turns, root);
+    const shown = conversationAt(turns, root);
     turns.update(root, { echo: null }); // its items stay, as those of responses do
     return shown;
   }
   if (op.do === 'update') save(turns, root, { ...head, metadata: op.metadata });
   if (op.do === 'add') {
     if (head.pending !== null) return { ok: false, why: 'locked' };
-    const before = show(turns, root);
+    const before = conversationAt(turns, root);
     if (!before.ok) return before;
     if (tooLong(before.items, op.items)) return { ok: false, why: 'too_long' };
     turns.insert(itemsTurn(op.id, head.head, op.tenant, op.items, now));
     save(turns, root, { ...head, head: op.id });
   }
   if (op.do === 'remove' && !remove(turns, head.head, op.item)) return { ok: false, why: 'item_not_found' };
-  return show(turns, root);
+  return conversationAt(turns, root);
 }
 
-function show(turns: ConversationTurns, root: string): ConversationAnswer {
+function conversationAt(turns: ConversationTurns, root: string): ConversationAnswer {
   const head = headOf(turns, root);
-  const chain = head && turns.chain(head.head);
-  if (!head || !chain) return { ok: false, why: 'not_found' };
-  return { ok: true, created: chain[0].created, metadata: head.metadata, items: chain.flatMap((t) => [...t.input, ...t.output]) };
+  const branch = head && branchTo(turns, head.head);
+  if (!head || !branch) return { ok: false, why: 'not_found' };
+  return { ok: true, created: branch[0].created, metadata: head.metadata, items: itemsOf(branch) };
 }
 
 function remove(turns: ConversationTurns, last: string, item: string): boolean {
   const without = <T extends Item>(items: readonly T[]) => items.filter((i) => i.id !== item);
-  for (const turn of turns.chain(last) ?? []) {
+  for (const turn of branchTo(turns, last) ?? []) {
     const input = without(turn.input);
     const output = without(turn.output);
     if (input.length === turn.input.length && output.length === turn.output.length) continue;

@@ -7,11 +7,11 @@ import { inEnvelope } from '../run/dispatch.ts';
 import type { Runtime } from '../run/runtime.ts';
 import { runTurn } from '../run/turn.ts';
 import { Answer } from './answer.ts';
-import { converse, goesOn, nextIn } from './conversation.ts';
+import { inputItems, insertTurn, readHistory, removeTurn, turnSoFar } from './begin.ts';
+import { converse } from './conversation.ts';
 import { drive, type Place } from './drive.ts';
 import { ResponseStore, type StoreLimits } from './memory-turns.ts';
-import { isOpen, newTurn, tooLong } from './turns.ts';
-import { type BeginAnswer, type BeginRequest, type ResponseKeeper, type StoredResponse, textOf } from './types.ts';
+import type { BeginAnswer, BeginRequest, ResponseKeeper, StoredResponse } from './types.ts';
 
 const LIMITS: StoreLimits = { count: 4096, bytes: 256 << 20, ttlMs: readNumber('SESSION_TTL_S', {}) * 1000, open: 256 };
 
@@ -42,10 +42,7 @@ export class Responses {
     return {
       begin: async (r) => this.#begin(name, r),
       get: async (id) => this.#get(name, id),
-      inputItems: async (id) => {
-        const path = store.of(name, id) && store.path(id);
-        return path?.flatMap((t) => (t.id === id ? [...t.input] : [...t.input, ...t.output]));
-      },
+      inputItems: async (id) => inputItems(store.within(name), id),
       cancel: async (id) => {
         if (!store.of(name, id)) return undefined;
         this.#stop(id);
@@ -54,7 +51,7 @@ export class Responses {
       remove: async (id) => {
         if (!store.of(name, id)) return false;
         this.#stop(id);
-        store.remove(id);
+        removeTurn(store, id);
         return true;
       },
       converse: async (root, op) => {
@@ -79,36 +76,19 @@ export class Responses {
 
   #begin(session: string, given: BeginRequest): BeginAnswer {
     const { store } = this;
-    if (store.get(given.id)) return { ok: false, why: 'exists' };
-    let r = given;
-    if (r.conversation !== undefined) {
-      if (!store.of(session, r.conversation)) return { ok: false, why: 'conversation_not_found' };
-      const next = nextIn(store.within(session), r.conversation);
-      if (!next.ok) return next;
-      r = { ...r, previous: next.previous };
-    }
-    let history: Item[] = [];
-    if (r.previous !== undefined) {
-      if (!store.of(session, r.previous)) return { ok: false, why: 'previous_not_found' };
-      const path = store.path(r.previous);
-      if (!path) return { ok: false, why: 'earlier_deleted' };
-      if (isOpen(path.at(-1)!.status)) return { ok: false, why: 'previous_not_finished' };
-      history = path.flatMap((t) => [...t.input, ...t.output]);
-    }
-    if (tooLong(history, r.input)) return { ok: false, why: 'too_long' };
+    const turns = store.within(session);
+    const begun = readHistory(turns, given);
+    if (!begun.ok) return begun;
+    const { request: r, history } = begun;
     const json = JSON.stringify(r);
     if (!store.room(2 * json.length)) return { ok: false, why: 'refused', reason: 'queue_full', retryAfter: 1 };
-    // 53 bits: a client can ask for the same answer again with `seed`, a JSON number
-    const [lo, hi] = crypto.getRandomValues(new Uint32Array(2));
-    store.insert(session, newTurn(JSON.parse(json) as BeginRequest, r.seed ?? [lo!, hi! >>> 11], Date.now()));
-    if (r.conversation !== undefined) goesOn(store.within(session), r.conversation, r.id);
+    insertTurn(turns, JSON.parse(json) as BeginRequest);
     void this.#run(r.id, history);
     return { ok: true };
   }
 
   #get(session: string, id: string): { response: StoredResponse; text: string } | undefined {
-    const response = this.store.of(session, id);
-    return response && { response, text: this.store.tokens(id).text.map(textOf).join('') + response.tail };
+    return this.store.of(session, id) && turnSoFar(this.store, id);
   }
 
   #answer(id: string): Answer {

@@ -1,4 +1,4 @@
-import { type ConversationTurns, isItems } from './conversation.ts';
+import type { ConversationTurns } from './conversation.ts';
 import { isOpen, type Turns } from './turns.ts';
 import type { Commit, CommitAnswer, Piece, StoredResponse } from './types.ts';
 
@@ -74,18 +74,6 @@ export class ResponseStore implements Turns {
     return turn?.session === session ? turn.response : undefined;
   }
 
-  /** From the first turn to this one, or undefined when one of them is gone. */
-  path(id: string): StoredResponse[] | undefined {
-    const path: StoredResponse[] = [];
-    for (let at: string | null = id; at !== null; ) {
-      const turn = this.get(at);
-      if (!turn) return undefined;
-      path.push(turn);
-      at = turn.previous;
-    }
-    return path.reverse();
-  }
-
   get(id: string): StoredResponse | undefined {
     return this.#turns.get(id)?.response;
   }
@@ -145,22 +133,12 @@ export class ResponseStore implements Turns {
       get: (id) => this.of(session, id),
       update: (id, change) => this.update(id, change),
       insert: (turn) => this.insert(session, turn),
-      chain: (id) => this.path(id),
     };
   }
 
-  /** Erases a turn that a client deleted. In a conversation its place stays, empty, since later ones go on from it. */
-  remove(id: string): void {
+  eraseTokens(id: string): void {
     const turn = this.#turns.get(id);
-    if (!turn) return;
-    const [root] = this.path(id) ?? [];
-    if (!root || !isItems(root)) {
-      this.erase(id);
-      return;
-    }
-    turn.ids = [];
-    turn.text = [];
-    this.update(id, { input: [], output: [], request: null, echo: null, tail: '' });
+    if (turn) Object.assign(turn, { ids: [], text: [] });
   }
 
   /** Erases a turn; the last one takes its session with it. */

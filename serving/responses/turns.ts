@@ -23,6 +23,21 @@ export interface Turns {
   compact?(id: string): void;
 }
 
+/** From the first turn to this one; undefined when one of them is gone. */
+export function branchTo(turns: Pick<Turns, 'get'>, id: string): StoredResponse[] | undefined {
+  const branch: StoredResponse[] = [];
+  for (let at: string | null = id; at !== null; ) {
+    const turn = turns.get(at);
+    if (!turn) return undefined;
+    branch.push(turn);
+    at = turn.previous;
+  }
+  return branch.reverse();
+}
+
+/** What was said in these turns, oldest first. */
+export const itemsOf = (turns: readonly StoredResponse[]): Item[] => turns.flatMap((t) => [...t.input, ...t.output]);
+
 export const isOpen = (status: ResponseStatus): boolean => status === 'queued' || status === 'in_progress';
 
 /** Items and characters of JSON that one conversation may have. */

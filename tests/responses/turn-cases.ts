@@ -1,14 +1,14 @@
 /** What every store of turns keeps to: a Session's in SQLite (tests/workerd/turns.test.ts), a process's in memory (turns.test.ts). */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { newTurn, type Turns } from '../../serving/responses/turns.ts';
+import { removeTurn } from '../../serving/responses/begin.ts';
+import { branchTo, newTurn, type Turns } from '../../serving/responses/turns.ts';
 import type { BeginRequest, Piece, ResponseStatus, StoredResponse } from '../../serving/responses/types.ts';
 
 export type Store = Turns & {
   insert(turn: StoredResponse): void;
-  chain(id: string): StoredResponse[] | undefined;
-  remove(id: string): void;
   erase(id: string): void;
+  eraseTokens(id: string): void;
 };
 
 const turn = (id: string, previous?: string, more: Partial<StoredResponse> = {}): StoredResponse => {
@@ -114,25 +114,25 @@ export function turnCases(inStore: (work: (store: Store) => void) => Promise<voi
       store.insert(turn('b', 'a'));
       store.insert(turn('c', 'b'));
       store.insert(turn('other', 'a'));
-      expect(store.chain('c')?.map((t) => t.id)).toEqual(['a', 'b', 'c']);
-      expect(store.chain('other')?.map((t) => t.id)).toEqual(['a', 'other']);
+      expect(branchTo(store, 'c')?.map((t) => t.id)).toEqual(['a', 'b', 'c']);
+      expect(branchTo(store, 'other')?.map((t) => t.id)).toEqual(['a', 'other']);
       store.erase('b');
       expect(store.get('b')).toBeUndefined();
-      expect([store.chain('b'), store.chain('c')]).toEqual([undefined, undefined]);
-      expect(store.chain('other')).toHaveLength(2);
+      expect([branchTo(store, 'b'), branchTo(store, 'c')]).toEqual([undefined, undefined]);
+      expect(branchTo(store, 'other')).toHaveLength(2);
     }));
 
   test('what is removed is gone; in a conversation its place stays, empty', () =>
     inStore((store) => {
       store.insert(turn('a'));
-      store.remove('a');
+      removeTurn(store, 'a');
       expect(store.get('a')).toBeUndefined();
       store.insert(turn('items', undefined, { request: null, status: 'completed' }));
       store.insert(turn('said', 'items', { status: 'completed', output: [{ a: 1 } as never] }));
-      store.remove('said');
+      removeTurn(store, 'said');
       expect(store.get('said')).toMatchObject({ input: [], output: [], request: null, echo: null, tail: '' });
       expect(store.tokens('said')).toEqual({ ids: [], text: [] });
-      expect(store.chain('said')).toHaveLength(2);
-      store.remove('nobody');
+      expect(branchTo(store, 'said')).toHaveLength(2);
+      removeTurn(store, 'nobody');
     }));
 }
