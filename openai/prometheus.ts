@@ -33,10 +33,10 @@ abstract class Metric {
   }
 
   render(): string {
-    return `# HELP ${this.name} ${escapeHelp(this.#help)}\n# TYPE ${this.name} ${this.#type}\n${this.lines()}`;
+    return `# HELP ${this.name} ${escapeHelp(this.#help)}\n# TYPE ${this.name} ${this.#type}\n${this.samples()}`;
   }
 
-  protected abstract lines(): string;
+  protected abstract samples(): string;
 }
 
 class Values extends Metric {
@@ -47,7 +47,7 @@ class Values extends Metric {
     this.#values.set(key, change(this.#values.get(key) ?? 0));
   }
 
-  protected lines(): string {
+  protected samples(): string {
     let text = '';
     for (const [key, v] of this.#values) text += `${this.name}${key} ${numberText(v)}\n`;
     return text;
@@ -94,7 +94,7 @@ export class Histogram extends Metric {
     this.#sum += value;
   }
 
-  protected lines(): string {
+  protected samples(): string {
     let text = '';
     let total = 0;
     for (let i = 0; i <= this.#bounds.length; i++) {

@@ -15,7 +15,7 @@ export function bytesOf(path: string): number {
 /** When a file or folder was written, s. */
 export const createdOf = (path: string): number => Math.floor(statSync(path).mtimeMs / 1000);
 
-const stored = (store: ModelStore, m: StoredModel): Known => ({
+const knownOf = (store: ModelStore, m: StoredModel): Known => ({
   id: m.name,
   path: store.pathOf(m),
   bytes: m.files.reduce((n, f) => n + f.bytes, 0),
@@ -41,5 +41,5 @@ export function knownModels(more = '', store = new ModelStore()): () => Known[] 
     bytes: bytesOf(path),
     created: createdOf(path),
   }));
-  return () => [...given, ...store.list().map((m) => stored(store, m))];
+  return () => [...given, ...store.list().map((m) => knownOf(store, m))];
 }

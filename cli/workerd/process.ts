@@ -54,15 +54,15 @@ export async function startWorkerd({ config, guard, debug, inspect }: WorkerdOpt
     });
   });
   const said: string[] = [];
-  const lines = (stream: Readable, show: (line: string) => void) =>
+  const eachLine = (stream: Readable, say: (line: string) => void) =>
     createInterface({ input: stream }).on('line', (line) => {
       if (said.push(line) > TOLD) said.shift();
-      show(line);
+      say(line);
     });
   let listens = false;
-  lines(child.stdout as Readable, (line) => console.log(line));
+  eachLine(child.stdout as Readable, (line) => console.log(line));
   let told = true;
-  lines(child.stderr as Readable, (line) => {
+  eachLine(child.stderr as Readable, (line) => {
     told = line.startsWith('stack: ') ? told && Boolean(process.env.DEBUG) : !LEFT.test(line);
     if (listens && told) console.error(line);
   });

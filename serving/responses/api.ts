@@ -12,7 +12,7 @@ import { conversationLocked, conversationNotFound, findConversation } from './co
 import { keyedIds, newResponseId, newSessionId, ownSession, sealOf, sessionName } from './ids.ts';
 import { readLines } from './ndjson.ts';
 import { resolveItems } from './resolve.ts';
-import { stored } from './response-object.ts';
+import { storedResponseObject } from './response-object.ts';
 import { responseStream } from './response-stream.ts';
 import type { BeginAnswer, BeginRequest, ResponseKeeper, SessionEvent, StoredResponse } from './types.ts';
 
@@ -166,7 +166,7 @@ export async function cancelResponse(caller: Caller, id: string): Promise<Respon
   await known(stub, id);
   const found = await stub.cancel(id);
   if (!found) throw responseNotFound(id);
-  return Response.json(stored(found.response, found.text));
+  return Response.json(storedResponseObject(found.response, found.text));
 }
 
 /** GET /v1/responses/{id}/input_items */
@@ -186,7 +186,7 @@ async function known(stub: ResponseKeeper, id: string): Promise<StoredResponse> 
 async function current(stub: ResponseKeeper, id: string): Promise<Record<string, unknown>> {
   const found = await stub.get(id);
   if (!found) throw responseNotFound(id);
-  return stored(found.response, found.text);
+  return storedResponseObject(found.response, found.text);
 }
 
 /** Waits for the end. A turn that the queue refused is refused to the client too. */

@@ -5,7 +5,7 @@ import { outputOf, type ResponseMeta, type ResponseStatus, responseObject, type 
 import type { StoredResponse } from './types.ts';
 
 /** The object of a stored response, with the text it has so far. */
-export function stored(r: StoredResponse, text: string): Record<string, unknown> {
+export function storedResponseObject(r: StoredResponse, text: string): Record<string, unknown> {
   const meta = metaOf(r);
   const open = r.status === 'queued' || r.status === 'in_progress';
   const output = r.output.length > 0 ? r.output : outputOf(meta, text, formOf(r), open ? 'incomplete' : (r.status as 'completed'));

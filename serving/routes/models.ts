@@ -18,12 +18,12 @@ export async function withModel<R extends { model?: string; keepAliveMs?: number
 }
 
 /** What the replicas and the embedder serve, and what may be loaded; the first replica's refusal as it is. */
-export async function models(c: Context<App>, show: (data: { id: string }[]) => Response): Promise<Response> {
+export async function models(c: Context<App>, respond: (data: { id: string }[]) => Response): Promise<Response> {
   const [list, others, more] = await Promise.all([callReplica(c, '/v1/models'), otherModels(c.env), embeddingModels(c)]);
   if (!list.ok) return list;
   const { data } = (await list.json()) as { data: ModelEntry[] };
   const known = new Map(others.map((m) => [m.id, m]));
   const first = data.map((m) => ({ ...m, ...known.get(m.id), kind: 'chat', state: m.parent === undefined ? 'loaded' : m.state }));
   const rest = others.filter((m) => !data.some((d) => d.id === m.id));
-  return show([...first, ...rest, ...more.map((m) => ({ ...m, kind: 'embedding' }))]);
+  return respond([...first, ...rest, ...more.map((m) => ({ ...m, kind: 'embedding' }))]);
 }

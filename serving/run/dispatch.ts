@@ -24,7 +24,7 @@ export async function inEnvelope(work: () => Promise<Response>): Promise<Respons
 /** The engine's answer. Throws ApiError. */
 export async function dispatch(rt: Runtime, request: Request): Promise<Response> {
   const path = new URL(request.url).pathname;
-  if (request.method === 'GET') return show(rt, path);
+  if (request.method === 'GET') return answerGet(rt, path);
   if (path === PAGES_PATH) return conversationPages(rt, (await request.json()) as ChatRequest, request);
   const body = (await request.json()) as Body;
   switch (body.kind) {
@@ -39,7 +39,7 @@ export async function dispatch(rt: Runtime, request: Request): Promise<Response>
   }
 }
 
-async function show(rt: Runtime, path: string): Promise<Response> {
+async function answerGet(rt: Runtime, path: string): Promise<Response> {
   const { served, engine } = rt;
   if (path === '/ready') {
     const { name } = served.backend;

@@ -8,7 +8,7 @@ import { fingerprintOf, type Held, withAdapter } from './adapters.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { completionConstraint, constraintOf } from './constraint.ts';
-import { early, takesLong } from './heartbeats.ts';
+import { heartbeatsUntil, takesLong } from './heartbeats.ts';
 import { type RouteReport, routeHeader } from './npu.ts';
 import { beatOf, isStream } from './outlet.ts';
 import { chatPrompt, completionPrompt, withTemplate } from './prompt.ts';
@@ -148,7 +148,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
     adapter?.release();
     if (lease) rt.reporter?.end(lease.id);
   });
-  return early(rest, {
+  return heartbeatsUntil(rest, {
     contentType: answer.contentType,
     headers: asked && { 'x-turnstone-route': routeHeader(asked, true) },
     beat: beatOf(answer.contentType),

@@ -8,7 +8,7 @@ const NOBODY_MS = 2_000;
 /** Of a body whose heartbeats must leave at once: compressed on the way, they would wait for more. */
 export const UNCOMPRESSED = { 'cache-control': 'no-store, no-transform', 'content-encoding': 'identity' };
 
-export interface EarlyOptions {
+export interface HeartbeatOptions {
   contentType: string;
   headers?: Record<string, string>;
   /** Written while there is nothing to say, so that the runtime learns when the client is gone. */
@@ -24,7 +24,7 @@ export const takesLong = (work: Promise<unknown>): Promise<boolean> =>
   Promise.race([work.then(() => false), sleep(HEARTBEAT_MS).then(() => true)]);
 
 /** A response that begins before its answer is there: heartbeats, then the answer's body. */
-export function early(answer: Promise<Response>, o: EarlyOptions): Response {
+export function heartbeatsUntil(answer: Promise<Response>, o: HeartbeatOptions): Response {
   const encoder = new TextEncoder();
   let settled = false;
   let left = false;

@@ -14,7 +14,7 @@ export interface Timings {
 }
 
 /** Measures one sequence: its time to the first token, then between tokens. */
-export class Pace {
+export class SequenceClock {
   readonly #metrics: ServingMetrics;
   readonly #arrived: number; // ms
   #last: number;

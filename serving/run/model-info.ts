@@ -24,7 +24,7 @@ export async function adapterObjects({ served, engine, adapters }: Runtime) {
 
 /** Engine counters become Prometheus' at scrape time. */
 export function renderMetrics({ engine, metrics: m, npu }: Runtime): string {
-  npu?.show();
+  npu?.updateMetrics();
   const s = engine.stats();
   m.running.set(s.running);
   m.waiting.set(s.waiting);

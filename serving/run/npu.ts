@@ -124,7 +124,7 @@ export class NpuAdapter {
     for (const result of ['ok', 'refused', 'failed', 'left']) this.calls.add(0, { result });
     for (const fault of FAULTS) this.faults.add(0, { fault });
     for (const to of STATES) this.transitions.add(0, { to });
-    this.show();
+    this.updateMetrics();
   }
 
   /** Decides, and when the accelerator is chosen tells `asked` and waits for its pages. Never rejects, unless the client is gone. */
@@ -136,7 +136,7 @@ export class NpuAdapter {
     const names = engine.names.chain(prompt, salt).slice(0, whole);
     let have = 0;
     while (have < whole && engine.pool.has(names[have])) have++;
-    this.show();
+    this.updateMetrics();
     const decision = this.decide(prompt.length, names, have);
     const place = force === 'npu' || force === 'local' ? force : decision.place;
     const report: RouteReport = {
@@ -210,7 +210,7 @@ export class NpuAdapter {
     const { engine, force } = this.o;
     const began = Date.now();
     this.state = routeSent(this.state, began);
-    this.show();
+    this.updateMetrics();
     const tokens = (names.length - have) * PAGE;
     /** What the pages that have come would have taken here, ms. */
     let saved = 0;
@@ -254,7 +254,7 @@ export class NpuAdapter {
       limit.clear();
     }
     if (localMs !== undefined) this.state = settled(this.state, localMs, report.took - saved);
-    this.show();
+    this.updateMetrics();
   }
 
   /**
@@ -270,7 +270,7 @@ export class NpuAdapter {
       const late = Date.now() + MAX_WAIT_MS;
       while (!engine.pool.has(last) && Date.now() < late) await sleep(POLL_MS);
       this.state = routeSent(this.state, Date.now());
-      this.show();
+      this.updateMetrics();
       const salt = `probe ${this.probes++}`;
       const names = engine.names.chain(ids, salt).slice(0, ids.length / PAGE);
       limit.set(MAX_WAIT_MS);
@@ -293,7 +293,7 @@ export class NpuAdapter {
     } finally {
       limit.clear();
       this.probing = false;
-      this.show();
+      this.updateMetrics();
     }
   }
 
@@ -337,7 +337,7 @@ export class NpuAdapter {
   }
 
   /** Brings the breaker's metrics up to now: it half-opens by the clock, not by a request. */
-  show(): void {
+  updateMetrics(): void {
     const now = breakerShown(this.state.breaker, Date.now());
     if (now !== this.shown) this.transitions.add(1, { to: now });
     this.shown = now;

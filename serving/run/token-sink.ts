@@ -4,7 +4,7 @@ import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts
 import { ApiError, asApiError } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { TokenLogprobs } from '../../openai/stream/answer.ts';
-import { Pace, type Timings } from './latency.ts';
+import { SequenceClock, type Timings } from './latency.ts';
 import { logprobsOf } from './logprobs.ts';
 import type { EngineLoop, Sink } from './loop.ts';
 import { isStream, Outlet } from './outlet.ts';
@@ -48,7 +48,7 @@ interface Sequence {
   request: GenerateRequest;
   index: number;
   stream: TokenStream;
-  pace: Pace;
+  clock: SequenceClock;
   done: boolean;
 }
 
@@ -80,7 +80,7 @@ export class TokenSink implements Sink {
     this.#sequences = new Map(
       o.requests.map((request, index) => [
         request.id,
-        { request, index, stream: o.textOf(request.prompt), pace: new Pace(o.metrics, o.arrived), done: false },
+        { request, index, stream: o.textOf(request.prompt), clock: new SequenceClock(o.metrics, o.arrived), done: false },
       ]),
     );
   }
@@ -91,13 +91,13 @@ export class TokenSink implements Sink {
 
   /** When the first token of any sequence came, ms. */
   get firstToken(): number | undefined {
-    const times = [...this.#sequences.values()].flatMap(({ pace }) => pace.first ?? []);
+    const times = [...this.#sequences.values()].flatMap(({ clock }) => clock.first ?? []);
     return times.length > 0 ? Math.min(...times) : undefined;
   }
 
   /** Of the first sequence. */
   get timings(): Timings | undefined {
-    return [...this.#sequences.values()].at(0)?.pace.timings;
+    return [...this.#sequences.values()].at(0)?.clock.timings;
   }
 
   /** Starts as many sequences as may be computed at once or, when one of them is refused, none. */
@@ -145,7 +145,7 @@ export class TokenSink implements Sink {
     if (!s || s.done) return;
     const { writer, loop, tokenizer } = this.#o;
     try {
-      s.pace.observe(event, Date.now(), s.request.prompt.length + (s.request.generated?.length ?? 0));
+      s.clock.observe(event, Date.now(), s.request.prompt.length + (s.request.generated?.length ?? 0));
       let out = '';
       if (event.cachedTokens !== undefined) {
         this.#begin();

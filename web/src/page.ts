@@ -50,7 +50,7 @@ export function createPage({ store, storage, db, sync, chatting, context }: Page
     if (location.hash !== (id ? next : '')) history.pushState(null, '', next);
   }
 
-  function show(whole: Whole): void {
+  function showChat(whole: Whole): void {
     chatting.leave();
     sync.show(whole);
     chatting.take();
@@ -59,7 +59,7 @@ export function createPage({ store, storage, db, sync, chatting, context }: Page
   function showNew(): void {
     const id = newId();
     storage.saveNewChat(id);
-    show({ chat: newChat(id, store.get().settings.system, Date.now()), turns: [] });
+    showChat({ chat: newChat(id, store.get().settings.system, Date.now()), turns: [] });
   }
 
   async function open(id: string): Promise<void> {
@@ -68,7 +68,7 @@ export function createPage({ store, storage, db, sync, chatting, context }: Page
     const whole = await sync.read(id);
     if (!whole) return showNew();
     address(id);
-    show(whole);
+    showChat(whole);
   }
 
   // the chat's first turn gives it an address

@@ -7,7 +7,7 @@ import { Timeline } from './Timeline.tsx';
 
 const LAST = 'The last prompt computed here';
 
-function Table({ caption, rows, show }: { caption: string; rows: Record<string, number>; show: (v: number) => string }) {
+function Table({ caption, rows, format }: { caption: string; rows: Record<string, number>; format: (v: number) => string }) {
   return (
     <table>
       <caption>{caption}</caption>
@@ -15,7 +15,7 @@ function Table({ caption, rows, show }: { caption: string; rows: Record<string, 
         {Object.entries(rows).map(([name, v]) => (
           <tr key={name}>
             <th scope="row">{name}</th>
-            <td>{show(v)}</td>
+            <td>{format(v)}</td>
           </tr>
         ))}
       </tbody>
@@ -28,16 +28,16 @@ export function Page({ apiKey }: { apiKey: string }) {
   const [run, setRun] = useState<Run>();
   const [title, setTitle] = useState(LAST);
   const [problem, setProblem] = useState('');
-  const show = (next: Run | undefined, name: string, why = '') => {
+  const showRun = (next: Run | undefined, name: string, why = '') => {
     setRun(next);
     setTitle(name);
     setProblem(why);
   };
   async function last(): Promise<void> {
     try {
-      show(readRun(await (await ask('/v1/npu/report', apiKey)).json()), LAST);
+      showRun(readRun(await (await ask('/v1/npu/report', apiKey)).json()), LAST);
     } catch (error) {
-      show(undefined, LAST, error instanceof Error ? error.message : String(error));
+      showRun(undefined, LAST, error instanceof Error ? error.message : String(error));
     }
   }
   async function trace(): Promise<void> {
@@ -68,7 +68,7 @@ export function Page({ apiKey }: { apiKey: string }) {
           </button>
         </nav>
       </header>
-      <Simulate apiKey={apiKey} onRun={show} onError={setProblem} />
+      <Simulate apiKey={apiKey} onRun={showRun} onError={setProblem} />
       <h2>{title}</h2>
       {problem && (
         <p role="status">
@@ -87,9 +87,9 @@ export function Page({ apiKey }: { apiKey: string }) {
           <Roofline run={run} />
           <Timeline run={run} />
           <section>
-            <Table caption="Device time by part" rows={summary.parts} show={time} />
-            <Table caption="Busy" rows={summary.busy} show={percent} />
-            <Table caption="Moved" rows={summary.bytes} show={megabytes} />
+            <Table caption="Device time by part" rows={summary.parts} format={time} />
+            <Table caption="Busy" rows={summary.busy} format={percent} />
+            <Table caption="Moved" rows={summary.bytes} format={megabytes} />
           </section>
         </>
       )}
