@@ -3,14 +3,8 @@
  * set aside for them.
  */
 import { LAYER_MATRICES, type LayerMatrix, tensorList } from './anatomy.ts';
-import type { Allocator, Backend, Buf, LowRank } from './backend.ts';
+import type { Adapter, Allocator, Backend, Buf, LowRank } from './backend.ts';
 import type { ModelConfig } from './config.ts';
-
-/** An adapter that is loaded: what it adds to each matrix of each layer. */
-export interface Adapter {
-  readonly id: string;
-  readonly layers: readonly Partial<Record<LayerMatrix, readonly LowRank[]>>[];
-}
 
 /** One matrix of an adapter before it is loaded: its place, and then `a` and `b` as LowRank has them. */
 export interface AdapterPiece {

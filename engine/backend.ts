@@ -7,7 +7,6 @@
  *
  * What adding an op touches stands in ARCHITECTURE.md; a case in tests/kernels/cases holds it on every backend.
  */
-import type { Adapter } from './adapters.ts';
 import type { PlaneName } from './planes.ts';
 
 /** Memory of a backend. `bytes` is its size; what is inside is the op's business. */
@@ -67,6 +66,13 @@ export interface KvPool {
   readonly pages: number;
   readonly pageBytes: number;
   readonly data: Buf; // [pages, pageBytes]
+}
+
+/** An adapter that is loaded: what it adds to each matrix of each layer. */
+export interface Adapter {
+  readonly id: string;
+  /** By the matrix's name (anatomy.ts). */
+  readonly layers: readonly { readonly [matrix: string]: readonly LowRank[] | undefined }[];
 }
 
 /** Tokens [from, to) of a batch, whose sequences have the same adapter. */

@@ -1,5 +1,4 @@
-import type { Adapter } from './adapters.ts';
-import type { Adapted, Allocator, Backend, Batch } from './backend.ts';
+import type { Adapted, Adapter, Allocator, Backend, Batch } from './backend.ts';
 import { PAGE } from './layout.ts';
 
 /** Tokens of a sequence that ride in a step: ids[start .. start + count), drafted ones behind its own; the last `logits` of them want logits. */

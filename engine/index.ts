@@ -1,6 +1,5 @@
 /** The public door of the engine. */
 export {
-  type Adapter,
   AdapterMemoryError,
   type AdapterNumbers,
   type AdapterPiece,

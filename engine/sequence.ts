@@ -1,4 +1,4 @@
-import type { Adapter } from './adapters.ts';
+import type { Adapter } from './backend.ts';
 import { PAGE } from './layout.ts';
 import { adaptedSalt } from './pages.ts';
 import type { GenerateRequest } from './types.ts';

@@ -1,7 +1,15 @@
 /** How answers are drawn where a request does not say: what a model's files recommend, and what stands in where they say nothing. */
 import type { Metadata } from './gguf/metadata.ts';
 import type { Fields } from './json.ts';
-import type { Generation } from './pack/manifest.ts';
+
+export interface Generation {
+  temperature?: number;
+  topP?: number;
+  topK?: number;
+  minP?: number;
+  repetition?: number;
+  stopIds: readonly number[];
+}
 
 /** What a model's makers recommend. */
 export type Recommended = Omit<Generation, 'stopIds'>;

@@ -3,10 +3,10 @@ import type { Backend, Buf, WeightFormat } from '../engine/backend.ts';
 import { balanceKeys } from '../engine/balance.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { PLAIN } from '../engine/formats.ts';
+import type { Generation } from './generation.ts';
 import { defaultHasher, type NewHasher } from './pack/hash.ts';
-import { canonicalJson, type Generation } from './pack/manifest.ts';
+import { canonicalJson } from './pack/manifest.ts';
 import { type Format, formatOf, packedBytes, packedPieces, type Quantizer } from './quantize/convert.ts';
-import type { Importance } from './quantize/importance.ts';
 import type { ModelTensor } from './tensors.ts';
 import type { TokenizerSpec } from './tokenizer/spec.ts';
 
@@ -37,6 +37,9 @@ export function chooseFormat(
   const isHead = t.name === 'head' || (model.config.tied && t.name === 'embed');
   return formatOf(t, isHead ? head : format);
 }
+
+/** Of each matrix by its name, the mean square of what each of its columns is multiplied by. */
+export type Importance = ReadonlyMap<string, Float64Array>;
 
 export interface ConvertOptions extends FormatOptions {
   /** What rounds, where a format rounds; to the nearest unless given. */

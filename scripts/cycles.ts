@@ -1,17 +1,17 @@
-/** Import cycles between files: each makes its files one. */
+/** Import cycles between files: each makes its files one, one of types alone too. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 
-const IMPORT = /^(?:import|export)\b(\s+type\b)?[^'"]*?\bfrom\s+['"](\.[^'"]+)['"]|^import\s+['"](\.[^'"]+)['"]/gm;
+const IMPORT = /^(?:import|export)\b[^'"]*?\bfrom\s+['"](\.[^'"]+)['"]|^import\s+['"](\.[^'"]+)['"]/gm;
 
-/** Each cycle once, as its files in order. `files`: paths from `root`. Imports of types alone are none when it runs. */
+/** Each cycle once, as its files in order. `files`: paths from `root`. */
 export function cyclesIn(root: string, files: readonly string[]): string[][] {
   const known = new Set(files);
   const imports = new Map<string, string[]>();
   for (const file of files) {
-    const found = [...readFileSync(join(root, file), 'utf8').matchAll(IMPORT)]
-      .filter(([, type]) => type === undefined)
-      .map(([, , from, alone]) => normalize(join(dirname(file), from ?? alone)));
+    const found = [...readFileSync(join(root, file), 'utf8').matchAll(IMPORT)].map(([, from, alone]) =>
+      normalize(join(dirname(file), from ?? alone)),
+    );
     imports.set(
       file,
       found.filter((f) => known.has(f)),

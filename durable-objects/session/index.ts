@@ -1,6 +1,6 @@
 import { DurableObject } from 'cloudflare:workers';
 import { concatBytes } from '@noble/hashes/utils.js';
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import { Answer } from '../../serving/responses/answer.ts';
 import { inputItems, insertTurn, readHistory, removeTurn, turnSoFar } from '../../serving/responses/begin.ts';
 import { converse } from '../../serving/responses/conversation.ts';

@@ -1,4 +1,4 @@
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, StoredResponse } from '../../serving/responses/types.ts';
 import { stubAs } from '../stub.ts';
 

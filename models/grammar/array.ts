@@ -1,15 +1,15 @@
-import type { SchemaBuilder } from './build.ts';
 import { itemNodes, satisfies } from './check.ts';
 import { type Flat, type Node, sameJson } from './flat.ts';
 import { LIMITS } from './limits.ts';
 import { opposite } from './negate.ts';
 import { EXIT, type Fragment, INC, INF } from './net.ts';
+import type { Rules } from './rules.ts';
 
 /**
  * The rule of an array: `[`, items with ", " between, `]`. Items past the prefix are counted, not written out. Where items are
  * told apart (contains), how many there were of each kind is part of the state.
  */
-export function arrayRule(b: SchemaBuilder, f: Flat): number {
+export function arrayRule(b: Rules, f: Flat): number {
   const { net } = b;
   const { min, max, unique } = f.array;
   if (unique && max > 1) {
@@ -79,7 +79,7 @@ interface Kinds {
 }
 
 /** Counts of `contains`, as one number: each up to its minimum, or its maximum where it has one. */
-function kindsOf(b: SchemaBuilder, f: Flat): Kinds {
+function kindsOf(b: Rules, f: Flat): Kinds {
   let list = f.array.contains.filter((c) => c.min > 0 || c.max < Infinity);
   const cap = (c: (typeof list)[number]) => (c.max < Infinity ? c.max : c.min);
   if (list.length > 3 || list.reduce((n, c) => n * (cap(c) + 1), 1) > LIMITS.arrayStates) {
@@ -107,7 +107,7 @@ function kindsOf(b: SchemaBuilder, f: Flat): Kinds {
 }
 
 /** The values that items can have, when they are few and nothing else tells items apart. */
-function finiteItems(b: SchemaBuilder, f: Flat): unknown[] | undefined {
+function finiteItems(b: Rules, f: Flat): unknown[] | undefined {
   if (f.array.contains.length > 0) return undefined;
   const values: unknown[] = [];
   const positions = Math.max(0, ...f.array.parts.map((p) => p.prefix.length)) + 1;
@@ -132,7 +132,7 @@ function finiteItems(b: SchemaBuilder, f: Flat): unknown[] | undefined {
 }
 
 /** An array of distinct values: a state for each set of those that were there. */
-function distinctRule(b: SchemaBuilder, f: Flat, values: readonly unknown[]): number {
+function distinctRule(b: Rules, f: Flat, values: readonly unknown[]): number {
   const { net } = b;
   const { min, max } = f.array;
   return net.define((from, to) => {

@@ -9,6 +9,7 @@ import { GrammarError, LIMITS } from './limits.ts';
 import { pieces } from './negate.ts';
 import { EXIT, type Fragment, INC, INF, type Net } from './net.ts';
 import { objectFragment } from './object.ts';
+import type { Rules } from './rules.ts';
 import { stringDfas } from './strings.ts';
 import { BARE_NAME, bareNames, JSON_SYNTAX, type Syntax, without } from './syntax.ts';
 import { mark } from './tags.ts';
@@ -17,7 +18,7 @@ import { mark } from './tags.ts';
  * Turns subschemas into rules of a net. The text is JSON as Python's json.dumps writes it, or another syntax of the same values; there
  * is no white space but the syntax's own; properties come in the schema's order.
  */
-export class SchemaBuilder {
+export class SchemaBuilder implements Rules {
   readonly net: Net;
   readonly schema: Schema;
   readonly syntax: Syntax;

@@ -1,16 +1,15 @@
 import { codePoints, has } from './charset.ts';
 import { accepts, type Dfa } from './dfa.ts';
-import { type Flat, isDict, type Node, type ObjectPart, sameJson, typeOf } from './flat.ts';
-import type { Schema } from './flatten.ts';
+import { type Flat, type Flattener, isDict, type Node, type ObjectPart, sameJson, typeOf } from './flat.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 
 /** Whether a value satisfies all of these schemas: which values of an `enum` its siblings leave. */
-export function satisfies(schema: Schema, nodes: readonly Node[], value: unknown, depth = 0): boolean {
+export function satisfies(schema: Flattener, nodes: readonly Node[], value: unknown, depth = 0): boolean {
   if (depth > LIMITS.depth) throw new GrammarError(nodes[0]?.at ?? '', 'enum', 'a value nested too deep');
   return schema.flatten(nodes).some((f) => fits(schema, f, value, depth));
 }
 
-export function fits(schema: Schema, f: Flat, value: unknown, depth = 0): boolean {
+export function fits(schema: Flattener, f: Flat, value: unknown, depth = 0): boolean {
   const type = typeOf(value);
   if (f.types && !f.types.has(type) && !(type === 'integer' && f.types.has('number'))) return false;
   if (f.values && !f.values.some((v) => sameJson(v, value))) return false;

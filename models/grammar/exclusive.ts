@@ -1,7 +1,6 @@
 import { fits, propertyNodes } from './check.ts';
 import { both, isEmpty } from './dfa.ts';
-import { type Flat, isClosed, type Node, typesOf } from './flat.ts';
-import type { Schema } from './flatten.ts';
+import { type Flat, type Flattener, isClosed, type Node, typesOf } from './flat.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 import { stringDfas } from './strings.ts';
 
@@ -20,7 +19,7 @@ interface One {
  * For each of these schemas, which others may hold of a value that is drawn from it: those of which it is not plain that they do not.
  * What is drawn is read in the schema's world, what others say of it in the open one, as whoever checks the value reads it.
  */
-export function overlaps(schema: Schema, branches: readonly Node[]): number[][] {
+export function overlaps(schema: Flattener, branches: readonly Node[]): number[][] {
   const read = (): Side[] => branches.map((b) => ({ flats: schema.flatten([b]), open: schema.open }));
   const own = read();
   const others = schema.open ? own : schema.openly(read);
@@ -30,12 +29,12 @@ export function overlaps(schema: Schema, branches: readonly Node[]): number[][] 
   return own.map((a, i) => others.flatMap((b, j) => (i === j || disjoint(schema, a, b, 0) ? [] : [j])));
 }
 
-function disjoint(schema: Schema, a: Side, b: Side, depth: number): boolean {
+function disjoint(schema: Flattener, a: Side, b: Side, depth: number): boolean {
   return a.flats.every((x) => b.flats.every((y) => apart(schema, { flat: x, open: a.open }, { flat: y, open: b.open }, depth)));
 }
 
 /** Whether it is plain that no value satisfies both. False where it cannot be told. */
-function apart(schema: Schema, one: One, other: One, depth: number): boolean {
+function apart(schema: Flattener, one: One, other: One, depth: number): boolean {
   schema.budget.spend(100);
   const { flat: a } = one;
   const { flat: b } = other;
@@ -62,14 +61,14 @@ function numbersApart(a: Flat, b: Flat): boolean {
   return below(a.number, b.number) || below(b.number, a.number);
 }
 
-function stringsApart(schema: Schema, a: Flat, b: Flat): boolean {
+function stringsApart(schema: Flattener, a: Flat, b: Flat): boolean {
   if (countsApart(a.string, b.string)) return true;
   const dfas = [...stringDfas(a), ...stringDfas(b)];
   return dfas.length > 0 && isEmpty(dfas.reduce((x, y) => both(x, y, schema.budget)));
 }
 
 /** A property that one requires and the other forbids, or that both require with values that cannot be equal. */
-function objectsApart(schema: Schema, one: One, other: One, depth: number): boolean {
+function objectsApart(schema: Flattener, one: One, other: One, depth: number): boolean {
   const { flat: a } = one;
   const { flat: b } = other;
   if (depth > 4 || countsApart(a.object, b.object)) return depth <= 4;

@@ -1,5 +1,6 @@
 import { ANY, type CharSet, intersect } from './charset.ts';
 import type { Dfa } from './dfa.ts';
+import type { Budget } from './limits.ts';
 
 export type Dict = Record<string, unknown>;
 
@@ -59,6 +60,19 @@ export interface Contains {
   node: Node;
   min: number;
   max: number;
+}
+
+/** What flattens subschemas of a document (`Schema` of flatten.ts), as keywords see it. */
+export interface Flattener {
+  readonly budget: Budget;
+  /** JSON Schema's open world. */
+  readonly open: boolean;
+  openly<T>(f: () => T): T;
+  flatten(nodes: readonly Node[]): Flat[];
+  pattern(source: unknown, at: string): Dfa;
+  format(name: string, at: string): Dfa | undefined;
+  /** A keyword that cannot be enforced: an error, or a note where it may be loose. */
+  unsupported(at: string, keyword: string, reason: string): void;
 }
 
 /** One alternative of a schema, with $ref, allOf, anyOf and oneOf worked out: what the value must satisfy, all at once. */

@@ -1,6 +1,6 @@
 import { type Dfa, toDfa } from './dfa.ts';
 import { overlaps } from './exclusive.ts';
-import { All, copyFlat, type Dict, down, type Flat, isDict, type Narrowing, type Node, newFlat, nodeKey } from './flat.ts';
+import { All, copyFlat, type Dict, down, type Flat, type Flattener, isDict, type Narrowing, type Node, newFlat, nodeKey } from './flat.ts';
 import { formatDfa, formatNames } from './formats.ts';
 import { HANDLERS } from './keywords.ts';
 import { Budget, GrammarError, LIMITS } from './limits.ts';
@@ -17,7 +17,7 @@ const COMBINING = new Set([
 const IN_PLACE = ['$ref', '$dynamicRef', 'allOf', 'anyOf', 'oneOf', 'not', 'if', 'dependentSchemas', 'dependencies'];
 
 /** A schema document: resolves references and works out what a subschema asks for. */
-export class Schema {
+export class Schema implements Flattener {
   readonly root: unknown;
   private readonly base: string;
   private readonly onUnsupported: ((pointer: string, keyword: string) => void) | undefined;

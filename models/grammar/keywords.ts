@@ -2,6 +2,7 @@ import {
   type Dict,
   down,
   type Flat,
+  type Flattener,
   isDict,
   type JsonType,
   type Node,
@@ -10,13 +11,12 @@ import {
   narrowTypes,
   narrowValues,
 } from './flat.ts';
-import type { Schema } from './flatten.ts';
 import { GrammarError, LIMITS } from './limits.ts';
 import { parseRegex } from './regex.ts';
 
 const TYPES: ReadonlySet<string> = new Set(['null', 'boolean', 'object', 'array', 'number', 'integer', 'string']);
 /** What one keyword asks of a value, written into a flat schema. */
-export type Handler = (s: Schema, value: unknown, flat: Flat, node: Node) => void;
+export type Handler = (s: Flattener, value: unknown, flat: Flat, node: Node) => void;
 
 function count(value: unknown, at: string, key: string): number {
   if (typeof value !== 'number' || !Number.isInteger(value) || value < 0)

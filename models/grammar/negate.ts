@@ -1,8 +1,18 @@
 import { ANY } from './charset.ts';
 import { fits } from './check.ts';
 import { complement, lengths, words } from './dfa.ts';
-import { type Flat, isDict, type JsonType, type Narrowing, type Node, narrowNumber, narrowTypes, sameJson, typesOf } from './flat.ts';
-import type { Schema } from './flatten.ts';
+import {
+  type Flat,
+  type Flattener,
+  isDict,
+  type JsonType,
+  type Narrowing,
+  type Node,
+  narrowNumber,
+  narrowTypes,
+  sameJson,
+  typesOf,
+} from './flat.ts';
 
 const TYPES: readonly JsonType[] = ['null', 'boolean', 'object', 'array', 'number', 'string'];
 
@@ -10,13 +20,13 @@ const TYPES: readonly JsonType[] = ['null', 'boolean', 'object', 'array', 'numbe
  * What a value that does not satisfy `node` satisfies: of each list at least one. Exact where it can be; where the opposite of a
  * keyword has no grammar (`propertyNames`, undeclared names) fewer values are left, never a wrong one.
  */
-export function negation(schema: Schema, node: Node): Node[][] {
+export function negation(schema: Flattener, node: Node): Node[][] {
   const { not: _, ...positive } = node;
   return schema.openly(() => schema.flatten([positive]).map((f, i) => opposites(schema, f, node, i)));
 }
 
 /** The ways to fail one alternative. */
-function opposites(schema: Schema, f: Flat, node: Node, i: number): Node[] {
+function opposites(schema: Flattener, f: Flat, node: Node, i: number): Node[] {
   const out: Node[] = [];
   const way = (type: JsonType | undefined, narrow: Narrowing) => {
     const narrowing: Narrowing = (flat) => {

@@ -1,9 +1,9 @@
-import type { SchemaBuilder } from './build.ts';
 import { memberNodes, propertyNodes, satisfies } from './check.ts';
 import { both, complement, type Dfa, isEmpty, lengths, words } from './dfa.ts';
 import { type Flat, isClosed, type Node } from './flat.ts';
 import { GrammarError } from './limits.ts';
 import type { Fragment } from './net.ts';
+import type { Rules } from './rules.ts';
 import { stringDfas } from './strings.ts';
 
 /** Names a property may have beyond the declared ones, and what their values must satisfy. */
@@ -20,7 +20,7 @@ export interface ObjectForm {
   member(name: string | Dfa | undefined, value: Fragment, nodes: readonly Node[]): Fragment;
 }
 
-const inBraces = (b: SchemaBuilder): ObjectForm => ({
+const inBraces = (b: Rules): ObjectForm => ({
   open: '{',
   comma: b.syntax.comma,
   close: '}',
@@ -28,7 +28,7 @@ const inBraces = (b: SchemaBuilder): ObjectForm => ({
 });
 
 /** The rule of an object in a form of its own. */
-export const objectRule = (b: SchemaBuilder, nodes: readonly Node[], form: ObjectForm): number =>
+export const objectRule = (b: Rules, nodes: readonly Node[], form: ObjectForm): number =>
   b.net.define(b.net.alt(...b.schema.flatten(nodes).map((f) => objectFragment(b, f, form))));
 
 /**
@@ -36,7 +36,7 @@ export const objectRule = (b: SchemaBuilder, nodes: readonly Node[], form: Objec
  * that is not declared counts as declared last. Other names never repeat a declared one; JSON keeps the last of two equal names, so
  * they may repeat each other, and minProperties is refused where that would matter.
  */
-export function objectFragment(b: SchemaBuilder, f: Flat, form: ObjectForm = inBraces(b)): Fragment {
+export function objectFragment(b: Rules, f: Flat, form: ObjectForm = inBraces(b)): Fragment {
   const { net, schema } = b;
   const { parts, required, min } = f.object;
   const names = [...new Set([...parts.flatMap((p) => [...p.properties.keys()]), ...required])];
@@ -84,7 +84,7 @@ export function objectFragment(b: SchemaBuilder, f: Flat, form: ObjectForm = inB
 /** Patterns of one object's names: each set of them that a name can match at once is a kind of name. */
 const MAX_PATTERNS = 6;
 
-function extraProperties(b: SchemaBuilder, f: Flat, names: readonly string[]): Extra[] {
+function extraProperties(b: Rules, f: Flat, names: readonly string[]): Extra[] {
   const patterns = [...new Set(f.object.parts.flatMap((p) => p.patterns.map((x) => x.dfa)))];
   if (patterns.length > MAX_PATTERNS) {
     b.schema.unsupported(f.at, 'patternProperties', `more than ${MAX_PATTERNS} patterns`);
@@ -111,7 +111,7 @@ function extraProperties(b: SchemaBuilder, f: Flat, names: readonly string[]): E
 }
 
 /** What propertyNames asks, as automata. */
-function nameDfas(b: SchemaBuilder, f: Flat): Dfa[] {
+function nameDfas(b: Rules, f: Flat): Dfa[] {
   const nodes = f.object.names;
   if (nodes.length === 0) return [];
   const flats = b.schema.flatten(nodes).filter((n) => !n.types || n.types.has('string'));

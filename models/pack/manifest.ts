@@ -3,7 +3,7 @@ import type { WeightFormat } from '../../engine/backend.ts';
 import { ConfigError, type ModelConfig, readConfig } from '../../engine/config.ts';
 import { FORMATS, fits, isWeightFormat, PLAIN, WEIGHT_FORMATS, WEIGHTS_VERSION, weightBytes } from '../../engine/formats.ts';
 import { ModelFileError } from '../error.ts';
-import { SAMPLING_BOUNDS } from '../generation.ts';
+import { type Generation, SAMPLING_BOUNDS } from '../generation.ts';
 import { DIALECT_NAMES, type DialectName } from '../grammar/dialects/index.ts';
 import { Fields, parseJsonObject } from '../json.ts';
 import { sha256Hex } from './hash.ts';
@@ -39,15 +39,6 @@ export function formatsIn(held: readonly Pick<PackTensor, 'name' | 'format'>[]):
 }
 
 /** What the model's makers recommend, and where answers end. */
-export interface Generation {
-  temperature?: number;
-  topP?: number;
-  topK?: number;
-  minP?: number;
-  repetition?: number;
-  stopIds: readonly number[];
-}
-
 /** `model.json` of a pack. */
 export interface Manifest {
   version: typeof PACK_VERSION;

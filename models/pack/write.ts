@@ -1,9 +1,9 @@
 import type { WeightFormat } from '../../engine/backend.ts';
 import { WEIGHTS_VERSION } from '../../engine/formats.ts';
 import type { DialectName } from '../grammar/dialects/index.ts';
+import type { Importance } from '../model.ts';
 import { chooseFormat, type FormatOptions, type ModelFiles } from '../model.ts';
 import { Loss, packedPieces, type Quantizer } from '../quantize/convert.ts';
-import type { Importance } from '../quantize/importance.ts';
 import { writeTokenizer } from '../tokenizer/file.ts';
 import { defaultHasher, type NewHasher } from './hash.ts';
 import {

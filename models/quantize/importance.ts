@@ -1,11 +1,8 @@
 import { layerTensor } from '../../engine/anatomy.ts';
 import type { Backend } from '../../engine/backend.ts';
-import type { FormatOptions, ModelFiles } from '../model.ts';
+import type { FormatOptions, Importance, ModelFiles } from '../model.ts';
 import type { ModelTensor } from '../tensors.ts';
 import { layerRunner } from './layers.ts';
-
-/** Of each matrix by its name, the mean square of what each of its columns is multiplied by. */
-export type Importance = ReadonlyMap<string, Float64Array>;
 
 /**
  * Runs sequences of token ids through a model in its own numbers, layer by layer, and measures what its matrices read. A tied embedding has no

@@ -1,7 +1,8 @@
 /** /v1/conversations, and what of the Responses API asks about a conversation without asking for an answer. */
 
 import { array, bodyObject, type Fields, optional } from './fields.ts';
-import { type InputItem, readInput } from './items.ts';
+import type { InputItem } from './item-types.ts';
+import { readInput } from './items.ts';
 import { checkParameters, type Parameters, responsesParameters } from './parameters.ts';
 import { parseResponses, readMetadata } from './responses.ts';
 import type { ResponsesRequest } from './types.ts';

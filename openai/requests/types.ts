@@ -1,7 +1,7 @@
 /** What the Worker hands to the replica: a request already checked, normalised and bounded. Plain JSON, it crosses as a body. */
 
 import type { Sampling } from '../../engine/types.ts';
-import type { InputItem } from './items.ts';
+import type { InputItem } from './item-types.ts';
 
 /** What the client gave of the engine's sampling; `resolveSampling` fills in the rest. `logprobs` n: the chosen token's and the n best. */
 export type SamplingParams = Partial<Omit<Sampling, 'logitBias'>> & Pick<Sampling, 'logitBias'>;

@@ -12,12 +12,6 @@
 
 import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
-import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../requests/types.ts';
-import { MessageStream, MessageWhole } from './anthropic.ts';
-import { ChatStream, ChatWhole } from './chat.ts';
-import { CompletionStream, CompletionWhole } from './completion.ts';
-import { OllamaAnswer } from './ollama.ts';
-import { ResponseStream, ResponseWhole } from './responses.ts';
 
 /** The same in every chunk of an answer. */
 export interface AnswerMeta {
@@ -66,14 +60,4 @@ export interface Answer {
   close(usage: UsageCounts, extra?: Record<string, unknown>, now?: number): string;
   /** The last frames when generation fails midway. Not streaming: the envelope as JSON, to be sent with `error.status`. */
   fail(error: ApiError): string;
-}
-
-/** `choices`: n, times the number of prompts. */
-export function createAnswer(request: ChatRequest | CompletionRequest | ResponsesRequest, meta: AnswerMeta): Answer {
-  if (request.kind === 'response') return request.stream ? new ResponseStream(request, meta) : new ResponseWhole(request, meta);
-  if (request.wire === 'ollama' || request.wire === 'ollama-generate') return new OllamaAnswer(request, meta);
-  if (request.kind === 'chat' && request.wire === 'anthropic')
-    return request.stream ? new MessageStream(request, meta) : new MessageWhole(request, meta);
-  if (request.kind === 'chat') return request.stream ? new ChatStream(request, meta) : new ChatWhole(request, meta);
-  return request.stream ? new CompletionStream(request, meta) : new CompletionWhole(request, meta);
 }

@@ -4,7 +4,8 @@
  */
 
 import type { ErrorEnvelope } from '../errors.ts';
-import { type FunctionCallItem, type MessageItem, type OutputItem, outputText, type ReasoningItem } from '../requests/items.ts';
+import type { FunctionCallItem, MessageItem, OutputItem, ReasoningItem } from '../requests/item-types.ts';
+import { outputText } from '../requests/items.ts';
 import type { Piece } from '../tools.ts';
 import type { UsageCounts } from './answer.ts';
 import { type Choice, choiceOf, type TextOptions } from './choice.ts';

@@ -21,8 +21,8 @@ import { modelShapes } from '../../simulator/shapes.ts';
 import { type Numbers, simulate } from '../../simulator/simulate.ts';
 import type { Chain } from './chain.ts';
 import './chain.ts';
+import type { Call } from './call.ts';
 import type { Arr } from './frames.ts';
-import type { Call } from './main.ts';
 import './quantize.ts';
 
 /** A value of the plan: f32 [R, C] on the device. */

@@ -9,8 +9,8 @@ import { countWasm } from '../../kernels/wasm/index.ts';
 import { ACT_BLOCK } from '../../kernels/wasm/memory.ts';
 import { type Format, formatOf, packedPieces } from '../../models/quantize/convert.ts';
 import type { ModelTensor } from '../../models/tensors.ts';
+import type { Call } from './call.ts';
 import type { Arr } from './frames.ts';
-import type { Call } from './main.ts';
 import { nodeWasm } from './wasm.ts';
 
 /** A backend that ops can run on: opened with this much memory, and given f32 rows [T, K] as activations in its own layout. */

@@ -1,16 +1,10 @@
 /** The process that the Python package starts: answers its calls, one after the other, until stdin ends. */
 
+import type { Call } from './call.ts';
 import { devices } from './device.ts';
-import { type Arr, frames, send } from './frames.ts';
+import { frames, send } from './frames.ts';
 import { kernels } from './kernels.ts';
 import { onboarding } from './onboard.ts';
-
-export interface Answer {
-  readonly value?: unknown;
-  readonly arrays?: readonly Arr[];
-}
-
-export type Call = (args: Record<string, unknown>, arrays: readonly Arr[]) => Answer | Promise<Answer>;
 
 const calls: Record<string, Call> = { ...onboarding, ...kernels, ...devices };
 

@@ -11,8 +11,8 @@ import { writePack } from '../../models/pack/write.ts';
 import type { Format } from '../../models/quantize/convert.ts';
 import { modelTensors, type Part } from '../../models/tensors.ts';
 import { jsonTokenizer } from '../../models/tokenizer/json.ts';
+import type { Call } from './call.ts';
 import type { Arr } from './frames.ts';
-import type { Call } from './main.ts';
 import { nodeWasm } from './wasm.ts';
 
 /** What Python says of a layer. Scales are folded into the weights already; the softmax's is 1 / √d. */

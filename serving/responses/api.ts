@@ -4,7 +4,8 @@
  */
 
 import { ApiError, badRequest, internalError, rateLimited, refused } from '../../openai/errors.ts';
-import { type Item, itemMessages, withIds } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
+import { itemMessages, withIds } from '../../openai/requests/items.ts';
 import type { ResponsesRequest } from '../../openai/requests/types.ts';
 import { type Caller, keeperOf, pageOf, storesNothing } from './caller.ts';
 import { isItems } from './conversation.ts';

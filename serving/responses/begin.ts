@@ -1,5 +1,5 @@
 /** What a turn begins with and how it goes away, the same wherever turns are kept. */
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import { type ConversationTurns, goesOn, isItems, nextIn } from './conversation.ts';
 import { branchTo, isOpen, itemsOf, newTurn, type Turns, tooLong } from './turns.ts';
 import { type BeginAnswer, type BeginRequest, type StoredResponse, textOf } from './types.ts';

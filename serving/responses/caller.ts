@@ -1,7 +1,7 @@
 /** Who asks the Responses API, and what its parts share. */
 
 import { type ApiError, badRequest } from '../../openai/errors.ts';
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import type { ResponseKeeper } from './types.ts';
 
 /** Who asks, and where their sessions are. */

@@ -1,7 +1,8 @@
 /** A conversation made short: what its users said, and the rest as a summary that the model writes. */
 
 import { ApiError } from '../../openai/errors.ts';
-import { type Item, itemMessages } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
+import { itemMessages } from '../../openai/requests/items.ts';
 import type { ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
 import { historyOf } from './api.ts';
 import type { Caller } from './caller.ts';

@@ -2,7 +2,7 @@
  * A conversation is a chain of turns in one session. Its first turn is nobody's response: it holds the items that it was begun with,
  * and in its `echo` what the conversation is (`Head`). Items that are added later are turns of that kind too (`request` is null).
  */
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import { branchTo, isOpen, itemsOf, newTurn, type Turns, tooLong } from './turns.ts';
 import type { ConversationAnswer, ConversationOp, StoredResponse } from './types.ts';
 

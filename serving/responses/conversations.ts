@@ -1,7 +1,8 @@
 /** /v1/conversations over sessions. A conversation's id is that of the turn it begins with (conversation.ts). Everything here throws ApiError. */
 
 import { ApiError, badRequest } from '../../openai/errors.ts';
-import { type InputItem, withIds } from '../../openai/requests/items.ts';
+import type { InputItem } from '../../openai/requests/item-types.ts';
+import { withIds } from '../../openai/requests/items.ts';
 import { type Caller, keeperOf, pageOf } from './caller.ts';
 import { newResponseId, newSessionId, ownSession, sealOf, sessionName } from './ids.ts';
 import { itemNotFound, resolveItems } from './resolve.ts';

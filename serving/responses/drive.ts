@@ -1,7 +1,7 @@
 /** Brings a turn to its end, however often what generates it goes away. */
 
 import { isTransient } from '../../openai/errors.ts';
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import { sleep } from '../sleep.ts';
 import type { Answer } from './answer.ts';
 import { readLines } from './ndjson.ts';

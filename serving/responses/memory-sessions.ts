@@ -1,7 +1,7 @@
 /** Stored responses of one process: the Session object's part, in memory, on the engine that is here. */
 
 import { asApiError } from '../../openai/errors.ts';
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import { readNumber } from '../../policy/settings.ts';
 import { inEnvelope } from '../run/dispatch.ts';
 import type { Runtime } from '../run/runtime.ts';

@@ -1,7 +1,8 @@
 /** Puts what is kept in the place of what stands for it: items for references, summaries for what `/v1/responses/compact` made. */
 
 import { ApiError, badRequest } from '../../openai/errors.ts';
-import { type InputItem, type Item, type MessageItem, outputText, responseOfItem } from '../../openai/requests/items.ts';
+import type { InputItem, Item, MessageItem } from '../../openai/requests/item-types.ts';
+import { outputText, responseOfItem } from '../../openai/requests/items.ts';
 import type { Caller } from './caller.ts';
 import { ownSession, sessionName } from './ids.ts';
 import { open } from './seal.ts';

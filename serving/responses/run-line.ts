@@ -1,5 +1,5 @@
 import { ApiError, type ErrorEnvelope, isTransient } from '../../openai/errors.ts';
-import type { OutputItem } from '../../openai/requests/items.ts';
+import type { OutputItem } from '../../openai/requests/item-types.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import { type Answer, eventOf } from './answer.ts';
 import { metaOf } from './response-object.ts';

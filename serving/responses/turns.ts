@@ -1,5 +1,5 @@
 /** Turns, wherever they are kept. */
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import type { BeginRequest, Commit, CommitAnswer, Piece, ResponseStatus, StoredResponse, Usage } from './types.ts';
 
 /** What a running answer needs of the place where turns are kept. */

@@ -1,5 +1,5 @@
 import type { ErrorEnvelope } from '../../openai/errors.ts';
-import type { Item, OutputItem } from '../../openai/requests/items.ts';
+import type { Item, OutputItem } from '../../openai/requests/item-types.ts';
 import type { ResponsesRequest } from '../../openai/requests/types.ts';
 import type { Cost } from '../../policy/cost.ts';
 import type { RefusalReason } from '../../policy/ticket.ts';

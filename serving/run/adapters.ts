@@ -2,9 +2,8 @@
 import { type Adapters, adapterBytes, type Engine } from '../../engine/index.ts';
 import { ADAPTER_HEADER, type AdapterEntry, adapterFile, readAdapter, readIndex } from '../../models/pack/adapter.ts';
 import { type PackSource, readWhole } from '../../models/pack/source.ts';
-import { badRequest, modelNotFound, serverOverloaded } from '../../openai/errors.ts';
+import { modelNotFound, serverOverloaded } from '../../openai/errors.ts';
 import { type Counter, Registry } from '../../openai/prometheus.ts';
-import type { Runtime, Served } from './runtime.ts';
 
 /** How long the index is believed, ms: an adapter that was taken out of it is refused after that. A name that is not in it is looked up anew. */
 const FRESH_MS = 2_000;
@@ -142,37 +141,3 @@ const noRoom = ({ memory: { total, used } }: Adapters, bytes: number) =>
     `The adapter needs ${kib(bytes)} KiB, and of ${kib(total)} KiB for adapters ${kib(used)} are taken by such that compute now; ADAPTERS_MB sets how much there is.`,
   );
 const kib = (n: number) => Math.ceil(n / 1024);
-
-/**
- * What a request's `model` asks for: '' or the model's own name for the base, `base:adapter` for an adapter, which `use` is given by its own
- * name. Throws 404 when it is neither.
- */
-async function adapterOf<T>(
-  { served, adapters }: Runtime,
-  model: string | undefined,
-  use: (shelf: AdapterShelf, name: string) => Promise<T>,
-) {
-  if (!model || model === served.id) return undefined;
-  if (!model.startsWith(`${served.id}:`)) throw modelNotFound(model, served.id);
-  if (!adapters) throw badRequest(`Adapters do not run on this host: ask for '${served.id}'.`, 'model', 'adapters_unsupported');
-  return use(adapters, model.slice(served.id.length + 1));
-}
-
-/** The id of the adapter that `model` names, which need not be loaded. */
-export const adapterNamed = (rt: Runtime, model: string | undefined): Promise<string | undefined> =>
-  adapterOf(rt, model, (shelf, name) => shelf.idOf(name));
-
-/** `work` with the adapter that `model` names, or none. It holds it until it says otherwise; where it throws, it is let go. */
-export async function withAdapter<T>(rt: Runtime, model: string | undefined, work: (held: Held | undefined) => Promise<T>): Promise<T> {
-  const held = await adapterOf(rt, model, (shelf, name) => shelf.hold(name));
-  try {
-    return await work(held);
-  } catch (error) {
-    held?.release();
-    throw error;
-  }
-}
-
-/** Names what computes a request: weights, numerics, adapter. */
-export const fingerprintOf = ({ fingerprint }: Pick<Served, 'fingerprint'>, adapter: Held | undefined): string =>
-  adapter ? `${fingerprint}-lora-${adapter.id.slice(0, 12)}` : fingerprint;

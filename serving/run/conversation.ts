@@ -3,10 +3,10 @@ import { encodeDone, encodeFail, encodeHead, encodeIds, encodePage } from '../..
 import { adaptedSalt } from '../../engine/index.ts';
 import { PAGE, PAGE_VERSION } from '../../engine/layout.ts';
 import type { ChatRequest } from '../../openai/requests/types.ts';
-import { adapterNamed } from './adapters.ts';
 import { chatPrompt } from './prompt.ts';
 import type { Runtime } from './runtime.ts';
 import { saltOf, tenantOf } from './tenant.ts';
+import { adapterNamed } from './with-adapter.ts';
 
 /** Where a conversation's pages are asked for. Not of OpenAI's API. */
 export const PAGES_PATH = '/v1/turnstone/pages';

@@ -2,9 +2,9 @@ import { adaptedSalt, type GenerateRequest } from '../../engine/index.ts';
 import { asApiError } from '../../openai/errors.ts';
 import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
-import { createAnswer } from '../../openai/stream/answer.ts';
+import { createAnswer } from '../../openai/stream/create.ts';
 import type { Cost } from '../../policy/cost.ts';
-import { fingerprintOf, type Held, withAdapter } from './adapters.ts';
+import type { Held } from './adapters.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { completionConstraint, constraintOf } from './constraint.ts';
@@ -18,6 +18,7 @@ import { keptBytes, pullPages, pushPages } from './session-pages.ts';
 import { saltOf, tenantOf } from './tenant.ts';
 import { answerText } from './text.ts';
 import { TokenSink } from './token-sink.ts';
+import { fingerprintOf, withAdapter } from './with-adapter.ts';
 
 /** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
 export const generate = (rt: Runtime, body: Asked, http: Request): Promise<Response> =>

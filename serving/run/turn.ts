@@ -8,7 +8,7 @@ import { type Choice, choiceOf } from '../../openai/stream/choice.ts';
 import { chatLogprobs } from '../../openai/stream/frames.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import type { Piece, RunLine, RunOrder } from '../responses/types.ts';
-import { fingerprintOf, type Held, withAdapter } from './adapters.ts';
+import type { Held } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
 import type { RouteReport } from './npu.ts';
@@ -18,6 +18,7 @@ import { keptBytes, pullPages, pushPages, type SessionFetcher } from './session-
 import { saltOf } from './tenant.ts';
 import { answerText } from './text.ts';
 import { TokenSink, type Writer } from './token-sink.ts';
+import { fingerprintOf, withAdapter } from './with-adapter.ts';
 
 /**
  * Generates a session's turn, from its beginning or from where another replica stopped, as lines (RunLine). Nothing of the

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ApiError, internalError } from '../../openai/errors.ts';
 import { parseMessages } from '../../openai/requests/anthropic.ts';
-import { createAnswer } from '../../openai/stream/answer.ts';
+import { createAnswer } from '../../openai/stream/create.ts';
 
 const body = { model: 'm', max_tokens: 9, messages: [{ role: 'user', content: 'Hi' }] };
 const parse = (extra: object) => parseMessages({ ...body, ...extra });

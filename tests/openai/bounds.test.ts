@@ -11,8 +11,8 @@ import { LIMITS } from '../../openai/requests/generation.ts';
 import { chatParameters, completionParameters, type Parameters, responsesParameters } from '../../openai/requests/parameters.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
 import { parseDetokenize, parseTokenize } from '../../openai/requests/tokenize.ts';
-import { createAnswer } from '../../openai/stream/answer.ts';
 import { anthropicError } from '../../openai/stream/anthropic.ts';
+import { createAnswer } from '../../openai/stream/create.ts';
 
 const messages = [{ role: 'user', content: 'x' }];
 type Parse = (extra: object) => unknown;

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { ReasoningSplitter } from '../../openai/reasoning.ts';
 import { parseChat } from '../../openai/requests/chat.ts';
-import { type Item, itemMessages } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
+import { itemMessages } from '../../openai/requests/items.ts';
 import { templateMessages } from '../../openai/requests/messages.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
-import { createAnswer } from '../../openai/stream/answer.ts';
+import { createAnswer } from '../../openai/stream/create.ts';
 import { constraintOf } from '../../serving/run/constraint.ts';
 import type { Served } from '../../serving/run/runtime.ts';
 import { answerText } from '../../serving/run/text.ts';

@@ -1,10 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ApiError } from '../../openai/errors.ts';
-import { type Item, itemMessages, withIds } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
+import { itemMessages, withIds } from '../../openai/requests/items.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
-import { createAnswer } from '../../openai/stream/answer.ts';
 import { Choice } from '../../openai/stream/choice.ts';
+import { createAnswer } from '../../openai/stream/create.ts';
 import { ResponseEvents, responseObject } from '../../openai/stream/response-events.ts';
 import { check, missing } from './schema.ts';
 

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { ApiError } from '../../openai/errors.ts';
 import { parseChat } from '../../openai/requests/chat.ts';
 import { parseCompletion } from '../../openai/requests/completion.ts';
-import { type Answer, createAnswer, type TokenLogprobs } from '../../openai/stream/answer.ts';
+import type { Answer, TokenLogprobs } from '../../openai/stream/answer.ts';
+import { createAnswer } from '../../openai/stream/create.ts';
 import { check, missing } from './schema.ts';
 
 const meta = { id: 'abc', model: 'm"odel', created: 1_700_000_000, fingerprint: 'fp_1' };

@@ -1,6 +1,6 @@
 /** Sessions in memory, with an engine that never comes: what is taken, what goes first, when it is forgotten; and conversations over them. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Item } from '../../openai/requests/items.ts';
+import type { Item } from '../../openai/requests/item-types.ts';
 import { converse, goesOn, nextIn } from '../../serving/responses/conversation.ts';
 import { Responses } from '../../serving/responses/memory-sessions.ts';
 import { ResponseStore, type StoreLimits } from '../../serving/responses/memory-turns.ts';

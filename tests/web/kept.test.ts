@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { Delta } from '../../web/src/api.ts';
 import { eventDeltas, keptDeltas, lasting } from '../../web/src/kept.ts';
 import { offline, Problem } from '../../web/src/problem.ts';
+import type { Delta } from '../../web/src/transport.ts';
 
 const RESPONSE = { id: 'resp_1', status: 'in_progress' };
 const USAGE = { input_tokens: 9, output_tokens: 5, input_tokens_details: { cached_tokens: 4 } };

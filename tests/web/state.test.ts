@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import type { Delta } from '../../web/src/api.ts';
 import { readCard } from '../../web/src/card.ts';
 import { endOf } from '../../web/src/ends.ts';
 import { type Asked, curlOf, keptRequestOf, requestOf } from '../../web/src/request.ts';
@@ -8,6 +7,7 @@ import { commandOf } from '../../web/src/shortcuts.ts';
 import { type Action, type Chat, EMPTY, firstWords, nameOf, reduce, running, type State } from '../../web/src/state.ts';
 import { duration, figures, rate } from '../../web/src/stats.ts';
 import { createStorage } from '../../web/src/storage.ts';
+import type { Delta } from '../../web/src/transport.ts';
 import { type AnswerTurn, pathTo, reasoningOf, siblings, type Turn, wordsOf } from '../../web/src/turns.ts';
 
 const play = (...actions: Action[]): State => actions.reduce(reduce, EMPTY);

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Delta, httpTransport, readModels } from '../../web/src/api.ts';
+import { httpTransport, readModels } from '../../web/src/api.ts';
 import { chunk, deltasOf } from '../../web/src/chunks.ts';
 import { asProblem, Problem, problemOf } from '../../web/src/problem.ts';
 import { events } from '../../web/src/sse.ts';
+import type { Delta } from '../../web/src/transport.ts';
 
 const encoder = new TextEncoder();
 

@@ -4,7 +4,7 @@ import type { GenerateRequest } from '../../engine/index.ts';
 import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts';
 import { servingMetrics } from '../../openai/prometheus.ts';
 import { parseCompletion } from '../../openai/requests/completion.ts';
-import { createAnswer } from '../../openai/stream/answer.ts';
+import { createAnswer } from '../../openai/stream/create.ts';
 import { AnswerWriter } from '../../serving/run/answer-writer.ts';
 import type { EngineLoop } from '../../serving/run/loop.ts';
 import { TokenSink } from '../../serving/run/token-sink.ts';

@@ -2,7 +2,7 @@
 
 import { DurableObject } from 'cloudflare:workers';
 import type { ChatRequest, ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
-import { createAnswer } from '../../openai/stream/answer.ts';
+import { createAnswer } from '../../openai/stream/create.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import { createApp } from '../../serving/app.ts';
 import type { RunLine, RunOrder } from '../../serving/responses/types.ts';

@@ -1,5 +1,5 @@
 import { DurableObject } from 'cloudflare:workers';
-import type { Item, MessageItem } from '../../openai/requests/items.ts';
+import type { Item, MessageItem } from '../../openai/requests/item-types.ts';
 import type { RunLine, RunOrder } from '../../serving/responses/types.ts';
 
 /** What the test tells the replica through the request: how long, and when to fail. */

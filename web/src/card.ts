@@ -1,5 +1,5 @@
-import type { ModelCard } from './api.ts';
 import { isRecord } from './json.ts';
+import type { ModelCard } from './transport.ts';
 
 const NAMES = ['temperature', 'topP', 'topK', 'minP', 'repetition', 'frequency', 'presence'] as const;
 /** What the API takes where neither request nor model says anything. */

@@ -1,10 +1,10 @@
-import type { Delta, Transport } from './api.ts';
 import { lasting } from './kept.ts';
 import { loopOf } from './loops.ts';
 import { asProblem, Problem } from './problem.ts';
 import { type Asked, keptRequestOf, requestOf } from './request.ts';
 import { type Action, running, type State, type Timed } from './state.ts';
 import type { StateStore } from './store.ts';
+import type { Delta, Transport } from './transport.ts';
 import { type AnswerTurn, isRunning, newId, type TextFile, type Turn } from './turns.ts';
 
 /** What the page can do with the open chat. */

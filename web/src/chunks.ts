@@ -1,6 +1,6 @@
-import type { Delta } from './api.ts';
 import { isRecord } from './json.ts';
 import { brokenOff, problemOf } from './problem.ts';
+import type { Delta } from './transport.ts';
 
 /**
  * The deltas of one answer. A stream that ends before `[DONE]`, or carries something else than chunks, throws a `Problem`,

@@ -1,10 +1,11 @@
 /** How full the model's context is, and what can be done when it is. */
-import type { Transport, WireMessage } from './api.ts';
+
 import { contextOf, modelOf } from './chat.ts';
 import type { Whole } from './records.ts';
 import { type Asked, requestOf, sentTurns } from './request.ts';
 import { nameOf, newChat, running, type State } from './state.ts';
 import type { StateStore } from './store.ts';
+import type { Transport, WireMessage } from './transport.ts';
 import { newId, type Turn, wordsOf } from './turns.ts';
 
 const COUNT_AFTER = 250; // ms of quiet

@@ -1,19 +1,10 @@
 /** Answers that the server keeps (`/v1/responses`): each event once, over lost connections, reloads and restarts of either side. */
-import type { Call, Delta, KeptRequest } from './api.ts';
+
 import { count, timingOf } from './chunks.ts';
 import { isRecord } from './json.ts';
 import { brokenOff, Problem, problemOf } from './problem.ts';
 import { bodyOf, events } from './sse.ts';
-import type { Kept } from './turns.ts';
-
-export interface Keeping {
-  /** A new answer. */
-  begin(request: KeptRequest, signal: AbortSignal): AsyncIterable<Delta>;
-  /** The rest of one that was begun. */
-  resume(kept: Kept, signal: AbortSignal): AsyncIterable<Delta>;
-  cancel(id: string): Promise<void>;
-  forget(id: string): Promise<void>;
-}
+import type { Call, Delta, Keeping, Kept, KeptRequest } from './transport.ts';
 
 /** Waits between tries to reach the server again, ms; the last one is repeated. */
 const WAITS = [250, 500, 1000, 2000, 4000];

@@ -1,5 +1,5 @@
 import { render } from 'preact';
-import { httpTransport, type Transport } from './api.ts';
+import { httpTransport } from './api.ts';
 import { fetchCard } from './card.ts';
 import { createChatting, modelOf } from './chat.ts';
 import { App } from './components/App.tsx';
@@ -14,6 +14,7 @@ import { EMPTY, newChat, running } from './state.ts';
 import { createStorage } from './storage.ts';
 import { createStore } from './store.ts';
 import { createSync } from './sync.ts';
+import type { Transport } from './transport.ts';
 import { newId } from './turns.ts';
 import './style/base.css';
 import './style/chat.css';

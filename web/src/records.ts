@@ -1,8 +1,9 @@
 /** Chats and turns out of storage or a file: whatever is none is left out, every text and number bounded. */
-import type { Timings, ToolCall, Usage } from './api.ts';
+
 import { isRecord } from './json.ts';
 import type { Chat } from './state.ts';
-import { type AnswerTurn, type Kept, newId, type TextFile, type Turn } from './turns.ts';
+import type { Kept, Timings, ToolCall, Usage } from './transport.ts';
+import { type AnswerTurn, newId, type TextFile, type Turn } from './turns.ts';
 
 const MAX_TEXT = 4 << 20;
 const MAX_TURNS = 20_000;

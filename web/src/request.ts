@@ -1,8 +1,8 @@
-import type { ChatRequest, KeptRequest, SamplingFields, WireMessage } from './api.ts';
 import { isRecord } from './json.ts';
 import { Problem } from './problem.ts';
 import { readSchema, readTools, type Sampling, type Settings } from './settings.ts';
 import type { Chat } from './state.ts';
+import type { ChatRequest, KeptRequest, SamplingFields, WireMessage } from './transport.ts';
 import { type AnswerTurn, reasoningOf, type Turn, wordsOf } from './turns.ts';
 
 /** What is asked: a branch of a chat, as far as it is sent. */

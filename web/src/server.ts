@@ -1,6 +1,6 @@
-import type { Transport } from './api.ts';
 import { asProblem } from './problem.ts';
 import type { StateStore } from './store.ts';
+import type { Transport } from './transport.ts';
 
 const FIRST_WAIT = 1000; // ms
 const LONGEST_WAIT = 15_000;

@@ -1,6 +1,6 @@
-import type { Delta, Model } from './api.ts';
 import type { ProblemInfo } from './problem.ts';
 import { DEFAULTS, type Settings } from './settings.ts';
+import type { Delta, Model } from './transport.ts';
 import { type AnswerTurn, isRunning, leafUnder, pathTo, type Status, type TextFile, type ToolTurn, type Turn } from './turns.ts';
 
 /** A conversation without its turns. */

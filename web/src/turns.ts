@@ -1,6 +1,7 @@
 /** A conversation is a tree of turns: an edit or a regenerated answer is another child of the same parent, and nothing is lost. */
-import type { Timings, ToolCall, Usage } from './api.ts';
+
 import type { ProblemInfo } from './problem.ts';
+import type { Kept, Timings, ToolCall, Usage } from './transport.ts';
 
 /** What was measured of one answer, in milliseconds after the request was sent. */
 export interface Stats {
@@ -18,16 +19,6 @@ export interface Stats {
   before?: number;
   /** The answer came in several pieces (a reload, a lost connection, "Continue"): times of the first say nothing of the whole. */
   broken?: true;
-}
-
-/** The answer as the server keeps it. */
-export interface Kept {
-  /** `resp_…` */
-  id: string;
-  /** Number of the last event that is in the text. */
-  seq: number;
-  /** `Chat.from` of the request: the server's history begins there. */
-  from?: string;
 }
 
 /** A text file that goes with a question. */

@@ -9,7 +9,7 @@ import { CopyButton } from './CopyButton.tsx';
 import { Editor } from './Editor.tsx';
 import { Icon } from './Icon.tsx';
 import { type ProblemActions, ProblemNote } from './ProblemNote.tsx';
-import type { TurnProps } from './Thread.tsx';
+import type { TurnProps } from './turn-props.ts';
 import { useSeconds } from './useSeconds.ts';
 
 interface Props extends TurnProps, ProblemActions {

@@ -1,5 +1,4 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
-import type { ModelCard } from '../api.ts';
 import { contextOf, modelOf } from '../chat.ts';
 import { roomOf } from '../context.ts';
 import type { Device } from '../device/device.ts';
@@ -8,6 +7,7 @@ import { sentTurns } from '../request.ts';
 import { commandOf } from '../shortcuts.ts';
 import { nameOf, running } from '../state.ts';
 import { type StateStore, useStore } from '../store.ts';
+import type { ModelCard } from '../transport.ts';
 import type { TextFile, Turn } from '../turns.ts';
 import { Composer } from './Composer.tsx';
 import { Empty } from './Empty.tsx';

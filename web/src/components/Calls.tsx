@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks';
-import type { ToolCall } from '../api.ts';
+import type { ToolCall } from '../transport.ts';
 
 interface Props {
   calls: ToolCall[];

@@ -1,6 +1,6 @@
-import type { ModelCard } from '../api.ts';
 import { count } from '../card.ts';
 import { examplesFor } from '../examples.ts';
+import type { ModelCard } from '../transport.ts';
 import { Mark } from './Mark.tsx';
 
 interface Props {

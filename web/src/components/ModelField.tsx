@@ -1,8 +1,8 @@
-import type { Model, ModelCard } from '../api.ts';
 import { count } from '../card.ts';
 import { modelOf } from '../chat.ts';
 import type { Settings } from '../settings.ts';
 import type { State } from '../state.ts';
+import type { Model, ModelCard } from '../transport.ts';
 
 interface Props {
   state: State;

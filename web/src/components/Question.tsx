@@ -2,7 +2,7 @@ import type { UserTurn } from '../turns.ts';
 import { CopyButton } from './CopyButton.tsx';
 import { Editor } from './Editor.tsx';
 import { Icon } from './Icon.tsx';
-import type { TurnProps } from './Thread.tsx';
+import type { TurnProps } from './turn-props.ts';
 
 /** What the reader asked, as it was typed; it can be changed, which asks again from there and keeps both. */
 export function Question({ turn, editing, branches, onEdit, onSave }: TurnProps & { turn: UserTurn }) {

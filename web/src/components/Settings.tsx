@@ -1,5 +1,4 @@
 import { useEffect, useRef } from 'preact/hooks';
-import type { ModelCard } from '../api.ts';
 import { modelOf } from '../chat.ts';
 import { DeviceField } from '../device/DeviceField.tsx';
 import type { Device } from '../device/device.ts';
@@ -7,6 +6,7 @@ import type { Page } from '../page.ts';
 import { curlOf, requestOf } from '../request.ts';
 import { DEFAULTS, type Settings as Values } from '../settings.ts';
 import type { Chat, State } from '../state.ts';
+import type { ModelCard } from '../transport.ts';
 import type { Turn } from '../turns.ts';
 import { CopyButton } from './CopyButton.tsx';
 import { CheckField, PresetField, SamplingFields, SchemaField, ThemeField, ToolsField } from './fields.tsx';

@@ -1,4 +1,4 @@
-import { type ComponentChildren, Fragment } from 'preact';
+import { Fragment } from 'preact';
 import { useCallback, useRef } from 'preact/hooks';
 import type { Chatting } from '../chat.ts';
 import { sentTurns } from '../request.ts';
@@ -9,14 +9,7 @@ import { Branches } from './Branches.tsx';
 import { memo } from './memo.ts';
 import type { ProblemActions } from './ProblemNote.tsx';
 import { Question } from './Question.tsx';
-
-/** What every turn can do. `branches` is the way to its alternatives. */
-export interface TurnProps {
-  editing: boolean;
-  branches: ComponentChildren;
-  onEdit(id: string | null): void;
-  onSave(turn: Turn, text: string): void;
-}
+import type { TurnProps } from './turn-props.ts';
 
 interface Props extends ProblemActions {
   state: Pick<State, 'chat' | 'turns' | 'path'>;

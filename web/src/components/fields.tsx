@@ -1,5 +1,4 @@
 import { useState } from 'preact/hooks';
-import type { ModelCard } from '../api.ts';
 import {
   BOUNDS,
   type NumberSetting,
@@ -13,6 +12,7 @@ import {
   type Settings,
   showStops,
 } from '../settings.ts';
+import type { ModelCard } from '../transport.ts';
 
 interface Field<T> {
   value: T;

@@ -1,6 +1,7 @@
 /** The page's side of the engine in its worker: a Transport like the server's, and what the engine says of itself. */
-import { type ChatRequest, type Delta, httpTransport, type Transport } from '../api.ts';
+import { httpTransport } from '../api.ts';
 import { Problem } from '../problem.ts';
+import type { ChatRequest, Delta, Transport } from '../transport.ts';
 import type { DeviceState, FromWorker, ToWorker } from './messages.ts';
 import { forgetPage, keepPage, scriptUrl } from './offline.ts';
 import { HERE } from './seen.ts';
