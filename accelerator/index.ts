@@ -6,23 +6,18 @@ import { PAGE, pageBytes } from '../engine/layout.ts';
 import { kvShape } from '../engine/runner.ts';
 import { loadWeights, openPack } from '../models/pack/load.ts';
 import { deployedPack, type PackBindings } from '../models/pack/source.ts';
+import { readChoice, readNumber, type Variables } from '../policy/settings.ts';
 import { createNpu } from '../simulator/backend.ts';
 import { device } from '../simulator/device/index.ts';
 import { Prefiller } from './prefiller.ts';
 import { Recorder } from './recorder.ts';
 import { createService, type ServiceOptions } from './service.ts';
 
-export interface NpuEnv {
+export interface NpuEnv extends Variables {
   /** Packs: `<MODEL_ID>/model.json` and its shards; without the bucket, or when it lacks the model, the assets are asked. */
   PACKS?: R2Bucket;
   ASSETS?: Fetcher;
   MODEL_ID: string;
-  NPU_SECRET?: string;
-  /** Name of a shipped device (maia-200), and how many of its chips. */
-  NPU_DEVICE?: string;
-  NPU_CHIPS?: string;
-  KV?: string;
-  CONTEXT?: string;
 }
 
 const CHUNK = 256;
@@ -35,13 +30,13 @@ const open =
     const { manifest, digest } = await openPack(source);
     const { config } = manifest;
     const recorder = new Recorder();
-    const npu = createNpu(device(env.NPU_DEVICE || 'maia-200'), {
-      ...{ chips: chips(env), modules: { relaxed, simd }, checkRaces: false },
+    const npu = createNpu(device(readChoice('NPU_DEVICE', env)), {
+      ...{ chips: readNumber('NPU_CHIPS', env), modules: { relaxed, simd }, checkRaces: false },
       onLaunch: (launch) => recorder.add(launch),
     });
     const weights = await loadWeights(source, manifest, npu);
-    const kv = env.KV === 'f32' ? 'f32' : 'i8';
-    const context = Math.min(config.context, Number(env.CONTEXT || config.context));
+    const kv = readChoice('KV', env);
+    const context = Math.min(config.context, readNumber('CONTEXT', env) ?? config.context);
     const perPage = pageBytes(kvShape(config, kv));
     const pages = Math.max(Math.ceil(context / PAGE), Math.min(8192, Math.floor(PAGES_BYTES / perPage)));
     const prefiller = new Prefiller({
@@ -50,12 +45,6 @@ const open =
     return { prefiller, deviceUs: () => npu.deviceUs, recorder };
   };
 
-function chips(env: NpuEnv): number {
-  const n = Number(env.NPU_CHIPS || 1);
-  if (!Number.isInteger(n) || n < 1 || n > 64) throw new Error(`NPU_CHIPS is "${env.NPU_CHIPS}", must be a whole number in 1..64`);
-  return n;
-}
-
 /** One device an isolate. */
 let service: ReturnType<typeof createService> | undefined;
 
@@ -63,7 +52,13 @@ export default {
   async fetch(request: Request, env: NpuEnv, ctx: ExecutionContext): Promise<Response> {
     if (!env.NPU_SECRET) return Response.json({ error: { message: 'NPU_SECRET is not set' } }, { status: 500 });
     service ??= createService({
-      ...{ device: device(env.NPU_DEVICE || 'maia-200'), chips: chips(env), secret: env.NPU_SECRET, open: open(env), hash: sha256 },
+      ...{
+        device: device(readChoice('NPU_DEVICE', env)),
+        chips: readNumber('NPU_CHIPS', env),
+        secret: env.NPU_SECRET,
+        open: open(env),
+        hash: sha256,
+      },
       now: () => Date.now(),
       breathe: () => new Promise((resolve) => setTimeout(resolve, 0)),
     });

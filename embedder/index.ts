@@ -6,21 +6,18 @@ import ortModule from '../node_modules/onnxruntime-web/dist/ort-wasm-simd-thread
 import { ApiError, asApiError, notFound, serverOverloaded } from '../openai/errors.ts';
 import type { EmbeddingsRequest } from '../openai/requests/embeddings.ts';
 import type { RerankRequest, ScoreRequest } from '../openai/requests/rerank.ts';
+import { readNumber, type Variables } from '../policy/settings.ts';
 import { describeEmbedder } from './manifest.ts';
 import { type EmbeddingModel, loadManifest, openEmbedding } from './model.ts';
 import { createRuntime, type Runtime } from './runtime/ort.ts';
 import { serveRerank, serveScore } from './score.ts';
 import { type ServeOptions, serveEmbeddings } from './serve.ts';
 
-export interface EmbedderEnv {
+export interface EmbedderEnv extends Variables {
   /** Packs: `<EMBED_MODEL_ID>/model.json` and its files; without the bucket, or when it lacks the model, the assets are asked. */
   PACKS?: R2Bucket;
   ASSETS?: Fetcher;
   EMBED_MODEL_ID: string;
-  /** What the isolate may hold; 128 when unset. */
-  EMBED_MEMORY_MB?: string;
-  /** Set: callers must send it. For where the Worker listens on a port of its own. */
-  EMBED_SECRET?: string;
 }
 
 /** Requests that wait or run; one more is refused. */
@@ -90,17 +87,10 @@ function model(env: EmbedderEnv): Promise<EmbeddingModel> {
 
 async function open(env: EmbedderEnv): Promise<EmbeddingModel> {
   runtime ??= createRuntime(ortModule);
-  return openEmbedding(await pack(env), runtime, memoryMb(env));
+  return openEmbedding(await pack(env), runtime, readNumber('EMBED_MEMORY_MB', env));
 }
 
 const pack = (env: EmbedderEnv): Promise<PackSource> => deployedPack(env as PackBindings, env.EMBED_MODEL_ID);
-
-function memoryMb(env: EmbedderEnv): number {
-  const n = Number(env.EMBED_MEMORY_MB || 128);
-  if (!Number.isInteger(n) || n < 16 || n > 65_536)
-    throw new ModelFileError('EMBED_MEMORY_MB', `is "${env.EMBED_MEMORY_MB}", must be an integer in 16..65536`);
-  return n;
-}
 
 /** A model that cannot be served says why; the operator reads the same text with `turnstone pack`. */
 function errorResponse(error: unknown): Response {

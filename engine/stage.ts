@@ -1,6 +1,6 @@
-import { type Adapter, AdapterMemoryError, type AdapterNumbers, type Adapters, adapterBytes, checkPieces } from './adapters.ts';
+import { AdapterMemoryError, type AdapterNumbers, type Adapters, adapterBytes, checkPieces } from './adapters.ts';
 import type { Part } from './anatomy.ts';
-import type { Backend } from './backend.ts';
+import type { Adapter, Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
 import { allocBest, bytesOf, rowBytes } from './logits.ts';

@@ -1,6 +1,6 @@
 /**
- * Every variable that a user may set: what it may be, what it is when it is not set, and what is said of it. The readers, the check
- * before the server listens, `turnstone start --help` and the README's table all come from here.
+ * Every variable: what it may be, what it is when it is not set, and what is said of it. The types of all environments, the readers, the
+ * checks before anything is served, `turnstone start --help` and the README's table all come from here.
  */
 
 interface Common {
@@ -50,8 +50,9 @@ const number = <O extends number | undefined>(lo: number, hi: number, otherwise:
   ...{ kind: 'number' as const, whole: false, lo, hi, help, ...more },
   otherwise,
 });
-const choice = (of: readonly string[], otherwise: string, help: string, more: Partial<ChoiceSetting> = {}): ChoiceSetting => ({
-  ...{ kind: 'choice', of, otherwise, help, ...more },
+const choice = <const T extends string>(of: readonly T[], otherwise: NoInfer<T>, help: string, more: Partial<ChoiceSetting> = {}) => ({
+  ...{ kind: 'choice' as const, of, help, ...more },
+  otherwise,
 });
 const text = (help: string, more: Partial<TextSetting> = {}): TextSetting => ({ kind: 'text', help, ...more });
 
@@ -170,20 +171,62 @@ export const SETTINGS = {
   EMBED_MEMORY_MB: whole(16, 65_536, 128, "what the embedder's isolate may hold", own),
 } satisfies Record<string, Setting>;
 
+/** What no user sets: the launcher, `turnstone deploy` or a wrangler.toml says it to the Workers. */
+export const DEPLOYED = {
+  MODEL_ID: text('the first model, or the one of this Worker; its pack lies under that name'),
+  FIRST_MODEL: text("where MODEL_ID is not the deployment's first model: that one's name"),
+  LOCAL_ONLY: choice(['0', '1'], '0', '1: requests must name a loopback host, and need no key where there is none'),
+  REPLICAS_HERE: whole(
+    1,
+    64,
+    undefined,
+    'replicas that this isolate holds, where they are not all: they share its weights and divide its pages',
+  ),
+  ID_SECRET: text("seals responses' ids; unset: one that the queue's object draws once and keeps", { secret: true }),
+  NPU_ROUTE: choice(['auto', 'npu', 'local', 'device-time'], 'auto', 'what NPU says'),
+  NPU_CHIPS: whole(1, 64, 1, 'chips of the simulated device'),
+  EMBED_MODEL_ID: text("the embedder's model"),
+  EMBED_SECRET: text('what callers of an embedder send that listens on a port of its own', { secret: true }),
+} satisfies Record<string, Setting>;
+
 export type SettingName = keyof typeof SETTINGS;
 export const SETTING_NAMES = Object.keys(SETTINGS) as SettingName[];
 
-type NumberName = { [N in SettingName]: (typeof SETTINGS)[N] extends { kind: 'number' } ? N : never }[SettingName];
-type Value<N extends NumberName> = (typeof SETTINGS)[N]['otherwise'];
+const VARIABLES = { ...SETTINGS, ...DEPLOYED };
+type VariableName = keyof typeof VARIABLES;
+
+/** Variables as Workers have them, text; NPU and EMBEDDER are services there. */
+export type Variables = { [N in Exclude<VariableName, 'NPU' | 'EMBEDDER'>]?: string };
+
+type NumberName = { [N in VariableName]: (typeof VARIABLES)[N] extends { kind: 'number' } ? N : never }[VariableName];
+type ChoiceName = Exclude<
+  { [N in VariableName]: (typeof VARIABLES)[N] extends { kind: 'choice' } ? N : never }[VariableName],
+  'NPU' | 'EMBEDDER'
+>;
+type TextName = Exclude<VariableName, NumberName | ChoiceName | 'NPU' | 'EMBEDDER'>;
+type Value<N extends NumberName> = (typeof VARIABLES)[N]['otherwise'];
 
 /** A number as it is set, or what it is otherwise. Throws naming the variable and its range. */
 export function readNumber<N extends NumberName>(name: N, env: { [name in N]?: string | undefined }): Value<N> {
-  return (parseSetting(name, env[name]) as number | undefined) ?? (SETTINGS[name].otherwise as Value<N>);
+  return (parseSetting(name, env[name]) as number | undefined) ?? (VARIABLES[name].otherwise as Value<N>);
+}
+
+/** One of its choices as it is set, or what it is otherwise. Throws naming the variable and them. */
+export function readChoice<N extends ChoiceName>(name: N, env: { [name in N]?: string | undefined }): (typeof VARIABLES)[N]['otherwise'] {
+  return (parseSetting(name, env[name]) ?? VARIABLES[name].otherwise) as (typeof VARIABLES)[N]['otherwise'];
+}
+
+/** Whether a variable of 0 or 1 is 1. */
+export const isOn = <N extends ChoiceName>(name: N, env: { [name in N]?: string | undefined }): boolean => readChoice(name, env) === '1';
+
+/** A text as it is set. Throws naming the variable where it is wrong. */
+export function readText<N extends TextName>(name: N, env: { [name in N]?: string | undefined }): string | undefined {
+  return parseSetting(name, env[name]) as string | undefined;
 }
 
 /** What a value says; undefined where it is not set. Throws naming the variable. */
-export function parseSetting(name: SettingName, value: string | undefined): number | string | undefined {
-  const s: Setting = SETTINGS[name];
+export function parseSetting(name: VariableName, value: string | undefined): number | string | undefined {
+  const s: Setting = VARIABLES[name];
   if (value === undefined || (value.trim() === '' && !(s.kind === 'text' && s.strict))) return undefined;
   const wrong = (must: string) => new Error(s.secret ? `${name} ${must}` : `${name} is "${value.slice(0, 100)}", ${must}`);
   if (s.kind === 'number') {
@@ -202,9 +245,18 @@ export function parseSetting(name: SettingName, value: string | undefined): numb
   return value;
 }
 
+/** What is wrong in a Worker's environment, a line each. Bindings are no text, and what is the launcher's is not the Worker's. */
+export function faultsOfWorker(env: object): string[] {
+  const given = Object.entries(env).filter(([name, value]) => {
+    const s: Setting | undefined = Object.hasOwn(VARIABLES, name) ? VARIABLES[name as VariableName] : undefined;
+    return s && !s.launcher && typeof value === 'string';
+  });
+  return faultsIn(Object.fromEntries(given));
+}
+
 /** What is wrong in an environment, a line each. */
 export function faultsIn(env: Readonly<Record<string, string | undefined>>): string[] {
-  return SETTING_NAMES.flatMap((name) => {
+  return (Object.keys(VARIABLES) as VariableName[]).flatMap((name) => {
     try {
       parseSetting(name, env[name]);
       return [];

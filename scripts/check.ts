@@ -100,7 +100,10 @@ function cycles(): void {
     'accelerator',
     'simulator',
   ];
-  const found = cyclesIn(ROOT, sourcesIn(ROOT, [...folders, 'embedder', 'library', 'cli', 'web/src', 'python/bridge', 'bench', 'scripts', 'tests']));
+  const found = cyclesIn(
+    ROOT,
+    sourcesIn(ROOT, [...folders, 'embedder', 'library', 'cli', 'web/src', 'python/bridge', 'bench', 'scripts', 'tests']),
+  );
   console.log(`${found.length === 0 ? '✓' : '✗'} no import cycles`);
   for (const cycle of found) console.log(`  ${cycle.join(' → ')}`);
   failed ||= found.length > 0;

@@ -1,5 +1,6 @@
 /** The app of a server: the routes of every host, and those that only a server has. */
 import { openApi } from '../openai/openapi/document.ts';
+import { isOn } from '../policy/settings.ts';
 import { requireKey } from './auth.ts';
 import { clientRoutes } from './clients.ts';
 import { coreApp, onHost } from './core.ts';
@@ -20,7 +21,7 @@ const app = coreApp((app) => {
   app.route('/admin', admin());
   app.route('/v1/npu', accelerator());
 
-  app.use('/packs/*', (c, next) => (c.env.vars.PUBLIC_PACKS === '1' ? next() : requireKey(c, next)));
+  app.use('/packs/*', (c, next) => (isOn('PUBLIC_PACKS', c.env.vars) ? next() : requireKey(c, next)));
   app.get('/packs/:key{.+}', (c) => servePack(c, c.req.param('key')));
 });
 

@@ -6,7 +6,8 @@
 import type { MiddlewareHandler } from 'hono';
 import { ApiError, unauthorized } from '../openai/errors.ts';
 import { namedKeysIn } from '../openai/keys.ts';
-import type { App, Vars } from './host.ts';
+import { isOn, type Variables } from '../policy/settings.ts';
+import type { App } from './host.ts';
 
 interface Key {
   digest: Uint8Array;
@@ -21,7 +22,7 @@ const sha256 = async (text: string): Promise<Uint8Array> => new Uint8Array(await
 /** Parsed once for each value of the secret; one isolate sees one or, around a deploy, two. */
 const parsed = new Map<string, Promise<Key[]>>();
 
-function keysOf(vars: Vars): Promise<Key[]> | null {
+function keysOf(vars: Variables): Promise<Key[]> | null {
   const secret = vars.API_KEYS;
   if (secret === undefined) return null;
   let keys = parsed.get(secret);
@@ -51,10 +52,10 @@ async function parseKeys(secret: string): Promise<Key[]> {
 }
 
 /** The key's tenant; `public` where everybody is let in on purpose; null when the key is wrong or missing. Throws 503 where nobody said who may come. */
-export async function tenantOf(vars: Vars, authorization: string | undefined): Promise<string | null> {
+export async function tenantOf(vars: Variables, authorization: string | undefined): Promise<string | null> {
   const keys = await keysOf(vars);
   if (!keys) {
-    if (vars.PUBLIC === '1' || vars.LOCAL_ONLY === '1') return 'public';
+    if (isOn('PUBLIC', vars) || isOn('LOCAL_ONLY', vars)) return 'public';
     throw new ApiError(503, 'This server is closed: it has no API_KEYS. Set that secret, or PUBLIC=1 to serve everybody.', {
       code: 'server_closed',
     });
@@ -70,7 +71,7 @@ export async function tenantOf(vars: Vars, authorization: string | undefined): P
 }
 
 /** What a tenant is called where somebody looks: its key's name, or the digits that `/admin/queue` shows of one without. */
-export async function keyNamed(vars: Vars, tenant: string): Promise<string> {
+export async function keyNamed(vars: Variables, tenant: string): Promise<string> {
   return (await keysOf(vars))?.find((key) => key.tenant === tenant)?.name ?? tenant;
 }
 

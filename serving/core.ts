@@ -11,6 +11,7 @@ import { parseCompletion } from '../openai/requests/completion.ts';
 import { parseApplyTemplate, parseDetokenize, parseTokenize } from '../openai/requests/tokenize.ts';
 import type { ChatRequest, CompletionRequest, DetokenizeRequest, TokenizeRequest } from '../openai/requests/types.ts';
 import { version } from '../package.json';
+import { faultsOfWorker } from '../policy/settings.ts';
 import { errand } from './admission.ts';
 import { requireKey } from './auth.ts';
 import { readJson } from './body.ts';
@@ -53,7 +54,7 @@ export function coreApp(more: (app: Hono<App>) => void = () => {}): Hono<App> {
   app.onError((error, c) => failed(c, error instanceof HTTPException ? new ApiError(error.status, error.message) : error));
   app.notFound((c) => failed(c, notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
 
-  app.use(requestId, logRequests, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
+  app.use(requestId, rightSettings, logRequests, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
   app.use(
     checkMethods({
       app,
@@ -115,6 +116,18 @@ const requestId: MiddlewareHandler<App> = async (c, next) => {
   c.set('requestId', id);
   await next();
   c.header('x-request-id', id);
+};
+
+/** Environments that were looked at: all is read before anything is served. */
+const looked = new WeakMap<object, readonly string[]>();
+
+const rightSettings: MiddlewareHandler<App> = async (c, next) => {
+  const { vars } = c.env;
+  const faults = looked.get(vars) ?? faultsOfWorker(vars);
+  looked.set(vars, faults);
+  if (faults.length === 0) return next();
+  console.error(`settings: ${faults.join('; ')}`);
+  throw new ApiError(503, 'A setting of this server is wrong; its log says which.', { code: 'misconfigured' });
 };
 
 /** Doubled slashes and one at the end, as base URLs put together by hand have them: the client is sent to the path as it is written. */

@@ -1,5 +1,6 @@
 /** What a host provides: the one thing that the app of this folder knows of the platform it runs on. */
 
+import type { Variables } from '../policy/settings.ts';
 import type { BatchKeeper } from './batches.ts';
 import type { ResponseKeeper } from './responses/types.ts';
 import type { SchedulerPort } from './scheduler.ts';
@@ -9,38 +10,8 @@ export interface Service {
   fetch(url: string, init?: RequestInit): Promise<Response>;
 }
 
-/** Settings as they are set, as text (policy/settings.ts says what they may be), and what the host itself says of its models. */
-export interface Vars {
-  /** Comma-separated `key` or `name:key`. Unset: nobody may, unless PUBLIC or LOCAL_ONLY is `1`. */
-  API_KEYS?: string;
-  /** `1`: a line of JSON a request (log.ts). */
-  LOG_REQUESTS?: string;
-  /** `1`: without API_KEYS everybody may. */
-  PUBLIC?: string;
-  /** `1`: requests must name a loopback host, and need no key where there is none. */
-  LOCAL_ONLY?: string;
-  /** Opens `/admin`. Unset: there is none. */
-  ADMIN_KEY?: string;
-  /** Replicas of the model; 1 when unset. */
-  REPLICAS?: string;
-  /** The model's name in the API. Unset: the replica decides. */
-  MODEL_ID?: string;
-  /** Where MODEL_ID is not the deployment's first model: that one's name. */
-  FIRST_MODEL?: string;
-  /** Other packs, comma-separated. */
-  MODELS?: string;
-  /** `name=model` pairs, comma-separated. */
-  ALIASES?: string;
-  /** `1`: `/packs/*` needs no key. */
-  PUBLIC_PACKS?: string;
-  /** Largest request body; what the context can hold when unset (room.ts). */
-  MAX_BODY_BYTES?: string;
-  /** Comma-separated origins whose pages may call the API, or `*`. Unset: none but the server's own. */
-  CORS_ORIGINS?: string;
-}
-
 export interface Host {
-  vars: Vars;
+  vars: Variables;
   /** That replica of a model, the first model's unless named. Taken anew for every call: one that failed may stay broken. */
   replica(name: string, model?: string): Service;
   /** A model's queue, taken anew for every call. Absent: requests go straight to the first replica. */

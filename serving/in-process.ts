@@ -1,4 +1,5 @@
-import { CLOCK, type Host, type Vars } from './host.ts';
+import type { Variables } from '../policy/settings.ts';
+import { CLOCK, type Host } from './host.ts';
 import { tellRoom } from './prompt-room.ts';
 import type { Responses } from './responses/memory-sessions.ts';
 import { dispatch, inEnvelope } from './run/dispatch.ts';
@@ -11,7 +12,7 @@ export interface InProcess {
   runtime: () => Promise<Runtime>;
   /** Absent: nothing is stored. */
   responses?: Responses;
-  vars?: Vars;
+  vars?: Variables;
 }
 
 /** One engine of this process as the host of the API: its only replica, without a queue. */

@@ -1,4 +1,5 @@
 import type { MiddlewareHandler } from 'hono';
+import { isOn } from '../policy/settings.ts';
 import { keyNamed } from './auth.ts';
 import type { App } from './host.ts';
 
@@ -7,7 +8,7 @@ import type { App } from './host.ts';
  * how long that took (`ms`; the answer itself may stream on). Never what was said, nor a key.
  */
 export const logRequests: MiddlewareHandler<App> = async (c, next) => {
-  if (c.env.vars.LOG_REQUESTS !== '1') return next();
+  if (!isOn('LOG_REQUESTS', c.env.vars)) return next();
   const { clock, vars } = c.env;
   const started = clock.now();
   await next();

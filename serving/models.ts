@@ -4,15 +4,16 @@
  * one's own machine the launcher keeps each in a process, which it starts when the model is asked for.
  */
 import { ApiError, type ErrorEnvelope, modelNotFound } from '../openai/errors.ts';
+import type { Variables } from '../policy/settings.ts';
 import { aliasesIn } from '../policy/settings.ts';
-import type { Host, Vars } from './host.ts';
+import type { Host } from './host.ts';
 
 /** How the first model is known to an object. */
-export type FirstModel = Pick<Vars, 'MODEL_ID' | 'FIRST_MODEL'>;
+export type FirstModel = Pick<Variables, 'MODEL_ID' | 'FIRST_MODEL'>;
 
 /** Who knows and loads the models. */
 export interface Models extends Pick<Host, 'launcher'> {
-  vars: Pick<Vars, 'MODEL_ID' | 'FIRST_MODEL' | 'MODELS' | 'ALIASES'>;
+  vars: Pick<Variables, 'MODEL_ID' | 'FIRST_MODEL' | 'MODELS' | 'ALIASES'>;
 }
 
 /** A model of this server in `GET /v1/models`, beside what its replica says. */

@@ -4,6 +4,7 @@ import type { Context, MiddlewareHandler } from 'hono';
 import { cors } from 'hono/cors';
 import { secureHeaders } from 'hono/secure-headers';
 import { ApiError, clip } from '../openai/errors.ts';
+import { isOn } from '../policy/settings.ts';
 import type { App } from './host.ts';
 
 /** Answers are data: nothing in them runs or is framed. Assets keep the headers that they come with. */
@@ -53,7 +54,7 @@ const LOOPBACK = /^(localhost|127\.0\.0\.1|\[::1\])$/;
  * point here (DNS rebinding) sends its own name as Host. Turned on by LOCAL_ONLY=1, which the launcher sets.
  */
 export const loopbackOnly: MiddlewareHandler<App> = async (c, next) => {
-  if (c.env.vars.LOCAL_ONLY === '1' && !LOOPBACK.test(new URL(c.req.url).hostname)) {
+  if (isOn('LOCAL_ONLY', c.env.vars) && !LOOPBACK.test(new URL(c.req.url).hostname)) {
     throw new ApiError(403, 'This server has no API keys and answers on localhost only; set API_KEYS (or PUBLIC=1) to use another name.', {
       type: 'permission_error',
       code: 'host_not_allowed',

@@ -1,8 +1,8 @@
 import type { Replicas } from '../durable-objects/replica/port.ts';
-import type { Vars } from '../serving/host.ts';
+import type { Variables } from '../policy/settings.ts';
 
 /** What the Worker is bound to; see wrangler.toml. */
-export interface Env extends Vars, Replicas {
+export interface Env extends Variables, Replicas {
   /** Conversations that outlive their isolate. Unset: nothing is stored. */
   SESSION?: DurableObjectNamespace;
   /** The queue before all replicas. Unset: requests go straight to the first one. */
@@ -19,11 +19,8 @@ export interface Env extends Vars, Replicas {
   PACKS?: R2Bucket;
   /** ONNX Runtime and a sentence encoder (embedder/). Unset: there are no embeddings. */
   EMBEDDER?: Fetcher;
-  /** The accelerator's service and its secret; unset: there is none to ask about. */
+  /** The accelerator's service; unset, or without NPU_SECRET: there is none to ask about. */
   NPU?: Fetcher;
-  NPU_SECRET?: string;
   /** Loads models on this machine. */
   LAUNCHER?: Fetcher;
-  /** Seals responses' ids. Unset: one that the queue's object draws once and keeps. */
-  ID_SECRET?: string;
 }

@@ -2,10 +2,10 @@ import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
 import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
-import { parseSetting, readNumber } from '../../policy/settings.ts';
+import { isOn, readChoice, readNumber, readText } from '../../policy/settings.ts';
 import { loadModel, startEngine, wasmMaker } from '../../serving/run/open.ts';
 import type { Kept, Served } from '../../serving/run/runtime.ts';
-import { kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
+import { type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
 import { layoutOf, stagesOf } from './stages.ts';
 
@@ -80,10 +80,10 @@ function held({ id, plan: { bytes } }: Served, other: string): ApiError {
 async function load(env: ReplicaEnv, id: string): Promise<Served> {
   const source = await deployedPack(env as PackBindings, id);
   // with an accelerator of other arithmetic no page here is exact to the bit any more, and none may be named as if it were
-  const numerics = parseSetting('NPU_NUMERICS', env.NPU_NUMERICS) as string | undefined;
+  const numerics = readText('NPU_NUMERICS', env);
   const staged = id === env.MODEL_ID ? stagesOf(env) : undefined;
   return loadModel({
-    ...{ source, id, numerics, maker: wasmMaker({ relaxed, simd }), toolCalls: env.TOOL_CALLS, kv: kvOf(env.KV) },
+    ...{ source, id, numerics, maker: wasmMaker({ relaxed, simd }), toolCalls: readChoice('TOOL_CALLS', env), kv: readChoice('KV', env) },
     memoryBytes: readNumber('MEMORY_MB', env) * MIB,
     jsBytes,
     engines: replicasHere(env),
@@ -108,7 +108,7 @@ export function openEngine(s: Served, env: ReplicaEnv, replica: string): Kept {
   if (s.engines.size >= most) {
     throw serverOverloaded(`This isolate's memory is planned for ${most} replica${most > 1 ? 's' : ''} of the model; set REPLICAS.`);
   }
-  const kept = startEngine(s, env.SPECULATE === '0' ? Number.POSITIVE_INFINITY : undefined);
+  const kept = startEngine(s, isOn('SPECULATE', env) ? undefined : Number.POSITIVE_INFINITY);
   s.engines.set(replica, kept);
   return kept;
 }

@@ -7,11 +7,11 @@ import { stageSize } from '../../engine/stage.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
 import type { Manifest } from '../../models/pack/manifest.ts';
 import type { PackSource } from '../../models/pack/source.ts';
-import { readNumber } from '../../policy/settings.ts';
+import { readChoice, readNumber } from '../../policy/settings.ts';
 import type { StagesPlan } from '../../policy/stages.ts';
 import type { Layout } from '../../serving/run/open.ts';
 import { buildId } from '../build-id.ts';
-import { kvOf, type ReplicaEnv, replicasHere } from '../env.ts';
+import { type ReplicaEnv, replicasHere } from '../env.ts';
 import { allocStage, openStage } from '../stage/load.ts';
 import { RemoteStage } from '../stage/port.ts';
 import type { StageObject } from '../stage/wire.ts';
@@ -30,7 +30,7 @@ export function stagesOf(env: ReplicaEnv): StagesPlan | undefined {
 
 /** The layout of a model in stages. */
 export function layoutOf(stages: StagesPlan, o: Omit<StagesOptions, 'backend' | 'plan'>): Layout {
-  const plan = enginePlan(stages, o.manifest.config, kvOf(o.env.KV), readNumber('ADAPTERS_MB', o.env) << 20);
+  const plan = enginePlan(stages, o.manifest.config, readChoice('KV', o.env), readNumber('ADAPTERS_MB', o.env) << 20);
   return { plan, memoryBytes: memoryHere(stages, plan, o.manifest) + 64, load: (backend) => openStages(stages, { ...o, backend, plan }) };
 }
 

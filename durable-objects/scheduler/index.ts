@@ -1,9 +1,10 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Ended } from '../../policy/ledger.ts';
 import type { Queue } from '../../policy/queue.ts';
+import type { Variables } from '../../policy/settings.ts';
 import { type AdmitRequest, checkRequest, type Heartbeat, type Progress } from '../../policy/ticket.ts';
 import { type AdmitAnswer, replicaNames, type SchedulerStats } from '../../serving/scheduler.ts';
-import { policyConfig, type SchedulerVars } from './config.ts';
+import { policyConfig } from './config.ts';
 import { Keeper } from './keeper.ts';
 
 /** An answer is held back for so long at most, so that no call hangs on a caller that is gone. */
@@ -23,7 +24,7 @@ const CLOSED_S = 5;
  * wait. One `admit` a request and one `heartbeat` a replica and second: never a call a token. State is written at the end
  * of each event, before its answer leaves the object, so an evicted scheduler has forgotten nothing it said.
  */
-export class Scheduler extends DurableObject<SchedulerVars> {
+export class Scheduler extends DurableObject<Variables> {
   private readonly keeper: Keeper;
   /** Callers held, by request id. */
   readonly #held = new Map<string, { answer: (a: AdmitAnswer) => void; timer: ReturnType<typeof setTimeout> }>();
@@ -33,7 +34,7 @@ export class Scheduler extends DurableObject<SchedulerVars> {
   /** How many alarms in a row were late. */
   #excused = 0;
 
-  constructor(ctx: DurableObjectState, env: SchedulerVars) {
+  constructor(ctx: DurableObjectState, env: Variables) {
     super(ctx, env);
     const now = Date.now();
     this.keeper = new Keeper(ctx, policyConfig(env), replicaNames(env), now);

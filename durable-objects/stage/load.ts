@@ -8,17 +8,15 @@ import { ADAPTER_HEADER, adapterFile, readAdapter } from '../../models/pack/adap
 import { loadPart, openPack } from '../../models/pack/load.ts';
 import { formatsIn, type Manifest } from '../../models/pack/manifest.ts';
 import { deployedPack, type PackBindings, type PackSource, readWhole } from '../../models/pack/source.ts';
-import { readNumber } from '../../policy/settings.ts';
+import { readNumber, type Variables } from '../../policy/settings.ts';
 import { jsBytes } from '../replica/memory.ts';
 import type { StageOrder } from './wire.ts';
 
-/** Bindings and variables of a stage's Worker. */
-export interface StageEnv {
+/** What a stage's Worker is bound to, and its variables. */
+export interface StageEnv extends Variables {
   /** Packs, as the replica has them. */
   PACKS?: R2Bucket;
   ASSETS?: Fetcher;
-  /** What the isolate may hold, where the host allows another amount than 128 MB. */
-  MEMORY_MB?: string;
 }
 
 const MIB = 1 << 20;

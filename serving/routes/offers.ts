@@ -2,13 +2,14 @@
 
 import type { Context, Hono } from 'hono';
 import { notFound } from '../../openai/errors.ts';
+import { isOn } from '../../policy/settings.ts';
 import { readJson } from '../body.ts';
 import type { App, Host, Service } from '../host.ts';
 
 /** A server that answers to its own machine alone needs no key for it, unless a page of another origin asks. */
 export function fromHere(c: Context<App>): boolean {
   const origin = c.req.header('origin');
-  return c.env.vars.LOCAL_ONLY === '1' && (origin === undefined || origin === new URL(c.req.url).origin);
+  return isOn('LOCAL_ONLY', c.env.vars) && (origin === undefined || origin === new URL(c.req.url).origin);
 }
 
 export function offers(app: Hono<App>): void {

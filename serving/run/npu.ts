@@ -18,7 +18,7 @@ import {
   routeSent,
   settled,
 } from '../../policy/route.ts';
-import { readNumber } from '../../policy/settings.ts';
+import { readChoice, readNumber, readText, type Variables } from '../../policy/settings.ts';
 import { sleep } from '../sleep.ts';
 import type { EngineLoop } from './loop.ts';
 
@@ -345,35 +345,29 @@ export class NpuAdapter {
   }
 }
 
-export interface NpuVars {
+export interface NpuEnv extends Variables {
   NPU?: NpuOptions['binding'];
-  NPU_URL?: string;
-  NPU_SECRET?: string;
-  NPU_ROUTE?: string;
-  NPU_NUMERICS?: string;
-  NPU_WAIT_MS?: string;
 }
 
 /** The adapter that the Worker's variables describe; undefined where there is no accelerator. Throws naming a variable that is wrong. */
-export function npuOf(env: NpuVars, about: Pick<NpuOptions, 'engine' | 'loop' | 'pack' | 'registry'>): NpuAdapter | undefined {
-  const { NPU, NPU_URL, NPU_SECRET: secret, NPU_ROUTE } = env;
-  const binding = NPU_URL ? elsewhere(NPU_URL) : NPU;
+export function npuOf(env: NpuEnv, about: Pick<NpuOptions, 'engine' | 'loop' | 'pack' | 'registry'>): NpuAdapter | undefined {
+  const url = readText('NPU_URL', env);
+  const secret = readText('NPU_SECRET', env);
+  const route = readChoice('NPU_ROUTE', env);
+  const binding = url ? elsewhere(url) : env.NPU;
   if (!binding || !secret) return undefined;
   return new NpuAdapter({
     ...about,
-    ...{ binding, secret, numerics: env.NPU_NUMERICS || 'exact-1' },
-    force: FORCED.find((f) => f === NPU_ROUTE),
+    ...{ binding, secret, numerics: readText('NPU_NUMERICS', env) ?? 'exact-1' },
+    force: route === 'auto' ? undefined : route,
     minWaitMs: readNumber('NPU_WAIT_MS', env),
   });
 }
 
 /** An accelerator that is reached over the network; the secret goes to that origin alone. */
-function elsewhere(origin: string): NpuOptions['binding'] {
-  if (!/^https?:\/\/[^/?#@]+\/?$/.test(origin)) throw new Error(`NPU_URL is "${origin}", must be an origin such as https://gpu.example`);
-  return { fetch: (url, init) => fetch(new URL(new URL(url).pathname, origin).href, { ...init, redirect: 'manual' }) };
-}
-
-const FORCED = ['npu', 'local', 'device-time'] as const;
+const elsewhere = (origin: string): NpuOptions['binding'] => ({
+  fetch: (url, init) => fetch(new URL(new URL(url).pathname, origin).href, { ...init, redirect: 'manual' }),
+});
 
 const forcedWait = (force: string, localMs = 0, least = MIN_WAIT_MS): number =>
   force === 'device-time' ? DEVICE_WAIT_MS : Math.max(least, Math.min(MAX_WAIT_MS, PATIENCE * localMs));

@@ -4,8 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { nodeHandler } from '../../cli/node-http.ts';
 import { localPack } from '../../cli/packs.ts';
 import { folderPack } from '../../models/node/files.ts';
+import type { Variables } from '../../policy/settings.ts';
 import { createApp } from '../../serving/app.ts';
-import type { Vars } from '../../serving/host.ts';
 import { inProcess } from '../../serving/in-process.ts';
 import { Responses } from '../../serving/responses/memory-sessions.ts';
 import { openModel, wasmMaker } from '../../serving/run/open.ts';
@@ -18,7 +18,7 @@ export async function openShipped(): Promise<Runtime> {
 }
 
 /** The API on an engine of this process. */
-export const appOf = (rt: Runtime, responses?: Responses, vars: Vars = { PUBLIC: '1' }) =>
+export const appOf = (rt: Runtime, responses?: Responses, vars: Variables = { PUBLIC: '1' }) =>
   createApp(inProcess({ model: rt.served.id, runtime: async () => rt, responses, vars }));
 
 /** A request with a body of JSON; GET without one. */
@@ -29,7 +29,7 @@ export const requestTo = (path: string, body?: unknown, headers: Record<string, 
     body: body === undefined || typeof body === 'string' ? body : JSON.stringify(body),
   });
 
-export async function startHost(vars: Vars = { LOCAL_ONLY: '1' }): Promise<{ rt: Runtime; url: string; stop(): void }> {
+export async function startHost(vars: Variables = { LOCAL_ONLY: '1' }): Promise<{ rt: Runtime; url: string; stop(): void }> {
   const rt = await openShipped();
   const responses = new Responses(async () => rt);
   const http = createServer(nodeHandler(appOf(rt, responses, vars).fetch));
