@@ -8,7 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { folderPack } from '../models/node/files.ts';
 import { openPack } from '../models/pack/load.ts';
-import { keysIn } from '../openai/keys.ts';
+import { keysIn } from '../policy/keys.ts';
 import { faultsIn, readNumber } from '../policy/settings.ts';
 import type { StagesPlan } from '../policy/stages.ts';
 import { AdapterBook, roomFor } from './adapters.ts';

@@ -3,6 +3,8 @@
  * checks before anything is served, `turnstone start --help` and the README's table all come from here.
  */
 
+import { faultOfKeys } from './keys.ts';
+
 interface Common {
   /** What it is for, in a few words. */
   help: string;
@@ -124,7 +126,7 @@ export const SETTINGS = {
       secret: true,
       strict: true,
       shown: 'none',
-      wrong: (v) => (v.trim() === '' ? 'is set but blank; give it a key, or unset it' : undefined),
+      wrong: faultOfKeys,
     },
   ),
   PUBLIC: choice(['0', '1'], '0', '1: without API_KEYS everybody may', main),

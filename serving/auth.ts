@@ -5,7 +5,7 @@
 
 import type { MiddlewareHandler } from 'hono';
 import { ApiError, unauthorized } from '../openai/errors.ts';
-import { namedKeysIn } from '../openai/keys.ts';
+import { namedKeysIn } from '../policy/keys.ts';
 import { isOn, type Variables } from '../policy/settings.ts';
 import type { App } from './host.ts';
 

@@ -2,7 +2,7 @@ import { availableParallelism, totalmem } from 'node:os';
 import { samplingText } from '../../models/generation.ts';
 import { folderPack } from '../../models/node/files.ts';
 import { openPack } from '../../models/pack/load.ts';
-import { keysIn } from '../../openai/keys.ts';
+import { keysIn } from '../../policy/keys.ts';
 import {
   aliasesIn,
   faultsIn,

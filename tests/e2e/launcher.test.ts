@@ -123,7 +123,7 @@ describe.skipIf(missing ?? noProc)('the launcher', () => {
       [{ EMBED_MODEL: '/there/is/none', EMBEDDER: '1' }, 'turnstone: EMBED_MODEL=/there/is/none: there is no embedding pack'],
       [{ MODEL: '/there/is/none' }, 'turnstone: MODEL=/there/is/none: there is no such file or folder, and no model of that name'],
       [{ HOST: '0.0.0.0' }, 'turnstone: HOST=0.0.0.0 would serve other machines: set API_KEYS'],
-      [{ API_KEYS: ' ' }, 'turnstone: API_KEYS is set but blank'],
+      [{ API_KEYS: ' ' }, 'turnstone: API_KEYS is set but holds no key'],
       [{ MEMORY_MB: '16' }, 'turnstone: '],
       [{ PROCESSES: '16', REPLICAS: '16' }, 'turnstone: PROCESSES × REPLICAS is 256, must be 64 at most'],
     ];

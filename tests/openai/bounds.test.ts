@@ -1,7 +1,6 @@
 /** Every parameter at its bounds, and with what it is not: the error names it. And the events of a response, one by one. */
 import { describe, expect, it } from 'vitest';
 import { ApiError } from '../../openai/errors.ts';
-import { namedKeysIn } from '../../openai/keys.ts';
 import { Registry, servingMetrics } from '../../openai/prometheus.ts';
 import { parseMessages } from '../../openai/requests/anthropic.ts';
 import { parseChat } from '../../openai/requests/chat.ts';
@@ -13,6 +12,7 @@ import { parseResponses } from '../../openai/requests/responses.ts';
 import { parseDetokenize, parseTokenize } from '../../openai/requests/tokenize.ts';
 import { anthropicError } from '../../openai/stream/anthropic.ts';
 import { createAnswer } from '../../openai/stream/create.ts';
+import { namedKeysIn } from '../../policy/keys.ts';
 
 const messages = [{ role: 'user', content: 'x' }];
 type Parse = (extra: object) => unknown;

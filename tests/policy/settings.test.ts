@@ -20,7 +20,7 @@ describe('settings', () => {
     ['NPU_DEVICE', 'h100', 'NPU_DEVICE is "h100", must be maia-200, maia-100 or edge-npu'],
     ['CORS_ORIGINS', 'https://a.example/, https://b.example', /^CORS_ORIGINS is .*must be origins such as https/],
     ['NPU_URL', 'ftp://x', 'NPU_URL is "ftp://x", must be an origin such as http://127.0.0.1:8790'],
-    ['API_KEYS', ' ', 'API_KEYS is set but blank; give it a key, or unset it'],
+    ['API_KEYS', ' ', 'API_KEYS is set but holds no key; give it one, or unset it'],
     ['ADMIN_KEY', 'short', 'ADMIN_KEY must have 8 characters or more'], // and is not quoted
   ] as const)('%s=%j is told with what it may be', (name, value, told) => {
     expect(() => parseSetting(name, value)).toThrow(told);
