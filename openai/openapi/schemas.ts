@@ -141,12 +141,16 @@ const GENERATION: Record<string, Schema> = {
   parallel_tool_calls: flag,
   reasoning_effort: one('none', 'minimal', 'low', 'medium', 'high', 'xhigh'),
   enable_thinking: flag,
+  thinking_budget: int(0, LIMITS.maxTokens),
   metadata,
 };
+
+const reasoning = object({ effort: maybe(GENERATION.reasoning_effort), max_tokens: maybe(GENERATION.thinking_budget) });
 
 export const CHAT: Record<string, Schema> = {
   ...GENERATION,
   messages: list(ref('ChatMessage'), 1, 2048),
+  reasoning,
   tools: list(ref('ChatTool'), 0, 128),
   tool_choice: choice(
     object({ type: one('function'), function: object({ name }, ['name']) }, ['type', 'function']),
@@ -179,7 +183,7 @@ export const RESPONSES: Record<string, Schema> = {
   background: flag,
   text: object({ format: maybe(format(false)) }),
   include: list(text(1, { maxLength: 64 }), 0, 16),
-  reasoning: object({ effort: maybe(GENERATION.reasoning_effort) }),
+  reasoning,
   stream_options: object({ include_obfuscation: {} }, [], { additionalProperties: false }),
   tools: list(ref('ResponseTool'), 0, 128),
   tool_choice: choice(
@@ -203,7 +207,7 @@ export const MESSAGES: Record<string, Schema> = {
   stop_sequences: GENERATION.stop,
   tools: list(object({ name, description: maybe(text()), input_schema: maybe(schema), type: maybe(one('custom')) }, ['name']), 0, 128),
   tool_choice: object({ type: one('auto', 'any', 'tool', 'none'), name, disable_parallel_tool_use: maybe(flag) }, ['type']),
-  thinking: object({ type: one('enabled', 'disabled', 'adaptive') }, ['type']),
+  thinking: object({ type: one('enabled', 'disabled', 'adaptive'), budget_tokens: maybe(GENERATION.thinking_budget) }, ['type']),
 };
 
 const ollamaCall = object({ function: object({ name, arguments: maybe(object()) }, ['name']) }, ['function']);

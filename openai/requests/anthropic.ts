@@ -2,7 +2,8 @@
 
 import { badRequest, clip, unsupportedValue } from '../errors.ts';
 import { parseChat } from './chat.ts';
-import { array, bodyObject, boolean, type Fields, object, oneOf, optional, string } from './fields.ts';
+import { array, bodyObject, boolean, type Fields, integer, object, oneOf, optional, string } from './fields.ts';
+import { LIMITS } from './generation.ts';
 import { checkParameters, type Parameters } from './parameters.ts';
 import type { ChatRequest } from './types.ts';
 
@@ -46,6 +47,9 @@ function chatOf(body: Fields): ChatRequest {
   const choice = optional(body.tool_choice, (v) => object(v, 'tool_choice'));
   const last = turns.at(-1);
   const thinking = optional(body.thinking, (v) => oneOf(object(v, 'thinking').type, 'thinking.type', ['enabled', 'disabled', 'adaptive']));
+  const budget = optional((body.thinking as Fields | undefined)?.budget_tokens, (v) =>
+    integer(v, 'thinking.budget_tokens', 0, LIMITS.maxTokens),
+  );
   return parseChat({
     model: body.model,
     messages: [...(system === '' ? [] : [{ role: 'system', content: system }]), ...turns],
@@ -59,6 +63,7 @@ function chatOf(body: Fields): ChatRequest {
     tool_choice: choice && toolChoice(choice),
     parallel_tool_calls: choice && optional(choice.disable_parallel_tool_use, (v) => !boolean(v, 'tool_choice.disable_parallel_tool_use')),
     enable_thinking: thinking && thinking !== 'disabled',
+    thinking_budget: thinking === 'enabled' ? budget : undefined,
     continue_final_message: last?.role === 'assistant' && !last.tool_calls, // there a last turn of the assistant is always that
   });
 }

@@ -6,7 +6,7 @@ import { readForm } from './form.ts';
 import { LIMITS, readGeneration } from './generation.ts';
 import { readMessages } from './messages.ts';
 import { chatParameters, checkParameters } from './parameters.ts';
-import { readPromptEnd, readTemplateArgs, thinkingArgs } from './template-args.ts';
+import { readPromptEnd, readThinking } from './template-args.ts';
 import { readToolChoice, readTools } from './tools.ts';
 import type { ChatRequest } from './types.ts';
 
@@ -27,11 +27,7 @@ export function parseChat(value: unknown): ChatRequest {
     toolChoice: readToolChoice(body.tool_choice, tools),
     parallelToolCalls: optional(body.parallel_tool_calls, (v) => boolean(v, 'parallel_tool_calls')) ?? true,
     responseFormat: readForm(body),
-    templateArgs: {
-      ...thinkingArgs(body.reasoning_effort, 'reasoning_effort'),
-      ...optional(body.enable_thinking, (v) => ({ enable_thinking: boolean(v, 'enable_thinking') })),
-      ...readTemplateArgs(body.chat_template_kwargs),
-    },
+    ...readThinking(body),
   };
 }
 

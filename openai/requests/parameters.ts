@@ -7,7 +7,7 @@
 import { badRequest, clip, unsupported } from '../errors.ts';
 import type { Fields } from './fields.ts';
 import { FORM_PARAMETERS } from './form.ts';
-import { PROMPT_PARAMETERS } from './template-args.ts';
+import { PROMPT_PARAMETERS, THINKING_PARAMETERS } from './template-args.ts';
 
 export type Parameter = 'read' | { use: 'ignored'; why: string } | { use: 'refused'; why: string; neutral?: readonly unknown[] };
 
@@ -47,7 +47,7 @@ export const chatParameters: Parameters = {
   ...generation,
   ...read('messages', 'top_logprobs', 'max_completion_tokens', 'response_format'),
   ...read('tools', 'tool_choice', 'parallel_tool_calls', ...PROMPT_PARAMETERS),
-  ...read('reasoning_effort', 'enable_thinking'),
+  ...read(...THINKING_PARAMETERS),
   prediction: ignored('a guess of the output that only makes it faster'),
   prompt_cache_retention: ignored('how long pages are kept is this server’s own choice; hits are reported in usage'),
   prompt_cache_options: ignored('how long pages are kept is this server’s own choice; hits are reported in usage'),
@@ -77,7 +77,7 @@ export const responsesParameters: Parameters = {
     'metadata',
     'include',
   ),
-  ...read('tools', 'tool_choice', 'parallel_tool_calls', 'reasoning', 'chat_template_kwargs'),
+  ...read('tools', 'tool_choice', 'parallel_tool_calls', 'reasoning', 'thinking_budget', 'chat_template_kwargs'),
   prompt_cache_retention: chatParameters.prompt_cache_retention,
   prompt_cache_options: chatParameters.prompt_cache_options,
   max_tool_calls: ignored('counts calls of built-in tools, of which there are none'),

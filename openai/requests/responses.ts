@@ -6,7 +6,7 @@ import { readForm } from './form.ts';
 import { LIMITS, readGeneration } from './generation.ts';
 import { readInput } from './items.ts';
 import { checkParameters, responsesParameters } from './parameters.ts';
-import { readTemplateArgs, thinkingArgs } from './template-args.ts';
+import { readThinking } from './template-args.ts';
 import { checkChoice, distinct, MAX_TOOLS, readFunction, readJsonSchema } from './tools.ts';
 import type { ResponseFormat, ResponsesRequest, Tool, ToolChoice } from './types.ts';
 
@@ -21,7 +21,6 @@ export function parseResponses(value: unknown): ResponsesRequest {
   generation.maxTokens = optional(body.max_output_tokens, (v) => integer(v, 'max_output_tokens', 1, LIMITS.maxTokens));
   const tools = readTools(body.tools);
   const flag = (name: string) => optional(body[name], (v) => boolean(v, name));
-  const reasoning = optional(body.reasoning, (v) => object(v, 'reasoning'));
   const request = {
     kind: 'response' as const,
     ...generation,
@@ -38,7 +37,7 @@ export function parseResponses(value: unknown): ResponsesRequest {
     toolChoice: readToolChoice(body.tool_choice, tools),
     parallelToolCalls: flag('parallel_tool_calls') ?? true,
     responseFormat: readForm(body, readFormat(body.text)),
-    templateArgs: { ...thinkingArgs(reasoning?.effort, 'reasoning.effort'), ...readTemplateArgs(body.chat_template_kwargs) },
+    ...readThinking({ ...body, reasoning_effort: undefined, enable_thinking: undefined }),
   };
   if (request.background && request.store === false)
     throw badRequest("'background' needs 'store': nobody else keeps the answer.", 'background');

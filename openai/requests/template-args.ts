@@ -1,17 +1,37 @@
 /** Variables for the chat template: the client's own, and what the API's fields on reasoning mean to templates. */
 
 import { badRequest } from '../errors.ts';
-import { boolean, type Fields, object, oneOf, optional, string } from './fields.ts';
+import { boolean, type Fields, integer, object, oneOf, optional, string } from './fields.ts';
+import { LIMITS } from './generation.ts';
 import type { ChatMessage, ChatRequest } from './types.ts';
 
 const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh'] as const;
 
 /** By the names templates know: Qwen's `enable_thinking`, DeepSeek's and Granite's `thinking`, `reasoning_effort`. One that knows none ignores them. */
-export function thinkingArgs(v: unknown, path: string): ChatRequest['templateArgs'] {
+function thinkingArgs(v: unknown, path: string): ChatRequest['templateArgs'] {
   const effort = optional(v, (e) => oneOf(e, path, EFFORTS));
   if (effort === undefined) return {};
   const on = effort !== 'none';
   return { enable_thinking: on, thinking: on, ...(on && { reasoning_effort: effort }) };
+}
+
+/** Parameters of `readThinking`. */
+export const THINKING_PARAMETERS = ['reasoning', 'reasoning_effort', 'enable_thinking', 'thinking_budget'] as const;
+
+/** Whether and how long a model thinks: an effort, by either name, and a number of tokens, by either name, after which its thinking is ended. */
+export function readThinking(body: Fields): Pick<ChatRequest, 'templateArgs' | 'thinkingBudget'> {
+  const reasoning = optional(body.reasoning, (v) => object(v, 'reasoning'));
+  const tokens = (v: unknown, path: string) => optional(v, (n) => integer(n, path, 0, LIMITS.maxTokens));
+  const thinkingBudget = tokens(body.thinking_budget, 'thinking_budget') ?? tokens(reasoning?.max_tokens, 'reasoning.max_tokens');
+  return {
+    templateArgs: {
+      ...thinkingArgs(reasoning?.effort, 'reasoning.effort'),
+      ...thinkingArgs(body.reasoning_effort, 'reasoning_effort'),
+      ...optional(body.enable_thinking, (v) => ({ enable_thinking: boolean(v, 'enable_thinking') })),
+      ...readTemplateArgs(body.chat_template_kwargs),
+    },
+    ...(thinkingBudget !== undefined && { thinkingBudget }),
+  };
 }
 
 /** Names a template is given by the server itself; a client may not put others in their place. */

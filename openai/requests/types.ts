@@ -83,6 +83,8 @@ export interface ChatRequest extends GenerationRequest {
   responseFormat: ResponseFormat;
   /** Extra variables for the chat template, e.g. `enable_thinking`. */
   templateArgs: Record<string, string | number | boolean>;
+  /** Tokens that the model may think before it answers. */
+  thinkingBudget?: number;
   /** Instead of the model's own. */
   chatTemplate?: string;
   /** False: the prompt does not open the assistant's turn. */

@@ -14,7 +14,7 @@ import { badRequest } from '../../openai/errors.ts';
 import type { ChatRequest, CompletionRequest, ResponseFormat } from '../../openai/requests/types.ts';
 import { textParameters } from '../../openai/tools.ts';
 import type { Served } from './runtime.ts';
-import { afterThinking, type Followed } from './thinking.ts';
+import { afterThinking, type Followed, FREE } from './thinking.ts';
 
 /** Without `strict` a keyword that cannot be enforced is left out instead of refused. */
 const lenient = { onUnsupported: () => {} };
@@ -42,18 +42,20 @@ export const dialectFor = ({ template, tokenizer }: Pick<Served, 'template' | 't
   template?.toolCalls ??
   (template ? dialectOf(template.source, template.printsTools, (tag) => tokenizer.idOf(tag) !== undefined) : 'hermes');
 
-type Form = Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'parallelToolCalls'> & { kind?: string };
+type Form = Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'parallelToolCalls' | 'thinkingBudget'> & { kind?: string };
 
 /**
  * What the answer's form demands of every token: a schema, any JSON object, tool calls with valid arguments, or where tools are given
- * and none may be called, text without the beginning of a call. What the model thinks before it answers is free. A form that comes with tools is what is said instead of a call.
+ * and none may be called, text without the beginning of a call. What the model thinks before it answers is free, and bounded where the request says so. A form that comes with tools is what is said instead of a call.
  * Undefined when the text is free. Throws 400 naming the schema's part that cannot be enforced, also where that shows only as it is
  * followed.
  */
 export function constraintOf(served: Served, body: Form): ((prompt: readonly number[]) => Constraint) | undefined {
   const told = faultOf(body);
   const grammar = told(() => grammarOf(served, body));
-  return grammar && ((prompt) => afterThinking(served, prompt, () => follow(grammar.start(), told)));
+  if (!grammar && body.thinkingBudget === undefined) return undefined;
+  const begin = () => (grammar ? follow(grammar.start(), told) : FREE);
+  return (prompt) => afterThinking(served, prompt, begin, body.thinkingBudget);
 }
 
 /** The same of a completion, whose text is the answer from its first token on. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ReasoningSplitter } from '../../openai/reasoning.ts';
+import { parseMessages } from '../../openai/requests/anthropic.ts';
 import { parseChat } from '../../openai/requests/chat.ts';
 import type { Item } from '../../openai/requests/item-types.ts';
 import { itemMessages } from '../../openai/requests/items.ts';
@@ -119,6 +120,15 @@ describe('what clients ask of reasoning', () => {
     expect(args({ enable_thinking: false })).toEqual({ enable_thinking: false });
     expect(args({ enable_thinking: true, chat_template_kwargs: { enable_thinking: false } })).toEqual({ enable_thinking: false });
     expect(() => args({ reasoning_effort: 'much' })).toThrow(/reasoning_effort/);
+    const { thinkingBudget } = parseChat({ model: 'm', messages, reasoning: { max_tokens: 7 } });
+    expect([thinkingBudget, parseChat({ model: 'm', messages, thinking_budget: 0 }).thinkingBudget]).toEqual([7, 0]);
+    expect(parseResponses({ model: 'm', input: 'x', reasoning: { max_tokens: 9 } }).thinkingBudget).toBe(9);
+    const thinking = { type: 'enabled', budget_tokens: 1024 };
+    expect(parseMessages({ model: 'm', messages, max_tokens: 2000, thinking })).toMatchObject({ thinkingBudget: 1024 });
+    expect(parseMessages({ model: 'm', messages, max_tokens: 9, thinking: { type: 'disabled' } }).thinkingBudget).toBeUndefined();
+    expect(() => parseMessages({ model: 'm', messages, max_tokens: 9, thinking: { ...thinking, budget_tokens: -1 } })).toThrow(
+      /budget_tokens/,
+    );
     expect(parseResponses({ model: 'm', input: 'x', reasoning: { effort: 'low', summary: 'auto' } })).toMatchObject({
       templateArgs: { enable_thinking: true, reasoning_effort: 'low' },
       echo: { reasoning: { effort: 'low', summary: 'auto' } },
@@ -140,6 +150,7 @@ describe('a form that is demanded, of a model that thinks', () => {
     bytesOf: small.bytesOf,
     isSpecial: small.isSpecial,
     idOf: () => undefined,
+    encode: (text: string) => [...bytes(text)],
     decode: (ids: number[]) => String.fromCharCode(...ids),
     stream: () => ({ push: (id: number) => new TextDecoder().decode(small.bytesOf(id)), flush: () => '' }),
   };
@@ -174,6 +185,31 @@ describe('a form that is demanded, of a model that thinks', () => {
   it('begins at once when it has not', () => {
     const c = start('assistant\n');
     expect([allowed(c, brace), allowed(c, 60)]).toEqual([true, false]);
+  });
+
+  it('is thought about for so many tokens, then the end of the thinking is all that may come', () => {
+    const budget = (n: number, more: object = { response_format: { type: 'json_object' } }) =>
+      parseChat({ model: 'm', messages, thinking_budget: n, ...more });
+    for (const thought of ['', 'Hm, {', '</thi']) {
+      const c = feed(start('<think>\n', budget(thought.length)), thought);
+      for (const b of bytes('</think>')) {
+        expect(Array.from({ length: small.size }, (_, id) => id).filter((id) => allowed(c, id))).toEqual([b]);
+        const copy = c.clone?.() as typeof c;
+        expect(allowed(copy, b)).toBe(true);
+        c.accept(b);
+      }
+      expect([allowed(c, brace), allowed(c, 97)]).toEqual([true, false]);
+    }
+    // an answer without a form: what it opens itself is bounded, too, and it may end at any time before
+    const c = start('assistant\n', budget(2, {}));
+    expect(c.mask()).toBeNull();
+    for (const b of bytes('<think>ab')) {
+      expect([allowed(c, b), allowed(c, stop)]).toEqual([true, true]);
+      c.accept(b);
+    }
+    expect([allowed(c, 60), allowed(c, stop)]).toEqual([true, false]);
+    for (const b of bytes('</think>')) c.accept(b);
+    expect(c.mask()).toBeNull();
   });
 
   it('binds no call inside of the thinking, and one after it', () => {
