@@ -54,7 +54,7 @@ export function parseResponses(value: unknown): ResponsesRequest {
 const readConversation = (v: unknown): string | undefined =>
   optional(v, (c) => string(typeof c === 'string' ? c : object(c, 'conversation').id, 'conversation', 1, 256));
 
-/** What every state of the response repeats of its request. */
+/** What every state of the response repeats of its request; what that left to the model is told as the API's default. */
 function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesRequest['echo'] {
   const { param, ...form } = { param: undefined, ...r.responseFormat };
   const format = param !== undefined ? { type: 'text' } : form.type === 'json_schema' ? { description: undefined, ...form } : form;
@@ -62,17 +62,23 @@ function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesReque
     background: r.background,
     instructions: r.instructions ?? null,
     max_output_tokens: r.maxTokens ?? null,
+    max_tool_calls: null,
     metadata: readMetadata(body.metadata),
     parallel_tool_calls: r.parallelToolCalls,
+    presence_penalty: r.sampling.presence ?? 0,
+    frequency_penalty: r.sampling.frequency ?? 0,
     previous_response_id: r.previousResponseId ?? null,
+    prompt_cache_key: r.promptCacheKey ?? null,
+    safety_identifier: null,
+    service_tier: 'default',
     reasoning: { effort: null, summary: null, ...optional(body.reasoning, (v) => object(v, 'reasoning')) },
     store: r.store ?? true,
-    temperature: r.sampling.temperature ?? null,
+    temperature: r.sampling.temperature ?? 1,
     text: { format },
     tool_choice: body.tool_choice ?? 'auto',
     tools: r.tools.map((t) => ({ type: 'function', ...t, description: t.description ?? null })),
     top_logprobs: r.sampling.logprobs ?? 0,
-    top_p: r.sampling.topP ?? null,
+    top_p: r.sampling.topP ?? 1,
     truncation: r.truncate ? 'auto' : 'disabled',
     ...(r.conversation !== undefined && { conversation: { id: r.conversation } }),
   };

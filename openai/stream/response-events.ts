@@ -52,7 +52,7 @@ export function responseObject(meta: ResponseMeta, s: ResponseState): Record<str
     model: meta.model,
     output: s.output ?? [],
     output_text: (s.output ?? []).map(textOf).join(''),
-    ...(s.usage ? { usage: usageOf(s.usage) } : {}),
+    usage: s.usage ? usageOf(s.usage) : null,
     ...meta.echo,
     ...s.extra,
   };

@@ -1,4 +1,5 @@
 /** Stored responses outside of Workers, on wasm: kept in memory, with the edge's objects, events and errors. */
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
 import { DeviceLostError } from '../../kernels/webgpu/index.ts';
@@ -62,9 +63,104 @@ const LONG = { max_output_tokens: 300, ignore_eos: true };
 beforeAll(async () => {
   const { folder } = await localPack(undefined, () => {});
   rt = await openModel({ source: folderPack(folder), id: 'pebble', maker: wasmMaker(wasmModules()), memoryBytes: 96 << 20 });
-});
+}, 60_000);
 afterAll(() => {
   for (const r of opened) r.close();
+});
+
+/** The cases of Open Responses' compliance suite by their ids, and what it wants of every answer. */
+describe('Open Responses', () => {
+  const string = { type: 'string' };
+  const number = { type: 'number' };
+  const count = { type: 'integer' };
+  const flag = { type: 'boolean' };
+  const orNull = (schema: object) => ({ anyOf: [schema, { type: 'null' }] });
+  const object = (properties: Record<string, object>) => ({ type: 'object', properties, required: Object.keys(properties) });
+  const list = (items: object) => ({ type: 'array', items });
+  const one = (...values: string[]) => ({ enum: values });
+  const status = one('in_progress', 'completed', 'incomplete');
+  const textPart = object({ type: one('output_text'), text: string, annotations: list({}), logprobs: list({}) });
+  const items = {
+    message: object({ type: one('message'), id: string, status, role: one('assistant'), content: list(textPart) }),
+    function_call: object({ type: one('function_call'), id: string, call_id: string, name: string, arguments: string, status }),
+  };
+  const tokens = (detail: string) => object({ [detail]: count });
+  const resource = object({
+    ...{ id: string, object: one('response'), created_at: count, completed_at: orNull(count), status: string, model: string },
+    ...{ incomplete_details: orNull(object({ reason: string })), error: orNull(object({ code: string, message: string })) },
+    ...{ previous_response_id: orNull(string), instructions: orNull(string), output: list({ anyOf: Object.values(items) }) },
+    tools: list(
+      object({ type: one('function'), name: string, description: orNull(string), parameters: orNull(object({})), strict: orNull(flag) }),
+    ),
+    tool_choice: { anyOf: [one('none', 'auto', 'required'), object({ type: string })] },
+    ...{ truncation: one('auto', 'disabled'), parallel_tool_calls: flag, text: object({ format: object({ type: string }) }) },
+    ...{ top_p: number, temperature: number, presence_penalty: number, frequency_penalty: number, top_logprobs: count },
+    reasoning: orNull(object({ effort: orNull(string), summary: orNull(string) })),
+    usage: orNull(
+      object({
+        ...{ input_tokens: count, output_tokens: count, total_tokens: count },
+        ...{ input_tokens_details: tokens('cached_tokens'), output_tokens_details: tokens('reasoning_tokens') },
+      }),
+    ),
+    ...{ max_output_tokens: orNull(count), max_tool_calls: orNull(count), store: flag, background: flag, service_tier: string },
+    ...{ metadata: {}, safety_identifier: orNull(string), prompt_cache_key: orNull(string) },
+  });
+  const at = { item_id: string, output_index: count };
+  const part = { ...at, content_index: count };
+  const events: Record<string, object> = {
+    ...Object.fromEntries(['created', 'in_progress', 'completed'].map((e) => [`response.${e}`, { response: resource }])),
+    'response.output_item.added': { output_index: count, item: { anyOf: Object.values(items) } },
+    'response.output_item.done': { output_index: count, item: { anyOf: Object.values(items) } },
+    'response.content_part.added': { ...part, part: textPart },
+    'response.content_part.done': { ...part, part: textPart },
+    'response.output_text.delta': { ...part, delta: string, logprobs: list({}) },
+    'response.output_text.done': { ...part, text: string, logprobs: list({}) },
+    'response.function_call_arguments.delta': { ...at, delta: string },
+    'response.function_call_arguments.done': { ...at, arguments: string },
+  };
+  const ajv = new Ajv2020({ strict: false });
+  const check = (schema: object, value: unknown) => {
+    const validate = ajv.compile(schema);
+    expect(validate(value), `${ajv.errorsText(validate.errors)}: ${JSON.stringify(value)}`).toBe(true);
+  };
+  const said = (role: string, content: unknown) => ({ type: 'message', role, content });
+  const parameters = { type: 'object', properties: { location: { type: 'string', description: 'The city' } }, required: ['location'] };
+  const tools = [{ type: 'function', name: 'get_weather', description: 'The weather at a place', parameters }];
+  const weather = { input: [said('user', 'What is the weather in San Francisco?')], tools };
+  const cases: [id: string, request: object, kind: string, streamed?: boolean][] = [
+    ['basic-response', { input: [said('user', 'Say hello.')] }, 'message'],
+    ['streaming-response', { input: [said('user', 'Count from 1 to 5.')] }, 'message', true],
+    ['system-prompt', { input: [said('system', 'Speak as a pirate does.'), said('user', 'Say hello.')] }, 'message'],
+    ['tool-calling', weather, 'function_call'],
+    ['tool-calling-streaming', weather, 'function_call', true],
+    [
+      'multi-turn',
+      { input: [said('user', 'My name is Ann.'), said('assistant', 'Hello, Ann.'), said('user', 'What is my name?')] },
+      'message',
+    ],
+  ];
+
+  it.each(cases)('%s', async (_, request, kind, stream = false) => {
+    const answer = await client(keeper()).send('POST', '', { model: 'pebble', ...request, stream });
+    expect(answer.status).toBe(200);
+    const told = stream ? eventsOf(await answer.text()) : [];
+    for (const e of told) check(object({ type: one(e.type), sequence_number: count, ...events[e.type] }), e);
+    const response = stream ? told.at(-1)!.response! : ((await answer.json()) as Answer);
+    check(resource, response);
+    expect(response.status).toBe('completed');
+    expect(response.output.map((item) => (item as { type: string }).type)).toContain(kind);
+    if (!stream) return;
+    const call = ['function_call_arguments.delta', 'function_call_arguments.done'];
+    const want = ['created', 'output_item.added', ...(kind === 'message' ? ['output_text.delta'] : call), 'output_item.done', 'completed'];
+    expect(told.map((e) => e.type)).toEqual(expect.arrayContaining(want.map((e) => `response.${e}`)));
+  });
+
+  it('image-input is refused by name: models here read text', async () => {
+    const content = [{ type: 'input_image', image_url: 'data:image/png;base64,iVBORw0KGgo=' }];
+    const answer = await client(keeper()).send('POST', '', { model: 'pebble', input: [said('user', content)] });
+    expect(answer.status).toBe(400);
+    expect(JSON.stringify(await answer.json())).toContain('input[0].content');
+  });
 });
 
 describe('log-probabilities', () => {

@@ -25,7 +25,12 @@ function modern(v: Json): Json {
 const cached: { document?: { components: { schemas: { [name: string]: Json } } }; ajv?: Ajv2020 } = {};
 
 export function description() {
-  cached.document ??= modern(parse(readFileSync(FILE, 'utf8'))) as unknown as NonNullable<typeof cached.document>;
+  if (!cached.document) {
+    cached.document = modern(parse(readFileSync(FILE, 'utf8'))) as unknown as NonNullable<typeof cached.document>;
+    // while a response runs the API itself says null, and Open Responses demands it
+    const { schemas } = (cached.document as NonNullable<typeof cached.document>).components;
+    schemas.ResponseUsage = { anyOf: [schemas.ResponseUsage, { type: 'null' }] };
+  }
   return cached.document;
 }
 
