@@ -22,16 +22,20 @@ function modern(v: Json): Json {
   return v.nullable === true ? { anyOf: [rest, { type: 'null' }] } : rest;
 }
 
-const cached: { document?: { components: { schemas: { [name: string]: Json } } }; ajv?: Ajv2020 } = {};
+interface Description {
+  components: { schemas: { [name: string]: Json } };
+}
 
-export function description() {
-  if (!cached.document) {
-    cached.document = modern(parse(readFileSync(FILE, 'utf8'))) as unknown as NonNullable<typeof cached.document>;
-    // while a response runs the API itself says null, and Open Responses demands it
-    const { schemas } = (cached.document as NonNullable<typeof cached.document>).components;
-    schemas.ResponseUsage = { anyOf: [schemas.ResponseUsage, { type: 'null' }] };
-  }
-  return cached.document;
+const cached: { document?: Description; ajv?: Ajv2020 } = {};
+
+export function description(): Description {
+  if (cached.document) return cached.document;
+  const document = modern(parse(readFileSync(FILE, 'utf8'))) as unknown as Description;
+  // while a response runs the API itself says null, and Open Responses demands it
+  const { schemas } = document.components;
+  schemas.ResponseUsage = { anyOf: [schemas.ResponseUsage, { type: 'null' }] };
+  cached.document = document;
+  return document;
 }
 
 const validators = new Map<string, ValidateFunction>();

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { Miniflare } from 'miniflare';
 import OpenAI, { toFile } from 'openai';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { tenantNamed } from '../../serving/auth.ts';
 import { bundle } from './bundle.ts';
 import { sessionServer } from './session-server.ts';
 
@@ -42,7 +43,9 @@ const upload = async (client: OpenAI, lines: string[]) =>
 const begin = async (client: OpenAI, lines: string[], more: object = {}) =>
   client.batches.create({ input_file_id: (await upload(client, lines)).id, endpoint: '/v1/responses', completion_window: '24h', ...more });
 const ended = async (client: OpenAI, id: string) => {
-  await expect.poll(async () => (await client.batches.retrieve(id)).status, { timeout: 60_000 }).toMatch(/completed|cancelled|failed/);
+  await expect
+    .poll(async () => (await client.batches.retrieve(id)).status, { timeout: 60_000 })
+    .toMatch(/completed|cancelled|failed|expired/);
   return client.batches.retrieve(id);
 };
 const linesOf = async (client: OpenAI, file: string | undefined): Promise<Line[]> =>
@@ -147,6 +150,30 @@ it('a batch goes on after a restart, and is cancelled between two requests', asy
   expect([cancelled.status, completed + failed, total]).toEqual(['cancelled', 6, 6]);
   expect(failed).toBeGreaterThan(0);
   expect((await linesOf(client, cancelled.error_file_id)).map((l) => l.error?.code)).toEqual(Array(failed).fill('batch_cancelled'));
+});
+
+it('a batch whose 24 hours are over expires: what was answered is kept, the rest is told', async () => {
+  const client = clientOf(KEY);
+  const words = Array(40).fill('word').join(' ');
+  const batch = await begin(
+    client,
+    Array.from({ length: 16 }, (_, i) => line(`n${i}`, `${words} ${i}`)),
+  );
+  expect(batch.expires_at! - batch.created_at).toBe(24 * 3600);
+  await expect
+    .poll(async () => (await client.batches.retrieve(batch.id)).request_counts!.completed, { timeout: 30_000 })
+    .toBeGreaterThan(0);
+  const tenant = await tenantNamed('ann');
+  const objects = await server.getDurableObjectNamespace('BATCHES');
+  const kept = objects.get(objects.idFromName(tenant)) as unknown as { endTime(id: string): Promise<void> };
+  await kept.endTime(batch.id);
+  const done = await ended(client, batch.id);
+  const { completed, failed } = done.request_counts!;
+  expect([done.status, completed + failed]).toEqual(['expired', 16]);
+  expect(done.expired_at).toBeGreaterThanOrEqual(done.created_at);
+  expect(Math.min(completed, failed)).toBeGreaterThan(0);
+  expect((await linesOf(client, done.output_file_id)).length).toBe(completed);
+  expect((await linesOf(client, done.error_file_id)).map((l) => l.error?.code)).toEqual(Array(failed).fill('batch_expired'));
 });
 
 it('erasing a tenant takes its files and batches along', async () => {

@@ -2,8 +2,10 @@
 
 import { createHash } from 'node:crypto';
 import { mkdtemp, readdir } from 'node:fs/promises';
+import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { scheduler } from 'node:timers/promises';
 import type { Miniflare } from 'miniflare';
 import OpenAI from 'openai';
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
@@ -32,6 +34,36 @@ beforeAll(async () => {
 });
 
 afterAll(() => server?.dispose());
+
+/** workerd lets an object with hibernatable sockets go after 10 s in which nothing was asked of it; the other tests fill them. */
+const SLEEPS_MS = 11_500;
+let since = 0;
+let asleep: Promise<{ ws: ResponsesWS; self: string; first: OpenAI.Responses.Response }>;
+
+const answered = (ws: ResponsesWS, more: object) =>
+  new Promise<OpenAI.Responses.Response>((resolve, reject) => {
+    ws.once('response.completed', (e) => resolve(e.response));
+    ws.once('error', reject);
+    ws.send({ type: 'response.create', model: 'm', input: 'hi', ...more } as OpenAI.Responses.ResponsesClientEvent);
+  });
+
+const whoIs = (ws: ResponsesWS) =>
+  new Promise<string>((resolve) => {
+    ws.once('event', (e) => resolve((e as unknown as { self: string }).self));
+    ws.socket.send('who');
+  });
+
+beforeAll(async () => {
+  const begin = async () => {
+    const ws = new ResponsesWS(client);
+    const first = await answered(ws, { store: false });
+    const self = await whoIs(ws);
+    since = Date.now();
+    return { ws, self, first };
+  };
+  asleep = begin();
+  await asleep;
+});
 
 const ask = (instructions: string, extra: Partial<OpenAI.Responses.ResponseCreateParams> = {}) =>
   client.responses.create({
@@ -430,6 +462,23 @@ describe('a WebSocket', () => {
     expect(page?.status ?? 405).not.toBe(200);
   });
 
+  it('lets no page of another origin in', async () => {
+    const statusOf = (origin: string) =>
+      new Promise<number>((resolve, reject) => {
+        const handshake = {
+          connection: 'Upgrade',
+          upgrade: 'websocket',
+          'sec-websocket-version': '13',
+          'sec-websocket-key': btoa('0123456789abcdef'),
+        };
+        const asked = request(`${url}v1/responses`, { headers: { ...handshake, authorization: `Bearer ${KEY}`, origin } });
+        asked.on('upgrade', (answer, socket) => resolve(answer.statusCode as number) ?? socket.destroy());
+        asked.on('response', (answer) => resolve(answer.statusCode as number) ?? answer.resume());
+        asked.on('error', reject).end();
+      });
+    expect([await statusOf('https://elsewhere.example'), await statusOf(new URL(url).origin)]).toEqual([403, 101]);
+  });
+
   const told_ = async (id: string) => told(await again(id, -1));
 });
 
@@ -453,4 +502,13 @@ describe('Idempotency-Key', () => {
     expect(next.id).not.toBe(a.id);
     expect((await post('one', { instructions: WORDS, previous_response_id: a.id })).id).toBe(next.id);
   });
+});
+
+it('a socket whose object slept goes on from a response that nobody stored', async () => {
+  const { ws, self, first } = await asleep;
+  await scheduler.wait(Math.max(0, since + SLEEPS_MS - Date.now()));
+  expect(await whoIs(ws)).not.toBe(self);
+  const next = await answered(ws, { store: false, previous_response_id: first.id, input: 'more' });
+  expect(next).toMatchObject({ output_text: '3 messages', previous_response_id: first.id });
+  ws.close();
 });

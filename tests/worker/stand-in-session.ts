@@ -6,16 +6,34 @@ import { createAnswer } from '../../openai/stream/create.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import { createApp } from '../../serving/app.ts';
 import type { RunLine, RunOrder } from '../../serving/responses/types.ts';
+import { Batches as RealBatches } from '../../worker/batches.ts';
 import type { Env } from '../../worker/env.ts';
 import { hostOf } from '../../worker/host.ts';
+import { Socket as RealSocket } from '../../worker/socket.ts';
 
 export { Scheduler } from '../../durable-objects/scheduler/index.ts';
 export { Session } from '../../durable-objects/session/index.ts';
 export { Tenant } from '../../durable-objects/tenant/index.ts';
-export { Batches } from '../../worker/batches.ts';
-export { Socket } from '../../worker/socket.ts';
 
 export default { fetch: (request, env, context) => createApp(hostOf(env)).fetch(request, context) } satisfies ExportedHandler<Env>;
+
+/** A test may say that a batch's time is over. */
+export class Batches extends RealBatches {
+  async endTime(id: string): Promise<void> {
+    const now = Math.floor(Date.now() / 1000);
+    this.ctx.storage.sql.exec("UPDATE batches SET data = json_set(data, '$.expires_at', ?) WHERE id = ?", now, id);
+  }
+}
+
+/** A test may ask an object which one it is: after it slept it is another. */
+export class Socket extends RealSocket {
+  readonly #self = crypto.randomUUID();
+
+  override async webSocketMessage(socket: WebSocket, message: string | ArrayBuffer): Promise<void> {
+    if (message === 'who') return socket.send(JSON.stringify({ type: 'who', self: this.#self }));
+    return super.webSocketMessage(socket, message);
+  }
+}
 
 const encoder = new TextEncoder();
 
