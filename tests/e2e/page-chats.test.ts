@@ -10,6 +10,10 @@ import { missing, startTestServer } from './server.ts';
 const START = 180_000; // ms: builds included
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
+/** Two frames later, and when what moves by itself has come to rest. */
+const SETTLED = `new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))).then(() =>
+  Promise.allSettled(document.getAnimations().filter((a) => a instanceof CSSTransition).map((a) => a.finished)))`;
+
 describe.skipIf(noBrowser ?? missing)('chats on the page', () => {
   let server: Awaited<ReturnType<typeof startTestServer>>;
   let browser: Browser;
@@ -105,7 +109,6 @@ describe.skipIf(noBrowser ?? missing)('chats on the page', () => {
     await page.keyboard.press('Control+Shift+O');
     expect(await box(page).inputValue()).toBe('');
     await box(page).fill('of another chat');
-    await page.waitForTimeout(400);
     await page.getByRole('link', { name: 'My dog' }).click();
     await expect.poll(() => box(page).inputValue()).toBe('half a thou');
     await page.reload();
@@ -189,7 +192,7 @@ describe.skipIf(noBrowser ?? missing)('chats on the page', () => {
     await settled(page, 1);
     for (const width of [1180, 360]) {
       await page.setViewportSize({ width, height: 740 });
-      await page.waitForTimeout(200);
+      await page.evaluate(SETTLED);
       await look(`chat at ${width}`);
       expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0);
       if (width < 900) {

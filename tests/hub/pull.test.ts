@@ -172,11 +172,12 @@ describe('pull', () => {
   it('gives up, with a part to go on from, when the hub goes away', async () => {
     server.faults.breakAfter = { bytes: 100, times: 1_000 };
     server.faults.slow = 1;
-    const broken = get('hf:org/big-GGUF', { progress: () => {} });
-    await Promise.all([
-      expect(broken).rejects.toThrow(/cannot be reached|ended|terminated|abort/i),
-      new Promise((r) => setTimeout(r, 300)).then(() => server.close()),
-    ]);
+    let came: () => void = () => {};
+    const some = new Promise<void>((done) => {
+      came = done;
+    });
+    const broken = get('hf:org/big-GGUF', { progress: (n) => n > 0 && came() });
+    await Promise.all([expect(broken).rejects.toThrow(/cannot be reached|ended|terminated|abort/i), some.then(() => server.close())]);
     expect(store.list()).toEqual([]);
     expect(contents().some((f) => f.endsWith('.lock'))).toBe(false);
     expect(store.unfinished()).toHaveLength(1);

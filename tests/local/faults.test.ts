@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 
 /** Until a loop has ended: the next one has the engine to itself. */
-const rest = () => new Promise((resolve) => setTimeout(resolve, 20));
+const rest = (loop: object) => expect.poll(() => (loop as { running: boolean }).running, { interval: 1 }).toBe(false);
 
 /** Takes tokens, and throws where it is told to. */
 class Recorder implements Sink {
@@ -81,7 +81,7 @@ it.each([
   const request = { id: `${kind}/${type}`, prompt: [20, 30], maxTokens: 60, stopIds: [], salt: 'x', sampling: GREEDY };
   rt.loop.add({ ...request, constraint: follow(ambiguous, fault) }, sink);
   await sink.end;
-  await rest();
+  await rest(rt.loop);
   expect(sink.ids).toHaveLength(3);
   expect(sink.error).toMatchObject({ name: 'ApiError', status: 400, param, code: 'unsupported_schema' });
 });
@@ -96,7 +96,7 @@ describe('a request whose sink throws ends alone', () => {
       loop.add(request(`${i}/0`, i), sink);
     });
     await Promise.all(sinks.map((s) => s.end));
-    await rest();
+    await rest(loop);
     expect(rt.engine.stats()).toMatchObject({ running: 0, waiting: 0, pages: { referenced: 0 } });
   };
 

@@ -199,9 +199,13 @@ describe('queue', () => {
     const s = service({ queue: 1, breathe: () => held });
     const first = call(s, ids(60, 3));
     const leaver = new AbortController();
-    await new Promise((r) => setTimeout(r, 20));
+    const queued = async () => {
+      const r = await s.fetch(new Request('https://npu/v1/device', { headers: { authorization: `Bearer ${secret}` } }));
+      return ((await r.json()) as { queue: number }).queue;
+    };
+    await expect.poll(queued, { interval: 1 }).toBe(1);
     const second = call(s, ids(60, 5), { signal: leaver.signal });
-    await new Promise((r) => setTimeout(r, 20));
+    await expect.poll(queued, { interval: 1 }).toBe(2);
     await expect(call(s, ids(60, 7))).rejects.toMatchObject({ status: 429, refused: true });
     leaver.abort();
     await expect(second).rejects.toBeInstanceOf(NpuError);
