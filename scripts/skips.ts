@@ -16,6 +16,7 @@ const KINDS: Record<string, RegExp> = {
   models: /turnstone-models|on this machine|\.gguf/,
   browser: /chrom/i,
   python: /python|pytorch/i,
+  gpu: /package webgpu|no adapter found/,
 };
 
 /** Of which kind a reason is; undefined: of none that can be required, such as a case outside of a contract. */

@@ -146,7 +146,7 @@ describe.skipIf(missing)('KV pages that outlive their replica', () => {
   }, 300_000);
 
   it('1,000 tokens resumed on a replica that has forgotten them: same tokens, far sooner than computing them again', async () => {
-    const samples = 5;
+    const samples = 3;
     const first: Answer[] = [];
     for (let i = 0; i < samples; i++) first.push(await ask({ input: story(`session ${i}`, 330), max_output_tokens: 8 }));
     for (const a of first) {

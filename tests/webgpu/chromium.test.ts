@@ -14,6 +14,8 @@ import { full, required, skipWithoutChromium } from './require.ts';
 
 const SLOW = 900_000; // ms: a software adapter on a busy machine
 
+const NONE = 'Chromium finds no adapter';
+
 declare const window: { api: BrowserApi };
 
 describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
@@ -31,7 +33,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
     );
     await page.route('**/wasm', (route) => route.fulfill({ body: readFileSync('.build/wasm/turnstone-simd.wasm') }));
     adapter = await page.evaluate(() => navigator.gpu?.requestAdapter().then((a) => a && `${a.info.vendor} ${a.info.architecture}`));
-    console.log(adapter ? `webgpu in Chromium: ${adapter}` : 'webgpu tests skipped: Chromium finds no adapter');
+    console.log(adapter ? `webgpu in Chromium: ${adapter}` : `webgpu tests skipped: ${NONE}`);
     if (required) expect(adapter).toBeTruthy();
   }, SLOW);
   afterAll(() => browser?.close());
@@ -47,7 +49,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
     'passes every case without %s',
     { timeout: SLOW },
     async ([without], { skip }) => {
-      if (!adapter) return skip('no adapter');
+      if (!adapter) return skip(NONE);
       const report = await suite(without);
       console.log(`${report.results.length} cases, ${JSON.stringify(report.features)}`);
       expect(report.results.length).toBeGreaterThan(200);
@@ -56,7 +58,7 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
   );
 
   it('explains faults and goes on', { timeout: SLOW }, async ({ skip }) => {
-    if (!adapter) return skip('no adapter');
+    if (!adapter) return skip(NONE);
     const r = await page.evaluate(() => window.api.runFaults());
     expect(r.lost).toMatch(/^DeviceLostError: The GPU device was lost/);
     expect(r.afterLoss).toMatch(/^DeviceLostError/);
@@ -65,5 +67,5 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
     expect(r.recovered).toBe(true);
   });
 
-  engineTests(engine, () => (adapter ? undefined : 'no adapter'));
+  engineTests(engine, () => (adapter ? undefined : NONE));
 });
