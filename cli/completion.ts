@@ -13,7 +13,7 @@ export function addCompletion(program: Command): void {
     start?.option(flag, help, (add) => {
       for (const value of values) add(value, '');
     });
-  for (const name of ['start', 'run', 'pull', 'show', 'rm', 'stages', 'deploy', 'inspect'])
+  for (const name of ['start', 'run', 'pull', 'show', 'rm', 'stages', 'deploy', 'inspect', 'bench'])
     completion.commands.get(name)?.argument('model', (add) => {
       for (const model of new Set([...new ModelStore().list().map((m) => m.name), ...Object.keys(CATALOGUE)]))
         add(model, CATALOGUE[model]?.about ?? '');

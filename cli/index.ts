@@ -3,12 +3,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { WEIGHT_FORMATS } from '../engine/formats.ts';
+import type { BenchFlags } from './commands/bench.ts';
 import type { DeployFlags } from './commands/deploy.ts';
 import type { GpuHostFlags } from './commands/gpu-host.ts';
 import type { PsFlags } from './commands/ps.ts';
 import type { RunFlags } from './commands/run.ts';
 import type { SimulateFlags } from './commands/simulate.ts';
 import type { StagesFlags } from './commands/stages.ts';
+import type { VerifyFlags } from './commands/verify.ts';
 import { addCompletion } from './completion.ts';
 import type { PackOptions } from './pack.ts';
 import type { PackOnnxOptions } from './pack-onnx.ts';
@@ -24,6 +26,7 @@ const VERSION = (JSON.parse(readFileSync(new URL('../package.json', import.meta.
 const program = new Command('turnstone')
   .description('Serves language models from the edge.')
   .version(VERSION, '--version')
+  .addHelpText('after', '\nExit codes: 0 done; 1 it could not be done, and the last line says why; 130 and 143 ended by Ctrl-C or SIGTERM.')
   .showHelpAfterError();
 
 const start = program
@@ -95,6 +98,7 @@ program
   .option('--batch-tokens <n>', 'ONNX: padded tokens computed together', Number)
   .option('--no-normalize', 'ONNX: leave vectors at their own length')
   .option('--memory-mb <n>', 'ONNX: what the isolate may hold (128)', Number)
+  .option('--json', 'as JSON')
   .action(run(async (source: string, o: PackFlags & OnnxFlags) => pack(source, o)));
 
 program
@@ -138,6 +142,7 @@ program
   .option('--format <format>', 'as for start', 'auto')
   .option('-o, --out <folder>', 'writes a folder with a wrangler.toml for each script')
   .option('--name <name>', 'name of the Worker, which those of the stages begin with', 'turnstone')
+  .option('--json', 'as JSON')
   .action(run(async (model: string, o: StagesFlags) => (await import('./commands/stages.ts')).stagesCommand(model, o)));
 
 program
@@ -158,6 +163,7 @@ program
   .option('--remove', 'erases scripts, sessions and pack')
   .option('--yes', '--remove asks nothing')
   .option('-o, --out <folder>', 'where the configurations go; default: .wrangler/deploy/NAME')
+  .option('--json', 'of a dry run: the plan as JSON')
   .action(run(async (model: string | undefined, o: DeployFlags) => (await import('./commands/deploy.ts')).deployCommand(model, o)));
 
 program
@@ -170,6 +176,7 @@ program
   .option('--chips <n>', 'chips, tensor-parallel', Number, 1)
   .option('--numbers <format>', `what weights are: ${WEIGHT_FORMATS.join(', ')}, bf16 or fp8`, 'w4')
   .option('--trace <csv>', 'replay an Azure LLM inference trace instead')
+  .option('--json', 'as JSON')
   .action(run(async (o: SimulateFlags) => (await import('./commands/simulate.ts')).simulateCommand(o)));
 
 program
@@ -191,11 +198,17 @@ program
   .description('bring a model by name: one of the catalogue (see list), or hf:org/repo[@revision][:quant or file]')
   .argument('<name>')
   .option('--memory-mb <n>', 'what an isolate may hold: a quantization that fits is chosen (128)', Number)
+  .option('--json', 'as JSON')
   .addHelpText(
     'after',
     '\nHF_ENDPOINT names a mirror of the hub, HF_TOKEN opens gated and private repositories, TURNSTONE_CACHE is where models are kept.',
   )
-  .action(run(async (name: string, o: { memoryMb?: number }) => void (await (await import('./commands/models.ts')).pullCommand(name, o))));
+  .action(
+    run(
+      async (name: string, o: { memoryMb?: number; json?: boolean }) =>
+        void (await (await import('./commands/models.ts')).pullCommand(name, o)),
+    ),
+  );
 
 program
   .command('list')
@@ -234,6 +247,25 @@ program
   .command('build')
   .description('build what is stale: the wasm kernels, the page, the Workers')
   .action(run(async () => (await import('./build.ts')).build((line) => console.log(line))));
+
+program
+  .command('bench')
+  .description('tokens a second that a model reads and writes here, or at a server that runs already')
+  .argument('[model]', 'as for start; with --url, a name that the server has')
+  .option('--url <url>', 'a server that runs already (its key in API_KEY) instead of one of its own')
+  .option('--prompt <n>', 'tokens of the prompt', Number, 512)
+  .option('--tokens <n>', 'tokens that are written', Number, 64)
+  .option('--rounds <n>', 'how often; the median is shown', Number, 3)
+  .option('--memory-mb <n>', 'what the isolate may hold (128)', Number)
+  .option('--json', 'as JSON')
+  .action(run(async (model: string | undefined, o: BenchFlags) => (await import('./commands/bench.ts')).benchCommand(model, o)));
+
+program
+  .command('verify')
+  .description('whether the shipped models are those that were published, by the list of their digests')
+  .option('--key <file>', 'a public key (PEM) that the list must be signed with')
+  .option('--json', 'as JSON')
+  .action(run(async (o: VerifyFlags) => (await import('./commands/verify.ts')).verifyCommand(o)));
 
 addCompletion(program);
 await program.parseAsync();

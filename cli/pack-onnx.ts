@@ -48,12 +48,15 @@ export interface PackOnnxOptions {
   name?: string;
   /** What the isolate may hold. Default 128. */
   memoryMb?: number;
+  /** The pack's manifest, as JSON; what is said meanwhile goes to the error output. */
+  json?: boolean;
   say?: (line: string) => void;
 }
 
 /** Validates and writes. Rejects with the name of the input, output, operator, tensor or file that is wrong; nothing is written then. */
 export async function packOnnx(o: PackOnnxOptions): Promise<EmbeddingManifest> {
-  const say = o.say ?? console.log;
+  const print = o.say ?? console.log;
+  const say = o.json ? console.error : print;
   const source = resolve(o.source);
   const model = o.model ?? (await read(source, MAX_MODEL));
   const graph = readGraph(model, basename(source));
@@ -97,6 +100,7 @@ export async function packOnnx(o: PackOnnxOptions): Promise<EmbeddingManifest> {
   await writeFile(join(o.out, MANIFEST), `${JSON.stringify(manifest, null, 1)}\n`);
   const gives = scorer ? 'a score a pair of texts' : `vectors of ${manifest.dimensions.join(', ')}`;
   say(`${o.out}: ${manifest.name}, ${manifest.pooling} pooling, up to ${manifest.maxTokens} tokens, ${gives}`);
+  if (o.json) print(JSON.stringify(manifest, null, 2));
   return manifest;
 }
 

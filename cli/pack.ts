@@ -47,6 +47,8 @@ export interface PackOptions {
   loraScale?: number;
   /** How the model writes tool calls, where its template does not tell. */
   toolCalls?: string;
+  /** What was made, as JSON; what is said meanwhile goes to the error output. */
+  json?: boolean;
   say?: (line: string) => void;
   /** A line that the next one replaces, on a terminal. */
   progress?: (line: string) => void;
@@ -54,7 +56,9 @@ export interface PackOptions {
 
 /** Makes a pack and prints a table of sizes and errors per tensor. Rejects with what is wrong and where. */
 export async function packCommand(options: PackOptions): Promise<void> {
-  const { source, out, say = console.log, progress = terminalLine } = options;
+  const { source, out, progress = terminalLine } = options;
+  const print = options.say ?? console.log;
+  const say = options.json ? console.error : print;
   const format = formatNamed('--format', options.format ?? 'auto', PACKED);
   const head = formatNamed('--head', options.head ?? format, PACKED);
   if (existsSync(join(source, 'model.json')))
@@ -109,6 +113,8 @@ export async function packCommand(options: PackOptions): Promise<void> {
       const text = await readFile(options.evaluate, 'utf8');
       await evaluate(model, text, options.evaluate, { format, head, quantizer, importance }, say, progress);
     }
+    if (options.json)
+      print(JSON.stringify({ out, name: written.manifest.name, bytes, digest: written.digest, tensors: written.report }, null, 2));
   } finally {
     await adapter?.close();
     await base.close();

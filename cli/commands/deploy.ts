@@ -33,6 +33,8 @@ export interface DeployFlags {
   remove?: boolean;
   /** Of `remove`: nothing is asked. */
   yes?: boolean;
+  /** Of a dry run: the plan, its price and what each script weighs, as JSON. */
+  json?: boolean;
 }
 /** What an isolate of each script holds at most; what a replica and a stage take is planned before they load (engine/plan.ts). */
 const MOST: Record<Script['holds'], string> = {
@@ -47,10 +49,12 @@ const MOST: Record<Script['holds'], string> = {
 export async function deployCommand(
   source: string | undefined,
   o: DeployFlags,
-  say: Say = console.log,
+  print: Say = console.log,
   wrangler: Wrangler = runWrangler,
   ask: Ask = askHere,
 ) {
+  if (o.json && !o.dryRun) throw new Error('--json is of --dry-run');
+  const say = o.json ? console.error : print;
   if (INSTALLED) throw new Error('deploy works in a clone of Turnstone; a Worker of your own (turnstone init) has npm run deploy');
   checkName(o.name);
   const out = resolve(o.out ?? join(ROOT, '.wrangler/deploy', o.name));
@@ -82,9 +86,15 @@ export async function deployCommand(
   );
 
   await build(say, ['wasm', 'page']);
+  const uploads: Record<string, string> = {};
   for (const { name, path } of scripts) {
     const said = await wrangler(['deploy', '--dry-run', '--config', path]);
-    say(`  ${name}: ${/Total Upload: .*/.exec(said)?.[0] ?? 'the dry run passes'}`);
+    uploads[name] = /Total Upload: .*/.exec(said)?.[0] ?? 'the dry run passes';
+    say(`  ${name}: ${uploads[name]}`);
+  }
+  if (o.json) {
+    const all = scripts.map(({ name, holds, path }) => ({ name, holds, path, upload: uploads[name] }));
+    return print(JSON.stringify({ model: pack.id, bytes, isolates, scripts: all, cost }, null, 2));
   }
   if (o.dryRun) {
     say('\nNothing was changed. Without --dry-run the same is done in your account.');

@@ -11,7 +11,11 @@ type Say = (line: string) => void;
 const bytesOf = (m: StoredModel): number => m.files.reduce((n, f) => n + f.bytes, 0);
 
 /** Brings a model with its progress on the terminal. Ctrl-C ends it; the next try goes on from there. */
-export async function pullCommand(name: string, o: { memoryMb?: number } = {}, say: Say = console.log): Promise<StoredModel> {
+export async function pullCommand(
+  name: string,
+  o: { memoryMb?: number; json?: boolean } = {},
+  say: Say = console.log,
+): Promise<StoredModel> {
   const stop = new AbortController();
   const cancel = () => stop.abort(new Error(`cancelled; "turnstone pull ${name}" goes on from here`));
   process.once('SIGINT', cancel);
@@ -21,10 +25,11 @@ export async function pullCommand(name: string, o: { memoryMb?: number } = {}, s
       token: process.env.HF_TOKEN,
       signal: stop.signal,
       memoryBytes: (o.memoryMb ?? 128) * 2 ** 20,
-      say,
+      say: o.json ? console.error : say,
       progress: progressLine(),
     });
-    say(`${model.name} is here: ${new ModelStore().pathOf(model)}`);
+    const place = new ModelStore().pathOf(model);
+    say(o.json ? JSON.stringify({ ...model, place }, null, 2) : `${model.name} is here: ${place}`);
     return model;
   } catch (error) {
     throw stop.signal.aborted ? stop.signal.reason : error;

@@ -30,7 +30,7 @@ export async function runCommand(model: string | undefined, prompt: readonly str
   const piped = reads ? (await text(process.stdin)).trim() : '';
   const question = [prompt.join(' ').replace(/(^| )-$/, ''), piped].filter(Boolean).join('\n\n');
   if (!question && reads) throw new Error('nothing to answer: give a prompt, or pipe one in');
-  const { chat, stop } = o.url ? await running(o.url, model) : await own(model, o);
+  const { chat, stop } = await served(model, o);
   const sampling: Sampling = { temperature: o.temperature, max_tokens: o.maxTokens, seed: o.seed };
   try {
     if (!question)
@@ -50,8 +50,17 @@ export async function runCommand(model: string | undefined, prompt: readonly str
   }
 }
 
+/** A server for a command: one that runs already, or one of its own that ends with `stop`. */
+export const served = (model: string | undefined, o: Pick<RunFlags, 'url' | 'memoryMb' | 'context'>): Promise<Served> =>
+  o.url ? running(o.url, model) : own(model, o);
+
+interface Served {
+  chat: Chat;
+  stop(): Promise<void>;
+}
+
 /** A server that runs already; API_KEY opens it. */
-async function running(url: string, model: string | undefined): Promise<{ chat: Chat; stop(): Promise<void> }> {
+async function running(url: string, model: string | undefined): Promise<Served> {
   const key = process.env.API_KEY || undefined;
   const base = baseOf(url);
   const there = await models(base, key);
@@ -60,7 +69,7 @@ async function running(url: string, model: string | undefined): Promise<{ chat: 
 }
 
 /** A server for this command alone: on a free port of loopback, behind a key that nobody else has, its data gone with it. */
-async function own(model: string | undefined, o: RunFlags): Promise<{ chat: Chat; stop(): Promise<void> }> {
+async function own(model: string | undefined, o: Pick<RunFlags, 'memoryMb' | 'context'>): Promise<Served> {
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-run-'));
   const key = randomBytes(24).toString('hex');
   const gone = () => rmSync(folder, { recursive: true, force: true });

@@ -9,6 +9,7 @@ export interface SimulateFlags {
   chips: number;
   numbers: string;
   trace?: string;
+  json?: boolean;
 }
 
 /** Prints one simulation a prompt length, or a trace replayed under the four placings. */
@@ -17,11 +18,13 @@ export async function simulateCommand(o: SimulateFlags): Promise<void> {
   const numbers = NUMBERS.find((n) => n === o.numbers);
   if (!numbers) throw new Error(`--numbers is "${o.numbers}", must be one of ${NUMBERS.join(', ')}`);
   if (o.trace) {
-    console.log(replayTable(replayTrace(readAzureTrace(o.trace), { model, device, chips, numbers }).replays));
+    const { replays } = replayTrace(readAzureTrace(o.trace), { model, device, chips, numbers });
+    console.log(o.json ? JSON.stringify(replays, null, 2) : replayTable(replays));
     return;
   }
   const prompts = o.prompt.map(Number);
   if (prompts.some((n) => !Number.isInteger(n) || n < 1 || n > 1 << 20))
     throw new Error(`--prompt: lengths must be integers in 1..${1 << 20}`);
-  console.log(simulationTable(simulateAll({ model, device, prompts, batch, chips, numbers })));
+  const results = simulateAll({ model, device, prompts, batch, chips, numbers });
+  console.log(o.json ? JSON.stringify(results, null, 2) : simulationTable(results));
 }

@@ -22,23 +22,26 @@ export interface StagesFlags {
   format?: string;
   out?: string;
   name?: string;
+  json?: boolean;
 }
 
 /** Rejects with the arithmetic when the model cannot be cut so. */
-export async function stagesCommand(model: string, o: StagesFlags, say: (line: string) => void = console.log): Promise<void> {
+export async function stagesCommand(model: string, o: StagesFlags, print: (line: string) => void = console.log): Promise<void> {
+  const say = o.json ? () => {} : print;
   const { memoryMb = 128, kv = 'i8' } = o;
   check(o);
   const found = await findModel(model, { memoryMb });
-  const pack = await localPack(found?.path, say, o.format, found?.id);
+  const pack = await localPack(found?.path, o.json ? console.error : say, o.format, found?.id);
   const { manifest } = await openPack(folderPack(pack.folder));
   const plan = planStages(manifest.config, formatsIn(manifest.tensors), { ...o, memoryMb, kv, maxSequences: o.maxBatch });
   const [header, ...rows] = describeStages(plan);
   say(`${pack.id}: ${isolatesOf(plan)} isolates of ${memoryMb} MB, ${plan.context.toLocaleString('en-US')} tokens of context`);
   for (const line of table(header, rows)) say(`  ${line}`);
-  if (!o.out) return;
+  if (!o.out) return o.json ? print(JSON.stringify({ model: pack.id, ...plan }, null, 2)) : undefined;
   const vars = { ...(o.kv && { KV: kv }) };
   const shared = { ...(o.memoryMb && { MEMORY_MB: String(memoryMb) }) };
   const scripts = writeDeployment({ model: pack.id, plan, out: o.out, name: o.name, vars, shared });
+  if (o.json) return print(JSON.stringify({ model: pack.id, ...plan, scripts }, null, 2));
   say('');
   say(`Put the files of ${relative(process.cwd(), pack.folder)} into the bucket as ${pack.id}/<file>, then deploy in this order:`);
   const config = (path: string) => `--config ${relative(process.cwd(), path)}`;

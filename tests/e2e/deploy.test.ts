@@ -55,6 +55,14 @@ test('the dry run asks for nothing but dry runs', async () => {
   expect(there.calls).toEqual([...DRY, 'dry run']); // a stage, too
 });
 
+test('the plan of a dry run is data, too', async () => {
+  const { wrangler } = account();
+  const plan = JSON.parse(await deploy({ dryRun: true, json: true }, wrangler)) as { scripts: { upload: string }[]; cost: object };
+  expect(plan).toMatchObject({ model: 'pebble', isolates: 1, cost: { hour: expect.any(Number) } });
+  expect(plan.scripts.map((s) => s.upload)).toEqual(DRY.map(() => 'Total Upload: 1 KiB'));
+  await expect(deploy({ json: true }, wrangler)).rejects.toThrow('--json is of --dry-run');
+});
+
 test('the scripts apart bind what the one script of one machine does, and their routes are the same', () => {
   const whole = readFileSync(join(ROOT, 'wrangler.toml'), 'utf8');
   const routes = readFileSync(join(out, 'small/wrangler.toml'), 'utf8');

@@ -7,6 +7,7 @@ import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { ROOT } from '../../cli/build.ts';
 import { converse } from '../../cli/chat/terminal.ts';
+import { benchCommand } from '../../cli/commands/bench.ts';
 import { psCommand } from '../../cli/commands/ps.ts';
 import { environment } from './launcher.ts';
 import { missing, startTestServer } from './server.ts';
@@ -54,6 +55,16 @@ describe.skipIf(missing)('turnstone run', () => {
     expect(readdirSync(folder).filter((name) => name.startsWith('turnstone'))).toEqual([]);
     const here = await turnstone(['--url', server.url, '--temperature', '0', '--json'], { API_KEY: KEY }, 'Who are you?\n');
     expect(JSON.parse(here.out).text, here.err).toBe(r.out.trimEnd());
+  });
+
+  it('bench says how fast the server reads and writes', async () => {
+    const lines: string[] = [];
+    vi.stubEnv('API_KEY', KEY);
+    const flags = { url: server.url, prompt: 64, tokens: 8, rounds: 2 };
+    await benchCommand(undefined, { ...flags, json: true }, (line) => void lines.push(line)).finally(() => vi.unstubAllEnvs());
+    expect(JSON.parse(lines[0])).toMatchObject({ model: server.model, prompt: 64, written: 8 });
+    for (const name of ['prefill_per_s', 'decode_per_s']) expect(JSON.parse(lines[0])[name], name).toBeGreaterThan(0);
+    await expect(benchCommand(undefined, { ...flags, tokens: 1 })).rejects.toThrow('--tokens is 1, must be an integer in 2..');
   });
 
   it('ps says what the server has loaded', async () => {

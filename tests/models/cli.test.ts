@@ -37,6 +37,9 @@ describe('turnstone pack and inspect', () => {
     expect(printed).toMatch(/^head +F32 +w8 +264 × 64 +17\.5 KB +0\.\d+%$/m);
     expect(printed).toMatch(/digest [0-9a-f]{64}$/);
 
+    const json = await lines((say) => packCommand({ source: file, out, format: 'w4', head: 'w8', say, progress: () => {}, json: true }));
+    expect(JSON.parse(json)).toMatchObject({ out, digest: printed.match(/[0-9a-f]{64}$/)?.[0], tensors: expect.any(Array) });
+
     const shown = await lines((say) => inspectCommand(out, say));
     expect(shown).toMatch(/weights-000\.bin .* whole/);
     expect(shown).toMatch(/llama: 2 layers, hidden 64, 4 heads of 16 over 2, FFN 96, vocabulary 264/);
