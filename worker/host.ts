@@ -69,21 +69,27 @@ function heard(body: ReadableStream<Uint8Array> | null): ReadableStream<Uint8Arr
 
 const encoder = new TextEncoder();
 
-/** The body of a replica in another process, which may end half-way: the runtime would close it as if it were whole, so its client is told. */
+/**
+ * The body of a replica in another process, which may end half-way: the runtime closes it as if it were whole, so its client is told in it. An object
+ * of which nothing but white space has gone (heartbeats) becomes the error's envelope: the status is gone, and nothing is worse than an empty 200.
+ */
 function unbroken(response: Response): ReadableStream<Uint8Array> | null {
   if (!response.body) return null;
   const reader = response.body.getReader() as ReadableStreamDefaultReader<Uint8Array>;
   const sse = response.headers.get('content-type')?.startsWith('text/event-stream');
+  let begun = false; // an object
   return new ReadableStream({
     async pull(controller) {
       try {
         const { done, value } = await reader.read();
         if (done) return controller.close();
+        begun ||= value.some((byte) => byte > 0x20);
         controller.enqueue(value);
       } catch (cause) {
         const error = new ApiError(503, 'The replica ended before its answer did. Ask again.', { code: 'replica_lost', cause });
-        if (!sse) return controller.error(error); // of half an object nothing can be made: the connection breaks, and the client knows
-        controller.enqueue(encoder.encode(`data: ${JSON.stringify(error.envelope())}\n\n`));
+        if (!sse && begun) return controller.error(error); // of half an object nothing can be made
+        const told = JSON.stringify(error.envelope());
+        controller.enqueue(encoder.encode(sse ? `data: ${told}\n\n` : told));
         controller.close();
       }
     },

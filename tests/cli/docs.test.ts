@@ -26,6 +26,7 @@ const RUN_BY: [RegExp, string][] = [
   [/^EMBED_MODEL=/, 'tests/e2e/embeddings.test.ts'],
   [/^(\S+=\S+ )*turnstone start/, 'tests/e2e/package.test.ts'],
   [/^python training\/lora/, 'PyTorch for minutes; the adapter that it made is in training/lora/orders-pebble'],
+  [/^npx tsx bench\/skills\/adapter/, 'needs PyTorch’s adapter; tests/e2e/stages.test.ts serves the one of this repository'],
   [/turnstone -- (run|bench)/, 'tests/e2e/run.test.ts'],
   [/turnstone -- verify/, 'tests/cli/command-line.test.ts'],
   [/turnstone -- (list|show|rm|pull)/, 'tests/hub/pull.test.ts'],

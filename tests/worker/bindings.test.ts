@@ -276,13 +276,13 @@ it('erasing a tenant goes on until nothing is left, skips replicas that are abse
 
 describe('a replica in another process', () => {
   /** Half an answer, then the end of its process. */
-  const breaks = (type: string) => {
+  const breaks = (type: string, sends = 'data: {"x":1}\n\n') => {
     let sent = false;
     const body = new ReadableStream<Uint8Array>({
       pull(controller) {
         if (sent) return controller.error(new Error('connection lost'));
         sent = true;
-        controller.enqueue(new TextEncoder().encode('data: {"x":1}\n\n'));
+        controller.enqueue(new TextEncoder().encode(sends));
       },
     });
     return new Response(body, { headers: { 'content-type': type } });
@@ -318,6 +318,15 @@ describe('a replica in another process', () => {
       )
     ).text();
     expect(text).toMatch(/^data: \{"x":1\}\n\ndata: \{"error":\{.*"code":"replica_lost"\}\}\n\n$/);
+  });
+
+  it('that ends before its object has begun has its client told in the place of one: the status is gone', async () => {
+    const response = await post(
+      '/v1/chat/completions',
+      chat,
+      bound(() => breaks('application/json', '  ')),
+    );
+    expect(await response.json()).toMatchObject({ error: { code: 'replica_lost', message: expect.stringContaining('Ask again') } });
   });
 
   it('that ends half-way through an object breaks the connection: of half of one nothing can be made', async () => {

@@ -2,9 +2,10 @@
 
     python training/lora/orders.py
     python training/lora/train.py --base models/pebble/hf --out runs/orders-pebble
-    python training/lora/train.py --base SmolLM2-135M-Instruct.Q4_1.gguf --targets q_proj,v_proj --rank 4 --out runs/orders-smollm2
+    python training/lora/train.py --base SmolLM2-135M-Instruct.Q4_1.gguf --targets q_proj,v_proj --steps 240 --batch 4 --limit 0 --out runs/orders-smollm2
 
-`--data` names another folder with train.jsonl and test.jsonl: lines of {"messages": [...], "answer": "..."}. The loss is that of the answer
+A GGUF's numbers are trained beside as the file has them, in float32. `--limit 0` leaves the counting of right answers to `npx tsx
+bench/skills/adapter.ts`, which asks the server. `--data` names another folder with train.jsonl and test.jsonl: lines of {"messages": [...], "answer": "..."}. The loss is that of the answer
 alone. A test item is right when the greedy answer is the expected one, as JSON where both are JSON.
 """
 import argparse
@@ -51,6 +52,14 @@ def batch_of(tok, items, end):
             torch.tensor([[1] * len(ids) + [0] * (width - len(ids)) for ids, _ in rows]))
 
 
+def loss_of(model, ids, labels, mask):
+    """Cross entropy of the answers' tokens; the head, a large part of a small model, is computed for these alone."""
+    base = model.get_base_model()
+    hidden = base.model(input_ids=ids, attention_mask=mask).last_hidden_state[:, :-1]
+    wanted = labels[:, 1:] != -100
+    return torch.nn.functional.cross_entropy(base.lm_head(hidden[wanted]), labels[:, 1:][wanted])
+
+
 def same(got, want):
     try:
         return json.loads(got) == json.loads(want)
@@ -85,6 +94,7 @@ def main():
     p.add_argument("--data", default=os.path.join(HERE, "..", "runs", "orders"))
     p.add_argument("--out", required=True)
     p.add_argument("--targets", default=ALL)
+    p.add_argument("--layers", type=int, help="the last so many alone, which is quicker; default: all")
     p.add_argument("--rank", type=int, default=8)
     p.add_argument("--alpha", type=float, default=16)
     p.add_argument("--steps", type=int, default=400)
@@ -104,15 +114,17 @@ def main():
     before = evaluate(model, tok, test, end, longest, show=2)
     print(f"before: {before} of {len(test)}", flush=True)
 
-    config = LoraConfig(r=a.rank, lora_alpha=a.alpha, target_modules=a.targets.split(","), task_type="CAUSAL_LM")
+    count = model.config.num_hidden_layers
+    last = list(range(count - a.layers, count)) if a.layers else None
+    config = LoraConfig(r=a.rank, lora_alpha=a.alpha, target_modules=a.targets.split(","), layers_to_transform=last, task_type="CAUSAL_LM")
     model = get_peft_model(model, config)
     optim = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=a.lr, weight_decay=0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optim, a.lr, total_steps=a.steps, pct_start=0.05)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optim, a.lr, total_steps=a.steps, pct_start=max(0.05, 2 / a.steps))
     rng = random.Random(a.seed)
     started = time.time()
     for step in range(a.steps):
         ids, labels, mask = batch_of(tok, rng.sample(train, a.batch), end)
-        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        loss = loss_of(model, ids, labels, mask)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optim.step()
