@@ -292,17 +292,33 @@ export function contract(name: string, start: () => Promise<Served>, lacks: Lack
       });
     });
 
-    test('a client that leaves is not computed for', async () => {
-      const leave = new AbortController();
-      const endless = chat({ stream: true, max_tokens: 1500, ignore_eos: true });
-      const headers = { 'content-type': 'application/json' };
-      const response = await send('/v1/chat/completions', { method: 'POST', body: endless, headers, signal: leave.signal });
-      const reader = response.body!.getReader();
-      await reader.read();
-      expect(await host.busy()).toBeGreaterThan(0);
-      leave.abort();
-      void reader.cancel().catch(() => {});
-      await expect.poll(() => host.busy()).toBe(0);
+    describe('a client that leaves', () => {
+      const leaves = async (path: string, body: object, begun: (response: Promise<Response>) => Promise<unknown>) => {
+        const leave = new AbortController();
+        const headers = { 'content-type': 'application/json' };
+        const response = send(path, { method: 'POST', body, headers, signal: leave.signal });
+        response.catch(() => {});
+        const held = await begun(response);
+        await expect.poll(() => host.busy(), { interval: 5 }).toBeGreaterThan(0);
+        leave.abort();
+        if (held instanceof ReadableStreamDefaultReader) void held.cancel().catch(() => {});
+        await expect.poll(() => host.busy()).toBe(0);
+      };
+      const reading = async (response: Promise<Response>) => {
+        const reader = (await response).body!.getReader();
+        await reader.read();
+        return reader;
+      };
+
+      test('in the middle of a stream is not computed for', () =>
+        leaves('/v1/chat/completions', chat({ stream: true, max_tokens: 1500, ignore_eos: true }), reading));
+
+      unless(lacks.formats)('in the middle of a stream of lines neither', () =>
+        leaves('/api/generate', { model: host.model, prompt: 'Once', raw: true, options: { num_predict: 1500 } }, reading),
+      );
+
+      test('while a whole answer is being made neither', () =>
+        leaves('/v1/chat/completions', chat({ max_tokens: 1500, ignore_eos: true }), async () => undefined));
     });
 
     where(lacks.formats)('is asked by chats and completions alone', async () => {
