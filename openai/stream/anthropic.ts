@@ -4,9 +4,10 @@ import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
 import type { ChatRequest } from '../requests/types.ts';
 import type { Piece } from '../tools.ts';
-import type { Answer, AnswerMeta, UsageCounts } from './answer.ts';
-import { type Choice, choiceOf } from './choice.ts';
+import type { AnswerMeta, UsageCounts } from './answer.ts';
+import { choiceOf } from './choice.ts';
 import { finishReason, oneLine } from './frames.ts';
+import { FormatWriter } from './writer.ts';
 
 type Block =
   | { type: 'text'; text: string }
@@ -33,53 +34,56 @@ const event = (type: string, data: Record<string, unknown>): string =>
   `event: ${type}\ndata: ${oneLine(JSON.stringify({ type, ...data }))}\n\n`;
 
 /** Both forms: the whole is the blocks that the events tell. */
-abstract class MessageAnswer implements Answer {
-  abstract readonly contentType: Answer['contentType'];
-  protected readonly meta: AnswerMeta;
-  protected readonly blocks: Block[] = [];
-  readonly #choice: Choice;
+export class MessageAnswer extends FormatWriter {
+  readonly #blocks: Block[] = [];
   /** Arguments of the open call so far. */
   #input = '';
   #open = false;
   #reason: string | null = null;
 
   constructor(request: ChatRequest, meta: AnswerMeta) {
-    this.meta = meta;
-    this.#choice = choiceOf(request, request.stop);
+    super(request.stream, meta, [choiceOf(request, request.stop)]);
   }
 
-  abstract open(): string;
-  abstract close(usage: UsageCounts): string;
-  abstract fail(error: ApiError): string;
-
-  echo(): string {
-    return '';
+  /** The prompt's tokens are counted only when the answer is: they come with the last event but one. */
+  close(usage: UsageCounts): string {
+    if (!this.streams) return JSON.stringify(this.#message(usage));
+    return event('message_delta', { delta: this.#stop(), usage: usageOf(usage) }) + event('message_stop', {});
   }
 
-  push(_choice: number, text: string): string {
-    return this.#pieces(this.#choice.push(text));
+  override fail(error: ApiError): string {
+    return this.streams ? this.failing(error) : JSON.stringify(anthropicError(error.status, error.message));
   }
 
-  stopped(): boolean {
-    return this.#choice.stopped;
+  protected override opening(): string {
+    return event('message_start', { message: { ...this.#message({ prompt: 0, cached: 0, completion: 0 }), content: [] } });
   }
 
-  finish(_choice: number, reason: FinishReason): string {
-    const out = this.#pieces(this.#choice.finish()) + this.#end();
-    const how = finishReason(reason, this.#choice);
+  protected tell(_choice: number, pieces: readonly Piece[]): string {
+    return this.#pieces(pieces);
+  }
+
+  protected end(_choice: number, pieces: readonly Piece[], reason: FinishReason): string {
+    const out = this.#pieces(pieces) + this.#end();
+    const how = finishReason(reason, this.choices[0]);
     if (how === 'length') this.#reason = 'max_tokens';
     else if (how === 'tool_calls') this.#reason = 'tool_use';
-    else this.#reason = this.#choice.stopString === undefined ? 'end_turn' : 'stop_sequence';
+    else this.#reason = this.choices[0].stopString === undefined ? 'end_turn' : 'stop_sequence';
     return out;
   }
 
-  protected end(): { stop_reason: string | null; stop_sequence: string | null } {
-    return { stop_reason: this.#reason, stop_sequence: this.#reason === 'stop_sequence' ? (this.#choice.stopString ?? null) : null };
+  protected failing(error: ApiError): string {
+    const { type, ...rest } = anthropicError(error.status, error.message);
+    return event(type as string, rest);
   }
 
-  protected message(usage: UsageCounts): Record<string, unknown> {
+  #stop(): { stop_reason: string | null; stop_sequence: string | null } {
+    return { stop_reason: this.#reason, stop_sequence: this.#reason === 'stop_sequence' ? (this.choices[0].stopString ?? null) : null };
+  }
+
+  #message(usage: UsageCounts): Record<string, unknown> {
     const head = { id: `msg_${this.meta.id}`, type: 'message', role: 'assistant', model: this.meta.model };
-    return { ...head, content: this.blocks, ...this.end(), usage: usageOf(usage) };
+    return { ...head, content: this.#blocks, ...this.#stop(), usage: usageOf(usage) };
   }
 
   #pieces(pieces: readonly Piece[]): string {
@@ -93,11 +97,11 @@ abstract class MessageAnswer implements Answer {
       } else if (p.kind === 'cut') out += this.#end();
       else if (p.kind === 'reasoning') {
         if (!this.#is('thinking')) out += this.#begin({ type: 'thinking', thinking: '', signature: '' });
-        (this.blocks.at(-1) as { thinking: string }).thinking += p.text;
+        (this.#blocks.at(-1) as { thinking: string }).thinking += p.text;
         out += this.#delta({ type: 'thinking_delta', thinking: p.text });
       } else {
         if (!this.#is('text')) out += this.#begin({ type: 'text', text: '' });
-        (this.blocks.at(-1) as { text: string }).text += p.text;
+        (this.#blocks.at(-1) as { text: string }).text += p.text;
         out += this.#delta({ type: 'text_delta', text: p.text });
       }
     }
@@ -105,29 +109,29 @@ abstract class MessageAnswer implements Answer {
   }
 
   #is(type: Block['type']): boolean {
-    return this.#open && this.blocks.at(-1)?.type === type;
+    return this.#open && this.#blocks.at(-1)?.type === type;
   }
 
   #begin(block: Block): string {
     const before = this.#end();
-    this.blocks.push(block);
+    this.#blocks.push(block);
     this.#open = true;
-    return before + event('content_block_start', { index: this.blocks.length - 1, content_block: block });
+    return before + event('content_block_start', { index: this.#blocks.length - 1, content_block: block });
   }
 
   #delta(delta: Record<string, unknown>): string {
-    return event('content_block_delta', { index: this.blocks.length - 1, delta });
+    return event('content_block_delta', { index: this.#blocks.length - 1, delta });
   }
 
   #end(): string {
     if (!this.#open) return '';
     this.#open = false;
-    const block = this.blocks.at(-1);
+    const block = this.#blocks.at(-1);
     if (block?.type === 'tool_use') {
       block.input = objectOf(this.#input);
       this.#input = '';
     }
-    return event('content_block_stop', { index: this.blocks.length - 1 });
+    return event('content_block_stop', { index: this.#blocks.length - 1 });
   }
 }
 
@@ -147,47 +151,3 @@ const usageOf = (u: UsageCounts) => ({
   cache_read_input_tokens: u.cached,
   output_tokens: u.completion,
 });
-
-/** The prompt's tokens are counted only when the answer is: they come with the last event but one. */
-export class MessageStream extends MessageAnswer {
-  readonly contentType = 'text/event-stream; charset=utf-8';
-
-  open(): string {
-    return event('message_start', { message: { ...this.message({ prompt: 0, cached: 0, completion: 0 }), content: [] } });
-  }
-
-  close(usage: UsageCounts): string {
-    return event('message_delta', { delta: this.end(), usage: usageOf(usage) }) + event('message_stop', {});
-  }
-
-  fail(error: ApiError): string {
-    const { type, ...rest } = anthropicError(error.status, error.message);
-    return event(type as string, rest);
-  }
-}
-
-export class MessageWhole extends MessageAnswer {
-  readonly contentType = 'application/json';
-
-  open(): string {
-    return '';
-  }
-
-  override push(choice: number, text: string): string {
-    super.push(choice, text);
-    return '';
-  }
-
-  override finish(choice: number, reason: FinishReason): string {
-    super.finish(choice, reason);
-    return '';
-  }
-
-  close(usage: UsageCounts): string {
-    return JSON.stringify(this.message(usage));
-  }
-
-  fail(error: ApiError): string {
-    return JSON.stringify(anthropicError(error.status, error.message));
-  }
-}

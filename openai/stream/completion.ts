@@ -3,12 +3,11 @@
 import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
 import type { CompletionRequest } from '../requests/types.ts';
-import type { Answer, AnswerMeta, TokenLogprobs, UsageCounts } from './answer.ts';
+import type { Piece } from '../tools.ts';
+import type { AnswerMeta, UsageCounts } from './answer.ts';
 import { Choice, type PlacedLogprobs } from './choice.ts';
 import { completionLogprobs, DONE, errorFrame, finishReason, frame, usageObject } from './frames.ts';
-
-const choicesOf = (r: CompletionRequest): Choice[] =>
-  Array.from({ length: r.prompts.length * r.n }, () => new Choice({ stop: r.stop, tools: undefined, parallelToolCalls: true }));
+import { FormatWriter } from './writer.ts';
 
 /** Chunks and whole answers bear the same object name. */
 const headOf = (meta: AnswerMeta) => ({
@@ -19,53 +18,62 @@ const headOf = (meta: AnswerMeta) => ({
   ...(meta.fingerprint === undefined ? {} : { system_fingerprint: meta.fingerprint }),
 });
 
-export class CompletionStream implements Answer {
-  readonly contentType = 'text/event-stream; charset=utf-8';
-  readonly #meta: AnswerMeta;
-  readonly #choices: Choice[];
+export class CompletionAnswer extends FormatWriter {
   readonly #usage: boolean;
   readonly #head: string;
   readonly #tail: string;
+  readonly #scored: boolean;
+  /** What an answer that is not streamed says. */
+  readonly #whole: { text: string; logprobs: PlacedLogprobs[]; finish: string }[];
 
   constructor(request: CompletionRequest, meta: AnswerMeta) {
-    this.#meta = meta;
-    this.#choices = choicesOf(request);
+    const choices = Array.from(
+      { length: request.prompts.length * request.n },
+      () => new Choice({ stop: request.stop, tools: undefined, parallelToolCalls: true }),
+    );
+    super(request.stream, meta, choices);
     this.#usage = request.includeUsage;
     this.#head = `${JSON.stringify(headOf(meta)).slice(0, -1)},"choices":[`;
     this.#tail = this.#usage ? '],"usage":null}' : ']}';
+    this.#scored = request.sampling.logprobs !== undefined;
+    this.#whole = choices.map(() => ({ text: '', logprobs: [], finish: 'stop' }));
   }
 
-  open(): string {
-    return '';
-  }
-
-  echo(choice: number, text: string): string {
-    this.#choices[choice].echo(text);
-    return text === '' ? '' : this.#chunk(choice, text, []);
-  }
-
-  push(choice: number, text: string, logprobs?: readonly TokenLogprobs[]): string {
-    const c = this.#choices[choice];
-    const shown = textOf(c.push(text, logprobs));
-    return shown === '' ? '' : this.#chunk(choice, shown, c.takeLogprobs());
-  }
-
-  stopped(choice: number): boolean {
-    return this.#choices[choice].stopped;
-  }
-
-  finish(choice: number, reason: FinishReason): string {
-    const c = this.#choices[choice];
-    return this.#chunk(choice, textOf(c.finish()), c.takeLogprobs(true), finishReason(reason, c));
+  override echo(choice: number, text: string): string {
+    this.choices[choice].echo(text);
+    this.#whole[choice].text += text;
+    return text === '' || !this.streams ? '' : this.#chunk(choice, text, []);
   }
 
   close(usage: UsageCounts, extra?: Record<string, unknown>): string {
+    if (!this.streams) {
+      const choices = this.#whole.map(({ text, logprobs, finish }, index) => ({
+        ...{ index, text, logprobs: this.#scored ? completionLogprobs(logprobs) : null, finish_reason: finish },
+      }));
+      return JSON.stringify({ ...headOf(this.meta), choices, usage: usageObject(usage), ...extra });
+    }
     if (!this.#usage && !extra) return DONE;
-    const last = { ...headOf(this.#meta), choices: [], ...(this.#usage ? { usage: usageObject(usage) } : {}), ...extra };
+    const last = { ...headOf(this.meta), choices: [], ...(this.#usage ? { usage: usageObject(usage) } : {}), ...extra };
     return frame(JSON.stringify(last)) + DONE;
   }
 
-  fail(error: ApiError): string {
+  protected tell(choice: number, pieces: readonly Piece[]): string {
+    const text = textOf(pieces);
+    if (this.streams) return text === '' ? '' : this.#chunk(choice, text, this.choices[choice].takeLogprobs());
+    this.#whole[choice].text += text;
+    return '';
+  }
+
+  protected end(choice: number, pieces: readonly Piece[], reason: FinishReason): string {
+    const c = this.choices[choice];
+    const [text, logprobs, finish] = [textOf(pieces), c.takeLogprobs(true), finishReason(reason, c)];
+    if (this.streams) return this.#chunk(choice, text, logprobs, finish);
+    const w = this.#whole[choice];
+    Object.assign(w, { text: w.text + text, logprobs, finish });
+    return '';
+  }
+
+  protected failing(error: ApiError): string {
     return errorFrame(error);
   }
 
@@ -78,65 +86,8 @@ export class CompletionStream implements Answer {
   }
 }
 
-export class CompletionWhole implements Answer {
-  readonly contentType = 'application/json';
-  readonly #meta: AnswerMeta;
-  readonly #choices: Choice[];
-  readonly #whole: { text: string; logprobs: PlacedLogprobs[]; finish: string }[];
-  readonly #scored: boolean;
-
-  constructor(request: CompletionRequest, meta: AnswerMeta) {
-    this.#meta = meta;
-    this.#choices = choicesOf(request);
-    this.#whole = this.#choices.map(() => ({ text: '', logprobs: [], finish: 'stop' }));
-    this.#scored = request.sampling.logprobs !== undefined;
-  }
-
-  open(): string {
-    return '';
-  }
-
-  echo(choice: number, text: string): string {
-    this.#choices[choice].echo(text);
-    this.#whole[choice].text += text;
-    return '';
-  }
-
-  push(choice: number, text: string, logprobs?: readonly TokenLogprobs[]): string {
-    this.#whole[choice].text += textOf(this.#choices[choice].push(text, logprobs));
-    return '';
-  }
-
-  stopped(choice: number): boolean {
-    return this.#choices[choice].stopped;
-  }
-
-  finish(choice: number, reason: FinishReason): string {
-    const c = this.#choices[choice];
-    const w = this.#whole[choice];
-    w.text += textOf(c.finish());
-    w.logprobs = c.takeLogprobs(true);
-    w.finish = finishReason(reason, c);
-    return '';
-  }
-
-  close(usage: UsageCounts, extra?: Record<string, unknown>): string {
-    const choices = this.#whole.map((w, index) => ({
-      index,
-      text: w.text,
-      logprobs: this.#scored ? completionLogprobs(w.logprobs) : null,
-      finish_reason: w.finish,
-    }));
-    return JSON.stringify({ ...headOf(this.#meta), choices, usage: usageObject(usage), ...extra });
-  }
-
-  fail(error: ApiError): string {
-    return JSON.stringify(error.envelope());
-  }
-}
-
 /** Without tools every piece is text. */
-function textOf(pieces: ReturnType<Choice['push']>): string {
+function textOf(pieces: readonly Piece[]): string {
   let text = '';
   for (const p of pieces) if (p.kind === 'text') text += p.text;
   return text;

@@ -4,9 +4,10 @@ import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
 import type { ChatRequest, CompletionRequest } from '../requests/types.ts';
 import type { Piece } from '../tools.ts';
-import type { Answer, AnswerMeta, TokenLogprobs, UsageCounts } from './answer.ts';
+import type { AnswerMeta, UsageCounts } from './answer.ts';
 import { Choice, choiceOf } from './choice.ts';
 import { chatLogprobs, finishReason } from './frames.ts';
+import { FormatWriter } from './writer.ts';
 
 /** An error as Ollama's clients expect it. */
 export const ollamaError = (_status: number, message: string): Record<string, unknown> => ({ error: message });
@@ -39,12 +40,8 @@ interface Said {
 
 const nothing = (): Said => ({ text: '', thinking: '', calls: [], logprobs: [] });
 
-export class OllamaAnswer implements Answer {
-  readonly contentType: Answer['contentType'];
-  readonly #streams: boolean;
+export class OllamaAnswer extends FormatWriter {
   readonly #wire: ChatRequest['wire'];
-  readonly #meta: AnswerMeta;
-  readonly #choice: Choice;
   /** What was not told yet: of a stream little, of a whole answer all. */
   #said = nothing();
   /** The call that is being written: it is told when its arguments are whole. */
@@ -52,37 +49,10 @@ export class OllamaAnswer implements Answer {
   #reason = 'stop';
 
   constructor(request: ChatRequest | CompletionRequest, meta: AnswerMeta) {
-    this.#streams = request.stream;
-    this.contentType = request.stream ? 'application/x-ndjson' : 'application/json';
+    const { stop } = request;
+    const choice = request.kind === 'chat' ? choiceOf(request, stop) : new Choice({ stop, parallelToolCalls: true });
+    super(request.stream, meta, [choice], 'application/x-ndjson');
     this.#wire = request.wire;
-    this.#meta = meta;
-    this.#choice = request.kind === 'chat' ? choiceOf(request, request.stop) : new Choice({ stop: request.stop, parallelToolCalls: true });
-  }
-
-  open(): string {
-    return '';
-  }
-
-  echo(): string {
-    return '';
-  }
-
-  push(_choice: number, text: string, logprobs?: readonly TokenLogprobs[]): string {
-    this.#take(this.#choice.push(text, logprobs));
-    this.#said.logprobs.push(...chatLogprobs(this.#choice.takeLogprobs()));
-    return this.#told();
-  }
-
-  stopped(): boolean {
-    return this.#choice.stopped;
-  }
-
-  finish(_choice: number, reason: FinishReason): string {
-    this.#take(this.#choice.finish());
-    this.#end();
-    this.#said.logprobs.push(...chatLogprobs(this.#choice.takeLogprobs(true)));
-    this.#reason = finishReason(reason, this.#choice) === 'length' ? 'length' : 'stop';
-    return this.#told();
   }
 
   /** Times are in ns, by the clock of who computed (`turnstone.timings`). A model is loaded before its request is admitted. */
@@ -95,7 +65,21 @@ export class OllamaAnswer implements Answer {
     });
   }
 
-  fail(error: ApiError): string {
+  protected tell(_choice: number, pieces: readonly Piece[]): string {
+    this.#take(pieces);
+    this.#said.logprobs.push(...chatLogprobs(this.choices[0].takeLogprobs()));
+    return this.#line();
+  }
+
+  protected end(_choice: number, pieces: readonly Piece[], reason: FinishReason): string {
+    this.#take(pieces);
+    this.#end();
+    this.#said.logprobs.push(...chatLogprobs(this.choices[0].takeLogprobs(true)));
+    this.#reason = finishReason(reason, this.choices[0]) === 'length' ? 'length' : 'stop';
+    return this.#line();
+  }
+
+  protected failing(error: ApiError): string {
     return `${JSON.stringify(ollamaError(error.status, error.message))}\n`;
   }
 
@@ -117,13 +101,13 @@ export class OllamaAnswer implements Answer {
     if (!this.#open) return;
     const { call: index, name, text } = this.#open;
     this.#open = undefined;
-    this.#said.calls.push({ id: `call_${this.#meta.id}_${index}`, function: { index, name, arguments: JSON.parse(text || '{}') } });
+    this.#said.calls.push({ id: `call_${this.meta.id}_${index}`, function: { index, name, arguments: JSON.parse(text || '{}') } });
   }
 
   /** A line, when there is something to tell. */
-  #told(): string {
+  #line(): string {
     const { text, thinking, calls } = this.#said;
-    return this.#streams && (text !== '' || thinking !== '' || calls.length > 0) ? this.#object(false) : '';
+    return this.streams && (text !== '' || thinking !== '' || calls.length > 0) ? this.#object(false) : '';
   }
 
   #object(done: boolean, more: object = {}): string {
@@ -131,7 +115,7 @@ export class OllamaAnswer implements Answer {
     this.#said = nothing();
     const beside = { ...(thinking !== '' && { thinking }), ...(calls.length > 0 && { tool_calls: calls }) };
     const said = { ...ollamaText(this.#wire, text, beside), ...(logprobs.length > 0 && { logprobs }) };
-    const line = JSON.stringify({ ...ollamaHead(this.#meta.model, this.#meta.created), ...said, done, ...more });
-    return this.#streams ? `${line}\n` : line;
+    const line = JSON.stringify({ ...ollamaHead(this.meta.model, this.meta.created), ...said, done, ...more });
+    return this.streams ? `${line}\n` : line;
   }
 }
