@@ -185,7 +185,7 @@ async function run(command: string[], tries = 2): Promise<void> {
   const child = spawn(command[0], command.slice(1), {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...QUIET },
+    env: { ...process.env, NODE_ENV: 'production', ...QUIET }, // in tests it says test: what they build is served afterwards, too
   });
   let output = '';
   child.stdout.on('data', (d) => {
