@@ -193,7 +193,7 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     await page.getByRole('button', { name: 'Settings' }).click();
     const dialog = page.getByRole('dialog', { name: 'Settings' });
     await dialog.getByLabel('System prompt of this chat').fill('You are brief.');
-    expect(await dialog.getByLabel('Temperature').getAttribute('placeholder')).toBe('1 (default)');
+    expect(await dialog.getByLabel('Temperature').getAttribute('placeholder')).toBe('0.3 (default)');
     await dialog.getByLabel('Top k').fill('20');
     await dialog.getByLabel('Keep prompt and sampling as').fill('Brief');
     await page.keyboard.press('Enter');
