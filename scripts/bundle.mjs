@@ -9,10 +9,10 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 rmSync(`${root}bin`, { recursive: true, force: true });
 const { packages, bundled } = compile();
 rmSync(`${root}bin/inputs.json`);
-// the engine for a page: one file without imports, which any bundler or none may serve
+// the engine for a page, and what a client is helped with: a file each without imports, which any bundler or none may serve
 await build({
   absWorkingDir: root,
-  entryPoints: { 'engine-browser': 'library/browser.ts' },
+  entryPoints: { 'engine-browser': 'library/browser.ts', client: 'library/client.ts' },
   outdir: 'bin',
   ...{ bundle: true, format: 'esm', platform: 'browser', target: 'es2022', minifySyntax: true },
 });

@@ -67,6 +67,52 @@ function helpOf(command: string): string {
   return text;
 }
 
+describe('the docs', () => {
+  const text = (page: string) => readFileSync(join(ROOT, page), 'utf8');
+
+  it('have an index of all pages', () => {
+    const index = text('docs/README.md');
+    const without = PAGES.filter((page) => page.startsWith('docs/') && page !== 'docs/README.md').filter(
+      (page) =>
+        !index.includes(`(${page.slice('docs/'.length)}`) && !PAGES.some((p) => p !== page && text(p).includes(`${page.split('/')[1]})`)),
+    );
+    expect(without).toEqual([]);
+    for (const page of [
+      'models',
+      'settings',
+      'api',
+      'clients',
+      'deploy',
+      'self-host',
+      'stages',
+      'sessions',
+      'performance',
+      'limits',
+      'troubleshooting',
+      'when-not',
+    ])
+      expect(index).toContain(`(${page}.md)`);
+  });
+
+  it('link to files and headings that there are', () => {
+    const slug = (heading: string) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-');
+    const wrong = [...PAGES, 'SECURITY.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'ARCHITECTURE.md'].flatMap((page) =>
+      [...text(page).matchAll(/\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)/g)].flatMap(([, path, heading]) => {
+        const target = path ? join(page, '..', path) : page;
+        if (!existsSync(join(ROOT, target))) return [`${page}: ${path}`];
+        if (!heading || !target.endsWith('.md')) return [];
+        const there = [...text(target).matchAll(/^#+ (.*)$/gm)].some(([, h]) => slug(h) === heading);
+        return there ? [] : [`${page}: ${path}#${heading}`];
+      }),
+    );
+    expect(wrong).toEqual([]);
+  });
+});
+
 describe('commands in the docs', () => {
   it('are found', () => expect(commands.length).toBeGreaterThan(30));
 

@@ -5,6 +5,7 @@ import { APICallError, generateText, streamText } from 'ai';
 import OpenAI, { toFile } from 'openai';
 import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connect, extended, toldOf } from '../../library/client.ts';
 import { missing, startTestServer } from './server.ts';
 
 const KEY = 'sk-test-0123456789';
@@ -44,6 +45,52 @@ describe.skipIf(missing !== null)(`clients${missing ? ` (skipped: ${missing})` :
   }, 300_000);
 
   afterAll(() => server?.stop());
+
+  describe('turnstone/client, beside openai', () => {
+    const own = () => connect({ baseURL: `${server.url}/v1`, apiKey: KEY });
+
+    it('extends requests, and reads what answers tell', async () => {
+      const body = { model, messages, max_completion_tokens: 4, stream: false as const };
+      const answer = await client.chat.completions.create(extended({ ...body, top_k: 1, explain: true }));
+      const told = toldOf(answer);
+      expect(told?.timings?.decode_tokens).toBeLessThanOrEqual(3);
+      expect(told?.cost?.usd).toBeGreaterThan(0);
+      expect(toldOf(await client.chat.completions.create(body))).toBeUndefined();
+    });
+
+    it('reads and writes tokens, prompts and pages', async () => {
+      const ids = await own().tokenize(PROMPT, model);
+      expect(await own().detokenize(ids, model)).toContain('a little girl');
+      const chat = [{ role: 'user', content: PROMPT }];
+      expect(await own().applyTemplate(chat, model)).toContain(PROMPT);
+      expect((await own().tokenize(chat, model)).length).toBeGreaterThan(ids.length);
+      expect((await own().pages(chat, model)).length).toBeGreaterThan(1000);
+      await expect(own().tokenize('x', 'nobody')).rejects.toMatchObject({ name: 'TurnstoneError', status: 404, code: 'model_not_found' });
+    });
+
+    it('follows a stored response over connections that break', async () => {
+      const whole = await client.responses.create({ model, input: PROMPT, temperature: 0, max_output_tokens: 200 });
+      let connections = 0;
+      const breaking = async (url: string, init?: RequestInit) => {
+        const answer = await fetch(url, init);
+        if (++connections > 2 || !answer.body) return answer;
+        let read = 0;
+        const cut = new TransformStream<Uint8Array, Uint8Array>({
+          transform(chunk, controller) {
+            controller.enqueue(chunk.subarray(0, 1500 - read)); // within an event
+            read += chunk.length;
+            if (read >= 1500) controller.error(new Error('broken'));
+          },
+        });
+        return new Response(answer.body.pipeThrough(cut), answer);
+      };
+      let text = '';
+      for await (const piece of connect({ baseURL: `${server.url}/v1`, apiKey: KEY, fetch: breaking }).follow(whole.id)) text += piece;
+      expect(text).toBe(whole.output_text);
+      expect(connections).toBe(3);
+      await expect(own().follow('resp_nobody').next()).rejects.toMatchObject({ status: 404 });
+    });
+  });
 
   describe('openai', () => {
     it('lists and retrieves models', async () => {

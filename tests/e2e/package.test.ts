@@ -106,9 +106,11 @@ describe('the package', () => {
     expect(() => turnstone(['init', 'My_App'])).toThrow('cannot be named');
   });
 
-  /** The programs of docs/library.md, as files of a project beside the package. */
+  /** The programs of docs/library.md and docs/api.md, as files of a project beside the package. */
   const programs = (): string[] => {
-    const blocks = [...readFileSync(join(ROOT, 'docs/library.md'), 'utf8').matchAll(/```ts\n(.*?)```/gs)];
+    const blocks = ['library', 'api'].flatMap((page) => [
+      ...readFileSync(join(ROOT, `docs/${page}.md`), 'utf8').matchAll(/```ts\n(.*?)```/gs),
+    ]);
     for (const name of ['openai', '@types/node', 'typescript']) link(name);
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
     return blocks.map(([, code], i) => {
@@ -119,7 +121,7 @@ describe('the package', () => {
 
   it('is an engine for programs of one’s own: those in the docs have the right types and answer', () => {
     const names = programs();
-    expect(names).toHaveLength(3);
+    expect(names).toHaveLength(4); // the last asks a server: tests/e2e/clients.test.ts does what it does
     const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,dom,dom.asynciterable'];
     const files = names.map((name) => `${name}.ts`);
     execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, '--types', 'node', ...files], {
