@@ -7,19 +7,18 @@ export interface Ask {
   seed: number;
 }
 
-export const ASKS: readonly Ask[] = ['Who are you?', 'Sort: pear, apple, fig', 'Once upon a time', 'How old is Ivan?'].flatMap(
-  (prompt, i) => [
-    { prompt, tokens: 12 + 4 * i, temperature: 0, seed: 1 },
-    { prompt, tokens: 24, temperature: 1, seed: 7 + i },
-  ],
-);
+export const ASKS: readonly Ask[] = ['Who are you?', 'A fox met a crow', 'Once upon a time', 'How old is Ivan?'].flatMap((prompt, i) => [
+  { prompt, tokens: 12 + 4 * i, temperature: 0, seed: 1 },
+  { prompt, tokens: 32, temperature: 1, seed: 7 + i },
+]);
 
 const headers = { 'content-type': 'application/json' };
 
 /** One answer; `stream` changes how it comes, not what. A refusal (429, 503) is waited for as long as it says. */
 export async function answerOf(url: string, model: string, ask: Ask, stream = false): Promise<string> {
   const { prompt, tokens: max_tokens, temperature, seed } = ask;
-  const body = JSON.stringify({ model, prompt, max_tokens, temperature, seed, stream, ignore_eos: true });
+  const all = { top_p: 1, top_k: 0, min_p: 0 }; // of all tokens, whatever the model recommends: so models differ most
+  const body = JSON.stringify({ model, prompt, max_tokens, temperature, ...all, seed, stream, ignore_eos: true });
   for (let tries = 0; ; tries++) {
     const r = await fetch(`${url}/v1/completions`, { method: 'POST', headers, body });
     const text = await r.text();

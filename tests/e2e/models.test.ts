@@ -60,7 +60,8 @@ describe.skipIf(missing)('several models in one server', () => {
 
   it('are told apart by their answers', () => {
     const [one, ...others] = [...alone.values()];
-    for (const other of others) expect(ASKS.filter((_, a) => one[a] !== other[a]).length).toBeGreaterThan(ASKS.length / 2);
+    // all that are drawn; greedy ones of two formats of the same model may be the same
+    for (const other of others) for (const [a, { temperature }] of ASKS.entries()) if (temperature > 0) expect(one[a]).not.toBe(other[a]);
   });
 
   it('are listed before they are loaded, chat and embedding models apart', async () => {
