@@ -40,7 +40,7 @@ export const fullBucket = (c: PolicyConfig): number => bucketSize(c.ratePerMinut
 
 /**
  * ms until a request would start: the work served before it, at the measured rate. Under fair queueing that is at most
- * all that waits, and at most its own tenant's queue times the tenants that share the service. Undefined: nothing measured yet.
+ * all that waits, and at most its own tenant's queue, itself included, times the tenants that share the service. Undefined: nothing measured yet.
  */
 export function expectedWait(queuedWork: number, ownWork: number, activeTenants: number, s: Service): number | undefined {
   return timeFor(s, Math.min(queuedWork, ownWork * Math.max(1, activeTenants)));

@@ -310,7 +310,7 @@ export class Queue {
     const limited = withinLimits(tenant, c, L.service, now);
     if (limited || r.lane || L.waiting.size === 0) return limited;
     let all = 0;
-    let own = 0;
+    let own = expectedCost(r, c, L.service); // its own is served while others' turns are
     for (const t of L.waiting) {
       if (t.lane) continue;
       const cost = expectedCost(t, c, L.service);

@@ -91,9 +91,9 @@ describe('what a request costs and how long it waits', () => {
     const mine = [1, 2].map((i) => ask(`mine${i}`, { promptTokens: 4_000 }));
     const theirs = [1, 2, 3].map((i) => ask(`their${i}`, { tenant: 'u', promptTokens: 4_000 }));
     expect(waits(mine, ask('new'))).toBe(4); // 8,000 tokens at 2 a ms
-    expect(waits(theirs, ask('new'))).toBe('queued'); // nothing of its own waits
-    expect(waits([...mine.slice(0, 1), ...theirs], ask('new'))).toBe(4); // its 4,000, shared by two
-    expect(waits([...mine, ...theirs], ask('new'))).toBe(8);
+    expect(waits(theirs, ask('new'))).toBe(1); // nothing of its own waits: its turn is soon, after as much of theirs
+    expect(waits([...mine.slice(0, 1), ...theirs], ask('new'))).toBe(5); // its 4,000 and itself, shared by two
+    expect(waits([...mine, ...theirs], ask('new'))).toBe(9);
     expect(waits([ask('lane', { lane: 'embed', promptTokens: 40_000 }), ...mine], ask('new'))).toBe(4);
     expect(waits(mine, ask('new', { lane: 'embed' }))).toBe('queued');
   });
