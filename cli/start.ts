@@ -244,12 +244,12 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     cuts: StagesPlan,
     home: Home,
     pack: LocalPack,
-    { MEMORY_MB = '' }: Record<string, string>,
+    { MEMORY_MB = '', ...others }: Record<string, string>,
   ): Promise<StageProcesses> {
     if (layout.processes * layout.replicas > 1)
       throw new Error(`${pack.id} is served in stages, and so by one replica: unset PROCESSES and REPLICAS.`);
     await build(say, ['stage']);
-    return startStages(cuts, { home, pack, vars: { MEMORY_MB }, inspect: o.inspect, patienceMs: o.patienceMs, say });
+    return startStages(cuts, { home, pack, vars: { MEMORY_MB, ...tracing(others) }, inspect: o.inspect, patienceMs: o.patienceMs, say });
   }
 
   async function accelerator(
@@ -302,6 +302,9 @@ async function drain(
   await pause(TELL_MS);
   return left;
 }
+
+/** What of the settings a stage is told beside its memory. */
+const tracing = (vars: Record<string, string>) => Object.fromEntries(Object.entries(vars).filter(([name]) => name.startsWith('OTEL_')));
 
 /** Processes with replicas only check no key. */
 function replicaVars({ API_KEYS: _, ADMIN_KEY: __, ...vars }: Record<string, string>): Record<string, string> {

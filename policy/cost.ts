@@ -44,9 +44,9 @@ export const QUEUE_ROWS = 4;
 export const TURN_ROWS = 20;
 const WATCH_S = 3;
 /** Calls of objects for a chat: the place, the replica, its heartbeats when it begins, has a token and has ended. */
-const CHAT_CALLS = 5;
+export const CHAT_CALLS = 5;
 /** And for a stored turn besides: the session's begin and its events, which pages it lacks, the pages. */
-const TURN_CALLS = 4;
+export const TURN_CALLS = 4;
 const BEAT_S = 1; // a heartbeat
 const ROW_BYTES = 1 << 20; // of pages in a session
 

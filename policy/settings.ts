@@ -58,6 +58,10 @@ const choice = <const T extends string>(of: readonly T[], otherwise: NoInfer<T>,
 });
 const text = (help: string, more: Partial<TextSetting> = {}): TextSetting => ({ kind: 'text', help, ...more });
 
+const oneOf =
+  (...of: string[]) =>
+  (value: string) =>
+    of.includes(value) ? undefined : `must be one of ${of.join(', ')}`;
 const origin = (value: string): boolean => /^https?:\/\/[^/?#@\s]+$/.test(value);
 const longEnough = (value: string) => (value.trim().length < 8 ? 'must have 8 characters or more' : undefined);
 const origins = (value: string) =>
@@ -118,6 +122,18 @@ export const SETTINGS = {
     ...{ ...main, ...own },
   }),
   REPLICAS: whole(1, 64, 1, 'replicas of the model in each process; they share the queue and divide the memory', main),
+  CELLS: whole(
+    1,
+    4096,
+    1,
+    'queues that share the tenants of a model, each with REPLICAS of its own; deployed only: one object answers about 1,000 calls a second',
+  ),
+  REGION: text('where queues, replicas and sessions are made, a location hint; deployed only', {
+    ...{ shown: 'near who asks first', wrong: oneOf('wnam', 'enam', 'sam', 'weur', 'eeur', 'apac', 'oc', 'afr', 'me') },
+  }),
+  JURISDICTION: text('where they must stay; deployed only, and set before anything is stored', {
+    ...{ shown: 'anywhere', wrong: oneOf('eu', 'fedramp') },
+  }),
   STORAGE: text('folder for sessions and the queue, for one server at a time', { shown: '.wrangler/state', ...main, ...own }),
   API_KEYS: text(
     'comma-separated keys, each "key" or "name:key", of 8 characters or more; without them the server answers to this machine only, and deployed to nobody',
@@ -141,6 +157,22 @@ export const SETTINGS = {
   SESSION_BYTES: number(0, 9 * 2 ** 30, 64 << 20, 'bytes of KV pages that a session keeps', { shown: '64 MiB' }),
   MAX_BODY_BYTES: whole(1024, 100 << 20, undefined, 'largest request body', { shown: 'what the context can hold, at most 4 MiB' }),
   LOG_REQUESTS: choice(['0', '1'], '0', '1: a line of JSON a request: key by name, route, model, status, time; never content'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: text(
+    'a collector of OpenTelemetry traces, OTLP over HTTP in JSON; spans have times, sizes and names, never content',
+    {
+      ...{ shown: 'none' },
+      wrong: (v) => (/^https?:\/\/[^?#@\s]+$/.test(v) ? undefined : 'must be an address such as http://127.0.0.1:4318'),
+    },
+  ),
+  OTEL_EXPORTER_OTLP_HEADERS: text('what it is sent with, name=value pairs, comma-separated', {
+    ...{ secret: true, shown: 'none' },
+    wrong: (v) =>
+      v.split(',').every((p) => /^\s*[\w-]+\s*=[^\r\n]*$/.test(p))
+        ? undefined
+        : 'must be pairs such as authorization=Bearer%20key, comma-separated',
+  }),
+  OTEL_TRACES_SAMPLER_ARG: number(0, 1, 1, 'share of requests that are traced; one that comes with a traceparent is as that says'),
+  OTEL_SERVICE_NAME: text("the service's name in traces", { shown: 'turnstone' }),
   CORS_ORIGINS: text('comma-separated origins whose pages may call the API, or *', { shown: "the server's own", wrong: origins, ...main }),
   PUBLIC_PACKS: choice(['0', '1'], '0', '1: /packs needs no key'),
   NPU: choice(

@@ -3,6 +3,7 @@
 import type { Context } from 'hono';
 import { ApiError, refused } from '../openai/errors.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../openai/requests/types.ts';
+import { cellOf } from '../policy/cells.ts';
 import { MAX_LINKS } from '../policy/chains.ts';
 import type { Lane } from '../policy/config.ts';
 import { type AdmitRequest, MAX_PROMPT } from '../policy/ticket.ts';
@@ -10,6 +11,8 @@ import { BYTES_PER_TOKEN, chainTokens, messageChain } from './chain.ts';
 import type { App } from './host.ts';
 import { loadModel } from './models.ts';
 import { again } from './retry.ts';
+import { within } from './trace/request.ts';
+import type { Span } from './trace/trace.ts';
 
 export type Generation = ChatRequest | CompletionRequest | ResponsesRequest;
 
@@ -55,7 +58,17 @@ export async function errand(c: Context<App>, lane: Lane, bytes: number, work: (
   }
 }
 
-async function ask(c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | 'restart'>): Promise<Place | undefined> {
+const ask = (c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | 'restart'>): Promise<Place | undefined> =>
+  c.env.queue ? within(c, 'queue', (span) => askIn(c, span, what)) : Promise.resolve(undefined);
+
+/** The cell that the request is of. */
+const cellHere = (c: Context<App>): number => cellOf(c.get('tenant'), c.get('requestId'), c.env.vars);
+
+async function askIn(
+  c: Context<App>,
+  span: Span | undefined,
+  what: Omit<AdmitRequest, 'id' | 'tenant' | 'restart'>,
+): Promise<Place | undefined> {
   const { queue } = c.env;
   if (!queue) return undefined;
   const id = c.get('requestId');
@@ -69,7 +82,7 @@ async function ask(c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | '
   gone.catch(() => {});
   try {
     for (;;) {
-      const answer = await Promise.race([again(() => queue(c.get('model')).admit(request)), gone]);
+      const answer = await Promise.race([again(() => queue(c.get('model'), cellHere(c)).admit(request, span?.traceparent)), gone]);
       if (answer.kind === 'wait') {
         await loadModel(c.env, c.get('model')); // it may have been unloaded just then
         continue;
@@ -78,7 +91,7 @@ async function ask(c: Context<App>, what: Omit<AdmitRequest, 'id' | 'tenant' | '
       throw refused(answer);
     }
   } catch (error) {
-    if (signal.aborted) c.executionCtx.waitUntil(queue(c.get('model')).cancel(id));
+    if (signal.aborted) c.executionCtx.waitUntil(queue(c.get('model'), cellHere(c)).cancel(id));
     throw error;
   }
 }
@@ -88,7 +101,9 @@ export async function giveBack(c: Context<App>, place: Place | undefined, failed
   const { queue } = c.env;
   if (!queue || !place) return;
   const ended = { id: c.get('requestId'), epoch: place.epoch, output: 0, failed };
-  await again(() => queue(c.get('model')).release([ended])).catch((error) => console.warn('a place was not given back:', error));
+  await again(() => queue(c.get('model'), cellHere(c)).release([ended])).catch((error) =>
+    console.warn('a place was not given back:', error),
+  );
 }
 
 function chainOf(tenant: string, r: Generation) {

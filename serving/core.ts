@@ -26,6 +26,7 @@ import { models, withModel } from './routes/models.ts';
 import { ready } from './routes/ready.ts';
 import { PAGES_PATH } from './run/conversation.ts';
 import { allows, answersAreData, apiCors, loopbackOnly, noCors, originsOf } from './security.ts';
+import { traceRequests } from './trace/request.ts';
 
 /** Routes that carry a checked body to the replica, under the same path there. */
 const POSTS: Record<string, (body: unknown) => ChatRequest | CompletionRequest | TokenizeRequest | DetokenizeRequest> = {
@@ -54,7 +55,7 @@ export function coreApp(more: (app: Hono<App>) => void = () => {}): Hono<App> {
   app.onError((error, c) => failed(c, error instanceof HTTPException ? new ApiError(error.status, error.message) : error));
   app.notFound((c) => failed(c, notFound(`There is nothing at ${c.req.method} ${c.req.path.slice(0, 128)}.`)));
 
-  app.use(requestId, rightSettings, logRequests, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
+  app.use(requestId, rightSettings, traceRequests, logRequests, answersAreData, loopbackOnly, crossOrigin, oneSpelling);
   app.use(
     checkMethods({
       app,

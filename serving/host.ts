@@ -4,6 +4,7 @@ import type { Variables } from '../policy/settings.ts';
 import type { BatchKeeper } from './batches.ts';
 import type { ResponseKeeper } from './responses/types.ts';
 import type { SchedulerPort } from './scheduler.ts';
+import type { Span } from './trace/trace.ts';
 
 /** A service, an object or an engine that answers as `fetch` does. */
 export interface Service {
@@ -14,8 +15,8 @@ export interface Host {
   vars: Variables;
   /** That replica of a model, the first model's unless named. Taken anew for every call: one that failed may stay broken. */
   replica(name: string, model?: string): Service;
-  /** A model's queue, taken anew for every call. Absent: requests go straight to the first replica. */
-  queue?(model?: string): SchedulerPort;
+  /** The queue of a model's cell, the first unless given, taken anew for every call. Absent: requests go straight to the first replica. */
+  queue?(model?: string, cell?: number): SchedulerPort;
   /** The session of that name (responses/ids.ts), begun or not. Absent: nothing is stored. */
   session?(name: string): ResponseKeeper;
   /** Seals responses' ids. */
@@ -66,6 +67,8 @@ export interface App {
     tenant: string;
     /** The model that the request is for, by its own name; unset where the replica decides, or none is asked. */
     model?: string;
+    /** Of a request that is traced. */
+    span?: Span;
   };
 }
 

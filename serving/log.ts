@@ -24,9 +24,10 @@ export const logRequests: MiddlewareHandler<App> = async (c, next) => {
     model: c.get('model'),
     status: c.res.status,
     ms: clock.now() - started,
+    trace: c.get('span')?.trace.id,
   };
   console.log(JSON.stringify(line));
 };
 
 /** A path without the ids in it: those of responses give access to nothing by themselves, but a figure a route is what is looked for. */
-const routeOf = (path: string): string => path.slice(0, 128).replace(/\/(resp|conv|file|batch|file-batch)_[\w-]+/g, '/:id');
+export const routeOf = (path: string): string => path.slice(0, 128).replace(/\/(resp|conv|file|batch|file-batch)_[\w-]+/g, '/:id');

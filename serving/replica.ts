@@ -6,15 +6,21 @@ import { admit, type Generation, giveBack, type Place } from './admission.ts';
 import type { App } from './host.ts';
 import { isOverloaded, saysRetryable } from './retry.ts';
 import { checkRoom, noteRoom } from './room.ts';
+import { within } from './trace/request.ts';
+import type { Span } from './trace/trace.ts';
 
 /**
  * Calls the replica: GET without a body, POST with one. Its response is passed through as it comes; the client's disconnect goes
  * in with the signal. A call that failed before any response, and that the platform says may be repeated, is repeated once.
  */
-export async function callReplica(c: Context<App>, path: string, body?: unknown, place?: Place): Promise<Response> {
+export const callReplica = (c: Context<App>, path: string, body?: unknown, place?: Place): Promise<Response> =>
+  within(c, 'replica', (span) => callIn(c, span, path, body, place));
+
+async function callIn(c: Context<App>, span: Span | undefined, path: string, body?: unknown, place?: Place): Promise<Response> {
   const headers: Record<string, string> = {
     'x-turnstone-tenant': c.get('tenant') ?? 'public',
     'x-turnstone-request': c.get('requestId'),
+    ...(span && { traceparent: span.traceparent }),
   };
   if (place) {
     headers['x-turnstone-replica'] = place.replica;

@@ -1,7 +1,7 @@
 /** The queue before a model's replicas, as its callers see it. */
 
+import { type CellVars, cellsOf, replicasOf } from '../policy/cells.ts';
 import type { Ended } from '../policy/ledger.ts';
-import { readNumber } from '../policy/settings.ts';
 import type { AdmitRequest, Heartbeat, Lease, Progress, Refusal } from '../policy/ticket.ts';
 
 /**
@@ -35,7 +35,8 @@ export interface SchedulerStats {
 }
 
 export interface SchedulerPort {
-  admit(request: AdmitRequest): Promise<AdmitAnswer>;
+  /** `trace`: the `traceparent` of a request that is traced. */
+  admit(request: AdmitRequest, trace?: string): Promise<AdmitAnswer>;
   cancel(id: string): Promise<boolean>;
   erase(tenant: string): Promise<{ waiting: number; running: number }>;
   release(list: Progress[]): Promise<number>;
@@ -49,7 +50,5 @@ export interface SchedulerPort {
   secret(): Promise<string>;
 }
 
-/** Names of the replicas. */
-export function replicaNames(v: { REPLICAS?: string }): string[] {
-  return Array.from({ length: readNumber('REPLICAS', v) }, (_, i) => String(i));
-}
+/** Names of all replicas of a model. */
+export const replicaNames = (v: CellVars): string[] => Array.from({ length: cellsOf(v) }, (_, cell) => replicasOf(cell, v)).flat();

@@ -1,5 +1,6 @@
 /** The Worker's bindings as the host of the app. */
 
+import { objectNamed } from '../durable-objects/place.ts';
 import { isElsewhere, replicaOf } from '../durable-objects/replica/port.ts';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
 import { openSession } from '../durable-objects/session/port.ts';
@@ -18,11 +19,11 @@ export function hostOf(env: Env): Host {
   return {
     vars: env,
     replica: (name, model) => replica(env, name, model),
-    queue: SCHEDULER && ((model) => schedulerOf({ ...env, SCHEDULER }, model)),
-    session: SESSION && ((name) => openSession(SESSION, name)),
+    queue: SCHEDULER && ((model, cell) => schedulerOf({ ...env, SCHEDULER }, model, cell)),
+    session: SESSION && ((name) => openSession(SESSION, name, env)),
     secret: () => sealSecret(env),
-    sessionsOf: TENANT && ((tenant) => listOf({ TENANT }, tenant)),
-    batches: BATCHES && ((tenant) => stubAs<BatchKeeper>(BATCHES.get(BATCHES.idFromName(tenant)))),
+    sessionsOf: TENANT && ((tenant) => listOf({ ...env, TENANT }, tenant)),
+    batches: BATCHES && ((tenant) => stubAs<BatchKeeper>(objectNamed(BATCHES, tenant, env))),
     socket: SOCKET && ((tenant) => openSocket(SOCKET, tenant)),
     launcher: env.LAUNCHER,
     embedder: env.EMBEDDER,
@@ -48,10 +49,10 @@ const withSecret = (service: Service, secret: string): Service => ({
 let secret: Promise<string> | undefined;
 
 /** What seals responses' ids: `ID_SECRET`, or else what the queue's object has drawn and keeps. */
-function sealSecret({ ID_SECRET, SCHEDULER }: Env): Promise<string> {
+function sealSecret({ ID_SECRET, SCHEDULER, ...env }: Env): Promise<string> {
   if (ID_SECRET) return Promise.resolve(ID_SECRET);
   if (!SCHEDULER) throw new Error('sessions without a queue: bind SCHEDULER, or set ID_SECRET');
-  secret ??= again(() => schedulerOf({ SCHEDULER }).secret());
+  secret ??= again(() => schedulerOf({ ...env, SCHEDULER }).secret());
   secret.catch(() => {
     secret = undefined;
   });

@@ -43,6 +43,10 @@ export interface Result {
   /** All tenants, ms, sorted. */
   ttft: number[];
   refused: number;
+  /** Calls that the queue's object got, by the second of simulated time: one a request, one a heartbeat. */
+  calls: number[];
+  /** Most requests that waited at once. */
+  waiting: number;
   /** Wall time the simulation took, ms. */
   wall: number;
 }
@@ -69,6 +73,12 @@ export function simulate(trace: readonly TraceRequest[], s: Setup): Result {
   let open = 0;
   let refused = 0;
   let last = 0;
+  const calls: number[] = [];
+  let waiting = 0;
+  const called = (now: number) => {
+    const second = Math.floor(now / 1000);
+    calls[second] = (calls[second] ?? 0) + 1;
+  };
 
   const of = (name: string): TenantResult => {
     let t = tenants.get(name);
@@ -142,6 +152,7 @@ export function simulate(trace: readonly TraceRequest[], s: Setup): Result {
       const tenant = of(r.tenant);
       tenant.requests++;
       const chain = r.blocks.map((b, i) => ({ hash: `${r.tenant}/${b}`, tokens: (i + 1) * BLOCK_TOKENS }));
+      called(now);
       const answer = queue.arrive({ id, tenant: r.tenant, priority: 0, promptTokens: r.prompt, chain, restart: false }, now, (victim) => {
         of(trace[Number(victim)]!.tenant).refused++;
         refused++;
@@ -152,6 +163,7 @@ export function simulate(trace: readonly TraceRequest[], s: Setup): Result {
         refused++;
       } else open++;
       dispatch(now);
+      waiting = Math.max(waiting, queue.ledger.waiting.size);
     } else if (event.kind === 'step') {
       const { replica } = event;
       stepping.delete(replica.id);
@@ -163,10 +175,15 @@ export function simulate(trace: readonly TraceRequest[], s: Setup): Result {
         news = true;
       }
       news = settle(now) || news;
+      if (news) called(now); // what ended goes with it
       goOn(replica, now);
       if (news) dispatch(now);
     } else {
-      for (const r of replicas.values()) if (r.running.length > 0) queue.heartbeat(r.id, r.heartbeat(), now);
+      for (const r of replicas.values()) {
+        if (r.running.length === 0) continue;
+        called(now);
+        queue.heartbeat(r.id, r.heartbeat(), now);
+      }
       queue.expire(now);
       dispatch(now);
       if (open > 0 || events.size > 0) events.push(now + HEARTBEAT_MS, { kind: 'beat' });
@@ -198,6 +215,8 @@ export function simulate(trace: readonly TraceRequest[], s: Setup): Result {
     tenants,
     ttft,
     refused,
+    calls: Array.from(calls, (n) => n ?? 0),
+    waiting,
     wall: performance.now() - wall,
   };
 }

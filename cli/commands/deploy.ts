@@ -66,7 +66,7 @@ export async function deployCommand(
   const vars = { ...settings(o.var ?? []), ...(o.context !== undefined && { CONTEXT: String(o.context) }) };
   const plan = await cutPack(pack, vars, o.stages, say);
   const encoder = o.embedder === false ? undefined : encoderPack(o.embedModel);
-  const scripts = writeDeployment({ model: pack.id, plan, encoder: encoder?.id, out, name: o.name, vars });
+  const scripts = writeDeployment({ model: pack.id, plan, encoder: encoder?.id, out, name: o.name, vars, shared: telemetry(vars) });
   const model = await modelPack(pack);
   const packs = [model, ...(encoder ? [encoder] : [])];
   const bytes = packs.reduce((n, p) => n + bytesOf(p), 0);
@@ -119,6 +119,10 @@ export async function deployCommand(
   await setSecrets(wrangler, scripts, process.env, ask, say);
   say(`\nThis deployment is ${tag}; turnstone deploy --rollback goes back to the one before, --rollback ${tag} comes back to this one.`);
 }
+
+/** What stages are told, too. */
+const telemetry = (vars: Readonly<Record<string, string>>) =>
+  Object.fromEntries(Object.entries(vars).filter(([name]) => name.startsWith('OTEL_')));
 
 /** Settings as they are written, `MAX_QUEUE=100`. Throws naming the one that is none, is a secret, or is the launcher's own. */
 function settings(pairs: readonly string[]): Record<string, string> {

@@ -11,7 +11,7 @@ const READ_BY: Record<string, readonly Script['holds'][]> = {
   API_KEYS: ['sessions, queue', 'routes, page'],
   ADMIN_KEY: ['routes, page'],
   NPU_SECRET: ['replicas', 'routes, page'],
-  OTEL_EXPORTER_OTLP_HEADERS: ['sessions, queue', 'replicas', 'routes, page'],
+  OTEL_EXPORTER_OTLP_HEADERS: ['a stage', 'sessions, queue', 'replicas', 'routes, page'],
 };
 const NAMES = Object.keys(READ_BY).filter((name) => Object.hasOwn(SETTINGS, name)) as SettingName[];
 

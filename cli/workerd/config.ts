@@ -104,7 +104,7 @@ export function serverConfig(o: ServerConfig): Config {
       ...o.elsewhere.map(remote),
       ...(o.models ? [remote({ name: MODELS, address: `${o.models.sockets}/${MODEL_SOCKET}`, classes: ['ModelReplica'] })] : []),
       ...o.stages.map(remote),
-      internet(o.vars.NPU_URL !== undefined),
+      internet(callsOut(o.vars)),
     ],
     sockets: [
       { name: 'http', address: o.address, service: { name: SERVED }, http: {} },
@@ -146,7 +146,7 @@ export function replicasConfig(o: ReplicasConfig): Config {
       ...site([packFiles(o.pack)], adapterFiles(o.pack)),
       ...(o.npu === undefined ? [] : [{ name: 'npu', external: { address: o.npu, http: {} } }]),
       remote(o.first),
-      internet(o.vars.NPU_URL !== undefined),
+      internet(callsOut(o.vars)),
     ],
     sockets: [],
   };
@@ -163,7 +163,7 @@ export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string; aliv
         durableObjectStorage: { inMemory: kVoid }, // stages keep nothing
       }),
       ...site([packFiles(o.pack)], adapterFiles(o.pack)),
-      internet(false),
+      internet(callsOut(o.vars)),
     ],
     sockets: [{ name: 'alive', address: o.alive, service: { name: SERVED }, http: {} }],
   };
@@ -197,7 +197,8 @@ const remote = ({ name, address, classes }: Elsewhere): Service =>
     durableObjectStorage: { inMemory: kVoid },
   });
 
-/** Nothing here calls out, but a replica whose accelerator is elsewhere. */
+/** Nothing here calls out but to an accelerator elsewhere and a collector of traces. */
+const callsOut = (vars: Vars): boolean => Boolean(vars.NPU_URL || vars.OTEL_EXPORTER_OTLP_ENDPOINT);
 const internet = (open: boolean): Service => ({
   name: 'internet',
   network: open ? { allow: ['public', 'private'], deny: [], tlsOptions: { trustBrowserCas: true } } : { allow: [], deny: [] },

@@ -3,6 +3,7 @@ import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { ApiError, modelUnavailable, notFound } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
+import { cellOfReplica } from '../../policy/cells.ts';
 import { costOfAnswer } from '../../policy/cost.ts';
 import { isolatesOf } from '../../policy/stages.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
@@ -16,7 +17,9 @@ import { Reporter } from '../../serving/run/report.ts';
 import type { Runtime } from '../../serving/run/runtime.ts';
 import type { SessionFetcher } from '../../serving/run/session-pages.ts';
 import { runTurn } from '../../serving/run/turn.ts';
+import { openTrace } from '../../serving/trace/trace.ts';
 import type { ReplicaEnv } from '../env.ts';
+import { objectNamed } from '../place.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import { stubAs } from '../stub.ts';
 import { holding, isHeld, openEngine, served } from './model.ts';
@@ -61,9 +64,13 @@ export class Replica extends DurableObject<ReplicaEnv> {
       const npu = npuOf(this.env, { engine, loop, pack: model.digest, registry: metrics.registry });
       const { SESSION } = this.env;
       const keyed =
-        SESSION && ((tenant: string, key: string) => owned(fetcher(SESSION.get(SESSION.idFromName(cacheName(tenant, key)))), tenant));
+        SESSION && ((tenant: string, key: string) => owned(fetcher(objectNamed(SESSION, cacheName(tenant, key), this.env)), tenant));
       const bill = this.bill(metrics);
-      return { ...rt, npu, reporter, bill, keyed };
+      const trace: Runtime['trace'] = {
+        open: (given) => openTrace(this.env, 'replica', given),
+        later: (work) => this.ctx.waitUntil(work),
+      };
+      return { ...rt, npu, reporter, bill, keyed, trace, hops: model.hops };
     })();
     this.runtime.catch(() => {
       this.runtime = undefined;
@@ -99,7 +106,8 @@ export class Replica extends DurableObject<ReplicaEnv> {
   private reporter(engine: Engine): Reporter | undefined {
     const { SCHEDULER } = this.env;
     if (!SCHEDULER) return undefined;
-    const send = (replica: string, beat: Heartbeat) => schedulerOf({ ...this.env, SCHEDULER }, this.#model()).heartbeat(replica, beat);
+    const send = (replica: string, beat: Heartbeat) =>
+      schedulerOf({ ...this.env, SCHEDULER }, this.#model(), cellOfReplica(replica, this.env)).heartbeat(replica, beat);
     const { maxSequences, pages } = engine.plan;
     return new Reporter({ slots: maxSequences, kvTokens: pages * PAGE, computed: (id) => engine.computed(id), send });
   }

@@ -5,6 +5,7 @@ import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
 import { isOn, readChoice, readNumber, readText } from '../../policy/settings.ts';
 import { loadModel, startEngine, wasmMaker } from '../../serving/run/open.ts';
 import type { Kept, Served } from '../../serving/run/runtime.ts';
+import { Hops } from '../../serving/trace/hops.ts';
 import { type ReplicaEnv, replicasHere } from '../env.ts';
 import { jsBytes } from './memory.ts';
 import { layoutOf, stagesOf } from './stages.ts';
@@ -82,7 +83,8 @@ async function load(env: ReplicaEnv, id: string): Promise<Served> {
   // with an accelerator of other arithmetic no page here is exact to the bit any more, and none may be named as if it were
   const numerics = readText('NPU_NUMERICS', env);
   const staged = id === env.MODEL_ID ? stagesOf(env) : undefined;
-  return loadModel({
+  const hops = staged && new Hops();
+  const model = await loadModel({
     ...{ source, id, numerics, maker: wasmMaker({ relaxed, simd }), toolCalls: readChoice('TOOL_CALLS', env), kv: readChoice('KV', env) },
     memoryBytes: readNumber('MEMORY_MB', env) * MIB,
     jsBytes,
@@ -90,8 +92,9 @@ async function load(env: ReplicaEnv, id: string): Promise<Served> {
     context: readNumber('CONTEXT', env),
     maxSequences: readNumber('MAX_BATCH', env),
     adapterBytes: readNumber('ADAPTERS_MB', env) * MIB,
-    layout: staged && ((manifest, digest) => layoutOf(staged, { env, id, source, manifest, digest })),
+    layout: staged && ((manifest, digest) => layoutOf(staged, { env, id, source, manifest, digest, hops })),
   });
+  return { ...model, hops };
 }
 
 /**

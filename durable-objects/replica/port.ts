@@ -1,10 +1,11 @@
 import { baseOf, type FirstModel, isFirst } from '../../serving/models.ts';
+import { objectNamed, type PlaceVars } from '../place.ts';
 
 /**
  * Where replicas are. `REPLICA_<n>` is bound where replica n belongs to another Worker or process (`script_name`), and so has
  * an isolate, and with it a core, of its own; the others are objects of `REPLICA`.
  */
-export interface Replicas extends FirstModel {
+export interface Replicas extends FirstModel, PlaceVars {
   REPLICA: DurableObjectNamespace;
   /** Replicas of other models, where each has a process of its own. */
   MODEL_REPLICA?: DurableObjectNamespace;
@@ -22,8 +23,8 @@ export const isElsewhere = (env: Replicas, replica: string, model?: string): boo
 export function replicaOf(env: Replicas, replica: string, model?: string): DurableObjectStub {
   if (model !== undefined && !isFirst(env, model)) {
     const apart = env.MODEL_REPLICA ?? env.REPLICA;
-    return apart.get(apart.idFromName(`replica-${replica}/${baseOf(env, model)}`));
+    return objectNamed(apart, `replica-${replica}/${baseOf(env, model)}`, env);
   }
   const namespace = env[`REPLICA_${Number(replica)}`] ?? env.REPLICA;
-  return namespace.get(namespace.idFromName(`replica-${replica}`));
+  return objectNamed(namespace, `replica-${replica}`, env);
 }

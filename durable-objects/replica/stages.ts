@@ -10,8 +10,10 @@ import type { PackSource } from '../../models/pack/source.ts';
 import { readChoice, readNumber } from '../../policy/settings.ts';
 import type { StagesPlan } from '../../policy/stages.ts';
 import type { Layout } from '../../serving/run/open.ts';
+import type { Hops } from '../../serving/trace/hops.ts';
 import { buildId } from '../build-id.ts';
 import { type ReplicaEnv, replicasHere } from '../env.ts';
+import { objectNamed } from '../place.ts';
 import { allocStage, openStage } from '../stage/load.ts';
 import { RemoteStage } from '../stage/port.ts';
 import type { StageObject } from '../stage/wire.ts';
@@ -60,11 +62,12 @@ interface StagesOptions {
   digest: string;
   backend: Backend;
   plan: Plan;
+  hops?: Hops;
 }
 
 /** Loads the part that is here, opens the others, and gives them as one. Rejects naming the stage that is not bound, does not answer or refuses. */
 async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
-  const { env, id, source, manifest, digest, backend, plan } = o;
+  const { env, id, source, manifest, digest, backend, plan, hops } = o;
   const { pages, kv, maxRows } = plan;
   const { context, maxTokens, maxSequences, maxRows: rows, maxBlocks, adapters } = stageSize(plan);
   const size = { context, maxTokens, maxSequences, maxRows: rows, maxBlocks, ...(adapters && { adapters }) };
@@ -74,8 +77,8 @@ async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<Sta
       if (replica) return openStage(source, manifest, backend, { part, kv, size, pages });
       const objects = env[`STAGE_${i}`];
       if (!objects) throw new Error(`the model has ${stages.length} stages, but STAGE_${i} is not bound`);
-      const object = () => stubAs<StageObject>(objects.get(objects.idFromName(`stage-${i}`)));
-      return new RemoteStage(`stage ${i}`, object, { build: buildId, pack: digest, model: id, part, kv, size, pages });
+      const object = () => stubAs<StageObject>(objectNamed(objects, `stage-${i}`, env));
+      return new RemoteStage(`stage ${i}`, object, { build: buildId, pack: digest, model: id, part, kv, size, pages }, undefined, hops);
     }),
   );
   const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, maxRows, adapters });

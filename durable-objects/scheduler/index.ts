@@ -1,11 +1,14 @@
 import { DurableObject } from 'cloudflare:workers';
+import { replicasOf } from '../../policy/cells.ts';
 import type { Ended } from '../../policy/ledger.ts';
 import type { Queue } from '../../policy/queue.ts';
 import type { Variables } from '../../policy/settings.ts';
 import { type AdmitRequest, checkRequest, type Heartbeat, type Progress } from '../../policy/ticket.ts';
-import { type AdmitAnswer, replicaNames, type SchedulerStats } from '../../serving/scheduler.ts';
+import type { AdmitAnswer, SchedulerStats } from '../../serving/scheduler.ts';
+import { openTrace } from '../../serving/trace/trace.ts';
 import { policyConfig } from './config.ts';
 import { Keeper } from './keeper.ts';
+import { cellNamed } from './port.ts';
 
 /** An answer is held back for so long at most, so that no call hangs on a caller that is gone. */
 const HOLD_MS = 20_000;
@@ -37,7 +40,7 @@ export class Scheduler extends DurableObject<Variables> {
   constructor(ctx: DurableObjectState, env: Variables) {
     super(ctx, env);
     const now = Date.now();
-    this.keeper = new Keeper(ctx, policyConfig(env), replicaNames(env), now);
+    this.keeper = new Keeper(ctx, policyConfig(env), replicasOf(cellNamed(ctx.id.name), env), now);
     this.#settle(now);
   }
 
@@ -46,8 +49,27 @@ export class Scheduler extends DurableObject<Variables> {
   }
 
   /** Asks for a place; answers when there is one, or after some seconds with `wait`. The same id is the same request. */
-  async admit(request: AdmitRequest): Promise<AdmitAnswer> {
+  async admit(request: AdmitRequest, trace?: string): Promise<AdmitAnswer> {
     const now = Date.now();
+    const span = openTrace(this.env, 'queue', trace)?.span('admit', 'server', now);
+    if (!span) return this.#admit(request, now);
+    span.set({ 'turnstone.waiting': this.#queue.ledger.waiting.size });
+    try {
+      const answer = await this.#admit(request, now);
+      const { kind } = answer;
+      span.set({
+        'turnstone.answer': kind,
+        ...(kind === 'run' && { 'turnstone.replica': answer.replica, 'turnstone.matched': answer.matched }),
+      });
+      if (kind === 'refused') span.set({ 'turnstone.reason': answer.reason });
+      return answer;
+    } finally {
+      span.end(Date.now());
+      this.ctx.waitUntil(span.trace.send());
+    }
+  }
+
+  async #admit(request: AdmitRequest, now: number): Promise<AdmitAnswer> {
     const r = checkRequest(request);
     const arrival = this.#sound(now, () => this.#queue.arrive(r, now, (id, why) => this.#answer(id, { kind: 'refused', ...why })));
     if (arrival.kind === 'running') return { ...arrival.lease, kind: 'run' };
@@ -227,7 +249,7 @@ export class Scheduler extends DurableObject<Variables> {
     } catch (error) {
       if (this.#queue.sound()) throw error; // it was the event's fault
       console.error('the queue begins anew:', error);
-      this.keeper.renew(policyConfig(this.env), replicaNames(this.env), now);
+      this.keeper.renew(policyConfig(this.env), replicasOf(cellNamed(this.ctx.id.name), this.env), now);
       for (const id of [...this.#held.keys()]) this.#answer(id, { kind: 'wait' });
       return event();
     }

@@ -68,7 +68,7 @@ export class Session extends DurableObject<SessionEnv> {
   }
 
   /** Takes a turn on: stored with its seed before anything runs. It then runs to its end, whoever listens. */
-  async begin(given: BeginRequest): Promise<BeginAnswer> {
+  async begin(given: BeginRequest, trace?: string): Promise<BeginAnswer> {
     if (tooLong([], given.input)) return { ok: false, why: 'too_long' };
     if (given.previous && !this.#stores) return { ok: false, why: 'previous_not_found' }; // to look makes nothing
     if (given.conversation && !this.#stores) return { ok: false, why: 'conversation_not_found' };
@@ -80,7 +80,7 @@ export class Session extends DurableObject<SessionEnv> {
     const listed = this.#list(r.tenant);
     await this.#touch();
     const decided = runs.decided(r.id);
-    this.ctx.waitUntil(runs.start(r.id));
+    this.ctx.waitUntil(runs.start(r.id, trace));
     // a refusal comes at once, and is the client's to hear before anything is promised
     await Promise.race([decided, scheduler.wait(DECIDE_MS)]);
     await listed;
@@ -298,7 +298,7 @@ export class Session extends DurableObject<SessionEnv> {
     const { TENANT } = this.env;
     if (!TENANT || tenant === undefined || this.#listed() === tenant) return;
     try {
-      await listOf({ TENANT }, tenant).add(this.ctx.id.toString());
+      await listOf({ ...this.env, TENANT }, tenant).add(this.ctx.id.toString());
       if (this.#stores) this.#sql.exec('INSERT OR REPLACE INTO listed (id, tenant) VALUES (0, ?)', tenant);
     } catch (error) {
       console.warn("session: it is not on its tenant's list yet", error);
@@ -314,7 +314,7 @@ export class Session extends DurableObject<SessionEnv> {
     const { TENANT } = this.env;
     const tenant = this.#listed();
     if (!TENANT || tenant === undefined) return;
-    const gone = listOf({ TENANT }, tenant).remove(this.ctx.id.toString());
+    const gone = listOf({ ...this.env, TENANT }, tenant).remove(this.ctx.id.toString());
     this.ctx.waitUntil(gone.catch((error) => console.warn("session: it stays on its tenant's list", error)));
   }
 

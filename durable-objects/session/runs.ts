@@ -1,4 +1,5 @@
 import { asApiError, isTransient } from '../../openai/errors.ts';
+import { cellOf } from '../../policy/cells.ts';
 import { MAX_LINKS } from '../../policy/chains.ts';
 import { MAX_PROMPT, type RefusalReason } from '../../policy/ticket.ts';
 import { chainTokens, messageChain } from '../../serving/chain.ts';
@@ -9,6 +10,7 @@ import { branchTo, itemsOf } from '../../serving/responses/turns.ts';
 import type { TurnError } from '../../serving/responses/types.ts';
 import { isOverloaded, isRetryable } from '../../serving/retry.ts';
 import type { SchedulerPort } from '../../serving/scheduler.ts';
+import { openTrace, type Span } from '../../serving/trace/trace.ts';
 import { replicaOf } from '../replica/port.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import type { SessionEnv } from './env.ts';
@@ -46,6 +48,8 @@ export class Runs {
   readonly #o: RunsOptions;
   readonly #live = new Map<string, AbortController>();
   readonly #deciding = new Map<string, () => void>();
+  /** Of turns that are traced; a turn that goes on after the object was gone is not, any more. */
+  readonly #spans = new Map<string, Span>();
   /** The replica's go that each turn waits for. */
   readonly #goes = new Map<string, { epoch: number; abort: AbortController }>();
 
@@ -62,10 +66,12 @@ export class Runs {
   }
 
   /** Runs the turn unless it runs already. Settles when it has ended or was put off. */
-  async start(id: string): Promise<void> {
+  async start(id: string, trace?: string): Promise<void> {
     if (this.#live.has(id)) return;
     const abort = new AbortController();
     this.#live.set(id, abort);
+    const span = openTrace(this.#o.env, 'session', trace)?.span('turn', 'server', Date.now());
+    if (span) this.#spans.set(id, span);
     try {
       await this.#drive(id, abort.signal);
     } catch (error) {
@@ -73,7 +79,10 @@ export class Runs {
     } finally {
       this.#live.delete(id);
       this.#goes.delete(id);
+      this.#spans.delete(id);
       this.#decide(id);
+      span?.end(Date.now());
+      await span?.trace.send();
     }
   }
 
@@ -82,9 +91,15 @@ export class Runs {
     return new Promise((resolve) => this.#deciding.set(id, resolve));
   }
 
+  /** Its tenant's, or where that has no name the session's. */
+  #cell(tenant = ''): number {
+    return cellOf(tenant, this.#o.session, this.#o.env);
+  }
+
   /** Its model's. */
   #queueOf(id: string): SchedulerPort {
-    return schedulerOf(this.#o.env, this.#o.turns.get(id)?.model);
+    const turn = this.#o.turns.get(id);
+    return schedulerOf(this.#o.env, turn?.model, this.#cell(turn?.tenant));
   }
 
   /** Why the queue refused the turn, if it did. */
@@ -125,6 +140,11 @@ export class Runs {
     return Date.now() - 1000 * (this.#o.turns.get(id)?.created ?? 0) > MAX_AGE_MS;
   }
 
+  #traced(id: string): { traceparent?: string } {
+    const span = this.#spans.get(id);
+    return span ? { traceparent: span.traceparent } : {};
+  }
+
   #decide(id: string): void {
     this.#deciding.get(id)?.();
     this.#deciding.delete(id);
@@ -140,7 +160,10 @@ export class Runs {
       run: (order, signal) =>
         replicaOf(env, order.replica, order.model).fetch('https://replica/session/run', {
           method: 'POST',
-          headers: { 'content-type': 'application/json', 'x-turnstone-tenant': order.tenant, 'x-turnstone-request': id },
+          headers: {
+            ...{ 'content-type': 'application/json', 'x-turnstone-tenant': order.tenant, 'x-turnstone-request': id },
+            ...this.#traced(id),
+          },
           body: JSON.stringify(order),
           signal,
         }),
@@ -171,14 +194,17 @@ export class Runs {
       // not the whole echo: previous_response_id, which is in it, differs at every turn
       const { instructions, tools } = turn.echo ?? {};
       const chain = await messageChain([turn.tenant, turn.model, instructions, tools], [...history, ...turn.input]);
-      const place = await schedulerOf(env, turn.model).admit({
+      const wait = this.#spans.get(id)?.child('queue', 'client', Date.now());
+      const asked = {
         id,
         tenant: turn.tenant,
         priority: turn.priority,
         promptTokens: Math.min(MAX_PROMPT, Math.max(chainTokens(chain), turns.prompt(id).length)),
         chain: chain.slice(-MAX_LINKS),
         restart: true,
-      });
+      };
+      const place = await this.#queueOf(id).admit(asked, wait?.traceparent);
+      wait?.end(Date.now());
       if (place.kind !== 'refused') this.#decide(id);
       if (signal.aborted) return undefined;
       if (place.kind === 'wait') continue;

@@ -1,6 +1,7 @@
 /** A stage's Worker, a script of its own: a part of a model in an isolate of its own (wrangler.toml beside it). Nothing but a replica's binding reaches it. */
 import { DurableObject } from 'cloudflare:workers';
 import { type Stage as Part, release } from '../../engine/index.ts';
+import { openTrace } from '../../serving/trace/trace.ts';
 import { buildId } from '../build-id.ts';
 import { readyStage, type StageEnv } from './load.ts';
 import type { StageAnswer, StageCall, StageObject, StageOrder } from './wire.ts';
@@ -34,7 +35,16 @@ export class Stage extends DurableObject<StageEnv> implements StageObject {
     return { instance };
   }
 
-  async call(wanted: string, call: StageCall): Promise<StageAnswer> {
+  async call(wanted: string, call: StageCall, trace?: string): Promise<StageAnswer> {
+    const span = openTrace(this.env, 'stage', trace)?.span('call', 'server', Date.now()).set({ 'turnstone.op': call.op });
+    if (!span) return this.#call(wanted, call);
+    const answer = await this.#call(wanted, call);
+    span.end(Date.now(), 'bytes' in answer ? undefined : 'gone' in answer ? 'it is not the stage that was opened' : 'it failed');
+    this.ctx.waitUntil(span.trace.send());
+    return answer;
+  }
+
+  async #call(wanted: string, call: StageCall): Promise<StageAnswer> {
     if (wanted !== instance || !held) return { gone: true };
     const stage = await held.stage;
     try {

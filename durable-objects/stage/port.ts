@@ -1,6 +1,7 @@
 import { PagesLost, type Part, release, type StagePort, type StageSlice } from '../../engine/index.ts';
 import type { Best } from '../../engine/runner.ts';
 import { sleep } from '../../serving/sleep.ts';
+import type { Hops } from '../../serving/trace/hops.ts';
 import type { StageCall, StageObject, StageOrder } from './wire.ts';
 
 /** How long a stage that does not answer is waited for: locally it is started again, and reads its weights, in a few seconds. */
@@ -16,11 +17,13 @@ export class RemoteStage implements StagePort {
   readonly #object: () => StageObject;
   readonly #order: StageOrder;
   readonly #wait: { openMs: number; callMs: number };
+  readonly #hops?: Hops;
   #instance?: string;
 
   /** `object`: a new stub; one that failed stays broken. */
-  constructor(name: string, object: () => StageObject, order: StageOrder, wait = { openMs: WAIT_MS, callMs: CALL_MS }) {
+  constructor(name: string, object: () => StageObject, order: StageOrder, wait = { openMs: WAIT_MS, callMs: CALL_MS }, hops?: Hops) {
     this.#wait = wait;
+    this.#hops = hops;
     this.part = order.part;
     this.#name = name;
     this.#object = object;
@@ -79,11 +82,14 @@ export class RemoteStage implements StagePort {
   async #call(call: StageCall): Promise<Uint8Array> {
     const instance = this.#instance;
     if (instance === undefined) throw new PagesLost(`${this.#name} is not open`);
-    const answer = await within(this.#wait.callMs, this.#object().call(instance, call)).catch((error: unknown) => {
+    const start = Date.now();
+    const trace = this.#hops?.tell(this.#name);
+    const answer = await within(this.#wait.callMs, this.#object().call(instance, call, trace)).catch((error: unknown) => {
       console.warn(`${this.#name} was lost:`, error instanceof Error ? error.message : error);
       return { gone: true } as const;
     });
     dispose(answer);
+    this.#hops?.called(this.#name, start, Date.now());
     if ('bytes' in answer) return answer.bytes;
     if ('error' in answer) throw new Error(`${this.#name}: ${answer.error}`);
     if (this.#instance === instance) this.#instance = undefined;

@@ -29,5 +29,6 @@ export type StageAnswer = { bytes: Uint8Array } | { gone: true } | { error: stri
 export interface StageObject {
   /** Loads its part, and names what it holds from now on: whoever opened it before is shut out. */
   open(order: StageOrder): Promise<{ instance: string } | { refused: string }>;
-  call(instance: string, call: StageCall): Promise<StageAnswer>;
+  /** `trace`: the `traceparent` of a generation that is traced, with its first call. */
+  call(instance: string, call: StageCall, trace?: string): Promise<StageAnswer>;
 }

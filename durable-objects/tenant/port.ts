@@ -1,4 +1,5 @@
 import type { Erased } from '../../serving/host.ts';
+import { objectNamed, type PlaceVars } from '../place.ts';
 import { stubAs } from '../stub.ts';
 
 /** A tenant's list of its sessions, as its callers see it. */
@@ -9,6 +10,6 @@ export interface TenantPort {
   erase(): Promise<Erased>;
 }
 
-export function listOf(env: { TENANT: DurableObjectNamespace }, tenant: string): TenantPort {
-  return stubAs(env.TENANT.get(env.TENANT.idFromName(tenant)));
+export function listOf(env: { TENANT: DurableObjectNamespace } & PlaceVars, tenant: string): TenantPort {
+  return stubAs(objectNamed(env.TENANT, tenant, env));
 }

@@ -54,8 +54,8 @@ export async function createResponse(
   if (JSON.stringify(turn).length > MAX_STORED) {
     throw badRequest("The input is too long to be stored; send less, or 'store': false.", 'input', 'string_above_max_length');
   }
-  let begun = await begin(stub, turn);
-  if (!begun.ok && begun.why === 'exists' && caller.key !== undefined) begun = await beginAgain(stub, turn);
+  let begun = await begin(stub, turn, caller.trace);
+  if (!begun.ok && begun.why === 'exists' && caller.key !== undefined) begun = await beginAgain(stub, turn, caller.trace);
   if (!begun.ok) {
     if (begun.why === 'refused') throw refused(begun);
     if (begun.why === 'conversation_locked') throw conversationLocked();
@@ -86,9 +86,9 @@ function newIds(secret: string, { tenant, key }: Caller, before: string | undefi
 }
 
 /** The object fails when it cannot store: on a full disk, say. */
-async function begin(stub: ResponseKeeper, turn: BeginRequest): Promise<BeginAnswer> {
+async function begin(stub: ResponseKeeper, turn: BeginRequest, trace?: string): Promise<BeginAnswer> {
   try {
-    return await stub.begin(turn);
+    return await stub.begin(turn, trace);
   } catch (cause) {
     if (cause instanceof ApiError) throw cause;
     console.error('a response could not be stored:', cause);
@@ -98,9 +98,9 @@ async function begin(stub: ResponseKeeper, turn: BeginRequest): Promise<BeginAns
 }
 
 /** A client's key is known: its response goes on, or is given again. One that failed is begun once more; another request is refused. */
-async function beginAgain(stub: ResponseKeeper, turn: BeginRequest): Promise<BeginAnswer> {
+async function beginAgain(stub: ResponseKeeper, turn: BeginRequest, trace?: string): Promise<BeginAnswer> {
   const found = await stub.get(turn.id);
-  if (!found) return begin(stub, turn);
+  if (!found) return begin(stub, turn, trace);
   const asked = ({
     previous = null,
     model,
@@ -113,7 +113,7 @@ async function beginAgain(stub: ResponseKeeper, turn: BeginRequest): Promise<Beg
   }
   if (found.response.status !== 'failed') return { ok: true };
   await stub.remove(turn.id);
-  return begin(stub, turn);
+  return begin(stub, turn, trace);
 }
 
 /** The items that a request goes on from, oldest first, read from their session, and the model that gave the last of them. */

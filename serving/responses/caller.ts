@@ -11,6 +11,8 @@ export interface Caller {
   session?: (name: string) => ResponseKeeper;
   /** Key of the seals in ids (ids.ts). */
   secret: () => Promise<string>;
+  /** The `traceparent` of a request that is traced. */
+  trace?: string;
   /** The client's own name of its request (`Idempotency-Key`): asked again with it, it is the same response. */
   key?: string;
 }

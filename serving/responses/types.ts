@@ -154,7 +154,8 @@ export type ConversationAnswer =
 
 /** What the Responses API needs of a session, wherever it is kept. */
 export interface ResponseKeeper {
-  begin(r: BeginRequest): Promise<BeginAnswer>;
+  /** `trace`: the `traceparent` of a request that is traced. */
+  begin(r: BeginRequest, trace?: string): Promise<BeginAnswer>;
   get(id: string): Promise<{ response: StoredResponse; text: string } | undefined>;
   /** Input of the turn and of all before it, oldest first. */
   inputItems(id: string): Promise<Item[] | undefined>;

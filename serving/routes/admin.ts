@@ -2,6 +2,7 @@
 
 import { Hono } from 'hono/tiny';
 import { badRequest, notFound, unauthorized } from '../../openai/errors.ts';
+import { cellOf, cellOfReplica, cellsOf } from '../../policy/cells.ts';
 import { isKey, tenantNamed } from '../auth.ts';
 import { readJson } from '../body.ts';
 import type { App, Host } from '../host.ts';
@@ -18,16 +19,23 @@ export function admin(): Hono<App> {
     if (!(await isKey(ADMIN_KEY, c.req.header('authorization')))) throw unauthorized();
     await next();
   });
-  app.get('/queue', async (c) => c.json(await queue(c.env).stats()));
+  /** `?cell=`: of that one, where there are several. */
+  app.get('/queue', async (c) => {
+    const cell = Number(c.req.query('cell') ?? 0);
+    const cells = cellsOf(c.env.vars);
+    if (!Number.isInteger(cell) || cell < 0 || cell >= cells) throw badRequest(`'cell' must be an integer in 0..${cells - 1}.`, 'cell');
+    return c.json({ ...(await queue(c.env, undefined, cell).stats()), ...(cells > 1 && { cell, cells }) });
+  });
   /** `{"replica": "0", "draining": true}`: it ends what it runs and gets nothing new. Answers how much it still runs. */
   app.post('/drain', async (c) => {
     const { replica, draining } = (await readJson(c.req.raw, 4096)) as { replica?: unknown; draining?: unknown };
-    const { replicas } = await queue(c.env).stats();
+    const of = cellOfReplica(String(replica), c.env.vars);
+    const { replicas } = await queue(c.env, undefined, of).stats();
     if (typeof replica !== 'string' || !replicas.some((r) => r.id === replica)) {
       throw badRequest(`'replica' must be one of ${replicas.map((r) => `"${r.id}"`).join(', ')}.`, 'replica');
     }
     if (typeof draining !== 'boolean') throw badRequest("'draining' must be true or false.", 'draining');
-    return c.json({ replica, draining, running: await queue(c.env).drain(replica, draining) });
+    return c.json({ replica, draining, running: await queue(c.env, undefined, of).drain(replica, draining) });
   });
   app.delete('/tenants/:name', async (c) => {
     const { name } = c.req.param();
@@ -52,9 +60,12 @@ async function eraseTenant(host: Host, tenant: string): Promise<{ sessions: numb
   if (!sessionsOf) throw notFound('This server keeps no lists of sessions: bind TENANT (wrangler.toml).');
   const models = await modelNames(host);
   const total = { sessions: 0, requests: 0, left: 0 };
+  // who has no name is in every cell
+  const cells = tenant === 'public' ? Array.from({ length: cellsOf(host.vars) }, (_, i) => i) : [cellOf(tenant, '', host.vars)];
+  const all = models.flatMap((model) => cells.map((cell) => ({ model, cell })));
   const queues = async () => {
-    for (const model of models) {
-      const { waiting, running } = await again(() => queue(host, model).erase(tenant));
+    for (const { model, cell } of all) {
+      const { waiting, running } = await again(() => queue(host, model, cell).erase(tenant));
       total.requests += waiting + running;
     }
   };
@@ -69,8 +80,8 @@ async function eraseTenant(host: Host, tenant: string): Promise<{ sessions: numb
   await queues();
   await sessions();
   await Promise.all(
-    models.map(async (model) => {
-      for (const r of (await queue(host, model).stats()).replicas) {
+    all.map(async ({ model, cell }) => {
+      for (const r of (await queue(host, model, cell).stats()).replicas) {
         if (r.absent) continue; // it has lost its memory already
         const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ tenant }) };
         await host.replica(r.id, model).fetch('https://replica/forget', init);
@@ -84,7 +95,7 @@ async function eraseTenant(host: Host, tenant: string): Promise<{ sessions: numb
   return total;
 }
 
-function queue({ queue }: Host, model?: string) {
+function queue({ queue }: Host, model?: string, cell?: number) {
   if (!queue) throw notFound('This server has no queue.');
-  return queue(model);
+  return queue(model, cell);
 }

@@ -65,5 +65,6 @@ export function caller(c: Ctx): Caller {
     session,
     secret,
     key: idempotencyKey(c.req.raw),
+    trace: c.get('span')?.traceparent,
   };
 }

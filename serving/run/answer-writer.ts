@@ -43,6 +43,11 @@ export class AnswerWriter implements Writer {
     return '';
   }
 
+  /** Tokens of all choices. */
+  get generated(): number {
+    return this.#usage.completion;
+  }
+
   push(index: number, _token: number, text: string, logprobs: TokenLogprobs | undefined): string {
     this.#usage.completion++;
     return this.#o.answer.push(index, text, logprobs && [logprobs]);

@@ -4,6 +4,7 @@ import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/create.ts';
 import type { Cost } from '../../policy/cost.ts';
+import { watchGeneration } from '../trace/generation.ts';
 import type { Held } from './adapters.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
@@ -121,6 +122,14 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
     });
     sink.end.then(() => adapter?.release());
     sink.start(gone);
+    const told = watchGeneration(rt, http.headers.get('traceparent'), arrived);
+    if (told)
+      void sink.end.then(() =>
+        told({
+          ...{ timings: sink.timings, input: promptTokens, output: writer.generated },
+          attributes: { 'gen_ai.operation.name': body.kind === 'completion' ? 'text_completion' : 'chat', 'turnstone.route': shown?.place },
+        }),
+      );
     void sink.end.then(bill); // also one that nobody heard to its end
     if (lease) {
       rt.reporter?.begin(lease, (why) => sink.fail(why));

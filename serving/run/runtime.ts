@@ -6,6 +6,8 @@ import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import type { SamplingDefaults } from '../../openai/requests/sampling.ts';
 import type { Answered, Cost } from '../../policy/cost.ts';
+import type { Hops } from '../trace/hops.ts';
+import type { Trace } from '../trace/trace.ts';
 import type { AdapterShelf } from './adapters.ts';
 import type { EngineLoop } from './loop.ts';
 import type { NpuAdapter } from './npu.ts';
@@ -36,6 +38,8 @@ export interface Served {
   /** Of the whole model, or its stages as one. */
   weights: ModelWeights | Passes;
   plan: Plan;
+  /** Calls of its stages, when it is in stages. */
+  hops?: Hops;
   /** Where its pack is, and its adapters are looked for. */
   source: PackSource;
   /** By the id of the replica's object. */
@@ -54,6 +58,10 @@ export interface Runtime {
   npu?: NpuAdapter;
   /** Absent where nothing schedules. */
   reporter?: Reporter;
+  /** Where generations that are traced are told of; absent where nobody traces. */
+  trace?: { open(given: string | null): Trace | undefined; later(work: Promise<unknown>): void };
+  /** Calls of the model's stages; absent of a model in one piece. */
+  hops?: Hops;
   /** Counts what an answer cost, once, and says it. Absent where nothing is billed by the second. */
   bill?: (answered: Omit<Answered, 'isolates'>) => Cost;
   /** The session that keeps a tenant's pages under a `prompt_cache_key`. Absent where there are no sessions. */

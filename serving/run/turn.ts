@@ -8,6 +8,7 @@ import { type Choice, choiceOf } from '../../openai/stream/choice.ts';
 import { chatLogprobs } from '../../openai/stream/frames.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
 import type { Piece, RunLine, RunOrder } from '../responses/types.ts';
+import { watchGeneration } from '../trace/generation.ts';
 import type { Held } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
 import { constraintOf } from './constraint.ts';
@@ -74,6 +75,8 @@ async function turnWith(
     const cost = rt.bill?.({ computeMs, openMs: ms, session: { ms, bytes: keptBytes(engine, writer.computed) } });
     return request.explain ? { timings, ...(cost && { cost }) } : {};
   };
+  const traced = watchGeneration(rt, http.headers.get('traceparent'), arrived);
+  if (traced) void sink.end.then(() => traced({ timings: sink.timings, input: prompt.length, output: writer.ids.length - prompt.length }));
   sink.end.then(() => adapter?.release());
   rt.reporter?.begin(
     { id: order.response, epoch: order.epoch, replica: order.replica },

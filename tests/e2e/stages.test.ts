@@ -1,9 +1,11 @@
 /** The shipped model cut into stages, each in a process of its own: the answers are those of one piece, also when stages are killed. */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROOT } from '../../cli/build.ts';
 import { startServer } from '../../cli/start.ts';
+import { startCollector } from '../collector.ts';
 import { missing, startTestServer } from './server.ts';
 
 type Test = Awaited<ReturnType<typeof startTestServer>>;
@@ -15,13 +17,17 @@ const PATIENCE_MS = 1_500;
 describe.skipIf(missing)('a model in three stages', () => {
   let staged: Test;
   let one: Test;
+  let collector: Awaited<ReturnType<typeof startCollector>>;
   beforeAll(async () => {
-    staged = await startTestServer({}, undefined, 1, undefined, 3, PATIENCE_MS, ORDERS);
+    collector = await startCollector();
+    const traced = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_TRACES_SAMPLER_ARG: '0' }; // those that ask for it
+    staged = await startTestServer(traced, undefined, 1, undefined, 3, PATIENCE_MS, ORDERS);
     one = await startTestServer({}, undefined, 1, undefined, undefined, undefined, ORDERS);
   });
   afterAll(async () => {
     await staged?.stop();
     await one?.stop();
+    await collector?.stop();
   });
 
   const headers = { 'content-type': 'application/json' };
@@ -68,6 +74,67 @@ describe.skipIf(missing)('a model in three stages', () => {
     const expected = await both(one);
     expect(expected[1]).not.toEqual(expected[0]);
     expect(await both(staged)).toEqual(expected);
+  });
+
+  it('a trace is one tree from the caller through routes, queue, session and replica to each stage', async () => {
+    const caller = 'b7ad6b7169203331';
+    const mine = new Set<string>();
+    const traced = async (path: string, body: object, least: number) => {
+      const trace = randomBytes(16).toString('hex');
+      mine.add(trace);
+      const traceparent = `00-${trace}-${caller}-01`;
+      const init = { method: 'POST', headers: { ...headers, traceparent }, body: JSON.stringify({ model: staged.model, ...body }) };
+      const response = await fetch(staged.url + path, init);
+      expect(response.headers.get('traceparent')).toContain(trace);
+      await response.text();
+      const spans = () => collector.spans.filter((s) => s.trace === trace);
+      await expect.poll(() => spans().length).toBeGreaterThanOrEqual(least);
+      // everybody's parent is here, and leads to the caller
+      const ids = new Map(spans().map((s) => [s.id, s]));
+      for (const s of spans()) {
+        let at: typeof s | undefined = s;
+        for (let hops = 0; at && at.parent !== caller && hops < 20; hops++) at = ids.get(at.parent ?? '');
+        expect(at?.parent, `${s.part} ${s.name}`).toBe(caller);
+      }
+      return spans()
+        .map((s) => `${s.part} ${s.name} < ${ids.get(s.parent ?? '')?.name ?? 'caller'}`)
+        .sort();
+    };
+    const story = { temperature: 0, seed: 3, explain: true };
+    const chatted = await traced('/v1/chat/completions', { ...chat, ...story, max_tokens: 12 }, 11);
+    expect(chatted).toEqual([
+      'queue admit < queue',
+      'replica decode < generate',
+      'replica generate < replica',
+      'replica prefill < generate',
+      'replica stage 1 < generate',
+      'replica stage 2 < generate',
+      'routes POST /v1/chat/completions < caller',
+      'routes queue < POST /v1/chat/completions',
+      'routes replica < POST /v1/chat/completions',
+      'stage call < generate',
+      'stage call < generate',
+    ]);
+    const kept = await traced('/v1/responses', { input: 'Who are you?', temperature: 0 }, 11);
+    expect(kept).toEqual([
+      'queue admit < queue',
+      'replica decode < generate',
+      'replica generate < turn',
+      'replica prefill < generate',
+      'replica stage 1 < generate',
+      'replica stage 2 < generate',
+      'routes POST /v1/responses < caller',
+      'session queue < turn',
+      'session turn < POST /v1/responses',
+      'stage call < generate',
+      'stage call < generate',
+    ]);
+    expect(collector.faults).toEqual([]);
+    // nobody else is drawn
+    const before = collector.spans.length;
+    await choices(staged, { ...chat, max_tokens: 2 });
+    expect(collector.spans.slice(before).filter((s) => !mine.has(s.trace))).toEqual([]);
+    expect(collector.bodies.join()).not.toMatch(/fox|river|Who are you|Pebble/);
   });
 
   it(`goes on after each of ${KILLS} SIGKILLs of a stage in the middle of streams, stored or not, and when one hangs, with the same text`, async () => {

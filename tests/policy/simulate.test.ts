@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { fairness, loadCurve, placement } from '../../bench/simulate/experiments.ts';
+import { replicasFor, scale } from '../../bench/simulate/scale.ts';
 import { quantile, simulate } from '../../bench/simulate/simulate.ts';
 import { absent, azure, mooncake, reuse } from '../../bench/simulate/traces.ts';
 import { POLICY } from '../../policy/config.ts';
@@ -27,6 +28,22 @@ test('a light tenant beside a flood: p95 at most twice what it is beside one str
   expect(f.togetherRate).toBeGreaterThanOrEqual(0.95 * f.aloneRate);
   expect(f.inOrder).toBeGreaterThan(20 * f.besideFlood);
 });
+
+test('ten users are one replica; a thousand on one are refused and not kept waiting; with as many as the rule says they are answered, in cells too', () => {
+  expect(replicasFor(10)).toBe(1);
+  const ten = scale(10, 1, 1, 60);
+  expect([ten.refused, ten.p95 < 5]).toEqual([0, true]);
+  const crowd = scale(1_000, 1, 1, 60);
+  // a thousand keys with a request each: who would wait longer than a minute is told so at once
+  expect(crowd.refused).toBeGreaterThan(0.7);
+  expect(crowd.p95).toBeLessThan(1.5 * (POLICY.maxWaitMs / 1000));
+  expect(crowd.limits["replicas' time"]).toBeGreaterThan(5);
+  expect(crowd.waiting).toBeLessThanOrEqual(POLICY.maxQueue);
+  const one = scale(1_000, replicasFor(1_000), 1, 60);
+  const four = scale(1_000, replicasFor(1_000), 4, 60);
+  for (const s of [one, four]) expect([s.refused, s.p95 < 5]).toEqual([0, true]);
+  expect(four.calls).toBeLessThan(one.calls); // of the busiest queue
+}, 60_000);
 
 const noMooncake = absent('mooncake');
 if (noMooncake) console.warn(`skipped: ${noMooncake}`);

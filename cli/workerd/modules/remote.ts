@@ -49,8 +49,8 @@ export class Stage extends DurableObject<Env> {
     return this.#connected(async (there) => there.open(order));
   }
 
-  async call(instance: string, call: unknown): Promise<unknown> {
-    return this.#connected(async (there) => there.call(instance, call));
+  async call(instance: string, call: unknown, trace?: string): Promise<unknown> {
+    return this.#connected(async (there) => there.call(instance, call, trace));
   }
 
   async #connected(work: (there: StageThere) => Promise<unknown>): Promise<unknown> {
@@ -66,7 +66,7 @@ export class Stage extends DurableObject<Env> {
 
 interface StageThere {
   open(order: unknown): Promise<unknown>;
-  call(instance: string, call: unknown): Promise<unknown>;
+  call(instance: string, call: unknown, trace?: string): Promise<unknown>;
 }
 
 export class Session extends Remote {
