@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { buildSync } from 'esbuild';
+import { buildSync, stop } from 'esbuild';
 
 /** Bundled, though much is external: of its 145 MB the command line needs what is called, and the embedder's build has its wasm. */
 const BUNDLED = ['onnxruntime-web'];
@@ -23,6 +23,7 @@ export function compile() {
     ...{ bundle: true, splitting: true, format: 'esm', platform: 'node', target: 'node20', external },
     ...{ metafile: true, write: false },
   });
+  stop(); // its process would stay
   mkdirSync(`${root}bin`, { recursive: true });
   // entries last, each at once: another process may load them now
   const chunk = (path) => basename(path).startsWith('chunk-');
