@@ -112,7 +112,14 @@ function grammarOf(served: Served, { responseFormat, toolChoice, tools, parallel
   if (tools.length > 0 && toolChoice.mode !== 'none') {
     const chosen = toolChoice.names ? tools.filter((t) => toolChoice.names?.includes(t.name)) : tools;
     const specs = chosen.map((t) => ({ ...t, texts: textParameters(t.parameters) }));
-    const options = { dialect: dialectFor(served), parallel, answer, ...(chosen.some((t) => t.strict) ? {} : lenient) };
+    // a call of a tool that is named is that call, and no second one
+    const single = toolChoice.mode === 'required' && toolChoice.names?.length === 1;
+    const options = {
+      dialect: dialectFor(served),
+      parallel: parallel && !single,
+      answer,
+      ...(chosen.some((t) => t.strict) ? {} : lenient),
+    };
     return compilerOf(served).tools(specs, toolChoice.mode, options);
   }
   if (answer) return compilerOf(served).answer(answer);

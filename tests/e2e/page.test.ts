@@ -2,8 +2,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { build } from 'esbuild';
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { ROOT } from '../../cli/build.ts';
 import type { Server } from '../../cli/start.ts';
 import { launchBrowser, noBrowser } from './browser.ts';
 import { answered, answers, ask, box, endless, openPage, proses, ready, region, settled, stones } from './page-parts.ts';
@@ -284,6 +286,24 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     expect(await page.locator('.prose img, .prose script, .prose a[href^="javascript"]').count()).toBe(0);
     expect(await page.evaluate('window.pwned')).toBeUndefined();
     expect(await page.locator('.prose a').getAttribute('href')).toBe('https://example.org/pixel.gif');
+  });
+
+  it("OpenAI's own client runs in a page", async () => {
+    const page = await open();
+    const stdin = { contents: "import OpenAI from 'openai'; globalThis.OpenAI = OpenAI;", resolveDir: ROOT };
+    const { outputFiles } = await build({ stdin, bundle: true, write: false, format: 'iife', platform: 'browser', minify: true });
+    await page.evaluate(outputFiles[0].text);
+    const [whole, streamed, response] = (await page.evaluate(`(async () => {
+      const client = new OpenAI({ baseURL: location.origin + '/v1', apiKey: 'unused', dangerouslyAllowBrowser: true });
+      const asked = { model: 'pebble', messages: [{ role: 'user', content: 'Who are you?' }], temperature: 0, max_tokens: 24 };
+      const whole = (await client.chat.completions.create(asked)).choices[0].message.content;
+      let streamed = '';
+      for await (const chunk of await client.chat.completions.create({ ...asked, stream: true })) streamed += chunk.choices[0]?.delta.content ?? '';
+      const { output_text } = await client.responses.create({ model: 'pebble', input: 'Who are you?', temperature: 0, max_output_tokens: 24 });
+      return [whole, streamed, output_text];
+    })()`)) as string[];
+    expect(whole.length).toBeGreaterThan(0);
+    expect([streamed, response]).toEqual([whole, whole]);
   });
 
   it(

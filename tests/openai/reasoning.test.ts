@@ -212,6 +212,24 @@ describe('a form that is demanded, of a model that thinks', () => {
     expect(c.mask()).toBeNull();
   });
 
+  it('of a tool that is named is one call, and nothing after it', () => {
+    const named = parseChat({
+      model: 'm',
+      messages,
+      tools: [{ type: 'function', function: f }],
+      tool_choice: { type: 'function', function: { name: 'f' } },
+    });
+    const call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>';
+    const left = (request: typeof named) => {
+      const c = feed(start('assistant\n', request), call);
+      return [allowed(c, 10), allowed(c, stop)];
+    };
+    expect([left(named), left({ ...named, toolChoice: { mode: 'required' } })]).toEqual([
+      [false, true],
+      [true, true],
+    ]);
+  });
+
   it('binds no call inside of the thinking, and one after it', () => {
     const c = feed(start('assistant\n', free), '<think>a <tool_call> b</think>\n<tool_call>');
     expect([allowed(c, 10), allowed(c, 97)]).toEqual([true, false]);
