@@ -138,7 +138,7 @@ describe.skipIf(missing)('a model in three stages', () => {
   });
 
   it(`goes on after each of ${KILLS} SIGKILLs of a stage in the middle of streams, stored or not, and when one hangs, with the same text`, async () => {
-    const story = { temperature: 1, seed: 11, ignore_eos: true };
+    const story = { temperature: 1, top_p: 1, seed: 11, ignore_eos: true };
     const stored = { ...story, input: 'Once upon a time', stream: true, max_output_tokens: 90 };
     const plain = { ...story, prompt: 'Once upon a time', stream: true, max_tokens: 90 };
     const texts = async (server: Test) => {
