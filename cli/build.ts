@@ -48,6 +48,7 @@ const TARGETS: Target[] = [
       'openai',
       'policy',
       'wasm',
+      'cli/build.ts',
       'package-lock.json',
     ],
     output: 'dist/web/index.html',
