@@ -41,6 +41,7 @@ const generation: Parameters = {
   metadata: ignored('labels for a dashboard; no part of the prompt'),
   safety_identifier: ignored('names the end user for abuse reports; no part of the prompt'),
   service_tier: ignored('there is one tier'),
+  prompt_logprobs: refused('Log-probabilities are told of the answer alone: a prompt comes from cached pages, which have none.', 0),
 };
 
 export const chatParameters: Parameters = {
