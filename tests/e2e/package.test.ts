@@ -1,6 +1,17 @@
 /** The package as it would be published: packed, unpacked beside its dependencies alone, and used from another folder. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -168,7 +179,7 @@ describe('the package', () => {
     }
   });
 
-  it('runs as its image does: killed and started again over the same volume, a conversation goes on', async () => {
+  it('runs as its image does: killed, started again over the same volume, restored from a backup, a conversation goes on', async () => {
     const image = readFileSync(join(ROOT, 'self-host/Dockerfile'), 'utf8');
     const set = Object.fromEntries(
       [...(/^ENV (.*)$/m.exec(image)?.[1] ?? '').matchAll(/(\w+)=(\S+)/g)].map(([, name, value]) => [name, value]),
@@ -180,9 +191,10 @@ describe('the package', () => {
     const volume = mkdtempSync(join(folder, 'data-'));
     const vars = {
       ...Object.fromEntries(Object.entries(set).map(([name, value]) => [name, value.replace('/data', volume)])),
-      ...{ PORT: '0', NPU: '0', EMBEDDER: '0', API_KEYS: 'me:sk-package-0123456789' },
+      ...{ STORAGE: join(volume, 'state'), PORT: '0', NPU: '0', EMBEDDER: '0', API_KEYS: 'me:sk-package-0123456789' },
     };
-    const start = () => launch(vars, [process.execPath, join(installed, 'bin/index.js'), ...command]);
+    const start = (storage = vars.STORAGE) =>
+      launch({ ...vars, STORAGE: storage }, [process.execPath, join(installed, 'bin/index.js'), ...command]);
     const respond = async (url: string, body: object) => {
       const headers = { 'content-type': 'application/json', authorization: 'Bearer sk-package-0123456789' };
       const r = await fetch(`${url}/v1/responses`, {
@@ -201,5 +213,11 @@ describe('the package', () => {
     expect(await respond(again.url, { input: 'What is my name?', previous_response_id: id })).toMatchObject({ status: 'completed' });
     again.child.kill('SIGTERM');
     expect(await again.ended).toBe(0);
+    // a backup of the folder, restored elsewhere
+    const restored = join(folder, 'restored');
+    cpSync(vars.STORAGE, restored, { recursive: true });
+    const third = await start(restored);
+    expect(await respond(third.url, { input: 'What is my name?', previous_response_id: id })).toMatchObject({ status: 'completed' });
+    await third.remove();
   });
 });
