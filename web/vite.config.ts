@@ -23,6 +23,13 @@ const shaders: Plugin = {
 export default defineConfig({
   root: here,
   oxc: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+  // two dialects have 25 KB of words of their own: they are coloured as the language that each extends
+  resolve: {
+    alias: {
+      'highlight.js/lib/languages/arduino': 'highlight.js/lib/languages/cpp',
+      'highlight.js/lib/languages/less': 'highlight.js/lib/languages/css',
+    },
+  },
   worker: { format: 'es', plugins: () => [shaders] },
   build: {
     rolldownOptions: { input: ['index.html', 'npu.html'].map((page) => `${here}${page}`) }, // the chat, and what the accelerator did
