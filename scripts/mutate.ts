@@ -106,7 +106,7 @@ if (number('jobs') > 1 && chosen.length > 1 && !values.list) {
   process.exit(0);
 }
 if (!values.list) {
-  await build((line) => console.log(line));
+  if (!process.env.MUTATE_BUILT) await build((line) => console.log(line));
   copy();
 }
 const related = new Related(from);
@@ -158,7 +158,8 @@ async function apart(jobs: number): Promise<void> {
       const given = ['sample', 'seed', 'file', 'tests', 'slowest'].flatMap((o) => [`--${o}`, String(values[o as 'sample'])]);
       const limited = Number.isFinite(until) ? ['--minutes', String(Math.max(1, minutes))] : [];
       const args = ['--import', 'tsx', join(ROOT, 'scripts/mutate.ts'), name, ...given, ...limited, ...(values.resume ? ['--resume'] : [])];
-      const child = spawn(process.execPath, args, { cwd: ROOT, stdio: ['ignore', 'pipe', 'inherit'] });
+      const env = { ...process.env, MUTATE_BUILT: '1' };
+      const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] });
       running.add(child);
       for await (const line of createInterface({ input: child.stdout })) {
         if (/^( *\d+ {2}|── )/.test(line)) console.log(`${name.padEnd(9)} ${line}`);
