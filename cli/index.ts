@@ -158,6 +158,7 @@ program
   .option('--format <format>', 'as for start', 'auto')
   .option('--embed-model <folder>', 'an embedding pack; default: the shipped dunlin')
   .option('--no-embedder', 'without embeddings, a script of their own')
+  .option('--analytics', 'figures of requests go to Analytics Engine, which the account must have enabled')
   .option('--var <pairs...>', 'settings, such as MAX_QUEUE=100; secrets are taken from the environment')
   .option('--rollback [deployment]', 'back to the deployment before, or the one that is named')
   .option('--remove', 'erases scripts, sessions and pack')

@@ -2,6 +2,7 @@
 
 import type { Variables } from '../policy/settings.ts';
 import type { BatchKeeper } from './batches.ts';
+import type { RequestLine } from './log.ts';
 import type { ResponseKeeper } from './responses/types.ts';
 import type { SchedulerPort } from './scheduler.ts';
 import type { Span } from './trace/trace.ts';
@@ -35,6 +36,8 @@ export interface Host {
   socket?(tenant: string): Promise<Response>;
   /** Set where the host itself asks in a tenant's name: no key is looked for. */
   tenant?: string;
+  /** Keeps figures of requests where they outlive whoever counts. Absent: `/metrics` alone counts. */
+  figures?(line: RequestLine): void;
   /** The page's files. */
   assets?: { fetch(request: Request): Promise<Response> };
   /** A file of a pack by its path below `/packs/`, beside those among the assets; null where there is none. */

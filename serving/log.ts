@@ -3,17 +3,30 @@ import { isOn } from '../policy/settings.ts';
 import { keyNamed } from './auth.ts';
 import type { App } from './host.ts';
 
+/** What is told of a request. */
+export interface RequestLine {
+  request: string;
+  /** The key's name. */
+  key?: string;
+  method: string;
+  route: string;
+  model?: string;
+  status: number;
+  ms: number;
+}
+
 /**
  * With LOG_REQUESTS=1 a line of JSON a request, when its answer begins: who asked by the name of the key, what for, how it went and
- * how long that took (`ms`; the answer itself may stream on). Never what was said, nor a key.
+ * how long that took (`ms`; the answer itself may stream on). Never what was said, nor a key. The host's figures get the same.
  */
 export const logRequests: MiddlewareHandler<App> = async (c, next) => {
-  if (!isOn('LOG_REQUESTS', c.env.vars)) return next();
-  const { clock, vars } = c.env;
+  const { clock, vars, figures } = c.env;
+  const logs = isOn('LOG_REQUESTS', vars);
+  if (!logs && !figures) return next();
   const started = clock.now();
   await next();
   const tenant = c.get('tenant');
-  const line = {
+  const line: RequestLine & Record<string, unknown> = {
     time: new Date(clock.now()).toISOString(),
     level: c.res.status >= 500 ? 'error' : 'info',
     message: 'request',
@@ -26,7 +39,8 @@ export const logRequests: MiddlewareHandler<App> = async (c, next) => {
     ms: clock.now() - started,
     trace: c.get('span')?.trace.id,
   };
-  console.log(JSON.stringify(line));
+  if (logs) console.log(JSON.stringify(line));
+  figures?.(line);
 };
 
 /** A path without the ids in it: those of responses give access to nothing by themselves, but a figure a route is what is looked for. */

@@ -21,6 +21,8 @@ export interface Env extends Variables, Replicas {
   EMBEDDER?: Fetcher;
   /** The accelerator's service; unset, or without NPU_SECRET: there is none to ask about. */
   NPU?: Fetcher;
+  /** Figures of requests, which outlive every isolate. Unset: none are kept. */
+  FIGURES?: AnalyticsEngineDataset;
   /** Loads models on this machine. */
   LAUNCHER?: Fetcher;
 }

@@ -28,6 +28,10 @@ export function hostOf(env: Env): Host {
     launcher: env.LAUNCHER,
     embedder: env.EMBEDDER,
     accelerator: NPU && NPU_SECRET ? withSecret(NPU, NPU_SECRET) : undefined,
+    figures:
+      env.FIGURES &&
+      (({ key = '', route, model = '', method, status, ms }) =>
+        env.FIGURES?.writeDataPoint({ indexes: [key], blobs: [route, model, method, key], doubles: [status, ms] })),
     assets: env.ASSETS,
     packFile: PACKS && ((path, request) => packFile(PACKS, path, request)),
     clock: CLOCK,

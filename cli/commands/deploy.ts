@@ -26,6 +26,8 @@ export interface DeployFlags {
   embedder?: boolean;
   /** An embedding pack's folder; default: the shipped one. */
   embedModel?: string;
+  /** Figures of requests go to Analytics Engine. */
+  analytics?: boolean;
   /** NAME=VALUE, settings. */
   var?: string[];
   /** Back to that deployment; true: to the one before. */
@@ -66,7 +68,16 @@ export async function deployCommand(
   const vars = { ...settings(o.var ?? []), ...(o.context !== undefined && { CONTEXT: String(o.context) }) };
   const plan = await cutPack(pack, vars, o.stages, say);
   const encoder = o.embedder === false ? undefined : encoderPack(o.embedModel);
-  const scripts = writeDeployment({ model: pack.id, plan, encoder: encoder?.id, out, name: o.name, vars, shared: telemetry(vars) });
+  const scripts = writeDeployment({
+    model: pack.id,
+    plan,
+    encoder: encoder?.id,
+    analytics: o.analytics,
+    out,
+    name: o.name,
+    vars,
+    shared: telemetry(vars),
+  });
   const model = await modelPack(pack);
   const packs = [model, ...(encoder ? [encoder] : [])];
   const bytes = packs.reduce((n, p) => n + bytesOf(p), 0);

@@ -31,6 +31,8 @@ export interface Deployment {
   plan?: StagesPlan;
   /** The pack of a sentence encoder in the bucket. Absent: there are no embeddings. */
   encoder?: string;
+  /** Figures of requests go to Analytics Engine. */
+  analytics?: boolean;
   /** Folder that the files go into, one folder a script. */
   out: string;
   /** Name of the routes' script; those of the others begin with it. */
@@ -44,7 +46,16 @@ export interface Deployment {
  * Writes the configuration of every script, in the order in which they are deployed, after each `first`: what is bound comes before
  * what binds it. The last one is the routes', which alone has an address.
  */
-export function writeDeployment({ model, plan, encoder, out, name = 'turnstone', vars = {}, shared = {} }: Deployment): Script[] {
+export function writeDeployment({
+  model,
+  plan,
+  encoder,
+  analytics,
+  out,
+  name = 'turnstone',
+  vars = {},
+  shared = {},
+}: Deployment): Script[] {
   const elsewhere = plan?.stages.flatMap((s, i) => (s.replica ? [] : [i])) ?? [];
   const [state, replica, embedder] = [`${name}-state`, `${name}-replica`, `${name}-embedder`];
   const stageName = (i: number) => `${name}-stage-${i}`;
@@ -84,6 +95,7 @@ export function writeDeployment({ model, plan, encoder, out, name = 'turnstone',
         vars: { LOG_REQUESTS: '1', ...all },
         tables: [
           ...[...sessions, bind('TENANT', 'Tenant', state), replicas],
+          ...(analytics ? [['[[analytics_engine_datasets]]', 'binding = "FIGURES"', 'dataset = "turnstone"', ''].join('\n')] : []),
           ...(encoder === undefined ? [] : [['[[services]]', 'binding = "EMBEDDER"', `service = "${embedder}"`, ''].join('\n')]),
         ],
       }),

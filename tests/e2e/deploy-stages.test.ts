@@ -31,7 +31,7 @@ beforeAll(async () => {
   const lines: string[] = [];
   await deployCommand(
     'pebble',
-    { stages: 3, out, name: 'small', dryRun: true },
+    { stages: 3, out, name: 'small', dryRun: true, analytics: true },
     (line) => void lines.push(line),
     async (args) => {
       const name = dirname(args.at(-1) as string)
@@ -88,6 +88,7 @@ test('every script of a model in stages passes the dry run, within its size, bou
   const modules = (script: string) => readdirSync(join(out, 'built', script)).filter((f) => f.endsWith('.wasm')).length;
   expect([modules('small'), modules('small-state')]).toEqual([0, 0]);
   expect(routes).toContain('env.EMBEDDER (small-embedder)');
+  expect(routes).toMatch(/env\.FIGURES \(turnstone\) +Analytics Engine Dataset/);
   expect(modules('small-replica')).toBeGreaterThan(0);
   expect(first).toContain('env.STAGE');
   for (const n of [1, 2]) expect(replica).toMatch(new RegExp(`env\\.STAGE_${n} \\(Stage, defined in small-stage-${n}\\)`));

@@ -53,6 +53,22 @@ const post = (path: string, body: unknown, extra: Partial<Env> = {}, headers: Re
     env(extra),
   );
 
+it('FIGURES: a point a request in Analytics Engine, by route, model and the name of its key, and nothing of what was said', async () => {
+  const points: AnalyticsEngineDataPoint[] = [];
+  const FIGURES = { writeDataPoint: (p: AnalyticsEngineDataPoint) => void points.push(p) } as AnalyticsEngineDataset;
+  const extra = { API_KEYS: `alice:${KEY}`, PUBLIC: undefined, MODEL_ID: 'pebble', FIGURES };
+  await post('/v1/chat/completions', { ...chat, messages: [{ role: 'user', content: 'a secret' }] }, extra, {
+    authorization: `Bearer ${KEY}`,
+  });
+  await post('/v1/chat/completions', chat, extra);
+  expect(points.map((p) => [p.indexes, p.blobs, p.doubles?.[0]])).toEqual([
+    [['alice'], ['/v1/chat/completions', 'pebble', 'POST', 'alice'], 200],
+    [[''], ['/v1/chat/completions', '', 'POST', ''], 401],
+  ]);
+  expect(points.every((p) => Number(p.doubles?.[1]) >= 0)).toBe(true);
+  expect(JSON.stringify(points)).not.toMatch(/secret|sk-/);
+});
+
 it('LOG_REQUESTS: a line of JSON a request, by the name of its key, and nothing of what was said or of the key', async () => {
   const log = vi.spyOn(console, 'log').mockImplementation(() => {});
   try {
