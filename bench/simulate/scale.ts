@@ -144,7 +144,7 @@ function page(): string {
     'requests are spread one by one. Cells know nothing of each other: fairness holds within each, and one busy cell lends nothing to another. Objects are made in `REGION` and stay in `JURISDICTION`, where these are',
     'set; a deployment has one region, and another region is another deployment with a name of its own. Prompts found in pages, and an accelerator, make fewer replicas do: this table counts neither.',
     '',
-    'Not simulated: the platform itself, whose limits beyond these are in [cloudflare.md](cloudflare.md); memory of isolates, which is measured (`bench/isolates.ts`); the routes, which scale by themselves.',
+    'Not simulated: the platform itself, whose limits beyond these are in [cloudflare.md](cloudflare.md); memory of isolates, which is measured (`bench/memory.ts`); the routes, which scale by themselves.',
   ].join('\n')}\n`;
 }
 
