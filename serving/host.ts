@@ -2,7 +2,6 @@
 
 import type { Variables } from '../policy/settings.ts';
 import type { BatchKeeper } from './batches.ts';
-import type { RequestLine } from './log.ts';
 import type { ResponseKeeper } from './responses/types.ts';
 import type { SchedulerPort } from './scheduler.ts';
 import type { Span } from './trace/trace.ts';
@@ -10,6 +9,18 @@ import type { Span } from './trace/trace.ts';
 /** A service, an object or an engine that answers as `fetch` does. */
 export interface Service {
   fetch(url: string, init?: RequestInit): Promise<Response>;
+}
+
+/** What is told of a request. */
+export interface RequestLine {
+  request: string;
+  /** The key's name. */
+  key?: string;
+  method: string;
+  route: string;
+  model?: string;
+  status: number;
+  ms: number;
 }
 
 export interface Host {

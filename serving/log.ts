@@ -1,19 +1,7 @@
 import type { MiddlewareHandler } from 'hono';
 import { isOn } from '../policy/settings.ts';
 import { keyNamed } from './auth.ts';
-import type { App } from './host.ts';
-
-/** What is told of a request. */
-export interface RequestLine {
-  request: string;
-  /** The key's name. */
-  key?: string;
-  method: string;
-  route: string;
-  model?: string;
-  status: number;
-  ms: number;
-}
+import type { App, RequestLine } from './host.ts';
 
 /**
  * With LOG_REQUESTS=1 a line of JSON a request, when its answer begins: who asked by the name of the key, what for, how it went and
