@@ -58,7 +58,10 @@ export function completed(s: Service, output: number, ms: number): void {
   s.duration = observe(s.duration, ms, DURATION);
 }
 
-/** ms to do so much weighted work, or undefined before anything was measured. */
+/** Windows that must have been measured: one alone may have been spent on loading the model. */
+const ENOUGH = 3;
+
+/** ms to do so much weighted work, or undefined before enough was measured. */
 export function timeFor(s: Service, work: number): number | undefined {
-  return s.rate.samples === 0 ? undefined : work / s.rate.value;
+  return s.rate.samples < ENOUGH ? undefined : work / s.rate.value;
 }

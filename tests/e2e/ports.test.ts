@@ -1,5 +1,5 @@
 /** What the server leaves open on its machine: every port of every process it starts is found, and tried with what runtimes for development answer. */
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,6 +87,8 @@ describe.skipIf(missing ?? noProc).each([
   let processes: { pid: number; name: string }[];
   let ports: number[];
   let own: number;
+  /** Its sockets are here: another test's server may run meanwhile. */
+  const temporary = mkdtempSync(join(tmpdir(), 'turnstone-ports-'));
   const ask = (path: string, body?: object) =>
     fetch(`${server.url}${path}`, {
       ...(body && { method: 'POST', body: JSON.stringify(body) }),
@@ -94,10 +96,13 @@ describe.skipIf(missing ?? noProc).each([
     });
   const workerds = () => family(server.child.pid as number).filter((p) => p.name === 'workerd').length;
   beforeAll(async () => {
-    server = await launch({ API_KEYS: 'the-key-of-the-tests', ...vars });
+    server = await launch({ API_KEYS: 'the-key-of-the-tests', TMPDIR: temporary, ...vars });
     if (vars.PROCESSES) await server.prints('processes compute now');
   });
-  afterAll(() => server?.remove());
+  afterAll(async () => {
+    await server?.remove();
+    rmSync(temporary, { recursive: true, force: true });
+  });
 
   it('begin with what a chat needs: the accelerator and the embedder start when they are first asked', async () => {
     const more = vars.PROCESSES ? 1 : 0;
@@ -154,11 +159,9 @@ describe.skipIf(missing ?? noProc).each([
   });
 
   it('and its sockets are in a folder for this user alone, and ask for the secret', async () => {
-    const [folder] = readdirSync(tmpdir())
-      .filter((f) => f.startsWith('turnstone-'))
-      .map((f) => join(tmpdir(), f))
-      .filter((f) => existsSync(join(f, 'control')) && statSync(join(f, 'control')).isSocket())
-      .sort((a, b) => statSync(b).ctimeMs - statSync(a).ctimeMs);
+    const [folder] = readdirSync(temporary)
+      .map((f) => join(temporary, f))
+      .filter((f) => existsSync(join(f, 'control')) && statSync(join(f, 'control')).isSocket());
     expect(statSync(folder).mode & 0o777).toBe(0o700);
     expect((await fetchSocket(join(folder, 'control'), 'http://control/SCHEDULER/scheduler/call/stats', { method: 'POST' })).status).toBe(
       404,

@@ -34,8 +34,11 @@ describe.skipIf(missing)('a model in three stages', () => {
   const ask = (server: Test, path: string, body: object) =>
     fetch(server.url + path, { method: 'POST', headers, body: JSON.stringify({ model: server.model, ...body }) });
   const chat = { messages: [{ role: 'user', content: 'Tell me a story about a fox and a river.' }], logprobs: true, top_logprobs: 5 };
-  const choices = async (server: Test, body: object) =>
-    ((await (await ask(server, '/v1/chat/completions', body)).json()) as { choices: unknown }).choices;
+  const choices = async (server: Test, body: object) => {
+    const answer = await (await ask(server, '/v1/chat/completions', body)).json();
+    expect(answer).toHaveProperty('choices');
+    return (answer as { choices: unknown }).choices;
+  };
 
   const stats = async () =>
     (

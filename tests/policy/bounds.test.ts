@@ -51,7 +51,7 @@ describe('a request that came over the wire', () => {
 describe('what a request costs and how long it waits', () => {
   const s = newService();
   started(s, 0, true);
-  worked(s, 2_000, 1_000, 1); // 2 weighted tokens a ms
+  for (const at of [1_000, 2_000, 3_000]) worked(s, 2_000, at, 1); // 2 weighted tokens a ms
   s.output.value = 50;
 
   test('its prompt and the output that is usual, for each sequence; in a lane its text', () => {
