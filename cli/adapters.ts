@@ -6,13 +6,7 @@ import { lowRank } from '../models/lora.ts';
 import { folderPack, openAdapter } from '../models/node/files.ts';
 import { ADAPTERS, type AdapterEntry, adapterFile, isAdapterName, writeAdapter, writeIndex } from '../models/pack/adapter.ts';
 import { openPack } from '../models/pack/load.ts';
-import { INSTALLED, ROOT } from './build.ts';
-import { storeFolder } from './hub/store.ts';
 import type { LocalPack } from './packs.ts';
-
-/** Where the adapters of a base are, whatever they are called; one server at a time writes there (cli/lock.ts). */
-const folderOf = (pack: LocalPack): string =>
-  join(INSTALLED ? storeFolder() : join(ROOT, '.cache'), 'adapters', createHash('sha256').update(pack.folder).digest('hex').slice(0, 16));
 
 /** Those of one base. The index is written anew with each change, and whole at any time. */
 export class LocalAdapters {
@@ -21,7 +15,7 @@ export class LocalAdapters {
   readonly #entries = new Map<string, AdapterEntry>();
 
   /** None yet. */
-  constructor(pack: LocalPack, folder = folderOf(pack)) {
+  constructor(pack: LocalPack, folder: string) {
     this.#pack = pack;
     this.folder = folder;
     mkdirSync(join(folder, 'adapters'), { recursive: true });
@@ -83,8 +77,11 @@ export class AdapterBook {
   /** Of the bases that are loaded. */
   readonly #open = new Map<string, LocalAdapters>();
 
-  /** `pairs`: the paths by `name`, of the first model, or `base:name`. */
-  constructor(pairs: ReadonlyMap<string, string>, first: string) {
+  readonly #folder: string;
+
+  /** `pairs`: the paths by `name`, of the first model, or `base:name`. `folder`: this server's alone, since what nobody names there goes. */
+  constructor(pairs: ReadonlyMap<string, string>, first: string, folder: string) {
+    this.#folder = folder;
     for (const [name, path] of pairs) {
       const colon = name.lastIndexOf(':');
       this.#of(colon < 0 ? first : name.slice(0, colon)).set(name.slice(colon + 1), path);
@@ -93,7 +90,8 @@ export class AdapterBook {
 
   /** Makes a base's adapters ready to be served beside its pack. Rejects with what is wrong with one of them. */
   async open(pack: LocalPack): Promise<LocalAdapters> {
-    const here = new LocalAdapters(pack);
+    const base = createHash('sha256').update(pack.folder).digest('hex').slice(0, 16); // whatever it is called
+    const here = new LocalAdapters(pack, join(this.#folder, base));
     for (const [name, path] of this.#of(pack.id)) await here.add(name, path);
     this.#open.set(pack.id, here);
     return here;

@@ -145,7 +145,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     chmodSync(storage, 0o700); // conversations are the user's alone, also in a folder of before
     await build(say, ['modules', 'wasm', 'page', 'worker']);
     const pack = await localPack(found?.path, say, o.format, found?.id);
-    const book = new AdapterBook(o.adapters ?? new Map(), pack.id);
+    const book = new AdapterBook(o.adapters ?? new Map(), pack.id, join(persist, 'adapters'));
     const adapters = await book.open(pack);
     pack.adapters = adapters.folder;
     const adapterRoom = { ADAPTERS_MB: roomFor(vars.ADAPTERS_MB, adapters) }; // of the first model

@@ -1,15 +1,15 @@
 /** Adapters by name in the API: `pebble:orders` beside `pebble`, loaded when asked for, dropped for room and when they are taken away. */
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { decodePage, FRAME, FrameReader } from '../../accelerator/protocol.ts';
-import { LocalAdapters } from '../../cli/adapters.ts';
+import { AdapterBook, LocalAdapters } from '../../cli/adapters.ts';
 import { ROOT } from '../../cli/build.ts';
 import { packCommand } from '../../cli/pack.ts';
 import { localPack } from '../../cli/packs.ts';
 import { folderPack } from '../../models/node/files.ts';
-import type { AdapterEntry } from '../../models/pack/adapter.ts';
+import { type AdapterEntry, adapterFile } from '../../models/pack/adapter.ts';
 import type { PackSource } from '../../models/pack/source.ts';
 import { openModel, wasmMaker } from '../../serving/run/open.ts';
 import type { Runtime } from '../../serving/run/runtime.ts';
@@ -42,6 +42,13 @@ beforeAll(async () => {
   entry = await adapters.add('one', peft(1));
   await adapters.add('two', peft(2));
   await adapters.add('three', peft(3));
+});
+
+it('of one server stay while another serves the same base without any', async () => {
+  const pack = await localPack(undefined, () => {});
+  const first = await new AdapterBook(new Map([['one', peft(1)]]), pack.id, folder()).open(pack);
+  await new AdapterBook(new Map(), pack.id, folder()).open(pack);
+  expect(existsSync(join(first.folder, adapterFile(first.entries[0].id)))).toBe(true);
 });
 
 /** The pack with its adapters beside it, as the server's assets have them. */
