@@ -1,11 +1,14 @@
 /** Adapters of low rank, merged: PEFT's and GGUF's, on models of either kind, give the same matrices, W + alpha / rank · B · A. */
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { ModelConfig } from '../../engine/config.ts';
 import { openGguf } from '../../models/gguf/open.ts';
 import { openHf } from '../../models/hf/open.ts';
-import { type Adapter, mergeLora, openGgufAdapter, openPeft } from '../../models/lora.ts';
+import { type Adapter, lowRank, mergeLora, openGgufAdapter, openPeft } from '../../models/lora.ts';
 import type { ModelFiles } from '../../models/model.ts';
+import { openAdapter } from '../../models/node/files.ts';
 import { memorySource } from '../../models/source.ts';
+import { modelShapes } from '../../simulator/shapes.ts';
 import { writeGguf } from './gguf-writer.ts';
 import { hfFolder, hfTensors, interleave, memoryFolder, safetensors, small, smallGemma, smallGguf, valuesOf } from './small-model.ts';
 
@@ -157,4 +160,18 @@ describe('an adapter that does not fit', () => {
     expect(rooted).toEqual(await first(CONFIG, Math.sqrt(RANK)));
     expect(rooted).not.toEqual(await first(CONFIG));
   });
+});
+
+it.each([
+  ['orders-pebble', 'pebble', 6 * 7],
+  ['orders-smollm2', 'smollm2-135m', 30 * 2],
+] as const)('%s, which is here, has factors for matrices of its base alone', async (name, shape, matrices) => {
+  const adapter = await openAdapter(join(import.meta.dirname, '../../training/lora', name));
+  try {
+    const pieces = lowRank(modelShapes[shape], shape, adapter);
+    expect(pieces.length).toBe(matrices);
+    for (const { read } of pieces.slice(0, 2)) expect((await read()).some((b) => b !== 0)).toBe(true);
+  } finally {
+    await adapter.close();
+  }
 });
