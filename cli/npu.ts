@@ -34,10 +34,12 @@ export interface NpuStart {
 export async function startNpu({ home, pack, vars, say, later }: NpuStart): Promise<Npu> {
   const { sockets, guard } = home;
   const path = sockets.path('npu');
-  const config = serviceConfig({
-    ...{ folder: 'accelerator', pack, vars: { NPU_DEVICE: 'maia-200', ...vars, MODEL_ID: pack.id } },
-    address: sockets.address('npu-own'),
-  });
+  // of what is built only then
+  const config = () =>
+    serviceConfig({
+      ...{ folder: 'accelerator', pack, vars: { NPU_DEVICE: 'maia-200', ...vars, MODEL_ID: pack.id } },
+      address: sockets.address('npu-own'),
+    });
   let stopped = false;
   const built = (later ?? Promise.resolve()).then(async () => {
     if (!stopped) await build(say, ['accelerator']);
@@ -47,7 +49,7 @@ export async function startNpu({ home, pack, vars, say, later }: NpuStart): Prom
     name: 'the accelerator',
     say,
     async start() {
-      const process = await startWorkerd({ config, guard });
+      const process = await startWorkerd({ config: config(), guard });
       renameSync(sockets.path('npu-own'), path); // from now on nobody is between
       return process;
     },
