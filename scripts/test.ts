@@ -71,14 +71,16 @@ const unknown = only.filter((name) => !known.includes(name));
 if (unknown.length > 0) fail(`${unknown.join(', ')}: no such suite; there are ${known.join(', ')}`);
 const required = wantedKinds(process.env.REQUIRE ?? '', fail);
 
-await build((line) => console.log(line));
-mkdirSync(join(ROOT, '.build'), { recursive: true });
 const began = Date.now();
 let failed = 0;
 let retries = 0;
 const times: string[] = [];
 const total = { passed: 0, failed: 0, skipped: 0 };
 const reasons = new Map<string, number>();
+// on a clone as a newcomer has it: later nothing would tell whether `npm start` builds what it needs
+if (only.length === 0 && !existsSync(built('worker')) && !(await run(script('first-start', 300)))) failed++;
+await build((line) => console.log(line));
+mkdirSync(join(ROOT, '.build'), { recursive: true });
 for (const lane of LANES) await Promise.all(lane.filter((s) => only.length === 0 || only.includes(s.name)).map(one));
 
 for (const [why, n] of [...reasons].sort((a, b) => b[1] - a[1])) {
