@@ -5,13 +5,13 @@ import { basename, join, resolve } from 'node:path';
 import { describeEmbedder, type EmbeddingManifest, MANIFEST, readEmbeddingManifest } from '../embedder/manifest.ts';
 import { ApiError } from '../openai/errors.ts';
 import { STATE } from '../serving/host.ts';
-import { build, ROOT } from './build.ts';
+import { ROOT } from './build.ts';
 import type { LocalPack } from './packs.ts';
 import { serviceConfig } from './workerd/config.ts';
 import { fetchSocket } from './workerd/fetch.ts';
 import type { Home } from './workerd/home.ts';
 import { Kept } from './workerd/keep.ts';
-import { once } from './workerd/once.ts';
+import { onDemand } from './workerd/on-demand.ts';
 import { startWorkerd } from './workerd/process.ts';
 
 export interface EmbedderOptions {
@@ -43,16 +43,9 @@ export function launchEmbedder(home: Home, o: EmbedderOptions, after: Promise<un
   const say = o.say ?? (() => {});
   const socket = home.sockets.path('embedder');
   let kept: Kept | undefined;
-  let stopped = false;
   let lost: string | undefined;
-  const built = after.then(async () => {
-    if (!stopped) await build(say, ['embedder']);
-  });
-  built.catch(() => {}); // told by who asks
-  const start = once(async () => {
+  const start = onDemand('embedder', after, say, async () => {
     const pack = embeddingPack(o.model);
-    await built;
-    if (stopped) throw new Error('the server is stopping');
     const vars = { EMBED_MODEL_ID: pack.id, EMBED_SECRET: secret, EMBED_MEMORY_MB: o.memoryMb ?? '' };
     const config = serviceConfig({ folder: 'embedder', pack, vars, address: home.sockets.address('embedder') });
     kept = new Kept({
@@ -93,8 +86,7 @@ export function launchEmbedder(home: Home, o: EmbedderOptions, after: Promise<un
       }
     },
     async stop() {
-      stopped = true;
-      await start.settled();
+      await start.stop();
       await kept?.stop();
     },
   };

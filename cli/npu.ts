@@ -2,14 +2,13 @@
 import { renameSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { STATE } from '../serving/host.ts';
-import { build } from './build.ts';
 import { nodeHandler } from './node-http.ts';
 import type { LocalPack } from './packs.ts';
 import { serviceConfig, type Vars } from './workerd/config.ts';
 import { fetchSocket } from './workerd/fetch.ts';
 import type { Home } from './workerd/home.ts';
 import { Kept } from './workerd/keep.ts';
-import { once } from './workerd/once.ts';
+import { onDemand } from './workerd/on-demand.ts';
 import { startWorkerd } from './workerd/process.ts';
 
 export interface Npu {
@@ -40,11 +39,6 @@ export async function startNpu({ home, pack, vars, say, later }: NpuStart): Prom
       ...{ folder: 'accelerator', pack, vars: { NPU_DEVICE: 'maia-200', ...vars, MODEL_ID: pack.id } },
       address: sockets.address('npu-own'),
     });
-  let stopped = false;
-  const built = (later ?? Promise.resolve()).then(async () => {
-    if (!stopped) await build(say, ['accelerator']);
-  });
-  built.catch(() => {}); // told by who asks
   const kept = new Kept({
     name: 'the accelerator',
     say,
@@ -54,11 +48,7 @@ export async function startNpu({ home, pack, vars, say, later }: NpuStart): Prom
       return process;
     },
   });
-  const start = once(async () => {
-    await built;
-    if (stopped) throw new Error('the server is stopping');
-    await kept.start();
-  });
+  const start = onDemand('accelerator', later ?? Promise.resolve(), say, () => kept.start());
   const front = createServer(nodeHandler((request) => answer(request)));
   if (later) await new Promise<void>((done, fail) => front.once('error', fail).listen(path, done));
   else await start.run();
@@ -86,8 +76,7 @@ export async function startNpu({ home, pack, vars, say, later }: NpuStart): Prom
     ...{ address: sockets.address('npu'), secret: vars.NPU_SECRET },
     pid: () => kept.process?.pid,
     async stop() {
-      stopped = true;
-      await start.settled();
+      await start.stop();
       await kept.stop();
       front.close().closeAllConnections(); // after all: it takes its path with it
     },
