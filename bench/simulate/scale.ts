@@ -12,7 +12,8 @@ import { mulberry, quantile, simulate } from './simulate.ts';
 import type { TraceRequest } from './traces.ts';
 
 /** SmolLM2-135M's shape in one isolate: 336 tokens of prompt a second, 208 out (docs/performance.md, 2 cores). */
-const SPEED: Speed = { step: 5, prefill: 1000 / 336, decode: 1000 / 208 - 5 / 16, budget: 32 };
+const [PREFILL, DECODE] = [336, 208]; // tokens a second
+const SPEED: Speed = { step: 5, prefill: 1000 / PREFILL, decode: 1000 / DECODE - 5 / 16, budget: 32 };
 const SLOTS = 16;
 /** Of an isolate that holds such a model, tokens. */
 const KV_TOKENS = 8_192;
@@ -20,6 +21,8 @@ const KV_TOKENS = 8_192;
 export const EVERY_S = 120;
 const PROMPT = 300;
 const OUTPUT = 150;
+/** That such a chat computes. */
+const CHAT_S = PROMPT / PREFILL + OUTPUT / DECODE;
 const SECONDS = 90;
 /** Of so many users that every second is a thousand requests. */
 const CROWD_SECONDS = 20;
@@ -61,7 +64,7 @@ function traffic(users: number, seconds: number, seed = 7): TraceRequest[] {
 }
 
 /** Replicas that so many users take at BUSY, by what a chat computes. */
-export const replicasFor = (users: number): number => Math.max(1, Math.ceil(((users / EVERY_S) * (PROMPT / 336 + OUTPUT / 208)) / BUSY));
+export const replicasFor = (users: number): number => Math.max(1, Math.ceil(((users / EVERY_S) * CHAT_S) / BUSY));
 
 /** Every cell of such a server, one after the other. */
 export function scale(users: number, replicas: number, cells: number, seconds = SECONDS): Scale {
@@ -79,7 +82,7 @@ export function scale(users: number, replicas: number, cells: number, seconds = 
   const calls = Math.max(...results.flatMap((r) => r.calls.slice(0, seconds)));
   const waiting = Math.max(...results.map((r) => r.waiting));
   const refused = results.reduce((n, r) => n + r.refused, 0) / all.length;
-  const computed = (all.length * (PROMPT / 336 + OUTPUT / 208)) / (seconds * replicas);
+  const computed = (all.length * CHAT_S) / (seconds * replicas);
   const chat = costOfAnswer({ computeMs: 0, isolates: 1, openMs: 3_000 });
   const perHour = (users / EVERY_S) * 3600;
   return {
@@ -131,7 +134,7 @@ function page(): string {
     '',
     `Written by \`tsx bench/simulate/scale.ts\`. ${SECONDS} s of the busy hour (${CROWD_SECONDS} s of 100,000 users): each user asks once in ${EVERY_S} s, ${PROMPT} tokens in and ${OUTPUT} out on average, and has a key of its own.`,
     `The real queue, its policies and cells (\`policy/\`) and the real page pool run under a clock of their own; only a step's time is modelled, as SmolLM2-135M's shape has it in`,
-    `one isolate (336 tokens of prompt a second, 208 out: [performance.md](performance.md)). No accelerator, no pages found: the dearest case. Nothing of the platform is simulated but`,
+    `one isolate (${PREFILL} tokens of prompt a second, ${DECODE} out: [performance.md](performance.md)). No accelerator, no pages found: the dearest case. Nothing of the platform is simulated but`,
     `the documented ${OBJECT_CALLS.toLocaleString('en-US')} calls a second of one object.`,
     '',
     '| users | replicas | queues | chats/s | TTFT p50, s | p95, s | refused (429) | busy | calls/s, busiest queue | most that waited | dollars an hour | breaks first |',

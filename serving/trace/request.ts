@@ -2,8 +2,7 @@
 import type { Context, MiddlewareHandler } from 'hono';
 import type { App } from '../host.ts';
 import { routeOf } from '../log.ts';
-import type { Span } from './trace.ts';
-import { openTrace } from './trace.ts';
+import { openTrace, type Span } from './trace.ts';
 
 export const traceRequests: MiddlewareHandler<App> = async (c, next) => {
   const { clock, vars } = c.env;
