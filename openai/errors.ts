@@ -132,6 +132,19 @@ export const serverOverloaded = (why = 'The server is overloaded.', seconds = 1)
     headers: { 'retry-after': String(Math.max(1, Math.ceil(seconds))) },
   });
 
+/** Of an answer that another replica may give: the queue knows that this one could not (durable-objects/replica). */
+export const ELSEWHERE = 'x-turnstone-elsewhere';
+const ISOLATE_TAKEN = 'isolate_taken';
+export const isIsolateTaken = (error: unknown): boolean => (error as { code?: unknown } | undefined)?.code === ISOLATE_TAKEN;
+
+/** A replica whose isolate computes for others of its model already, and is planned for no more. */
+export const isolateTaken = (): ApiError =>
+  new ApiError(503, 'This isolate computes for another replica of the model. Ask again.', {
+    type: 'service_unavailable_error',
+    code: ISOLATE_TAKEN,
+    headers: { 'retry-after': '1', [ELSEWHERE]: '1' },
+  });
+
 const WHY = {
   queue_full: 'The queue is full.',
   too_slow: 'The wait would be too long.',

@@ -1,7 +1,7 @@
 /** The one crossing into a replica. */
 
 import type { Context } from 'hono';
-import { ApiError, serverOverloaded } from '../openai/errors.ts';
+import { ApiError, ELSEWHERE, serverOverloaded } from '../openai/errors.ts';
 import { admit, type Generation, giveBack, type Place } from './admission.ts';
 import type { App } from './host.ts';
 import { isOverloaded, saysRetryable } from './retry.ts';
@@ -63,14 +63,25 @@ export async function pagesOn(c: Context<App>, path: string, request: Generation
 /** So long it takes until the queue knows that a replica's process has ended. */
 const LEARN_MS = 200;
 const PLACES = 4;
+/** Replicas in one isolate that may say so, one after the other. */
+const MOST_ELSEWHERE = 64;
 
-/** A generation: a place in the queue first, then its replica; another place when the replica was gone before it said anything. */
+/**
+ * A generation: a place in the queue first, then its replica; another place when the replica was gone before it said anything, or says
+ * that another one computes in its isolate.
+ */
 export async function generateOn(c: Context<App>, path: string, request: Generation): Promise<Response> {
   checkRoom(c, request);
+  let elsewhere = 0;
   for (let tries = 1; ; tries++) {
     const place = await admit(c, request);
     try {
       const response = await callReplica(c, path, request, place);
+      if (place && response.headers.has(ELSEWHERE) && ++elsewhere < MOST_ELSEWHERE) {
+        await response.body?.cancel();
+        tries--; // the queue knows
+        continue;
+      }
       if (!response.ok) await giveBack(c, place, response.status >= 500); // refused before it ran
       return response;
     } catch (error) {

@@ -1,7 +1,7 @@
 /** `turnstone deploy`: a model to a Cloudflare account, with all that it needs there. */
 import { join, relative, resolve } from 'node:path';
 import { costOf } from '../../policy/cost.ts';
-import { faultsIn, misspelt, SETTINGS, type SettingName } from '../../policy/settings.ts';
+import { faultsIn, misspelt, readNumber, SETTINGS, type SettingName } from '../../policy/settings.ts';
 import { isolatesOf } from '../../policy/stages.ts';
 import { build, buildId, INSTALLED, ROOT } from '../build.ts';
 import { cutPack } from '../cut.ts';
@@ -65,8 +65,10 @@ export async function deployCommand(
   checkSecrets(process.env);
   const found = await findModel(source, { memoryMb: 128 });
   const pack = await localPack(found?.path, say, o.format, found?.id);
-  const vars = { ...settings(o.var ?? []), ...(o.context !== undefined && { CONTEXT: String(o.context) }) };
-  const plan = await cutPack(pack, vars, o.stages, say);
+  const vars: Record<string, string> = { ...settings(o.var ?? []), ...(o.context !== undefined && { CONTEXT: String(o.context) }) };
+  const plan = await cutPack(pack, { ...vars, REPLICAS: '1' }, o.stages, say); // each isolate is planned for one
+  for (const name of ['REPLICAS', 'CELLS'] as const)
+    if (plan && readNumber(name, vars) > 1) throw new Error(`--var ${name}=${vars[name]}: a model in stages has one replica`);
   const encoder = o.embedder === false ? undefined : encoderPack(o.embedModel);
   const scripts = writeDeployment({
     model: pack.id,

@@ -70,7 +70,8 @@ export function writeDeployment({
   const sessions = [bind('SESSION', 'Session', state), bind('SCHEDULER', 'Scheduler', state)];
   const replicas = bind('REPLICA', 'Replica', replica);
   const parts = elsewhere.map((i) => bind(`STAGE_${i}`, 'Stage', stageName(i)));
-  const replicaVars = { ...all, ...stages };
+  // objects of one script may come into one isolate: it is planned for one of them, and the queue hears of the others (durable-objects/replica)
+  const replicaVars = { ...all, ...stages, REPLICAS_HERE: '1' };
   const embeddings = (id: string): Script => {
     const vars = { EMBED_MODEL_ID: id };
     return { name: embedder, holds: 'embeddings', path: write(embedder, 'embedder/wrangler.toml', { vars, tables: [] }) };

@@ -1,7 +1,7 @@
 import { DurableObject } from 'cloudflare:workers';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
-import { ApiError, modelUnavailable, notFound } from '../../openai/errors.ts';
+import { ApiError, isIsolateTaken, isolateTaken, modelUnavailable, notFound } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
 import { cellOfReplica } from '../../policy/cells.ts';
 import { costOfAnswer } from '../../policy/cost.ts';
@@ -18,13 +18,16 @@ import type { Runtime } from '../../serving/run/runtime.ts';
 import type { SessionFetcher } from '../../serving/run/session-pages.ts';
 import { runTurn } from '../../serving/run/turn.ts';
 import { openTrace } from '../../serving/trace/trace.ts';
-import type { ReplicaEnv } from '../env.ts';
+import { type ReplicaEnv, replicasHere } from '../env.ts';
 import { objectNamed } from '../place.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import { stubAs } from '../stub.ts';
-import { holding, isHeld, openEngine, served } from './model.ts';
+import { engineHere, holding, isHeld, openEngine, served } from './model.ts';
 import { LEAVING } from './port.ts';
 import { stagesOf } from './stages.ts';
+
+/** What needs no engine of the replica's own: a neighbour's on the same weights says the same. */
+const LOOKS = ['/ready', '/v1/models', '/v1/tokenize', '/v1/apply-template', '/v1/detokenize'];
 
 /** One engine with its weights. The Worker has already checked the key and the body; everything here is one request, one crossing. */
 export class Replica extends DurableObject<ReplicaEnv> {
@@ -35,8 +38,13 @@ export class Replica extends DurableObject<ReplicaEnv> {
     if (path === LEAVING) return Response.json({ leaving });
     const answer = await inEnvelope(async () => {
       if (path === '/forget' && !this.runtime) return Response.json({ idle: true }); // it need not be opened for that
-      const rt = await this.open();
-      return tellRoom(rt, await holding(() => this.answer(path, rt, request)));
+      if (path === '/metrics' && !(await this.#mayOpen())) throw isolateTaken(); // its engine's counters are its neighbour's
+      const beside = LOOKS.includes(path) ? await this.#beside() : undefined;
+      if (beside) return tellRoom(beside, await dispatch(beside, request));
+      return holding(this.#id, async () => {
+        const rt = await this.open();
+        return tellRoom(rt, await this.answer(path, rt, request));
+      });
     });
     return this.env.FIRST_MODEL === undefined ? answer : untilRead(answer);
   }
@@ -51,14 +59,45 @@ export class Replica extends DurableObject<ReplicaEnv> {
     return dispatch(rt, request);
   }
 
-  /** Loads the model once; after a failure the next request tries again, and so it does where another model has come into its place. */
+  get #id(): string {
+    return this.ctx.id.toString();
+  }
+
+  /** Whether it has an engine, or one may be made for it, without a neighbour's. */
+  async #mayOpen(): Promise<boolean> {
+    const model = await served(this.env, this.#model(), this.#id);
+    return model.engines.has(this.#id) || model.engines.size < replicasHere(this.env);
+  }
+
+  /** A neighbour's engine, to look at, where the isolate has none for this replica. */
+  async #beside(): Promise<Runtime | undefined> {
+    if (await this.#mayOpen()) return undefined;
+    const model = await served(this.env, this.#model(), this.#id);
+    const kept = engineHere(model, this.#id);
+    return kept && runtimeOf(model, kept, true);
+  }
+
+  /** The queue learns that this replica is none at present: it gives out its work elsewhere, and asks again after a while. */
+  async #refuse(): Promise<void> {
+    const { SCHEDULER } = this.env;
+    const replica = /^replica-(\d+)/.exec(this.ctx.id.name ?? '')?.[1];
+    if (!SCHEDULER || replica === undefined) return;
+    await schedulerOf({ ...this.env, SCHEDULER }, this.#model(), cellOfReplica(replica, this.env)).died(replica);
+  }
+
+  /**
+   * Loads the model once; after a failure the next request tries again, and so it does where another model has come into its place, or
+   * another replica into its engine's. Where the isolate computes for others, the queue is told before this rejects.
+   */
   private async open(): Promise<Runtime> {
     const open = await this.runtime?.catch(() => undefined);
-    if (open && !isHeld(open.served)) this.runtime = undefined;
+    if (open && !isHeld(open.served, open.engine, this.#id)) this.runtime = undefined;
     this.runtime ??= (async () => {
-      const model = await served(this.env, this.#model());
-      const rt = runtimeOf(model, openEngine(model, this.env, this.ctx.id.toString()), true);
+      const model = await served(this.env, this.#model(), this.#id);
+      const kept = openEngine(model, this.env, this.#id);
+      const rt = runtimeOf(model, kept, true);
       const { engine, loop, metrics } = rt;
+      kept.loop = loop;
       const reporter = this.reporter(engine);
       loop.watch = (event) => reporter?.event(event);
       const npu = npuOf(this.env, { engine, loop, pack: model.digest, registry: metrics.registry });
@@ -75,7 +114,8 @@ export class Replica extends DurableObject<ReplicaEnv> {
     this.runtime.catch(() => {
       this.runtime = undefined;
     });
-    return this.runtime.catch((error) => {
+    return this.runtime.catch(async (error) => {
+      if (isIsolateTaken(error)) await this.#refuse().catch((fault) => console.warn('the queue was not told', fault));
       throw error instanceof ApiError ? error : modelUnavailable(error);
     });
   }

@@ -1,7 +1,8 @@
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
+import type { Engine } from '../../engine/index.ts';
 import { deployedPack, type PackBindings } from '../../models/pack/source.ts';
-import { type ApiError, serverOverloaded } from '../../openai/errors.ts';
+import { type ApiError, isolateTaken, serverOverloaded } from '../../openai/errors.ts';
 import { isOn, readChoice, readNumber, readText } from '../../policy/settings.ts';
 import { loadModel, startEngine, wasmMaker } from '../../serving/run/open.ts';
 import type { Kept, Served } from '../../serving/run/runtime.ts';
@@ -19,19 +20,19 @@ interface Holder {
   model: Promise<Served>;
   loaded?: Served;
 }
-/** Requests on their way into its engines. */
-let calls = 0;
+/** Requests on their way into its engines, by the id of the replica's object. */
+const calls = new Map<string, number>();
 
 /**
  * The isolate's model, loaded on first use. An isolate holds one, whose plan has all of its memory: another one that is idle is let
  * go of; one that computes stays, and this rejects with the arithmetic. Rejects with the plan's arithmetic or the pack's error, too;
- * then the next call tries again.
+ * then the next call tries again. `replica`: the object that asks.
  */
-export async function served(env: ReplicaEnv, id: string): Promise<Served> {
+export async function served(env: ReplicaEnv, id: string, replica: string): Promise<Served> {
   for (let other = holder; other !== undefined && other.id !== id; other = holder) {
     const model = await other.model.catch(() => undefined);
     if (holder !== other) continue; // somebody was faster
-    if (model && isBusy(model)) throw held(model, id);
+    if (model && isBusy(model, replica)) throw held(model, id);
     holder = undefined;
   }
   if (holder === undefined) {
@@ -49,25 +50,29 @@ export async function served(env: ReplicaEnv, id: string): Promise<Served> {
   return holder.model;
 }
 
-/** False: another model has the isolate now, and this one must be opened anew before it computes. */
-export const isHeld = (model: Served): boolean => holder?.loaded === model;
+/** False: another model has the isolate now, or another replica the engine, and it must be opened anew before it computes. */
+export const isHeld = (model: Served, engine: Engine, replica: string): boolean =>
+  holder?.loaded === model && model.engines.get(replica)?.engine === engine;
 
-/** While `work` settles, the isolate's model is not let go of. */
-export async function holding<T>(work: () => Promise<T> | T): Promise<T> {
-  calls++;
+/** While `work` of a replica settles, the isolate's model is not let go of, nor is its engine lent. */
+export async function holding<T>(replica: string, work: () => Promise<T>): Promise<T> {
+  calls.set(replica, (calls.get(replica) ?? 0) + 1);
   try {
     return await work();
   } finally {
-    calls--;
+    const left = (calls.get(replica) ?? 1) - 1;
+    if (left > 0) calls.set(replica, left);
+    else calls.delete(replica);
   }
 }
 
-const isBusy = ({ engines }: Served): boolean =>
-  calls > 0 ||
-  [...engines.values()].some(({ engine }) => {
-    const { running, waiting } = engine.stats();
-    return running + waiting > 0;
-  });
+const isBusy = ({ engines }: Served, replica: string): boolean =>
+  [...calls.keys()].some((other) => other !== replica) || [...engines.values()].some(computes);
+
+function computes({ engine, loop }: Kept): boolean {
+  const { running, waiting } = engine.stats();
+  return running + waiting > 0 || loop?.runs === true;
+}
 
 /** Two models are never planned into one isolate. */
 function held({ id, plan: { bytes } }: Served, other: string): ApiError {
@@ -99,7 +104,8 @@ async function load(env: ReplicaEnv, id: string): Promise<Served> {
 
 /**
  * The engine of one replica, on the isolate's weights. An object that was evicted while its isolate lives finds its engine
- * again, prefix cache, counters and all. Throws when the isolate holds as many engines as were planned.
+ * again, prefix cache, counters and all. Where more replicas have come into the isolate than it is planned for, one that computes
+ * nothing lends its engine, pages and counters with it; where all compute, this throws `isolateTaken`.
  */
 export function openEngine(s: Served, env: ReplicaEnv, replica: string): Kept {
   const known = s.engines.get(replica);
@@ -107,11 +113,14 @@ export function openEngine(s: Served, env: ReplicaEnv, replica: string): Kept {
     known.engine.reset();
     return known;
   }
-  const most = replicasHere(env);
-  if (s.engines.size >= most) {
-    throw serverOverloaded(`This isolate's memory is planned for ${most} replica${most > 1 ? 's' : ''} of the model; set REPLICAS.`);
-  }
-  const kept = startEngine(s, isOn('SPECULATE', env) ? undefined : Number.POSITIVE_INFINITY);
+  const idle = [...s.engines].find(([owner, kept]) => !calls.has(owner) && !computes(kept));
+  const free = s.engines.size < replicasHere(env);
+  if (!free && !idle) throw isolateTaken();
+  const kept = free || !idle ? startEngine(s, isOn('SPECULATE', env) ? undefined : Number.POSITIVE_INFINITY) : idle[1];
+  if (!free && idle) s.engines.delete(idle[0]);
   s.engines.set(replica, kept);
   return kept;
 }
+
+/** An engine of this isolate to look at, not to compute with: the replica's own, or else a neighbour's. */
+export const engineHere = (s: Served, replica: string): Kept | undefined => s.engines.get(replica) ?? s.engines.values().next().value;

@@ -12,7 +12,7 @@ import type { StagesPlan } from '../../policy/stages.ts';
 import type { Layout } from '../../serving/run/open.ts';
 import type { Hops } from '../../serving/trace/hops.ts';
 import { buildId } from '../build-id.ts';
-import { type ReplicaEnv, replicasHere } from '../env.ts';
+import type { ReplicaEnv } from '../env.ts';
 import { objectNamed } from '../place.ts';
 import { allocStage, openStage } from '../stage/load.ts';
 import { RemoteStage } from '../stage/port.ts';
@@ -22,7 +22,7 @@ import { stubAs } from '../stub.ts';
 /** The cuts that `STAGES` says, or undefined. Throws when it says something else. */
 export function stagesOf(env: ReplicaEnv): StagesPlan | undefined {
   if (!env.STAGES) return undefined;
-  if (replicasHere(env) !== 1) throw new Error('a model in stages has one replica: unset REPLICAS');
+  if (readNumber('REPLICAS', env) !== 1) throw new Error('a model in stages has one replica: unset REPLICAS');
   try {
     return JSON.parse(env.STAGES) as StagesPlan;
   } catch {

@@ -1,6 +1,6 @@
 /** Brings a turn to its end, however often what generates it goes away. */
 
-import { isTransient } from '../../openai/errors.ts';
+import { isIsolateTaken, isTransient } from '../../openai/errors.ts';
 import type { Item } from '../../openai/requests/item-types.ts';
 import { sleep } from '../sleep.ts';
 import type { Answer } from './answer.ts';
@@ -44,7 +44,7 @@ export async function drive(turns: Turns, answer: Answer, place: Place, signal: 
     const fault = await attempt(turns, answer, place, lease);
     if (fault === undefined || signal.aborted) return;
     await place.lost?.(lease.epoch);
-    failures = answer.length > before ? 0 : failures + 1;
+    failures = answer.length > before || isIsolateTaken(fault) ? 0 : failures + 1; // the queue knows of one whose isolate is taken
     if (failures >= MAX_FAILURES) return answer.end('failed', { error: place.givenUp(fault) });
     await sleep(BACKOFF_MS * 2 ** failures);
   }

@@ -44,6 +44,11 @@ export class EngineLoop {
     this.engine = engine;
   }
 
+  /** Steps are under way, or have just been. */
+  get runs(): boolean {
+    return this.running;
+  }
+
   /** Throws RangeError when the request can never run. */
   add(request: GenerateRequest, sink: Sink): void {
     this.engine.add(request);

@@ -18,6 +18,8 @@ import type { SessionFetcher } from './session-pages.ts';
 export interface Kept {
   engine: Engine;
   metrics: ServingMetrics;
+  /** What runs it now. */
+  loop?: EngineLoop;
 }
 
 /** A model that is loaded in this isolate: what all its replicas share. */

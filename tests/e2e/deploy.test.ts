@@ -73,6 +73,15 @@ test('the scripts apart bind what the one script of one machine does, and their 
   expect(routes.match(first)?.[0]).toBe(whole.match(first)?.[0]);
 });
 
+test('replicas are planned one an isolate, whatever their number; a model in stages has one', async () => {
+  const replica = () => readFileSync(join(out, 'small-replica/wrangler.toml'), 'utf8');
+  expect(await deploy({ dryRun: true, var: ['REPLICAS=20'] }, account().wrangler)).toContain('in 1 isolate of 128 MB a replica');
+  for (const line of ['REPLICAS = "20"', 'REPLICAS_HERE = "1"']) expect(replica()).toContain(line);
+  for (const many of ['REPLICAS=2', 'CELLS=2'])
+    await expect(deploy({ dryRun: true, stages: 2, var: [many] }, account().wrangler)).rejects.toThrow(`--var ${many}: a model in stages`);
+  await deploy({ dryRun: true }, account().wrangler);
+});
+
 test('bucket, pack, scripts, key, in this order; what broke goes on where it ended', async () => {
   const first = account({}, 'weights-000.bin');
   await expect(deploy({}, first.wrangler)).rejects.toThrow('weights-000.bin failed');
