@@ -45,8 +45,13 @@ export const TURN_ROWS = 20;
 const WATCH_S = 3;
 /** Calls of objects for a chat: the place, the replica, its heartbeats when it begins, has a token and has ended. */
 export const CHAT_CALLS = 5;
-/** And for a stored turn besides: the session's begin and its events, which pages it lacks, the pages. */
-export const TURN_CALLS = 4;
+/**
+ * And for a stored turn besides: the session's begin, its events and its end, its place given back, which pages it lacks, those pulled,
+ * those handed over, the alarm after it (tests/e2e/models-deployed.test.ts).
+ */
+export const TURN_CALLS = 8;
+/** Of a session while its turn runs: its alarm, which asks the queue for the lease. */
+const WATCH_CALLS = 2;
 const BEAT_S = 1; // a heartbeat
 const ROW_BYTES = 1 << 20; // of pages in a session
 
@@ -79,7 +84,7 @@ export interface Cost {
 export function costOfAnswer({ computeMs, isolates, openMs, session: kept }: Answered): Cost {
   const seconds = openMs / 1000;
   const second = GB * PRICES.gigabyteSecond;
-  const calls = CHAT_CALLS + seconds / BEAT_S + (kept ? TURN_CALLS + kept.ms / 1000 / WATCH_S : 0);
+  const calls = CHAT_CALLS + seconds / BEAT_S + (kept ? TURN_CALLS + (WATCH_CALLS * kept.ms) / 1000 / WATCH_S : 0);
   const written = QUEUE_ROWS + (kept ? TURN_ROWS + kept.ms / 1000 / WATCH_S + Math.ceil(kept.bytes / ROW_BYTES) : 0);
   const compute = (computeMs / 1000) * isolates * second;
   const session = kept ? (kept.ms / 1000) * second : 0;
