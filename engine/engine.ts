@@ -3,7 +3,7 @@ import type { ModelWeights } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
-import { allocLogits, bestOnly, END, LogitsStage } from './logits.ts';
+import { allocLogits, bestOnly, END, LogitsStage, type Told } from './logits.ts';
 import { PagesLost } from './paged.ts';
 import { type Hash, PageNames, type PagePool } from './pages.ts';
 import type { Plan } from './plan.ts';
@@ -50,6 +50,8 @@ interface Flight {
 
 /** Steps under way beyond one a stage: on their way, and waiting where they are needed next. */
 const SPARE_STEPS = 2;
+/** Of a slice in the middle of its prompt, or one that failed. */
+const NOTHING: Told = { tokens: [], prompt: [] };
 /** Times in a row that a step's pages may be lost before everybody is told. */
 const MOST_LOSSES = 3;
 
@@ -178,7 +180,9 @@ export class Engine {
         if (!(id >= 0 && id < this.config.vocab)) throw new RangeError(`token id ${id} is outside the vocabulary of ${this.config.vocab}`);
       }
     }
-    if (!(request.maxTokens > (request.generated?.length ?? 0))) throw new RangeError('maxTokens leaves nothing to generate');
+    const scores = request.promptLogprobs !== undefined;
+    if (scores && request.generated) throw new RangeError('the prompt of a generation that goes on is not scored');
+    if (!scores && !(request.maxTokens > (request.generated?.length ?? 0))) throw new RangeError('maxTokens leaves nothing to generate');
     const adapter = request.adapter === undefined ? undefined : this.adapters?.get(request.adapter);
     if (request.adapter !== undefined && !adapter) throw new RangeError(`adapter ${request.adapter} is not loaded`);
     const seq = new Sequence(request, this.arrivals++, adapter);
@@ -212,9 +216,9 @@ export class Engine {
     try {
       this.launch(budget);
       const [flight = { slices: [] }] = this.flights;
-      const tokens = await this.run(flight);
+      const told = await this.run(flight);
       if (flight.slices.length > 0 && !this.landed([flight])) return []; // somebody else's by now
-      const events = this.settle(flight.slices, tokens);
+      const events = this.settle(flight.slices, told);
       this.losses = 0;
       return events;
     } catch (error) {
@@ -287,10 +291,10 @@ export class Engine {
   }
 
   /**
-   * Tokens of each slice; none for one in the middle of its prompt. When something throws, the halves are run again until a slice is
+   * What each slice came to; nothing for one in the middle of its prompt. When something throws, the halves are run again until a slice is
    * alone with it, and its sequence fails: the bits of the others do not depend on whom they ride with.
    */
-  private async run({ slices, pass }: Flight): Promise<StepEvent['tokens'][]> {
+  private async run({ slices, pass }: Flight): Promise<Told[]> {
     if (slices.length === 0) return [];
     try {
       const done = pass ?? this.begin(slices);
@@ -299,14 +303,14 @@ export class Engine {
       landing?.put();
       if (slices.some((s) => s.logits > 0)) return await this.stage.sample(slices);
       await this.backend.submit();
-      return slices.map(() => []);
+      return slices.map(() => NOTHING);
     } catch (error) {
       if (error instanceof PagesLost) throw error;
       const lost = pass && (await this.ground(this.flights.slice(1))); // what is under way may go on from what failed
       if (lost) throw lost;
       if (slices.length === 1) {
         slices[0].seq.fail(error);
-        return [[]];
+        return [NOTHING];
       }
       const half = slices.length >> 1;
       return [...(await this.run({ slices: slices.slice(0, half) })), ...(await this.run({ slices: slices.slice(half) }))];
@@ -314,27 +318,30 @@ export class Engine {
   }
 
   /** Books a step: what is computed, pages that became whole, tokens, ends, and what failed. */
-  private settle(slices: readonly Slice[], tokens: readonly StepEvent['tokens'][]): StepEvent[] {
+  private settle(slices: readonly Slice[], told: readonly Told[]): StepEvent[] {
     const events: StepEvent[] = [];
     const rows = slices.reduce((n, s) => n + s.logits, 0);
     const decodes = slices.filter((s) => s.count === 1 + s.draft.length).length;
     if (decodes > 0) this.speculation.earn(decodes);
-    slices.forEach(({ seq, count, logits, draft }, i) => {
+    slices.forEach(({ seq, count, logits, scores, draft }, i) => {
       if (seq.aborted || seq.error !== undefined) return;
       try {
-        if (logits === 0) {
+        const { tokens: got, prompt } = told[i];
+        seq.scored += scores;
+        if (logits === scores) {
           seq.computed += count;
           this.publisher.whole(seq);
+          if (scores > 0) events.push({ request: seq.request.id, tokens: [], prompt });
           return;
         }
-        const got = tokens[i];
         if (draft.length > 0) {
           learn(seq, draft.length, got.length - 1);
           this.speculation.settle(draft.length, got.length - 1, rows, decodes);
           this.counters.proposed += draft.length;
           this.counters.accepted += got.length - 1;
         }
-        events.push(this.deliver(seq, seq.computed + count - draft.length, got));
+        const event = this.deliver(seq, seq.computed + count - draft.length, got);
+        events.push(scores > 0 ? { ...event, prompt } : event);
       } catch (error) {
         seq.fail(error);
       }
@@ -360,6 +367,10 @@ export class Engine {
     let finish: StepEvent['finish'];
     seq.computed = computed;
     for (const token of got) {
+      if (seq.generated >= maxTokens) {
+        finish = 'length'; // nothing was asked for but the prompt's own
+        break;
+      }
       if (token.id === END || stopIds.includes(token.id)) {
         finish = 'stop';
         break;

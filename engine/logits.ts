@@ -9,12 +9,13 @@ import {
   inverseTemperature,
   logprobs,
   type Row,
+  scored,
   unscaledStats,
   wholeRow,
 } from './sampler.ts';
 import type { Slice } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
-import type { Constraint, StepEvent } from './types.ts';
+import type { Constraint, ScoredToken, StepEvent } from './types.ts';
 
 /** Best tokens that are read back of a row: the contract's most; a draw that wants more reads the whole row. */
 const K = 64;
@@ -28,10 +29,18 @@ const ROW_EDITS = 320;
 export const END = -1;
 type Token = StepEvent['tokens'][number];
 
+/** What a slice's rows came to: tokens that were drawn, and what they tell of the prompt. */
+export interface Told {
+  tokens: Token[];
+  prompt: ScoredToken[];
+}
+
 /** A row of logits: what its sequence has drafted before it, and what may be drawn from it. */
 interface LogitsRow {
   seq: Sequence;
   drafted: readonly number[];
+  /** It tells of the prompt: nothing is drawn, and it stays as it is. */
+  scores: boolean;
   /** Nothing may be drawn. */
   ends: boolean;
 }
@@ -59,14 +68,14 @@ export class LogitsStage {
   }
 
   /** Tokens of each slice, in order; none where there are no logits, more than one where a draft was accepted. */
-  async sample(slices: readonly Slice[]): Promise<Token[][]> {
-    const rows: LogitsRow[] = slices.flatMap(({ seq, draft, logits }) =>
-      Array.from({ length: logits }, (_, i) => ({ seq, drafted: draft.slice(0, i), ends: false })),
+  async sample(slices: readonly Slice[]): Promise<Told[]> {
+    const rows: LogitsRow[] = slices.flatMap(({ seq, draft, logits, scores }) =>
+      Array.from({ length: logits }, (_, i) => ({ seq, drafted: draft.slice(0, i), scores: i < scores, ends: false })),
     );
     const R = rows.length;
     await this.applyEdits(rows, R);
-    this.be.write(this.invTemp, bytesOf(Float32Array.from(rows, (r) => inverseTemperature(r.seq.request.sampling))));
-    const k = Math.min(K, this.vocab, rows.every((r) => greedy(r.seq)) ? 1 : K);
+    this.be.write(this.invTemp, bytesOf(Float32Array.from(rows, (r) => (r.scores ? 1 : inverseTemperature(r.seq.request.sampling)))));
+    const k = Math.min(K, this.vocab, rows.every((r) => greedy(r.seq) && !r.scores) ? 1 : K);
     const top: TopkOut = { K: k, data: this.out };
     this.be.topk(top, this.logits, this.invTemp, R, this.vocab);
     const back = await this.be.read(this.out, 0, R * rowBytes(k));
@@ -74,26 +83,37 @@ export class LogitsStage {
   }
 
   /** The same where the best tokens of each row decide (`bestOnly`), and are here already. */
-  sampleBest(slices: readonly Slice[], rows: readonly Row[]): Promise<Token[][]> {
+  sampleBest(slices: readonly Slice[], rows: readonly Row[]): Promise<Told[]> {
     return this.draw(slices, (r) => rows[r]);
   }
 
   /** Draws from rows; there is none where nothing may be drawn. */
-  private async draw(slices: readonly Slice[], rowOf: (r: number) => Row | undefined): Promise<Token[][]> {
-    const tokens: Token[][] = [];
+  private async draw(slices: readonly Slice[], rowOf: (r: number) => Row | undefined): Promise<Told[]> {
+    const all: Told[] = [];
     let r = 0;
-    for (const slice of slices) {
-      const got: Token[] = [];
-      for (let i = 0; i < slice.logits && slice.seq.error === undefined; i++) {
-        const row = rowOf(r + i);
-        const token = row ? await this.pick(slice.seq, slice.seq.generated + i, row, r + i) : { id: END };
-        got.push(token);
-        if (token.id !== slice.draft[i]) break;
+    for (const { seq, start, count, logits, scores, draft } of slices) {
+      const told: Told = { tokens: [], prompt: [] };
+      for (let i = 0; i < scores; i++) {
+        const of = seq.ids[start + count - logits + i + 1];
+        told.prompt.push(await this.score(of, seq.request.promptLogprobs ?? 0, rowOf(r + i), r + i));
       }
-      r += slice.logits;
-      tokens.push(got);
+      r += scores;
+      for (let i = 0; i < logits - scores && seq.error === undefined; i++) {
+        const row = rowOf(r + i);
+        const token = row ? await this.pick(seq, seq.generated + i, row, r + i) : { id: END };
+        told.tokens.push(token);
+        if (token.id !== draft[i]) break;
+      }
+      r += logits - scores;
+      all.push(told);
     }
-    return tokens;
+    return all;
+  }
+
+  /** Log-probability and rank of a token in row r, and the n best; the softmax's statistics are topk's, as for a token that was drawn. */
+  private async score(id: number, n: number, row: Row | undefined, r: number): Promise<ScoredToken> {
+    if (!row) throw new Error('a row that tells of a prompt is not here');
+    return scored(row, id, n) ?? (scored(row, id, n, await this.readLogits(r)) as ScoredToken);
   }
 
   private async pick(seq: Sequence, index: number, row: Row, r: number): Promise<Token> {
@@ -129,6 +149,7 @@ export class LogitsStage {
     rows.forEach((r, row) => {
       try {
         const { seq, drafted } = r;
+        if (r.scores) return;
         let banned = bannedOf(seq, drafted);
         const allowed = ahead(seq.request.constraint, drafted)?.mask();
         if (allowed) {
@@ -198,8 +219,9 @@ export const allocBest = (be: Allocator, R: number): { invTemp: Buf; out: Buf } 
 /** Whether the best tokens of each row decide all draws of a step, so that whole rows need not be at hand; and how many do. */
 export function bestOnly(slices: readonly Slice[], vocab: number): Best | undefined {
   const rows = slices.filter((s) => s.logits > 0);
-  const decided = rows.every(({ seq, draft }) => {
+  const decided = rows.every(({ seq, draft, scores }) => {
     const { temperature, topK, logprobs, logitBias } = seq.request.sampling;
+    if (scores > 0) return false;
     const plain = !seq.request.constraint && !seq.counts && logitBias.length === 0 && bannedOf(seq, []).length === 0;
     return plain && logprobs === undefined && (temperature <= 0 || (topK > 0 && topK <= Math.min(K, vocab))) && draft.length < K;
   });

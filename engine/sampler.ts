@@ -1,7 +1,7 @@
 import { exp, log } from './math.ts';
 import { uniform } from './random.ts';
 import type { Sequence } from './sequence.ts';
-import type { Sampling, TokenLogprob } from './types.ts';
+import type { Sampling, ScoredToken, TokenLogprob } from './types.ts';
 
 /** What topk read back of one row: ids and scaled logits of its best K, and the softmax's maximum and sum. */
 export interface Row {
@@ -156,6 +156,19 @@ export function logprobs(row: Row, chosen: number, best: number): { logprob: num
   if (at < 0) return 'row';
   const top = Array.from({ length: Math.min(best, row.ids.length) }, (_, i) => ({ id: row.ids[i], logprob: floor(row.vals[i] - lse) }));
   return { logprob: floor(row.vals[at] - lse), top };
+}
+
+/** A given token's log-probability and rank, and the `best` likeliest; undefined where it is none of the row's and the whole row of logits must be asked. `row` must be unscaled. */
+export function scored(row: Row, id: number, best: number, whole?: Float32Array): ScoredToken | undefined {
+  const known = logprobs(row, id, best);
+  if (known !== 'row') return { id, logprob: known.logprob, rank: row.ids.indexOf(id) + 1, top: known.top };
+  if (!whole) return undefined;
+  const of = logprobs({ ...row, ids: Uint32Array.of(id), vals: whole.subarray(id, id + 1) }, id, 0);
+  const first = logprobs(row, row.ids[0], best);
+  if (of === 'row' || first === 'row') throw new Error(`token ${id} is not in its own row`);
+  let rank = 1;
+  for (let i = 0; i < whole.length; i++) if (whole[i] > whole[id] || (whole[i] === whole[id] && i < id)) rank++;
+  return { id, logprob: of.logprob, rank, top: first.top };
 }
 
 /** JSON has no -Infinity. */

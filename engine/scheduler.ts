@@ -10,6 +10,8 @@ export interface Slice extends BatchSlice {
   start: number;
   count: number;
   logits: number;
+  /** Rows of logits that tell of the prompt: all but the last, from which a token is drawn, or all. */
+  scores: number;
   /** Drafted tokens after the sequence's own (speculation), part of `count`. */
   draft: readonly number[];
 }
@@ -99,7 +101,7 @@ export class Scheduler {
       const got = this.grow(seq, seq.ids.length + wanted.length);
       if (!got) continue;
       const count = 1 + wanted.length;
-      slices.push({ seq, start: seq.next, count, logits: count, draft: wanted });
+      slices.push({ seq, start: seq.next, count, logits: count, scores: 0, draft: wanted });
       tokens -= count;
       rows -= count;
       spare -= wanted.length;
@@ -108,13 +110,16 @@ export class Scheduler {
     for (const seq of prefills) {
       if (tokens === 0) break;
       if (!this.running.includes(seq)) continue;
-      const count = Math.min(seq.pending, tokens);
+      const told = Math.max(0, seq.scored - seq.next); // before it had to give way
+      const count = Math.min(seq.pending, tokens, seq.unscored > 0 ? told + rows : tokens);
       const last = count === seq.pending;
-      if (last && rows === 0) continue;
+      if (count === 0 || (last && rows === 0)) continue;
       if (!this.grow(seq, seq.next + count)) continue;
-      slices.push({ seq, start: seq.next, count, logits: last ? 1 : 0, draft: [] });
+      const scores = seq.unscored > 0 ? Math.max(0, count - told - (last ? 1 : 0)) : 0;
+      const logits = scores + (last ? 1 : 0);
+      slices.push({ seq, start: seq.next, count, logits, scores, draft: [] });
       tokens -= count;
-      rows -= last ? 1 : 0;
+      rows -= logits;
     }
     const riding = slices.filter((s) => this.running.includes(s.seq));
     this.steps++;
@@ -169,7 +174,7 @@ export class Scheduler {
   /** Moves a sequence in, or leaves it waiting; false when there is no room for it: nobody overtakes. */
   private place(seq: Sequence, inFlight: Set<string>): boolean {
     if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.salt));
-    const usable = Math.floor((seq.ids.length - 1) / PAGE); // at least one token is computed, for its logits
+    const usable = Math.floor(seq.shareable / PAGE);
     let found = 0;
     while (found < usable && this.pool.has(seq.names[found])) found++;
     if (found < usable && inFlight.has(seq.names[found])) return true; // another computes the next page right now: wait and share it
@@ -191,7 +196,7 @@ export class Scheduler {
   private begin(seq: Sequence): void {
     const at = seq.computed;
     const parent = seq.names[seq.published - 1] ?? this.names.root(seq.salt);
-    const shared = this.pool.beginning(parent, seq.ids, at, Math.min(PAGE, seq.ids.length - 1 - at));
+    const shared = this.pool.beginning(parent, seq.ids, at, Math.min(PAGE, seq.shareable - at));
     if (!shared) return;
     const page = this.pool.alloc();
     if (page === undefined) return;

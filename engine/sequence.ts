@@ -24,6 +24,8 @@ export class Sequence {
   readonly pages: number[] = [];
   /** Names of the whole pages computed so far and, for the prompt, of those to come. */
   readonly names: string[] = [];
+  /** Tokens of the prompt after which the next one's log-probability was told. */
+  scored = 0;
   published = 0; // whole pages already offered under their name
   cachedTokens = 0;
   reported = false; // whether cachedTokens went out with an event
@@ -70,6 +72,16 @@ export class Sequence {
   /** Whether its prompt, or what it computes again, is not all there. */
   get prefills(): boolean {
     return this.ids.length - this.computed > 1;
+  }
+
+  /** Rows of its prompt's logits that are still to be told. */
+  get unscored(): number {
+    return this.request.promptLogprobs === undefined ? 0 : this.promptLength - 1 - this.scored;
+  }
+
+  /** Tokens whose pages may be those of others: not where the logits behind them are wanted, nor the last, whose logits always are. */
+  get shareable(): number {
+    return this.unscored > 0 ? this.scored : this.ids.length - 1;
   }
 
   /** Notes what was thrown for it; the first counts. */

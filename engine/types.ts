@@ -48,11 +48,20 @@ export interface GenerateRequest {
   /** Whose it is: owners share time and pages fairly, however many sequences each has. Default: the salt. */
   owner?: string;
   constraint?: Constraint;
+  /** n: log-probabilities of the prompt's own tokens, and the n best (0..20) in each place. Its pages are computed, not found. `maxTokens` may be 0 then. */
+  promptLogprobs?: number;
 }
 
 export interface TokenLogprob {
   id: number;
   logprob: number;
+}
+
+/** A prompt's token, under the model's distribution in its place, without penalties. */
+export interface ScoredToken extends TokenLogprob {
+  /** 1: no other is likelier; of equally likely ones the lower id comes first. */
+  rank: number;
+  top: readonly TokenLogprob[];
 }
 
 export type FinishReason = 'stop' | 'length' | 'abort';
@@ -62,6 +71,8 @@ export interface StepEvent {
   request: string;
   tokens: readonly { id: number; logprob?: number; top?: readonly TokenLogprob[] }[];
   finish?: FinishReason;
+  /** The prompt's next tokens, from its second on, where `promptLogprobs` asks for them: all come before or with the first token. */
+  prompt?: readonly ScoredToken[];
   /** What was thrown for this sequence alone: nothing more comes of it, the others are untouched. */
   error?: unknown;
   /** Set together with the first tokens: prompt tokens whose pages were found, not computed. */
