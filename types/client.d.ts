@@ -7,6 +7,8 @@ export interface Extensions {
   repetition_penalty?: number;
   min_tokens?: number;
   ignore_eos?: boolean;
+  /** Log-probabilities of the prompt's own tokens, and so many of the likeliest in each place: `prompt_logprobs` of chats and of completions' choices. */
+  prompt_logprobs?: number;
   stop_token_ids?: number[];
   /** Pages are found again under the same salt alone. */
   cache_salt?: string;

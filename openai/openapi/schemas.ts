@@ -103,6 +103,7 @@ const GENERATION: Record<string, Schema> = {
   }),
   logprobs: flag,
   top_logprobs: int(0, LIMITS.topLogprobs),
+  prompt_logprobs: int(0, LIMITS.topLogprobs),
   max_tokens: int(1, LIMITS.maxTokens),
   max_completion_tokens: int(1, LIMITS.maxTokens),
   max_output_tokens: int(1, LIMITS.maxTokens),
@@ -149,6 +150,7 @@ const reasoning = object({ effort: maybe(GENERATION.reasoning_effort), max_token
 
 export const CHAT: Record<string, Schema> = {
   ...GENERATION,
+  ...{ max_tokens: int(0, LIMITS.maxTokens), max_completion_tokens: int(0, LIMITS.maxTokens) }, // 0 with prompt_logprobs
   messages: list(ref('ChatMessage'), 1, 2048),
   reasoning,
   tools: list(ref('ChatTool'), 0, 128),
@@ -168,6 +170,7 @@ export const COMPLETION: Record<string, Schema> = {
   ...GENERATION,
   prompt: any(text(), { type: 'array', items: int(0, LIMITS.tokenId), minItems: 1 }, list(any(text(), ids), 1, 64)),
   logprobs: int(0, LIMITS.topLogprobs),
+  max_tokens: int(0, LIMITS.maxTokens), // 0 where the prompt is told of
   echo: flag,
   best_of: int(1, LIMITS.n),
 };

@@ -18,9 +18,6 @@ export function parseCompletion(value: unknown): CompletionRequest {
   const bestOf = optional(body.best_of, (v) => integer(v, 'best_of', 1, LIMITS.n)) ?? generation.n;
   if (bestOf !== generation.n) throw unsupported('best_of', "Candidates are not ranked; it may only equal 'n'.");
   const echo = optional(body.echo, (v) => boolean(v, 'echo')) ?? false;
-  if (echo && generation.sampling.logprobs !== undefined) {
-    throw unsupported('echo', "Log-probabilities of the prompt are not computed; leave out 'echo' or 'logprobs'.");
-  }
   const prompts = readPrompts(body.prompt);
   if (prompts.length * generation.n > MAX_PROMPTS) {
     throw badRequest(`Invalid 'n': ${prompts.length} prompts × ${generation.n} choices are more than ${MAX_PROMPTS}.`, 'n');

@@ -11,6 +11,7 @@ export const LIMITS = {
   stopTokenIds: 64,
   logitBias: 300,
   topLogprobs: 20,
+  promptScores: 32_768, // log-probabilities of prompts, of one request
   tokenId: (1 << 20) - 1, // the engine's largest vocabulary
   maxTokens: 1 << 20, // the engine's longest context
   name: 256,
@@ -32,6 +33,7 @@ export function readGeneration(body: Fields): GenerationRequest {
       ) ?? [],
     ignoreEos: optional(body.ignore_eos, (v) => boolean(v, 'ignore_eos')) ?? false,
     sampling: readSampling(body),
+    promptLogprobs: readPromptLogprobs(body, stream),
     promptCacheKey: optional(body.prompt_cache_key, (v) => string(v, 'prompt_cache_key', 1, LIMITS.name)),
     cacheSalt: optional(body.cache_salt, (v) => string(v, 'cache_salt', 1, LIMITS.name)),
     keepAliveMs: optional(body.keep_alive, readKeepAlive),
@@ -101,8 +103,19 @@ function readStop(v: unknown): string[] {
   return array(v, 'stop', 0, LIMITS.stop).map((s, i) => string(s, `stop[${i}]`, 1, LIMITS.stopLength));
 }
 
+function readPromptLogprobs(body: Fields, stream: boolean): number | undefined {
+  const n = optional(body.prompt_logprobs, (v) => integer(v, 'prompt_logprobs', 0, LIMITS.topLogprobs));
+  if (n !== undefined && stream) throw badRequest("'prompt_logprobs' come with a whole answer; leave out 'stream'.", 'prompt_logprobs');
+  return n;
+}
+
 function readMaxTokens(body: Fields): Pick<GenerationRequest, 'maxTokens' | 'maxTokensParam'> {
-  const read = (name: string) => optional(body[name], (v) => integer(v, name, 1, LIMITS.maxTokens));
+  const read = (name: string) =>
+    optional(body[name], (v) => {
+      if (v !== 0 || tellsOfPrompt(body)) return integer(v, name, 0, LIMITS.maxTokens);
+      const why = `${name} is at least 1; 0 only where the prompt's log-probabilities are asked for.`;
+      throw badRequest(`Invalid '${name}': ${why}`, name, 'integer_below_min_value');
+    });
   const old = read('max_tokens');
   const current = read('max_completion_tokens');
   if (old !== undefined && current !== undefined && old !== current) {
@@ -110,6 +123,10 @@ function readMaxTokens(body: Fields): Pick<GenerationRequest, 'maxTokens' | 'max
   }
   return { maxTokens: current ?? old, maxTokensParam: old === undefined && current !== undefined ? 'max_completion_tokens' : 'max_tokens' };
 }
+
+/** Whether an answer has something to say without a token of its own. */
+const tellsOfPrompt = (body: Fields): boolean =>
+  (body.prompt_logprobs ?? null) !== null || (body.echo === true && typeof body.logprobs === 'number');
 
 function readStreamOptions(v: unknown, stream: boolean): boolean {
   if (v === undefined || v === null) return false;

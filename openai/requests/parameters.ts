@@ -21,7 +21,7 @@ const read = (...names: string[]): Parameters => Object.fromEntries(names.map((n
 /** Sampling and limits: OpenAI's, then those vLLM added. */
 const generation: Parameters = {
   ...read('model', 'stream', 'n', 'stop', 'seed', 'temperature', 'top_p', 'frequency_penalty', 'presence_penalty', 'logit_bias'),
-  ...read('logprobs', 'max_tokens', 'stream_options', 'prompt_cache_key'),
+  ...read('logprobs', 'prompt_logprobs', 'max_tokens', 'stream_options', 'prompt_cache_key'),
   ...read(
     'top_k',
     'min_p',
@@ -41,7 +41,6 @@ const generation: Parameters = {
   metadata: ignored('labels for a dashboard; no part of the prompt'),
   safety_identifier: ignored('names the end user for abuse reports; no part of the prompt'),
   service_tier: ignored('there is one tier'),
-  prompt_logprobs: refused('Log-probabilities are told of the answer alone: a prompt comes from cached pages, which have none.', 0),
 };
 
 export const chatParameters: Parameters = {
@@ -79,6 +78,7 @@ export const responsesParameters: Parameters = {
     'include',
   ),
   ...read('tools', 'tool_choice', 'parallel_tool_calls', 'reasoning', 'thinking_budget', 'chat_template_kwargs'),
+  prompt_logprobs: refused('A response has no place for them; use /v1/chat/completions or /v1/completions.'),
   prompt_cache_retention: chatParameters.prompt_cache_retention,
   prompt_cache_options: chatParameters.prompt_cache_options,
   max_tool_calls: ignored('counts calls of built-in tools, of which there are none'),

@@ -68,6 +68,8 @@ export interface GenerationRequest {
   cacheSalt?: string;
   /** How long the model stays loaded after this request, ms; the server's KEEP_ALIVE_S unless given. */
   keepAliveMs?: number;
+  /** Log-probabilities of the prompt's own tokens are told, and the n best in each place. */
+  promptLogprobs?: number;
   /** Lower is served earlier; 0 when not given. */
   priority: number;
   /** Asks the server to report where and how the request ran. */

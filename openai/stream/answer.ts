@@ -36,6 +36,15 @@ export interface TokenLogprobs extends TokenText {
   top: readonly TokenText[];
 }
 
+/** A token of the prompt. Its own log-probability and the best ones in its place; of the first nothing is known. */
+export interface PromptToken {
+  id: number;
+  /** Where its text begins, in UTF-16 units of the prompt's. */
+  offset: number;
+  text: Omit<TokenText, 'logprob'>;
+  scored?: { logprob: number; rank: number; top: readonly (TokenText & { id: number })[] };
+}
+
 /** Counts over all choices; `cached`: prompt tokens whose pages were found, not computed. */
 export interface UsageCounts {
   prompt: number;
@@ -49,8 +58,10 @@ export interface Answer {
   readonly contentType: 'text/event-stream; charset=utf-8' | 'application/x-ndjson' | 'application/json';
   /** The frames before the first token. */
   open(): string;
-  /** Completions: the prompt's text, before the first token, when the request asks for it. No stop string is looked for in it. */
-  echo(choice: number, text: string): string;
+  /** Completions: the prompt's text, before the first token, when the request asks for it, and its tokens where they are scored. No stop string is looked for in it. */
+  echo(choice: number, text: string, tokens?: readonly PromptToken[]): string;
+  /** The prompt's tokens, scored, before the first token, when the request asks for them. */
+  prompt(choice: number, tokens: readonly PromptToken[]): string;
   /** `text` as newly detokenized, may be ''. `logprobs` of the tokens behind it, when the request asked for them. */
   push(choice: number, text: string, logprobs?: readonly TokenLogprobs[]): string;
   /** True once a stop string was found: abort the sequence, then `finish(choice, 'stop')`. Further text is dropped. */

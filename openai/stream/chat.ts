@@ -4,9 +4,9 @@ import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
 import type { ChatRequest } from '../requests/types.ts';
 import type { Piece } from '../tools.ts';
-import type { AnswerMeta, UsageCounts } from './answer.ts';
+import type { AnswerMeta, PromptToken, UsageCounts } from './answer.ts';
 import { type Choice, choiceOf, type PlacedLogprobs } from './choice.ts';
-import { chatLogprobs, DONE, errorFrame, finishReason, frame, usageObject } from './frames.ts';
+import { chatLogprobs, DONE, errorFrame, finishReason, frame, promptLogprobs, usageObject } from './frames.ts';
 import { FormatWriter } from './writer.ts';
 
 /** What a chunk can say. That a call was cut is said by the finish reason. */
@@ -44,6 +44,9 @@ export class ChatAnswer extends FormatWriter {
   readonly #scored: boolean;
   /** What an answer that is not streamed says. */
   readonly #whole: WholeChoice[];
+  /** Best ones that are told of each of the prompt's tokens; undefined: nothing is. */
+  readonly #promptBest?: number;
+  #prompt?: unknown[];
 
   constructor(request: ChatRequest, meta: AnswerMeta) {
     const choices = Array.from({ length: request.n }, () => choiceOf(request, request.stop));
@@ -52,7 +55,14 @@ export class ChatAnswer extends FormatWriter {
     this.#head = `${JSON.stringify(headOf(meta, 'chat.completion.chunk')).slice(0, -1)},"choices":[`;
     this.#tail = this.#usage ? '],"usage":null}' : ']}';
     this.#scored = request.sampling.logprobs !== undefined;
+    this.#promptBest = request.promptLogprobs;
     this.#whole = choices.map(() => ({ reasoning: '', content: '', calls: [], logprobs: [], finish: 'stop' }));
+  }
+
+  /** All choices have one prompt: the first tells of it. */
+  override prompt(choice: number, tokens: readonly PromptToken[]): string {
+    if (choice === 0 && this.#promptBest !== undefined) this.#prompt = promptLogprobs(tokens, this.#promptBest);
+    return '';
   }
 
   close(usage: UsageCounts, extra?: Record<string, unknown>): string {
@@ -144,6 +154,7 @@ export class ChatAnswer extends FormatWriter {
     return JSON.stringify({
       ...headOf(this.meta, 'chat.completion'),
       choices,
+      ...(this.#prompt && { prompt_logprobs: this.#prompt }),
       usage: usageObject(counted(usage, this.choices)),
       ...extra,
     });

@@ -3,11 +3,13 @@
 import { ReasoningSplitter } from '../reasoning.ts';
 import { StopMatcher } from '../stop.ts';
 import { type OfferedTool, type Piece, ToolParser } from '../tools.ts';
-import type { TokenLogprobs } from './answer.ts';
+import type { PromptToken, TokenLogprobs } from './answer.ts';
 
 /** A token's log-probabilities with where its text begins, in UTF-16 units of the choice's text. */
 export interface PlacedLogprobs extends TokenLogprobs {
   offset: number;
+  /** A prompt's first token: nothing is before it that it could follow. */
+  first?: boolean;
 }
 
 export interface ChoiceOptions {
@@ -102,7 +104,10 @@ export class Choice {
   }
 
   /** Text that was not generated, such as an echoed prompt: shown as it is. */
-  echo(text: string): void {
+  echo(text: string, tokens: readonly PromptToken[] = []): void {
+    for (const { text: t, offset, scored } of tokens) {
+      this.#pending.push({ ...t, ...(scored ?? { logprob: 0, top: [], first: true }), offset: this.#length + offset });
+    }
     this.#length += text.length;
     this.#shown += text.length;
   }

@@ -4,9 +4,9 @@ import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
 import type { CompletionRequest } from '../requests/types.ts';
 import type { Piece } from '../tools.ts';
-import type { AnswerMeta, UsageCounts } from './answer.ts';
+import type { AnswerMeta, PromptToken, UsageCounts } from './answer.ts';
 import { Choice, type PlacedLogprobs } from './choice.ts';
-import { completionLogprobs, DONE, errorFrame, finishReason, frame, usageObject } from './frames.ts';
+import { completionLogprobs, DONE, errorFrame, finishReason, frame, promptLogprobs, usageObject } from './frames.ts';
 import { FormatWriter } from './writer.ts';
 
 /** Chunks and whole answers bear the same object name. */
@@ -24,7 +24,9 @@ export class CompletionAnswer extends FormatWriter {
   readonly #tail: string;
   readonly #scored: boolean;
   /** What an answer that is not streamed says. */
-  readonly #whole: { text: string; logprobs: PlacedLogprobs[]; finish: string }[];
+  readonly #whole: { text: string; logprobs: PlacedLogprobs[]; finish: string; prompt?: unknown[] }[];
+  /** Best ones that are told of each of the prompt's tokens; undefined: nothing is. */
+  readonly #promptBest?: number;
 
   constructor(request: CompletionRequest, meta: AnswerMeta) {
     const choices = Array.from(
@@ -36,19 +38,26 @@ export class CompletionAnswer extends FormatWriter {
     this.#head = `${JSON.stringify(headOf(meta)).slice(0, -1)},"choices":[`;
     this.#tail = this.#usage ? '],"usage":null}' : ']}';
     this.#scored = request.sampling.logprobs !== undefined;
+    this.#promptBest = request.promptLogprobs;
     this.#whole = choices.map(() => ({ text: '', logprobs: [], finish: 'stop' }));
   }
 
-  override echo(choice: number, text: string): string {
-    this.choices[choice].echo(text);
+  override echo(choice: number, text: string, tokens?: readonly PromptToken[]): string {
+    this.choices[choice].echo(text, tokens);
     this.#whole[choice].text += text;
-    return text === '' || !this.streams ? '' : this.#chunk(choice, text, []);
+    return text === '' || !this.streams ? '' : this.#chunk(choice, text, this.choices[choice].takeLogprobs());
+  }
+
+  override prompt(choice: number, tokens: readonly PromptToken[]): string {
+    if (this.#promptBest !== undefined) this.#whole[choice].prompt = promptLogprobs(tokens, this.#promptBest);
+    return '';
   }
 
   close(usage: UsageCounts, extra?: Record<string, unknown>): string {
     if (!this.streams) {
-      const choices = this.#whole.map(({ text, logprobs, finish }, index) => ({
+      const choices = this.#whole.map(({ text, logprobs, finish, prompt }, index) => ({
         ...{ index, text, logprobs: this.#scored ? completionLogprobs(logprobs) : null, finish_reason: finish },
+        ...(prompt && { prompt_logprobs: prompt }),
       }));
       return JSON.stringify({ ...headOf(this.meta), choices, usage: usageObject(usage), ...extra });
     }

@@ -2,7 +2,7 @@
 
 import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
-import type { TokenLogprobs, TokenText, UsageCounts } from './answer.ts';
+import type { PromptToken, TokenLogprobs, TokenText, UsageCounts } from './answer.ts';
 import type { Choice, PlacedLogprobs } from './choice.ts';
 
 export const DONE = 'data: [DONE]\n\n';
@@ -49,8 +49,18 @@ export function chatLogprobs(tokens: readonly TokenLogprobs[]): unknown[] {
 export function completionLogprobs(tokens: readonly PlacedLogprobs[]): Record<string, unknown> {
   return {
     tokens: tokens.map((t) => t.token),
-    token_logprobs: tokens.map((t) => finite(t.logprob)),
-    top_logprobs: tokens.map((t) => Object.fromEntries([...t.top].reverse().map((x) => [x.token, finite(x.logprob)]))),
+    token_logprobs: tokens.map((t) => (t.first ? null : finite(t.logprob))),
+    top_logprobs: tokens.map((t) => (t.first ? null : Object.fromEntries([...t.top].reverse().map((x) => [x.token, finite(x.logprob)])))),
     text_offset: tokens.map((t) => t.offset),
   };
+}
+
+/** vLLM's form of a prompt's tokens: of each place, by id, the token that is there and the `best` likeliest; null of the first. */
+export function promptLogprobs(tokens: readonly PromptToken[], best: number): unknown[] {
+  const entry = (t: Pick<TokenText, 'token' | 'logprob'>, rank: number) => ({ logprob: finite(t.logprob), rank, decoded_token: t.token });
+  return tokens.map(({ id, text, scored }) => {
+    if (!scored) return null;
+    const top = scored.top.slice(0, best).map((t, i) => [t.id, entry(t, i + 1)] as const);
+    return Object.fromEntries([[id, entry({ ...text, ...scored }, scored.rank)], ...top]);
+  });
 }

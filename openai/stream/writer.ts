@@ -3,7 +3,7 @@
 import type { FinishReason } from '../../engine/types.ts';
 import type { ApiError } from '../errors.ts';
 import type { Piece } from '../tools.ts';
-import type { Answer, AnswerMeta, TokenLogprobs, UsageCounts } from './answer.ts';
+import type { Answer, AnswerMeta, PromptToken, TokenLogprobs, UsageCounts } from './answer.ts';
 import type { Choice } from './choice.ts';
 
 export abstract class FormatWriter implements Answer {
@@ -28,7 +28,11 @@ export abstract class FormatWriter implements Answer {
     return this.streams ? this.opening() : '';
   }
 
-  echo(_choice: number, _text: string): string {
+  echo(_choice: number, _text: string, _tokens?: readonly PromptToken[]): string {
+    return '';
+  }
+
+  prompt(_choice: number, _tokens: readonly PromptToken[]): string {
     return '';
   }
 

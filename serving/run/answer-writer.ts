@@ -1,7 +1,7 @@
 /** The events of one request's answer, in the form its client reads. */
-import type { FinishReason } from '../../engine/index.ts';
+import type { FinishReason, ScoredToken } from '../../engine/index.ts';
 import type { ApiError } from '../../openai/errors.ts';
-import type { Answer, TokenLogprobs } from '../../openai/stream/answer.ts';
+import type { Answer, PromptToken, TokenLogprobs } from '../../openai/stream/answer.ts';
 import type { Writer } from './token-sink.ts';
 
 export interface AnswerWriterOptions {
@@ -12,6 +12,8 @@ export interface AnswerWriterOptions {
   n: number;
   /** Text that comes before each choice (completions with `echo`). */
   echo?: (index: number) => string;
+  /** The prompt of a choice, where it is told what the model makes of it: its echo waits for that. */
+  scored?: (index: number, scores: readonly ScoredToken[]) => PromptToken[];
   /** Tokens of all prompts, each counted once. */
   promptTokens: number;
   /** Prompt tokens found before an accelerator added pages; undefined: what the engine found is what there was. */
@@ -34,13 +36,16 @@ export class AnswerWriter implements Writer {
   }
 
   open(): string {
-    const { answer, choices, echo } = this.#o;
-    return answer.open() + (echo ? Array.from({ length: choices }, (_, i) => answer.echo(i, echo(i))).join('') : '');
+    const { answer, choices, echo, scored } = this.#o;
+    return answer.open() + (echo && !scored ? Array.from({ length: choices }, (_, i) => answer.echo(i, echo(i))).join('') : '');
   }
 
-  begin(index: number, cached: number): string {
-    if (index % this.#o.n === 0) this.#usage.cached += Math.min(cached, this.#o.cachedTokens ?? cached);
-    return '';
+  begin(index: number, cached: number, scores: readonly ScoredToken[]): string {
+    const { answer, echo, n, scored, cachedTokens = cached } = this.#o;
+    if (index % n === 0) this.#usage.cached += Math.min(cached, cachedTokens);
+    if (!scored) return '';
+    const tokens = scored(index, scores);
+    return (echo ? answer.echo(index, echo(index), tokens) : '') + answer.prompt(index, tokens);
   }
 
   /** Tokens of all choices. */

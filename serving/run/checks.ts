@@ -1,5 +1,6 @@
 /** What of a request only the replica can check: the Worker knows no model. */
 import { badRequest, contextOverflow, outputOverflow } from '../../openai/errors.ts';
+import { LIMITS } from '../../openai/requests/generation.ts';
 import type { GenerationRequest } from '../../openai/requests/types.ts';
 import type { Served } from './runtime.ts';
 
@@ -19,6 +20,27 @@ export function checkIds(
   );
   check(body.stopTokenIds, 'stop_token_ids');
   check(prompt, 'prompt');
+}
+
+/**
+ * The best ones that are asked for of each place in the prompts; undefined where nothing is. Throws 400 when that is more than is told of
+ * one request: every place's values are held until the answer begins.
+ */
+export function promptBest(
+  body: Pick<GenerationRequest, 'promptLogprobs' | 'sampling' | 'n'> & { echo?: unknown },
+  prompts: readonly (readonly number[])[],
+): number | undefined {
+  const echoed = body.echo === true ? body.sampling.logprobs : undefined;
+  if (echoed === undefined && body.promptLogprobs === undefined) return undefined;
+  const best = Math.max(echoed ?? 0, body.promptLogprobs ?? 0);
+  const values = prompts.reduce((n, p) => n + p.length, 0) * body.n * (best + 1);
+  if (values > LIMITS.promptScores) {
+    throw badRequest(
+      `${values} log-probabilities of prompts are more than ${LIMITS.promptScores}; ask for fewer in each place, or send less text at once.`,
+      body.promptLogprobs === undefined ? 'logprobs' : 'prompt_logprobs',
+    );
+  }
+  return best;
 }
 
 /** Ids that end a generation. `ignore_eos` goes on past the model's own, but not past the end of a grammar, after which nothing may come. */

@@ -7,9 +7,10 @@ import type { Cost } from '../../policy/cost.ts';
 import { watchGeneration } from '../trace/generation.ts';
 import type { Held } from './adapters.ts';
 import { AnswerWriter } from './answer-writer.ts';
-import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
+import { checkIds, outputLimit, promptBest, stopIdsOf } from './checks.ts';
 import { completionConstraint, constraintOf } from './constraint.ts';
 import { heartbeatsUntil, takesLong } from './heartbeats.ts';
+import { promptTokens as promptTold } from './logprobs.ts';
 import { type RouteReport, routeHeader } from './npu.ts';
 import { beatOf, isStream } from './outlet.ts';
 import { chatPrompt, completionPrompt, withTemplate } from './prompt.ts';
@@ -49,7 +50,9 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   const tenant = tenantOf(http);
   const salt = saltOf(tenant, body.cacheSalt);
   const pageSalt = adaptedSalt(salt, adapter?.id);
-  const npu = adapter ? undefined : rt.npu; // the accelerator has the base alone
+  const best = body.kind === 'response' ? undefined : promptBest(body, prompts);
+  // the accelerator has the base alone, and pages that are found tell nothing of the prompt
+  const npu = adapter || best !== undefined ? undefined : rt.npu;
   const fingerprint = fingerprintOf(served, adapter);
   checkIds(served, body, prompts.flat());
   const constraint = chat ? constraintOf(served, body) : completionConstraint(served, body);
@@ -66,6 +69,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
       adapter: adapter?.id,
       owner: tenant,
       constraint: constraint?.(prompt),
+      ...(best !== undefined && (i === 0 || !chat) && { promptLogprobs: best }), // a chat tells of its one prompt once
     }));
   });
 
@@ -85,7 +89,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   const promptTokens = prompts.reduce((n, p) => n + p.length, 0);
   // pages of earlier requests under this key, whichever replica computed them
   const session = body.promptCacheKey === undefined || prompts.length > 1 ? undefined : rt.keyed?.(tenant, body.promptCacheKey);
-  if (session) await pullPages(engine, session, prompts[0], pageSalt).catch((error) => console.warn('pages', error));
+  if (session && best === undefined) await pullPages(engine, session, prompts[0], pageSalt).catch((error) => console.warn('pages', error));
   const decided = Date.now();
   const leave = new AbortController();
   const gone = AbortSignal.any([http.signal, leave.signal]);
@@ -115,6 +119,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
     };
     const writer = new AnswerWriter({
       ...{ answer, choices: requests.length, n: body.n, echo, promptTokens, cachedTokens: route?.cached, extra },
+      ...(best !== undefined && { scored: (i, scores) => promptTold(tokenizer, requests[i].prompt, scores) }),
     });
     const sink: TokenSink = new TokenSink({
       ...{ loop: rt.loop, tokenizer, metrics: rt.metrics, requests, writer, arrived, atOnce: lease?.slots },

@@ -1,5 +1,5 @@
 /** Where a request's tokens go: detokenized, up to a stop string or the last call that may be made, measured, and told by a writer. */
-import type { FinishReason, GenerateRequest, StepEvent } from '../../engine/index.ts';
+import type { FinishReason, GenerateRequest, ScoredToken, StepEvent } from '../../engine/index.ts';
 import type { Tokenizer, TokenStream } from '../../models/tokenizer/tokenizer.ts';
 import { ApiError, asApiError } from '../../openai/errors.ts';
 import type { ServingMetrics } from '../../openai/prometheus.ts';
@@ -14,8 +14,8 @@ export interface Writer {
   readonly contentType: string;
   /** Before any token. */
   open(): string;
-  /** A sequence's first token is there; of its prompt's tokens so many were found, not computed. */
-  begin(index: number, cached: number): string;
+  /** A sequence's first token is there; of its prompt's tokens so many were found, not computed, and of those from the second on this was told, where it was asked for. */
+  begin(index: number, cached: number, prompt: readonly ScoredToken[]): string;
   /** A token, and its text, which may be ''. */
   push(index: number, token: number, text: string, logprobs: TokenLogprobs | undefined): string;
   /** The tokens of a step have been pushed. */
@@ -49,6 +49,7 @@ interface Sequence {
   index: number;
   stream: TokenStream;
   clock: SequenceClock;
+  prompt: ScoredToken[];
   done: boolean;
 }
 
@@ -80,7 +81,7 @@ export class TokenSink implements Sink {
     this.#sequences = new Map(
       o.requests.map((request, index) => [
         request.id,
-        { request, index, stream: o.textOf(request.prompt), clock: new SequenceClock(o.metrics, o.arrived), done: false },
+        { request, index, stream: o.textOf(request.prompt), clock: new SequenceClock(o.metrics, o.arrived), prompt: [], done: false },
       ]),
     );
   }
@@ -119,7 +120,7 @@ export class TokenSink implements Sink {
   /** Ends all sequences without computing: each has its last token already. */
   conclude(reason: FinishReason): void {
     for (const s of this.#sequences.values()) {
-      this.#outlet.write(this.#o.writer.begin(s.index, s.request.prompt.length));
+      this.#outlet.write(this.#o.writer.begin(s.index, s.request.prompt.length, []));
       this.#finish(s, reason);
     }
   }
@@ -146,11 +147,13 @@ export class TokenSink implements Sink {
     const { writer, loop, tokenizer } = this.#o;
     try {
       s.clock.observe(event, Date.now(), s.request.prompt.length + (s.request.generated?.length ?? 0));
+      s.prompt.push(...(event.prompt ?? []));
       let out = '';
       if (event.cachedTokens !== undefined) {
         this.#begin();
         this.#outlet.begin();
-        out += writer.begin(s.index, event.cachedTokens);
+        out += writer.begin(s.index, event.cachedTokens, s.prompt);
+        s.prompt = [];
       }
       for (const t of event.tokens) {
         if (s.index === 0) this.output.push(t.id);

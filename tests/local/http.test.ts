@@ -141,3 +141,78 @@ it('a request brings a template of its own', async () => {
     await expect(applied({ messages, chat_template: wrong })).rejects.toMatchObject({ status: 400, param: 'chat_template' });
   }
 });
+
+const once = 'Tell me of a boat.';
+interface Place {
+  [id: string]: { logprob: number; rank: number; decoded_token: string };
+}
+interface Legacy {
+  tokens: string[];
+  token_logprobs: (number | null)[];
+  top_logprobs: (Record<string, number> | null)[];
+  text_offset: number[];
+}
+
+it("a prompt's own tokens are scored, with the numbers that they had when they were written", async () => {
+  const base = { model: 'pebble', temperature: 0, logprobs: 3 };
+  const written = (await client.completions.create({ ...base, prompt: once, max_tokens: 20 })).choices[0];
+  const of = (c: OpenAI.CompletionChoice) => c.logprobs as unknown as Legacy;
+  const text = once + written.text;
+  const echoed = await client.completions.create({ ...base, prompt: text, echo: true, max_tokens: 0 });
+  const [choice] = echoed.choices;
+  expect(choice).toMatchObject({ text, finish_reason: 'length' });
+  expect(echoed.usage).toMatchObject({ completion_tokens: 0, prompt_tokens: of(choice).tokens.length });
+  const n = of(written).tokens.length;
+  expect(of(choice).tokens.slice(-n)).toEqual(of(written).tokens);
+  expect(of(choice).token_logprobs.slice(-n)).toEqual(of(written).token_logprobs);
+  expect(of(choice).top_logprobs.slice(-n)).toEqual(of(written).top_logprobs);
+  expect([of(choice).token_logprobs[0], of(choice).top_logprobs[0]]).toEqual([null, null]);
+  of(choice).text_offset.forEach((at, i) => {
+    const { tokens } = of(choice);
+    expect(text.slice(at).startsWith(tokens[i]) || tokens[i].startsWith('<')).toBe(true);
+  });
+
+  // streamed, the prompt comes in the first piece; then the answer's own
+  const stream = await client.completions.create({ ...base, prompt: text, echo: true, max_tokens: 3, stream: true });
+  const told: Legacy[] = [];
+  let said = '';
+  for await (const chunk of stream) {
+    said += chunk.choices[0]?.text ?? '';
+    if (chunk.choices[0]?.logprobs) told.push(of(chunk.choices[0]));
+  }
+  expect(told[0]).toEqual(of(choice));
+  expect(said.startsWith(text)).toBe(true);
+  expect(told.flatMap((t) => t.text_offset)).toHaveLength(of(choice).tokens.length + 3);
+
+  // vLLM's form, with ids and ranks, of completions and chats; a hit of the cache takes nothing away
+  const more = { prompt_logprobs: 3 } as object;
+  for (const stop of [false, true]) {
+    const scored = await client.completions.create({ model: 'pebble', prompt: text, max_tokens: stop ? 2 : 0, n: stop ? 2 : 1, ...more });
+    for (const c of scored.choices) {
+      const [first, ...places] = (c as unknown as { prompt_logprobs: (Place | null)[] }).prompt_logprobs;
+      expect(first).toBeNull();
+      const { tokens, token_logprobs: logprobs } = of(choice);
+      expect(
+        places.map((p, i) => Object.values(p as Place).find((t) => t.decoded_token === tokens[i + 1] && t.logprob === logprobs[i + 1])),
+      ).not.toContain(undefined);
+      for (const p of places) expect(Object.values(p as Place).map((t) => t.rank)).toEqual(expect.arrayContaining([1, 2, 3]));
+    }
+  }
+  const messages = [{ role: 'user' as const, content: once }];
+  const chat = await client.chat.completions.create({ model: 'pebble', messages, max_tokens: 2, n: 2, ...more });
+  const { tokens } = await client.post<{ tokens: number[] }>('/tokenize', { body: { messages } });
+  const { prompt_logprobs: places } = chat as unknown as { prompt_logprobs: (Place | null)[] };
+  expect(places.map((p, i) => p === null || Object.hasOwn(p, tokens[i]))).toEqual(tokens.map(() => true));
+  expect(chat.choices).toHaveLength(2);
+});
+
+it('no more is told of prompts than a request may hold', async () => {
+  const prompt = Array.from({ length: 64 }, () => Array.from({ length: 30 }, (_, i) => i + 5));
+  const asked = { model: 'pebble', prompt, max_tokens: 0, prompt_logprobs: 20 } as unknown as OpenAI.CompletionCreateParamsNonStreaming;
+  await expect(client.completions.create(asked)).rejects.toMatchObject({ status: 400, param: 'prompt_logprobs' });
+  const echo = { model: 'pebble', prompt, max_tokens: 1, echo: true, logprobs: 20 };
+  await expect(client.completions.create(echo)).rejects.toMatchObject({ status: 400, param: 'logprobs' });
+  await expect(client.responses.create({ model: 'pebble', input: once, ...({ prompt_logprobs: 1 } as object) })).rejects.toMatchObject({
+    ...{ status: 400, param: 'prompt_logprobs' },
+  });
+});

@@ -136,7 +136,7 @@ const BETWEEN: Readonly<Record<string, RegExp>> = {
   calls: /needs 'content' or 'tool_calls'/,
   ends: /needs a last message|both possible/,
   forms: /both say what|send one of them|Send either|differ; send|as many; they differ/,
-  needs: /needs 'store'|needs 'logprobs'|only allowed when|only equal 'n'|nobody else keeps|are not computed|than 64/,
+  needs: /needs 'store'|needs 'logprobs'|only allowed when|only equal 'n'|nobody else keeps|only where the prompt|than 64/,
   twice: /is given twice|is no JSON|holds nothing to answer/,
 };
 

@@ -262,7 +262,10 @@ describe('parseCompletion', () => {
     [{ prompt: Array(9).fill('a'), n: 16 }, 'n', 'invalid_value'],
     [{ best_of: 3 }, 'best_of', 'unsupported_parameter'],
     [{ suffix: 'x' }, 'suffix', 'unsupported_parameter'],
-    [{ echo: true, logprobs: 1 }, 'echo', 'unsupported_parameter'],
+    [{ echo: true, max_tokens: 0 }, 'max_tokens', 'integer_below_min_value'],
+    [{ prompt_logprobs: 0, stream: true }, 'prompt_logprobs', 'invalid_value'],
+    [{ prompt_logprobs: -1 }, 'prompt_logprobs', 'integer_below_min_value'],
+    [{ prompt_logprobs: 21 }, 'prompt_logprobs', 'integer_above_max_value'],
     [{ messages: [] }, 'messages', 'unknown_parameter'],
   ])('refuses %j, naming the parameter', (extra, param, code) => {
     expect(refusal(() => completion(extra))).toMatchObject({ status: 400, param, code });
