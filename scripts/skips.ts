@@ -16,6 +16,7 @@ const KINDS: Record<string, RegExp> = {
   models: /turnstone-models|on this machine|\.gguf/,
   browser: /chrom/i,
   python: /python|pytorch/i,
+  npm: /npm registry/,
   gpu: /package webgpu|no adapter found/,
 };
 

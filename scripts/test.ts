@@ -1,6 +1,6 @@
 /**
  * `npm test [SUITE …]`: checks, then tests in Node, inside workerd, PyTorch's, and over HTTP and in a browser. One closing line;
- * non-zero when anything failed. `REQUIRE=data,models,browser,gpu,python` (any of these): a test skipped for want of it fails the gate.
+ * non-zero when anything failed. `REQUIRE=data,models,browser,gpu,python,npm` (any of these): a test skipped for want of it fails the gate.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';

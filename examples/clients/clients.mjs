@@ -1,23 +1,28 @@
 /**
- * Clients from npm against a running server, each as its own documentation has it; prints a row of docs/clients.md for each.
- * In an empty folder: npm init -y && npm i openai ws zod ai @ai-sdk/openai @ai-sdk/openai-compatible @ai-sdk/anthropic @openai/agents @langchain/openai @langchain/core @anthropic-ai/sdk
- * then: node clients.mjs [http://127.0.0.1:8787] [model]
+ * Clients from npm against a running server, each as its own documentation has it; prints a row of docs/clients.md for each. In this folder:
+ *   npm ci && node clients.mjs [http://127.0.0.1:8787] [model]
+ * tests/e2e/clients.test.ts runs it at each change.
  */
 
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { createAnthropic } from '@ai-sdk/anthropic';
+import { createOpenAI } from '@ai-sdk/openai';
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import Anthropic from '@anthropic-ai/sdk';
+import { HumanMessage, ToolMessage } from '@langchain/core/messages';
+import { ChatOpenAI } from '@langchain/openai';
+import * as agents from '@openai/agents';
+import * as ai from 'ai';
+import { OpenAI } from 'openai';
+import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
+import { ResponsesWS } from 'openai/resources/responses/ws';
+import { z } from 'zod';
 
 const [url = 'http://127.0.0.1:8787', model = 'pebble'] = process.argv.slice(2);
 const baseURL = `${url}/v1`;
 const apiKey = process.env.TURNSTONE_KEY ?? 'sk-unused-0123456789';
-// the packages of the folder that this is run in
-const here = createRequire(join(process.cwd(), 'package.json'));
-const load = (name) => import(pathToFileURL(here.resolve(name)).href);
-const version = (name) => JSON.parse(readFileSync(join(process.cwd(), 'node_modules', name, 'package.json'), 'utf8')).version;
+const version = (name) => JSON.parse(readFileSync(new URL(`node_modules/${name}/package.json`, import.meta.url), 'utf8')).version;
 
-const { z } = await load('zod');
 const QUESTION = 'What is the weather in Lisbon?';
 const weather = () => ({ temperature: 19, sky: 'cloudy' });
 const Weather = z.object({ temperature: z.number().int(), sky: z.enum(['cloudy', 'sunny', 'rainy']) });
@@ -42,7 +47,6 @@ console.log(
   `Node ${process.versions.node}, ${model}, ${new Date().toISOString().slice(0, 10)}\n\n| client | what | |\n| --- | --- | --- |`,
 );
 
-const { OpenAI } = await load('openai');
 const client = new OpenAI({ baseURL, apiKey });
 
 await row('openai', 'chat, whole and streamed; tools and the turn after; an answer typed by zod', async () => {
@@ -54,7 +58,6 @@ await row('openai', 'chat, whole and streamed; tools and the turn after; an answ
   const result = weather(JSON.parse(message.tool_calls[0].function.arguments));
   messages.push(message, { role: 'tool', tool_call_id: message.tool_calls[0].id, content: JSON.stringify(result) });
   told((await client.chat.completions.create({ model, messages, tools, temperature: 0 })).choices[0].message.content);
-  const { zodResponseFormat } = await load('openai/helpers/zod');
   const typed = await client.chat.completions.parse({ model, messages, response_format: zodResponseFormat(Weather, 'weather') });
   must('not typed', Weather.safeParse(typed.choices[0].message.parsed).success);
 });
@@ -67,13 +70,11 @@ await row('openai', 'responses: streamed, gone on from, tools, typed', async () 
   const input = [{ type: 'function_call_output', call_id: call.call_id, output }];
   const stream = client.responses.stream({ model, input, tools, temperature: 0, previous_response_id: first.id });
   told((await stream.finalResponse()).output_text);
-  const { zodTextFormat } = await load('openai/helpers/zod');
   const typed = await client.responses.parse({ model, input: QUESTION, text: { format: zodTextFormat(Weather, 'weather') } });
   must('not typed', Weather.safeParse(typed.output_parsed).success);
 });
 
 await row('openai', 'responses over a WebSocket, one after another, gone on from', async () => {
-  const { ResponsesWS } = await load('openai/resources/responses/ws');
   const ws = new ResponsesWS(client);
   const ask = (more) =>
     new Promise((resolve, reject) => {
@@ -87,24 +88,17 @@ await row('openai', 'responses over a WebSocket, one after another, gone on from
   ws.close();
 });
 
-const ai = await load('ai');
 const tools = {
   get_weather: ai.tool({ description: 'The weather in a city', inputSchema: z.object({ city: z.string() }), execute: weather }),
 };
 const providers = [
-  ['@ai-sdk/openai', async () => (await load('@ai-sdk/openai')).createOpenAI({ baseURL, apiKey }).responses(model)],
-  [
-    '@ai-sdk/openai-compatible',
-    async () =>
-      (await load('@ai-sdk/openai-compatible')).createOpenAICompatible({ name: 't', baseURL, apiKey, supportsStructuredOutputs: true })(
-        model,
-      ),
-  ],
-  ['@ai-sdk/anthropic', async () => (await load('@ai-sdk/anthropic')).createAnthropic({ baseURL, apiKey })(model)],
+  ['@ai-sdk/openai', createOpenAI({ baseURL, apiKey }).responses(model)],
+  ['@ai-sdk/openai-compatible', createOpenAICompatible({ name: 't', baseURL, apiKey, supportsStructuredOutputs: true })(model)],
+  ['@ai-sdk/anthropic', createAnthropic({ baseURL, apiKey })(model)],
 ];
-for (const [name, make] of providers) {
+for (const [name, provided] of providers) {
   await row(name, `ai ${version('ai')}: text, tools and the turn after, streamed, an object, tools and output together`, async () => {
-    const asked = { model: await make(), temperature: 0, maxOutputTokens: 200 };
+    const asked = { model: provided, temperature: 0, maxOutputTokens: 200 };
     must('nothing said', (await ai.generateText({ ...asked, prompt: 'Who are you?' })).text.length > 0);
     const steps = { tools, stopWhen: ai.stepCountIs(3) };
     const whole = await ai.generateText({ ...asked, ...steps, prompt: QUESTION });
@@ -130,7 +124,6 @@ for (const [name, make] of providers) {
 }
 
 await row('@openai/agents', 'an agent with a tool and an outputType, over responses and over chat', async () => {
-  const agents = await load('@openai/agents');
   agents.setDefaultOpenAIClient(client);
   agents.setTracingDisabled(true);
   for (const api of ['responses', 'chat_completions']) {
@@ -154,8 +147,6 @@ await row('@openai/agents', 'an agent with a tool and an outputType, over respon
 });
 
 await row('@langchain/openai', 'ChatOpenAI: invoke, stream, tools and the turn after, structured output', async () => {
-  const { ChatOpenAI } = await load('@langchain/openai');
-  const { HumanMessage, ToolMessage } = await load('@langchain/core/messages');
   const chat = new ChatOpenAI({ model, apiKey, temperature: 0, maxTokens: 200, configuration: { baseURL } });
   const whole = (await chat.invoke('Who are you?')).content;
   let streamed = '';
@@ -170,7 +161,6 @@ await row('@langchain/openai', 'ChatOpenAI: invoke, stream, tools and the turn a
 });
 
 await row('@anthropic-ai/sdk', 'messages: whole, streamed, tools and the turn after, counted', async () => {
-  const { default: Anthropic } = await load('@anthropic-ai/sdk');
   const anthropic = new Anthropic({ baseURL: url, apiKey });
   const given = [{ name: 'get_weather', description: 'The weather in a city', input_schema: parameters }];
   const messages = [{ role: 'user', content: QUESTION }];

@@ -6,6 +6,7 @@ import OpenAI, { toFile } from 'openai';
 import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connect, extended, toldOf } from '../../library/client.ts';
+import { installClients, runClients } from './npm-clients.ts';
 import { missing, startTestServer } from './server.ts';
 
 const KEY = 'sk-test-0123456789';
@@ -15,6 +16,7 @@ const messages: OpenAI.ChatCompletionMessageParam[] = [{ role: 'user', content: 
 let server: Awaited<ReturnType<typeof startTestServer>>;
 let client: OpenAI;
 let model: string;
+const uninstalled = missing ?? installClients();
 
 const get = async (path: string) => (await fetch(`${server.url}${path}`, { headers: { authorization: `Bearer ${KEY}` } })).text();
 
@@ -369,5 +371,12 @@ describe.skipIf(missing !== null)(`clients${missing ? ` (skipped: ${missing})` :
       expect(await eventually(async () => (await aborted()) === before + 4)).toBe(true);
       expect(await idle()).toBe(true);
     });
+  });
+
+  const why = uninstalled ? ` (skipped: ${uninstalled})` : '';
+  it.skipIf(uninstalled !== null)(`nine of npm's, with tools and the turn after, streams and typed answers${why}`, async () => {
+    const rows = await runClients(server.url, model, KEY);
+    expect(rows.filter((row) => !row.endsWith('| passes |'))).toEqual([]);
+    expect(rows).toHaveLength(9);
   });
 });
