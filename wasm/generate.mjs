@@ -17,12 +17,17 @@
 //      q2_k 0.65 to 0.74
 //   5  no subnormal operand where scales of super-blocks are read (src/wide.ts): 99 % of Q6_K's in real files are, 43 % of Q4_K's in Qwen's.
 //      One token of q6_k as files have it 7.7 → 14.4, of q4_k 10.9 → 19.5, 2 of q6_k 12.8 → 15.6, 128 35 → 38
-//   6  2 to 8 tokens (super-blocks: 4): tiles that unpack in registers and write nothing but sums; w4 at 2 22 → 44, 4 38 → 53, 5 38 → 48, 8 as 4 + 4
-//      44 → 48; q5_0 at 2 20 → 32; q6_k at 2 16 → 21. From 9 on unpacked rows win (12 in threes and fours: 44), with super-blocks from 5 (q6_k at 8: 22, 32)
+//   6  2 to 8 tokens: tiles that unpack in registers and write nothing but sums; w4 at 2 22 → 44, 4 38 → 53, 5 38 → 48, 8 as 4 + 4
+//      44 → 48; q5_0 at 2 20 → 32; q6_k at 2 16 → 21. From 9 on unpacked rows win (12 in threes and fours: 44)
+//   7  up to 8 tokens: eight groups of rows that lie far apart go on together, a block of each, after a read of every line of these blocks. All
+//      matrices of a model one after the other, so that they come from memory (SmolLM2's 66 MB of q4_1, 84 MB of Qwen's as q4_k, 110 as q6_k):
+//      q4_1 at 1 token 9.4 → 17.3 (5.9 → 10.8 GB/s), 2 18 → 31, 4 23 → 33; w8 at 1 6.5 → 9; q4_k at 1 10 → 15.5, 2 16 → 25, 4 20 → 27; q6_k at 1 8.2 → 12.2, 2 13.6 → 22.
+//      Of q4_1 at 1 token two groups gave 14.9, four 18.8, six 24.2, eight 24.7 where one gave 11.4 (quiet machine, written out); twelve and sixteen no more.
+//      Without the reads ahead as much only where all eight are written out (1.5 MB of code): what reads ahead tells streams apart by instruction
 // What limits it: the two ports that have the dot-add, conversions and multiplications: 11 of 12 operations a block, token and 4 rows.
-// The bare tile (no unpacking, no tails) gives 76 to 80. One token from memory: 6 to 7 GB/s of the 10 that reading alone gives, because
-// reading and multiplying add up: the window of the core holds 12 lines of weights. Loads ahead of use gave between −20 and +20 %
-// from run to run, at every distance tried (320 bytes to 8 KB), and were dropped; 4 KB is always slower.
+// The bare tile (no unpacking, no tails) gives 76 to 80. One token from memory: 11 to 15 GB/s of the 14 to 18 that
+// reading alone gives. A single stream gave 6: its lines came one page after the other, and the core's window holds 12 of them. Reads ahead in that
+// stream gave between −20 and +30 % from run to run, at every distance tried (320 bytes to 8 KB).
 // Figures: G multiply-adds a second in workerd 1.20260426.1 (V8 14.7), processor time, one core of a Xeon with AVX-VNNI (family 6,
 // model 167, 2.6 GHz), other work on both cores, 2026-11-30.
 
@@ -296,48 +301,80 @@ function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize,
 }`;
 }
 
-/** 8 packed rows × T tokens: unpacked in registers, nothing but sums is written. Sums at acc [T][8] begin with the first block. */
+/**
+ * STREAMS groups of 8 packed rows that lie \`apart\`, × T tokens: unpacked in registers, nothing but sums is written, at acc [STREAMS][T][8].
+ * A block of each group after the other; before them, a read of each line of these blocks.
+ */
 function fewTile(name, f, T) {
   const way = ways.dot;
   const lines = products(f, way, T, (i, h) => vector(f, i, h), packedScales(f));
   const step = 32 * parts(f) * (f.min ? 2 : 1);
-  const body = `${lines.join('\n      ')}
+  const bytes = f.super ? qBytes(f) : blockBytes(f);
+  const touch = list(Math.ceil(bytes / 64), (i) => `seen = v128.or(seen, v128.load(q, ${Math.min(64 * i, bytes - 16)})); `);
+  const block = `
+      q = group;${list(STREAMS, () => `\n      ${touch}q += apart;`)}
+      q = group;
+      for (acc = first; acc < last; acc += ${32 * T}, q += apart${f.super ? `, e += ${8 * step}` : ''}) {
+        ${lines.join('\n        ')}
+      }
       ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}`;
   return `
-function few_${name}_${T}(acc: usize, a: usize, stride: usize, q: usize, blocks: i32, scratch: usize): void {
+function few_${name}_${T}(acc: usize, a: usize, stride: usize, group: usize, apart: usize, blocks: i32, scratch: usize): void {
   ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
-  ${way.locals} let c: v128, d: v128;${f.min ? ' let y: v128;' : ''}
-  ${
+  ${way.locals} let c: v128, d: v128;${f.min ? ' let y: v128;' : ''} let q: usize;
+  let seen = i32x4.splat(0);
+  const first = acc;
+  const last = acc + ${STREAMS * 32 * T};
+  const end = a + <usize>blocks * ${tokenBytes(way)};
+  for (; a0 < end; ) {${
     f.super
-      ? `for (const end = a + <usize>blocks * ${tokenBytes(way)}; a0 < end; ) {
-    scales_${name}(scratch, ${step}, q);
-    q += ${header(f)};
+      ? `
     let e = scratch;
-    for (const stop = e + ${8 * step}; e < stop; e += ${step}, q += ${qBytes(f)}) {
-      ${body}
-    }
-  }`
-      : `for (const end = q + <usize>blocks * ${blockBytes(f)}; q < end; q += ${blockBytes(f)}) {
-      ${body}
-  }`
+    q = group;
+    for (let i = 0; i < STREAMS; i++, e += ${8 * step}, q += apart) scales_${name}(e, ${step}, q);
+    group += ${header(f)};
+    let scales = scratch;
+    for (const stop = group + ${8 * bytes}; group < stop; group += ${bytes}, scales += ${step}) {
+      e = scales;${block}
+    }`
+      : `${block}
+    group += ${bytes};`
   }
+  }
+  v128.store(SEEN, seen); // or the compiler leaves the reads out
 }`;
 }
 
 /** Tiles of tokens whose weights are unpacked in registers, for each tile anew; so many tokens are multiplied so, more with unpacked rows in memory. */
-const FEW = [4, 3, 2];
-const mostFew = (f) => (f.super ? 4 : 8);
+const FEW = [4, 3, 2, 1];
+const MOST_FEW = 8;
+/**
+ * Groups of rows that go on together, each in other pages of memory: the core reads ahead in every one of them, and the lines that it has not yet
+ * are asked for at once, so that it waits less often. It tells streams apart by the instructions that read them: the reads ahead are written out.
+ */
+const STREAMS = 8;
 
 const few = (name, f) => `${FEW.map((T) => fewTile(name, f, T)).join('\n')}
-function few_${name}(acc: usize, a: usize, stride: usize, q: usize, tokens: i32, blocks: i32, scratch: usize): void {
-  while (tokens > 0) {
-    const n = tokens == 4 || tokens > 6 ? 4 : tokens == 2 ? 2 : 3; // 5 are 3 and 2, 6 twice 3
-    if (n == 4) few_${name}_4(acc, a, stride, q, blocks, scratch);
-    else if (n == 3) few_${name}_3(acc, a, stride, q, blocks, scratch);
-    else few_${name}_2(acc, a, stride, q, blocks, scratch);
-    tokens -= n;
-    acc += <usize>n << 5;
-    a += <usize>n * stride;
+/** Rows [from, to), which are a multiple of 8 · STREAMS, for up to 8 tokens. */
+function few_${name}(y: usize, a: usize, q: usize, tokens: i32, N: i32, blocks: i32, from: i32, to: i32, bias: usize, accumulate: bool, scratch: usize, acc: usize): void {
+  const stride = <usize>blocks * ${tokenBytes(ways.dot)};
+  const group = <usize>(${f.super ? 'blocks >> 3' : 'blocks'}) * ${blockBytes(f)};
+  const rows = (to - from) / STREAMS;
+  const apart = <usize>(rows >> 3) * group;
+  for (const end = from + rows; from < end; from += 8, q += group) {
+    for (let t = 0; t < tokens; ) {
+      const left = tokens - t;
+      const T = left == 4 || left > 6 ? 4 : min(left, 3); // 5 are 3 and 2, 6 twice 3
+      const x = a + <usize>t * stride;
+      memory.fill(acc, 0, <usize>T * (STREAMS << 5));
+      if (T == 4) few_${name}_4(acc, x, stride, q, apart, blocks, scratch);
+      else if (T == 3) few_${name}_3(acc, x, stride, q, apart, blocks, scratch);
+      else if (T == 2) few_${name}_2(acc, x, stride, q, apart, blocks, scratch);
+      else few_${name}_1(acc, x, stride, q, apart, blocks, scratch);
+      const out = y + ((<usize>t * <usize>N) << 2);
+      for (let i = 0; i < STREAMS; i++) finishTile(out, acc + (<usize>(i * T) << 5), T, from + i * rows, N, bias, accumulate);
+      t += T;
+    }
   }
 }`;
 
@@ -372,18 +409,19 @@ export function ${wayName}_${name}(y: usize, a: usize, matrix: usize, tokens: i3
   const blocks = K >> 5;
   const stride = <usize>blocks * ${tokenBytes(way)};
   const group = <usize>(${f.super ? 'blocks >> 3' : 'blocks'}) * ${blockBytes(f)};
-  let q = matrix + <usize>(from >> 3) * group;
+  let q = matrix + <usize>(from >> 3) * group;${
+    wayName === 'dot'
+      ? `
+  if (tokens <= ${MOST_FEW}) {
+    const whole = (to - from) & -(8 * STREAMS);
+    few_${name}(y, a, q, tokens, N, blocks, from, from + whole, bias, accumulate, rows, acc);
+    from += whole;
+    q += <usize>(whole >> 3) * group;
+  }`
+      : ''
+  }
   for (let n = from; n < to; n += 8, q += group) {
-    memory.fill(acc, 0, <usize>tokens << 5);${
-      wayName === 'dot'
-        ? `
-    if (tokens > 1 && tokens <= ${mostFew(f)}) {
-      few_${name}(acc, a, stride, q, tokens, blocks, rows);
-      finishTile(y, acc, tokens, n, N, bias, accumulate);
-      continue;
-    }`
-        : ''
-    }
+    memory.fill(acc, 0, <usize>tokens << 5);
     for (let b = 0; b < blocks; b += CHUNK) {
       const count = min(CHUNK, blocks - b);
       unpack_${name}(rows, q + <usize>(${step}), count);
@@ -439,65 +477,6 @@ export function multiply_${name}(acc: usize, ldc: usize, act: usize, lda: usize,
 }`;
 }
 
-/** One token: weights are unpacked in registers. */
-function one(name, f) {
-  const way = ways.dot;
-  const quads = 8 / parts(f);
-  const lines = [];
-  for (let p = 0; p < parts(f); p++) {
-    lines.push(f.min ? 's0 = i32x4.splat(0);' : `s0 = v128.load32_splat(a0, ${way.values + 4 + 4 * p});`, 'u0 = s0;');
-    for (let j = p * quads; j < (p + 1) * quads; j++) {
-      lines.push(...way.weights(j, (i, h) => vector(f, i, h)), ...way.product(j, 0));
-    }
-    const c = f.super ? [0, 16].map((o) => `v128.load(e, ${32 * p + o})`) : blockScales(f);
-    const minimum = (part, h) => (f.super ? `v128.load(e, ${32 * parts(f) + 32 * part + 16 * h})` : blockScales(f)[2 + h]);
-    const sum = (part) => `v128.load32_splat(a0, ${way.values + 4 + 4 * part})`;
-    if (p === parts(f) - 1) lines.push(`x = v128.load32_splat(a0, ${way.values});`);
-    ['s0', 'u0'].forEach((s, h) => {
-      const acc = h ? 'high' : 'low';
-      if (parts(f) === 1) {
-        lines.push(`${acc} = f32x4.add(${acc}, ${alone(f, s, c[h], minimum(0, h), sum(0))});`);
-      } else if (p === 0) {
-        lines.push(`${acc}Half = ${scaled(s, c[h])};`);
-      } else {
-        let both = `f32x4.add(${acc}Half, ${scaled(s, c[h])})`;
-        if (f.min) both = `f32x4.add(${both}, f32x4.add(f32x4.mul(${minimum(0, h)}, ${sum(0)}), f32x4.mul(${minimum(1, h)}, ${sum(1)})))`;
-        lines.push(`${acc} = f32x4.add(${acc}, f32x4.mul(${both}, x));`);
-      }
-    });
-  }
-  const body = `${lines.join('\n        ')}
-        a0 += ${tokenBytes(way)};
-        q += ${f.super ? qBytes(f) : blockBytes(f)};`;
-  const step = 32 * parts(f) * (f.min ? 2 : 1);
-  return `
-export function one_${name}(y: usize, a: usize, matrix: usize, N: i32, K: i32, from: i32, to: i32, bias: usize, accumulate: bool, rows: usize): void {
-  const blocks = K >> 5;
-  let q = matrix + <usize>(from >> 3) * <usize>(${f.super ? 'blocks >> 3' : 'blocks'}) * ${blockBytes(f)};
-  let s0: v128, u0: v128;${parts(f) === 2 ? ' let lowHalf: v128, highHalf: v128;' : ''}
-  ${way.locals}
-  const end = a + <usize>blocks * ${tokenBytes(way)};
-  for (let n = from; n < to; n += 8) {
-    let low = f32x4.splat(0);
-    let high = f32x4.splat(0);
-    for (let a0 = a; a0 < end; ) {${
-      f.super
-        ? `
-      scales_${name}(rows, ${step}, q);
-      q += ${header(f)};
-      let e = rows;
-      for (const stop = e + ${8 * step}; e < stop; e += ${step}) {
-        ${body}
-      }`
-        : `
-        ${body}`
-    }
-    }
-    finish(y, low, high, n, N, bias, accumulate);
-  }
-}`;
-}
-
 /** The rows of tokens as i32 or f32 values: one row of unpacked ones. */
 function embed(name, f) {
   return `
@@ -539,7 +518,7 @@ export function generate(relaxed, unit = false) {
     ...(unit
       ? all((name, f) => unitOf(name, f, relaxed))
       : [...all(embed), ...used.flatMap((way) => all((name, f) => many(way, name, f)))]),
-    ...(relaxed && !unit ? [...all(one), ...all(few)] : []),
+    ...(relaxed && !unit ? all(few) : []),
   ].join('\n');
   return `// Written by wasm/generate.mjs.
 import { dotAdd } from './dot-add';
@@ -549,9 +528,11 @@ import { highScales, highSuper, lowScales, lowSuper } from './wide';
 
 const CHUNK = ${CHUNK};
 const UNIT_TOKENS = 64;
+const STREAMS = ${STREAMS};
 const UNIT_SCRATCH = 900 * 1024;
 const DOT_ADD = dotAdd();
 const HALVES: usize = memory.data(128, 16);
+const SEEN: usize = memory.data(16, 16);
 const MASKS: usize = memory.data<u8>([${MASKS.flatMap((m) => Array(16).fill(m)).join(', ')}], 16);
 ${source.replaceAll(/\bmask\((\d+)\)/g, (_, byte) => maskAt(Number(byte)))}
 `;

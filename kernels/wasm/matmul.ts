@@ -14,9 +14,9 @@ const OPERAND_BYTES = SCRATCH_BYTES - ACC_BYTES;
 /** Prepared tokens should stay in the second-level cache while all weights pass. */
 const WIDE_BYTES = 256 * 1024;
 
-/** Calls `run(from, to)` for ranges of whole row groups of [0, N), `macs` multiply-adds a row. */
-function rowRanges(N: number, macs: number, run: (from: number, to: number) => void): void {
-  const step = Math.max(1, Math.floor(CALL_MACS / macs / ROWS)) * ROWS;
+/** Calls `run(from, to)` for ranges of [0, N) that are a multiple of `unit` rows each (the last as many as are left), `macs` multiply-adds a row. */
+function rowRanges(N: number, macs: number, run: (from: number, to: number) => void, unit = ROWS): void {
+  const step = Math.max(1, Math.floor(CALL_MACS / macs / unit)) * unit;
   for (let from = 0; from < N; from += step) run(from, Math.min(N, from + step));
 }
 
@@ -80,16 +80,26 @@ interface Blocks {
   many: Fn;
 }
 
+/** One token by the function for many. */
+const alike = (many: Fn): { one: Fn; many: Fn } => ({
+  one: (y, a, w, N, K, from, to, bias, accumulate, scratch) => many(y, a, w, 1, N, K, from, to, bias, accumulate, scratch, ACC),
+  many,
+});
+
 /** Formats whose kernels multiply bytes above 127. */
 const WHOLE_BYTES: ReadonlySet<BlockFormat> = new Set(['w8', 'iq4_nl', 'iq4_xs']);
 /** Blocks of 32 that generated kernels unpack at a time, and bytes of the largest. */
 const CHUNK = 32;
 const UNPACKED = 384;
+/** Rows that they multiply with few tokens together, and bytes of their scales. */
+const TOGETHER = 64;
+const FEW = 8;
+const SCALES = 8192;
 
 function kernelsOf(k: Kernels, format: BlockFormat, way: Way): Blocks {
-  const rows = (blocks: number) => Math.min(blocks, CHUNK) * UNPACKED;
+  const rows = (blocks: number) => Math.max(SCALES, Math.min(blocks, CHUNK) * UNPACKED);
   if (way === 'u8' || (way === 'i7' && !WHOLE_BYTES.has(format)))
-    return { token: 48, rows, sums: 32, prepare: k[`dot_tokens_${format}`], one: k[`one_${format}`], many: k[`dot_${format}`] };
+    return { token: 48, rows, sums: 32, prepare: k[`dot_tokens_${format}`], ...alike(k[`dot_${format}`]) };
   // hand-written kernels sum four tokens at a time
   if (format === 'w4') {
     const [token, unpacked] = [k.wideW4.value, k.rowsW4.value];
@@ -99,9 +109,7 @@ function kernelsOf(k: Kernels, format: BlockFormat, way: Way): Blocks {
     const [token, unpacked] = [k.wideW8.value, k.rowsW8.value];
     return { token, rows: (blocks) => blocks * unpacked, sums: 0, prepare: k.spreadW8, one: k.matmulW8One, many: k.matmulW8 };
   }
-  const many = k[`pair_${format}`];
-  const one: Fn = (y, a, w, N, K, from, to, bias, accumulate, scratch) => many(y, a, w, 1, N, K, from, to, bias, accumulate, scratch, ACC);
-  return { token: 80, rows, sums: 32, prepare: k[`pair_tokens_${format}`], one, many };
+  return { token: 80, rows, sums: 32, prepare: k[`pair_tokens_${format}`], ...alike(k[`pair_${format}`]) };
 }
 
 /** Tokens are prepared in scratch, as many as fit there, and multiplied one alone or several together. */
@@ -120,8 +128,9 @@ function ofBlocks(q: Blocks): Product {
       const row = out + t * N * 4;
       const scratch = OPERANDS + n * token;
       q.prepare(OPERANDS, act + t * stride, n, blocks);
-      if (n === 1) rowRanges(N, K, (from, to) => q.one(row, OPERANDS, weights, N, K, from, to, bias, accumulate, scratch));
-      else rowRanges(N, K * n, (from, to) => q.many(row, OPERANDS, weights, n, N, K, from, to, bias, accumulate, scratch, ACC));
+      const unit = n <= FEW ? TOGETHER : ROWS;
+      if (n === 1) rowRanges(N, K, (from, to) => q.one(row, OPERANDS, weights, N, K, from, to, bias, accumulate, scratch), unit);
+      else rowRanges(N, K * n, (from, to) => q.many(row, OPERANDS, weights, n, N, K, from, to, bias, accumulate, scratch, ACC), unit);
     }
   };
 }

@@ -7,7 +7,7 @@ export type Fn = (...args: number[]) => void;
 export type BlockFormat = Exclude<WeightFormat, 'f32'>;
 
 /** Written by wasm/generate.mjs for every format; what is by dot-add is in the relaxed module only. */
-type Generated = { [F in BlockFormat as `embed_${F}` | `${'pair' | 'dot'}_${F}` | `${'pair' | 'dot'}_tokens_${F}` | `one_${F}`]: Fn };
+type Generated = { [F in BlockFormat as `embed_${F}` | `${'pair' | 'dot'}_${F}` | `${'pair' | 'dot'}_tokens_${F}`]: Fn };
 
 export interface Kernels extends Generated {
   /** What tells how the machine makes dot-add; see wasm/src/dot-add.ts. */
