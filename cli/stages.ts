@@ -7,8 +7,9 @@ import { pageBytes } from '../engine/layout.ts';
 import { allocBest, allocLogits } from '../engine/logits.ts';
 import { type Formats, formatsOf } from '../engine/model.ts';
 import { enoughPages, stepSize } from '../engine/plan.ts';
-import { allocRunner, kvShape } from '../engine/runner.ts';
-import { STAGE_TOKENS, stageSize } from '../engine/stage.ts';
+import { allocRunner, kvShape, poolShapes } from '../engine/runner.ts';
+import { MOST_IN_STAGES, STAGE_TOKENS, stageSize } from '../engine/stage.ts';
+import { windowPages } from '../engine/windows.ts';
 import { countWasm } from '../kernels/wasm/index.ts';
 import { type Costs, planCuts, type Times } from '../policy/cuts.ts';
 import type { StagesPlan } from '../policy/stages.ts';
@@ -30,6 +31,7 @@ export function planStages(config: ModelConfig, formatOf: (t: TensorShape) => We
   return planCuts({
     ...{ vocab: config.vocab, limit: o.memoryMb << 20, stages: o.stages, context: config.context, wished: o.context },
     ...{ maxTokens, maxSequences, mostPages: enoughPages },
+    windowPages: (context, pages) => windowPages(config, { context, maxTokens: MOST_IN_STAGES }, pages),
     costs: costsOf(config, formatOf, o),
     times: timesOf(config, formatOf),
   });
@@ -49,14 +51,23 @@ function costsOf(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: 
   const none = part({ layers: [0, 0] }, headOnly);
 
   return (context) => {
-    const size = { ...stepSize(c, o, context), adapters: o.adapterBytes };
+    const size = {
+      ...stepSize(c, o, context),
+      adapters: o.adapterBytes,
+      windowPages: windowPages(c, { context, maxTokens: MOST_IN_STAGES }, 1),
+    };
     const runner = (formats: Formats, vocab: number) => measure((be) => allocRunner(be, c, formats, stageSize(size), vocab));
     const bare = runner(none.formats, 0);
     const best = measure((be) => allocBest(be, stageSize(size).maxRows));
     return {
       layers: memo((from, to) => {
+        const range = [from, to] as const;
         const { weights, formats } = layers(from, to);
-        return { weights, scratch: runner(formats, 0) - bare, page: pageBytes(kvShape(c, o.kv, [from, to])) };
+        return {
+          weights,
+          scratch: runner(formats, 0) - bare,
+          ...{ page: pageBytes(kvShape(c, o.kv, range)), slid: pageBytes(poolShapes(c, o.kv, range).slid) },
+        };
       }),
       rows(n) {
         const { weights, formats } = rows(n);

@@ -236,6 +236,13 @@ export function countKinds(c: ModelConfig, from: number, to: number): { attend: 
   return { attend: to - from - convolve, convolve };
 }
 
+/** Of each of layers [from, to) that attends, whether it has a window. */
+export const slidesOf = (c: ModelConfig, [from, to]: Range = [0, c.layers]): boolean[] =>
+  kindsOf(c)
+    .slice(from, to)
+    .filter((k) => k !== 'conv')
+    .map((k) => k === 'sliding');
+
 /** The rotations that a model's layers use. */
 export const ropesOf = (c: ModelConfig): Rope[] => distinct(c).map((kind) => ROPES[kind](c));
 

@@ -96,6 +96,8 @@ export interface Batch {
   readonly blocks: Buf; // [S, maxBlocks] block tables: page numbers
   readonly maxBlocks: number;
   readonly rows: Buf; // [R] which of the T tokens want logits
+  /** The same tokens in the pool of layers that slide, where these have one: `slot` and `blocks` are of that pool. */
+  readonly slid?: Batch;
 }
 
 /** One edit of a logit, 16 bytes in the buffer: row u32, id u32, rep f32, add f32. x = x > 0 ? x / rep : x · rep; x = x + add. */

@@ -1,9 +1,16 @@
-import type { Adapted, Adapter, Allocator, Backend, Batch } from './backend.ts';
+import type { Adapted, Adapter, Allocator, Backend, Batch, Buf } from './backend.ts';
 import { PAGE } from './layout.ts';
+import type { Windows } from './windows.ts';
 
 /** Tokens of a sequence that ride in a step: ids[start .. start + count), drafted ones behind its own; the last `logits` of them want logits. */
 export interface BatchSlice {
-  readonly seq: { readonly ids: ArrayLike<number>; readonly pages: readonly number[]; readonly adapter?: Adapter };
+  readonly seq: {
+    readonly ids: ArrayLike<number>;
+    readonly pages: readonly number[];
+    /** Where layers that slide have these pages, for who does not know by the pages. */
+    readonly places?: readonly number[];
+    readonly adapter?: Adapter;
+  };
   readonly start: number;
   readonly count: number;
   readonly logits: number;
@@ -31,8 +38,9 @@ export class BatchBuffers implements Batch {
     blocks: Uint32Array;
     rows: Uint32Array;
   };
+  private readonly ofWindows?: { slot: Buf; blocks: Buf; staged: { slot: Uint32Array; blocks: Uint32Array } };
 
-  constructor(be: Allocator, size: { T: number; S: number; R: number; maxBlocks: number }) {
+  constructor(be: Allocator, size: { T: number; S: number; R: number; maxBlocks: number; windows?: boolean }) {
     const { T, S, R, maxBlocks } = size;
     this.maxBlocks = maxBlocks;
     this.ids = be.alloc(T * 4, 'ids');
@@ -49,14 +57,26 @@ export class BatchBuffers implements Batch {
       blocks: new Uint32Array(S * maxBlocks),
       rows: new Uint32Array(R),
     };
+    if (!size.windows) return;
+    this.ofWindows = {
+      slot: be.alloc(T * 4, 'slot of windows'),
+      blocks: be.alloc(S * maxBlocks * 4, 'blocks of windows'),
+      staged: { slot: new Uint32Array(T), blocks: new Uint32Array(S * maxBlocks) },
+    };
+  }
+
+  /** The batch as layers that slide see it. */
+  get slid(): Batch | undefined {
+    return this.ofWindows && { ...this, slot: this.ofWindows.slot, blocks: this.ofWindows.blocks };
   }
 
   /**
    * Lays the slices out, those with the same adapter one after the other, those without one first: token t of slice s at its position, in its
    * page; the last `logits` of each want logits, whose rows are in the slices' own order.
    */
-  fill(be: Backend, slices: readonly BatchSlice[]): void {
+  fill(be: Backend, slices: readonly BatchSlice[], windows?: Windows): void {
     const m = this.staged;
+    const w = this.ofWindows?.staged;
     let t = 0;
     let r = 0;
     this.adapted = [];
@@ -65,15 +85,19 @@ export class BatchBuffers implements Batch {
       const { seq, start, count, logits, draft } = slices[s];
       const own = seq.ids.length;
       const from = t;
+      // a page that a window has left is looked at by nobody
+      const places = w && (seq.places ?? seq.pages.map((p) => Math.max(0, windows?.of(p) ?? 0)));
       for (let i = 0; i < count; i++, t++) {
         const pos = start + i;
         m.ids[t] = pos < own ? seq.ids[pos] : draft[pos - own];
         m.pos[t] = pos;
         m.slot[t] = seq.pages[Math.floor(pos / PAGE)] * PAGE + (pos % PAGE);
+        if (w && places) w.slot[t] = places[Math.floor(pos / PAGE)] * PAGE + (pos % PAGE);
         m.seqOf[t] = s;
         if (i >= count - logits) m.rows[firstRow[s] + i - (count - logits)] = t;
       }
       m.blocks.set(seq.pages, s * this.maxBlocks);
+      if (w && places) w.blocks.set(places, s * this.maxBlocks);
       const { adapter } = seq;
       const last = this.adapted.at(-1);
       if (adapter && last?.adapter === adapter) this.adapted.splice(-1, 1, { ...last, to: t });
@@ -88,6 +112,10 @@ export class BatchBuffers implements Batch {
     be.write(this.seqOf, bytes(m.seqOf, t));
     be.write(this.blocks, bytes(m.blocks, slices.length * this.maxBlocks));
     if (r > 0) be.write(this.rows, bytes(m.rows, r));
+    const { ofWindows } = this;
+    if (!ofWindows) return;
+    be.write(ofWindows.slot, bytes(ofWindows.staged.slot, t));
+    be.write(ofWindows.blocks, bytes(ofWindows.staged.blocks, slices.length * this.maxBlocks));
   }
 }
 

@@ -143,6 +143,11 @@ export class Engine {
     return this.runner.kv;
   }
 
+  /** Bytes of a page that has lost the part of layers that slide. */
+  get keptBytes(): number {
+    return this.runner.keptBytes;
+  }
+
   /** How many steps are under way at the most: one, or so many that every stage has one to go on with. */
   get together(): number {
     const { depth } = this.runner;
@@ -282,7 +287,8 @@ export class Engine {
     const { copies } = this.scheduler;
     if (copies.length === 0) return slices;
     try {
-      this.runner.copy(Uint32Array.from(copies.flatMap(({ from, to }) => [from, to])));
+      const places = copies.flatMap((c) => c.places ?? []);
+      this.runner.copy(Uint32Array.from(copies.flatMap(({ from, to }) => [from, to])), Uint32Array.from(places));
       return slices;
     } catch {
       for (const { seq } of copies) seq.computed = seq.published * PAGE;

@@ -73,7 +73,10 @@ export interface Model {
   readonly first: number;
   /** A table of cosines and sines for each of the model's rotations. */
   readonly tables: readonly Buf[];
+  /** Pages, of all layers or of those without a window. */
   readonly kv: KvPool;
+  /** Of layers that slide, where they have a pool of their own. */
+  readonly slid?: KvPool;
 }
 
 /** Sees what each matrix of a layer (or the head, then `layer` is their number) is about to read: `rows` rows of it. */
@@ -134,15 +137,15 @@ function attend(on: Turn): void {
   const { rope, attention } = m.layers[i];
   const { T } = batch;
   if (!qkv || !o) throw new Error(`layer ${i} has nothing to attend with`);
-  const at = inPages(m, i);
+  const { kv, in: pages, at } = inPages(m, batch, i);
   const h = s.normed(qkv);
   be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
   project(on, s.qkv, h, 'qkv', { bias: l.qkvBias }); // [T, (H + 2G)·d]
   const balance = m.kv.shape.format === 'f32' ? undefined : l.keyBalance;
   const qkNorm = qNorm && kNorm ? { q: qNorm, k: kNorm, eps } : undefined;
-  be.ropeStore(s.q, m.kv, s.qkv, m.tables[rope], batch, at, H, qkNorm, balance); // q [T, H·d], keys and values into their pages
+  be.ropeStore(s.q, kv, s.qkv, m.tables[rope], pages, at, H, qkNorm, balance); // q [T, H·d], keys and values into their pages
   const a = s.attended(o);
-  be.attention(a, s.q, m.kv, batch, at, H, attention); // a [T, H·d]
+  be.attention(a, s.q, kv, pages, at, H, attention); // a [T, H·d]
   add(on, a, 'o', l.attnPostNorm); // x += [T, D]
 }
 
@@ -157,7 +160,7 @@ function convolve(on: Turn): void {
   be.norm(h, s.x, l.attnNorm, eps, T, D); // h [T, D]
   project(on, s.bcx, h, 'convIn'); // [T, 3D]
   const y = s.normed(convOut);
-  be.shortConv(y, m.kv, s.bcx, taps, batch, inPages(m, i), convTaps); // y [T, D], what is convolved into its pages
+  be.shortConv(y, m.kv, s.bcx, taps, batch, inPages(m, batch, i).at, convTaps); // y [T, D], what is convolved into its pages
   add(on, y, 'convOut', l.attnPostNorm); // x += [T, D]
 }
 
@@ -181,12 +184,15 @@ function add(on: Turn, a: Act, matrix: LayerMatrix, norm: Buf | undefined): void
   } else project(on, s.x, a, matrix, { accumulate: true });
 }
 
-/** Which of the pages' layers of its kind layer i is. */
-function inPages(m: Model, i: number): number {
-  const { conv } = m.layers[i];
-  let n = 0;
-  for (let k = m.first; k < i; k++) if (m.layers[k].conv === conv) n++;
-  return n;
+/** The pool that layer i is in, the batch with numbers of that pool, and which of the pool's layers of its kind it is. */
+function inPages(m: Model, batch: Batch, i: number): { kv: KvPool; in: Batch; at: number } {
+  const slides = ({ attention }: Layer) => m.slid !== undefined && attention.window !== undefined;
+  const layer = m.layers[i];
+  let at = 0;
+  for (const other of m.layers.slice(m.first, i)) if (other.conv === layer.conv && slides(other) === slides(layer)) at++;
+  if (!m.slid || !slides(layer)) return { kv: m.kv, in: batch, at };
+  if (!batch.slid) throw new Error(`layer ${i} slides, and the batch does not say where its pages are`);
+  return { kv: m.slid, in: batch.slid, at };
 }
 
 /** Logits [R, V] of `rows` of x, of its first R rows unless given. */

@@ -1,4 +1,5 @@
 import { PAGE, PAGE_VERSION } from './layout.ts';
+import type { Windows } from './windows.ts';
 
 /** A synchronous SHA-256, given by the host (engine has no I/O and no crypto of its own). */
 export type Hash = (bytes: Uint8Array) => Uint8Array;
@@ -73,10 +74,13 @@ export interface Content {
 
 /**
  * The pool's bookkeeping: which page is free, referenced, or kept for its name. A page is unreferenced and named
- * (cached, evicted least recently used first), referenced by one or more sequences, or free.
+ * (cached, evicted least recently used first), referenced by one or more sequences, or free. With `windows` it may have lost the part of
+ * layers that slide, and whoever references it says whether that is seen.
  */
 export class PagePool {
   readonly size: number;
+  /** Absent: every page has all its parts as long as it is here. */
+  readonly windows?: Windows;
   private readonly free: number[] = [];
   private readonly refs: Int32Array;
   private readonly names: (string | undefined)[];
@@ -85,8 +89,9 @@ export class PagePool {
   private readonly contents: (Content | undefined)[];
   private readonly children = new Map<string, Set<number>>(); // by parent: named pages whose content is known
 
-  constructor(size: number) {
+  constructor(size: number, windows?: Windows) {
     this.size = size;
+    this.windows = windows;
     this.refs = new Int32Array(size);
     this.names = new Array(size).fill(undefined);
     this.contents = new Array(size).fill(undefined);
@@ -106,8 +111,11 @@ export class PagePool {
     return this.size - this.available;
   }
 
-  /** A page with one reference and no name, or undefined when every page is referenced. */
-  alloc(): number | undefined {
+  /**
+   * A page with one reference and no name, all of whose parts are seen once (`whole` false: without the part of layers that slide); undefined
+   * when every page is referenced, or every such part is seen.
+   */
+  alloc(whole = true): number | undefined {
     let p = this.free.pop();
     if (p === undefined) {
       p = this.idle.keys().next().value;
@@ -115,8 +123,40 @@ export class PagePool {
       this.idle.delete(p);
       this.forget(p);
     }
+    if (whole && this.windows && !this.windows.give(p)) {
+      this.free.push(p);
+      return undefined;
+    }
     this.refs[p] = 1;
     return p;
+  }
+
+  /** One more sees all of a referenced page; false when a part is gone. */
+  see(p: number): boolean {
+    return this.windows?.see(p) ?? true;
+  }
+
+  /** Takes back that all of a page is seen, before its reference. */
+  leave(p: number): void {
+    this.windows?.leave(p, this.names[p] !== undefined);
+  }
+
+  /** Whether that name's page is here with all its parts. */
+  whole(name: string): boolean {
+    const p = this.byName.get(name);
+    return p !== undefined && (this.windows?.has(p) ?? true);
+  }
+
+  /** How many first pages of a chain, `most` at most, a sequence can go on from: all are here, those that its window shows with all parts. */
+  prefix(names: readonly string[], most = names.length): number {
+    let [found, row] = [0, 0];
+    for (let i = 0; i < most; i++) {
+      const p = this.byName.get(names[i]);
+      if (p === undefined) break;
+      row = (this.windows?.has(p) ?? true) ? row + 1 : 0;
+      if (row >= Math.min(i + 1, this.windows?.reach ?? 0)) found = i + 1;
+    }
+    return found;
   }
 
   /** The page of that name with one more reference, if it is here. */
@@ -131,15 +171,22 @@ export class PagePool {
     return this.byName.has(name);
   }
 
-  /** Whether that name's page is here without a reference. */
-  isIdle(name: string): boolean {
+  /** Whether that name's page is here without a reference; `whole`: with all its parts, which nobody sees. */
+  isIdle(name: string, whole = false): boolean {
     const p = this.byName.get(name);
-    return p !== undefined && this.refs[p] === 0;
+    if (p === undefined) return false;
+    return whole ? (this.windows?.isIdle(p) ?? false) : this.refs[p] === 0;
   }
 
-  /** Gives a full page its name. The first page of a name keeps it; a later one stays private to its sequence. */
+  /** Gives a full page its name. The first page of a name keeps it unless it has lost a part; a later one stays private to its sequence. */
   publish(p: number, name: string, content?: Content): void {
-    if (this.names[p] !== undefined || this.byName.has(name)) return;
+    if (this.names[p] !== undefined) return;
+    const other = this.byName.get(name);
+    if (other !== undefined) {
+      if (!this.windows?.has(p) || this.windows.has(other)) return;
+      this.forget(other);
+      if (this.idle.delete(other)) this.free.push(other);
+    }
     this.names[p] = name;
     this.byName.set(name, p);
     if (!content) return;
@@ -158,6 +205,7 @@ export class PagePool {
   beginning(parent: string, ids: readonly number[], from: number, most: number): { page: number; tokens: number } | undefined {
     let best: { page: number; tokens: number } | undefined;
     for (const page of this.children.get(parent) ?? []) {
+      if (this.windows && !this.windows.has(page)) continue;
       const has = this.contents[page]?.ids ?? [];
       let tokens = 0;
       while (tokens < most && tokens < has.length && has[tokens] === ids[from + tokens]) tokens++;
@@ -189,6 +237,7 @@ export class PagePool {
     const name = this.names[p];
     if (name !== undefined) this.byName.delete(name);
     this.names[p] = undefined;
+    this.windows?.drop(p);
     const parent = this.contents[p]?.parent;
     this.contents[p] = undefined;
     if (parent === undefined) return;

@@ -3,7 +3,8 @@ import type { ModelConfig } from './config.ts';
 import { PAGE, pageBytes } from './layout.ts';
 import { allocLogits } from './logits.ts';
 import type { Formats } from './model.ts';
-import { allocRunner, kvShape, type RunnerSize } from './runner.ts';
+import { allocRunner, kvShape, poolShapes, type RunnerSize } from './runner.ts';
+import { windowPages } from './windows.ts';
 
 export interface PlanInput {
   config: ModelConfig;
@@ -75,6 +76,27 @@ export function stepSize(c: ModelConfig, wishes: Wishes, context: number): Runne
   };
 }
 
+/** Bytes of so many pages, and of how many of them layers that slide keep their part (undefined: of all). */
+export function kvBytes(c: ModelConfig, kv: KvFormat, size: Pick<RunnerSize, 'context' | 'maxTokens'>, pages: number) {
+  const seen = windowPages(c, size, pages);
+  if (seen === undefined) return { bytes: pages * pageBytes(kvShape(c, kv)) };
+  const { kept, slid } = poolShapes(c, kv);
+  return { bytes: pages * pageBytes(kept) + seen * pageBytes(slid), windowPages: seen };
+}
+
+/** The most pages of which `bytes` does not exceed what there is. */
+export function mostPages(free: number, bytes: (pages: number) => number): number {
+  let [fits, not] = [0, 1];
+  if (bytes(1) === 0) return Number.POSITIVE_INFINITY;
+  while (bytes(not) <= free) [fits, not] = [not, not * 2];
+  while (not - fits > 1) {
+    const middle = (fits + not) >> 1;
+    if (bytes(middle) <= free) fits = middle;
+    else not = middle;
+  }
+  return fits;
+}
+
 /** Pages for contexts of a length beyond which more would hardly be hit. */
 export const enoughPages = (context: number): number => Math.max(Math.ceil(context / PAGE) * CONTEXTS, ENOUGH_PAGES);
 
@@ -84,17 +106,19 @@ export const enoughPages = (context: number): number => Math.max(Math.ceil(conte
  */
 export function planMemory(input: PlanInput): Plan {
   const { config: c, formats, kv, weightBytes, memoryBytes, jsBytes, engines = 1, adapterBytes = 0 } = input;
-  const page = pageBytes(kvShape(c, kv));
   const wanted = Math.min(c.context, input.context ?? c.context);
   const planFor = (context: number, wishes: Wishes) => {
-    const p = { ...stepSize(c, wishes, context), kv, ...(adapterBytes > 0 && { adapters: adapterBytes }) };
+    const size = { ...stepSize(c, wishes, context), kv, ...(adapterBytes > 0 && { adapters: adapterBytes }) };
+    const { windowPages } = kvBytes(c, kv, size, 1);
+    const p = { ...size, ...(windowPages !== undefined && { windowPages }) };
     const scratch =
       engines *
       input.measure((be) => {
         allocRunner(be, c, formats, p);
         allocLogits(be, p.maxRows, c.vocab);
       });
-    return { p, scratch, fit: Math.floor((memoryBytes - jsBytes - weightBytes - scratch) / page / engines) };
+    const free = (memoryBytes - jsBytes - weightBytes - scratch) / engines;
+    return { p, scratch, fit: mostPages(free, (n) => kvBytes(c, kv, p, n).bytes) };
   };
   // tables grow with the context, and a context longer than all pages is of no use: the longest whose pages fit
   const longest = (wishes: Wishes) => {
@@ -117,14 +141,17 @@ export function planMemory(input: PlanInput): Plan {
   }
   const useful = Math.min(plan.maxBlocks, USEFUL_PAGES);
   if (fit < useful) {
+    const least = kvBytes(c, kv, plan, useful).bytes;
     throw new MemoryPlanError(
       `the model does not fit: weights ${MB(weightBytes)} + JavaScript ${MB(jsBytes)} + scratch ${MB(scratch)}${ofAdapters(adapterBytes * engines)} + ` +
-        `${useful} KV pages of ${(page / 1024).toFixed(1)} KB = ${MB(weightBytes + jsBytes + scratch + useful * page)}, ` +
+        `${useful} KV pages of ${(least / useful / 1024).toFixed(1)} KB = ${MB(weightBytes + jsBytes + scratch + least)}, ` +
         `but the isolate has ${MB(memoryBytes)}. Use a smaller model or format, or set MEMORY_MB where the host allows more.`,
     );
   }
   const pages = Math.min(fit, input.pages ?? enoughPages(plan.context));
-  return { ...plan, pages, bytes: { limit: memoryBytes, js: jsBytes, weights: weightBytes, scratch, kv: engines * pages * page } };
+  const held = kvBytes(c, kv, plan, pages);
+  const bytes = { limit: memoryBytes, js: jsBytes, weights: weightBytes, scratch, kv: engines * held.bytes };
+  return { ...plan, ...(held.windowPages !== undefined && { windowPages: held.windowPages }), pages, bytes };
 }
 
 const ofAdapters = (bytes: number): string => (bytes > 0 ? ` (adapters ${MB(bytes)} of it)` : '');

@@ -1,5 +1,5 @@
 import { Adapters, allocAdapters } from './adapters.ts';
-import { countKinds, layersOf, type PartWeights, type Range, type Rope, ropesOf } from './anatomy.ts';
+import { countKinds, layersOf, type PartWeights, type Range, type Rope, ropesOf, slidesOf } from './anatomy.ts';
 import type { Allocator, Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
 import { BatchBuffers, type BatchSlice } from './batch.ts';
 import type { ModelConfig } from './config.ts';
@@ -8,6 +8,7 @@ import { Paged } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { ropeRows } from './rope.ts';
 import type { Row } from './sampler.ts';
+import { joinParts, splitParts, Windows } from './windows.ts';
 
 /** What a runner can take at once. */
 export interface RunnerSize {
@@ -16,6 +17,8 @@ export interface RunnerSize {
   maxRows: number; // R: rows of logits
   maxBlocks: number; // pages a sequence
   context: number; // tokens a sequence
+  /** Pages of which layers that slide keep their part; all unless given. */
+  windowPages?: number;
   /** Bytes for adapters; none unless given. */
   adapters?: number;
 }
@@ -44,13 +47,40 @@ export function kvShape(c: ModelConfig, format: KvFormat, [from, to]: Range = [0
   return { format, layers: attend, kvHeads: c.kvHeads, headDim: c.headDim, ...convs };
 }
 
+/** The shapes of the two pools where layers that slide have one of their own; behind these layers' come no convolutions. */
+export function poolShapes(c: ModelConfig, format: KvFormat, range: Range = [0, c.layers]): { kept: KvShape; slid: KvShape } {
+  const all = kvShape(c, format, range);
+  const sliding = slidesOf(c, range).filter(Boolean).length;
+  const { convs, ...heads } = all;
+  return { kept: { ...all, layers: all.layers - sliding }, slid: { ...heads, layers: sliding } };
+}
+
+/** Allocates the pages of layers [from, to): one pool, or two of which the second has the parts of layers that slide. */
+export function allocPools(
+  be: Allocator,
+  c: ModelConfig,
+  format: KvFormat,
+  pages: number,
+  size: Pick<RunnerSize, 'windowPages'>,
+  range?: Range,
+) {
+  const { windowPages } = size;
+  if (windowPages === undefined) return { kept: be.kvPool(kvShape(c, format, range), pages) };
+  const { kept, slid } = poolShapes(c, format, range);
+  return { kept: be.kvPool(kept, pages), slid: be.kvPool(slid, windowPages) };
+}
+
+/** Where the parts of pages that a window leaves are told, where they are. */
+export const windowsOf = (c: ModelConfig, pages: number, { windowPages }: Pick<RunnerSize, 'windowPages'>): Windows | undefined =>
+  windowPages === undefined || c.window === undefined ? undefined : new Windows(pages, windowPages, c.window);
+
 /** Allocates everything of a runner but weights and pages; the same code counts for the plan and runs for real. */
 export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, size: RunnerSize, vocab = c.vocab) {
   const { maxTokens: T, maxRows: R, maxSequences: S, maxBlocks } = size;
   const turns = formats.qkv.length > 0; // where layers attend
   return {
     scratch: allocScratch(be, c, formats, T, R, vocab),
-    batch: new BatchBuffers(be, { T, S, R, maxBlocks }),
+    batch: new BatchBuffers(be, { T, S, R, maxBlocks, windows: size.windowPages !== undefined }),
     adapters: allocAdapters(be, size.adapters ?? 0),
     tables: turns ? ropesOf(c).map(() => be.alloc(size.context * c.headDim * 4, 'rope')) : [],
   };
@@ -78,15 +108,17 @@ export interface Passes extends Paged {
    * before it settles, and comes after it in each place. It may reject with PagesLost.
    */
   begin(slices: readonly BatchSlice[], best?: Best): undefined | Promise<Landing>;
-  /** Copies pages before the next run: pairs of from, to. */
-  copy(pairs: Uint32Array): void;
+  /** Copies pages before the next run: pairs of from, to; `places`: of where the parts of layers that slide are. */
+  copy(pairs: Uint32Array, places?: Uint32Array): void;
   /** Absent where none can be loaded. */
   readonly adapters?: Adapters;
 }
 
 /** A model on a backend, or a part of it: weights, activations, pages, tables and the batch. Runs slices of sequences through them. */
 export class Runner extends Paged implements Passes {
-  readonly kv: KvPool;
+  /** All parts of a page. */
+  readonly kv: Pick<KvPool, 'shape' | 'pageBytes' | 'pages'>;
+  readonly pools: { readonly kept: KvPool; readonly slid?: KvPool };
   readonly pool: PagePool;
   readonly scratch: Scratch;
   readonly batch: BatchBuffers;
@@ -99,6 +131,7 @@ export class Runner extends Paged implements Passes {
   private readonly size: RunnerSize;
   private readonly model: Model & { first: number };
   private readonly ropes: readonly Rope[];
+  private readonly slides: readonly boolean[];
 
   constructor(o: RunnerOptions) {
     super();
@@ -115,12 +148,16 @@ export class Runner extends Paged implements Passes {
     this.scratch = scratch;
     this.batch = batch;
     this.adapters = adapters && new Adapters(config, { be, data: adapters });
-    this.pool = new PagePool(o.pages);
+    this.pool = new PagePool(o.pages, windowsOf(config, o.pages, size));
     const first = o.first ?? 0;
     if (!be.shortConv && formats.convIn.length > 0)
       throw new Error(`${be.name} has no gated short convolution: models whose layers have one (LFM2) do not run on it`);
-    this.kv = be.kvPool(kvShape(config, o.kv, [first, first + weights.layers.length]), o.pages);
-    this.model = { config, layers: layersOf(config), weights, first, tables, kv: this.kv };
+    const range = [first, first + weights.layers.length] as const;
+    this.pools = allocPools(be, config, o.kv, o.pages, size, range);
+    const { kept, slid } = this.pools;
+    this.slides = slidesOf(config, range);
+    this.kv = slid ? { shape: kvShape(config, o.kv, range), pageBytes: kept.pageBytes + slid.pageBytes, pages: o.pages } : kept;
+    this.model = { config, layers: layersOf(config), weights, first, tables, kv: kept, slid };
   }
 
   /** Logits [R, V] of the last run, in the slices' order. */
@@ -140,7 +177,7 @@ export class Runner extends Paged implements Passes {
    */
   run(slices: readonly BatchSlice[], layers: readonly [from: number, to: number] = [0, this.model.config.layers], tap?: Tap): void {
     this.extendTables(slices);
-    this.batch.fill(this.be, slices);
+    this.batch.fill(this.be, slices, this.pool.windows);
     forward(this.be, this.model, this.scratch, this.batch, layers[0], layers[1], tap);
   }
 
@@ -157,7 +194,7 @@ export class Runner extends Paged implements Passes {
   /** Records `slices` through layers [from, to) alone: from and to the residual stream. */
   through(slices: readonly BatchSlice[], layers: readonly [from: number, to: number]): void {
     this.extendTables(slices);
-    this.batch.fill(this.be, slices);
+    this.batch.fill(this.be, slices, this.pool.windows);
     through(this.be, this.model, this.scratch, this.batch, layers[0], layers[1]);
   }
 
@@ -166,9 +203,10 @@ export class Runner extends Paged implements Passes {
     head(this.be, this.model, this.scratch, R);
   }
 
-  /** Copies pages: pairs of from, to. */
-  copy(pairs: Uint32Array): void {
-    this.be.copyPages(this.kv, pairs);
+  copy(pairs: Uint32Array, places?: Uint32Array): void {
+    const { kept, slid } = this.pools;
+    this.be.copyPages(kept, pairs);
+    if (slid && places) this.be.copyPages(slid, places);
   }
 
   /** The residual stream [T, D] of the last run. */
@@ -181,12 +219,27 @@ export class Runner extends Paged implements Passes {
     this.be.write(this.scratch.x, x);
   }
 
-  readPage(page: number): Promise<Uint8Array> {
-    return this.be.read(this.kv.data, page * this.kv.pageBytes, this.kv.pageBytes);
+  get keptBytes(): number {
+    return this.pools.kept.pageBytes;
   }
 
-  writePage(page: number, bytes: Uint8Array): void {
-    this.be.write(this.kv.data, bytes, page * this.kv.pageBytes);
+  /** `place`: where the part of layers that slide is, −1 where it is gone. */
+  async readPage(page: number, place = this.pool.windows?.of(page) ?? -1): Promise<Uint8Array> {
+    const read = (pool: KvPool, at: number) => this.be.read(pool.data, at * pool.pageBytes, pool.pageBytes);
+    const { kept, slid } = this.pools;
+    if (!slid || place < 0) return read(kept, page);
+    const parts = [await read(kept, page), await read(slid, place)] as const;
+    return joinParts(this.kv.shape, this.slides, ...parts);
+  }
+
+  writePage(page: number, bytes: Uint8Array, place = this.pool.windows?.of(page) ?? -1): void {
+    const write = (pool: KvPool, at: number, part: Uint8Array) => this.be.write(pool.data, part, at * pool.pageBytes);
+    const { kept, slid } = this.pools;
+    if (slid && place >= 0) {
+      const parts = splitParts(this.kv.shape, this.slides, bytes, kept.pageBytes);
+      write(kept, page, parts.kept);
+      write(slid, place, parts.slid);
+    } else write(kept, page, bytes);
   }
 
   /** Writes the tables up to the last position of a step; at the start there is better to do. */

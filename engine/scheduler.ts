@@ -45,8 +45,11 @@ export class Scheduler {
   private readonly pool: PagePool;
   private readonly names: PageNames;
   private readonly limits: Limits;
-  /** Pages that must be copied, in order, before the slices just scheduled run: `seq` begins its page `to` with what `from` holds. */
-  copies: { seq: Sequence; from: number; to: number }[] = [];
+  /**
+   * Pages that must be copied, in order, before the slices just scheduled run: `seq` begins its page `to` with what `from` holds; `places`:
+   * where the parts of layers that slide are.
+   */
+  copies: { seq: Sequence; from: number; to: number; places?: readonly [from: number, to: number] }[] = [];
   preemptions = 0;
   /** Waits for pages of a sequence that is under way. */
   private blocked?: Sequence;
@@ -82,6 +85,7 @@ export class Scheduler {
     const { blocked } = this;
     if (blocked && flying > 0) return [];
     this.blocked = undefined;
+    for (const seq of this.running) this.slide(seq);
     this.admit();
     const slices: Slice[] = [];
     let rows = this.limits.maxRows;
@@ -175,13 +179,15 @@ export class Scheduler {
   private place(seq: Sequence, inFlight: Set<string>): boolean {
     if (seq.names.length === 0) seq.names.push(...this.names.chain(seq.ids, seq.salt));
     const usable = Math.floor(seq.shareable / PAGE);
-    let found = 0;
-    while (found < usable && this.pool.has(seq.names[found])) found++;
+    const found = this.pool.prefix(seq.names, usable);
     if (found < usable && inFlight.has(seq.names[found])) return true; // another computes the next page right now: wait and share it
     const need = Sequence.pagesFor(seq.ids.length + 1) - found;
     const idleFound = seq.names.slice(0, found).filter((n) => this.pool.isIdle(n)).length;
     if (this.pool.available - idleFound < need && this.running.length > 0) return false;
+    if (this.running.length > 0 && !this.roomInWindows(seq.names.slice(0, found), need)) return false;
     for (let k = 0; k < found; k++) seq.pages.push(this.pool.take(seq.names[k]) as number);
+    seq.left = Math.max(0, found - (this.pool.windows?.reach ?? found));
+    for (const page of seq.pages.slice(seq.left)) this.pool.see(page);
     seq.computed = found * PAGE;
     seq.published = found;
     if (!seq.reported) seq.cachedTokens = Math.min(seq.computed, seq.promptLength); // whole pages
@@ -198,11 +204,30 @@ export class Scheduler {
     const parent = seq.names[seq.published - 1] ?? this.names.root(seq.salt);
     const shared = this.pool.beginning(parent, seq.ids, at, Math.min(PAGE, seq.shareable - at));
     if (!shared) return;
+    const { windows } = this.pool;
+    const place = windows?.of(shared.page) ?? -1; // alloc may take it
     const page = this.pool.alloc();
     if (page === undefined) return;
     seq.pages.push(page);
     seq.computed = at + shared.tokens;
-    this.copies.push({ seq, from: shared.page, to: page });
+    this.copies.push({ seq, from: shared.page, to: page, ...(windows && { places: [place, windows.of(page)] as const }) });
+  }
+
+  /** Lets go of the parts of pages that the windows of a sequence have left. */
+  private slide(seq: Sequence): void {
+    const { windows } = this.pool;
+    if (!windows) return;
+    const first = windows.first(seq.computed);
+    while (seq.left < first) this.pool.leave(seq.pages[seq.left++]);
+  }
+
+  /** Whether there are places for the windows of a prompt that has found these pages and needs so many more. */
+  private roomInWindows(found: readonly string[], need: number): boolean {
+    const { windows } = this.pool;
+    if (!windows) return true;
+    const idle = found.slice(-windows.reach).filter((name) => this.pool.isIdle(name, true)).length;
+    const most = windows.reach + Math.ceil(this.limits.maxTokens / PAGE) + 1;
+    return windows.available - idle >= Math.min(need, most);
   }
 
   /** Running stays in order of arrival, also for those that come back after a preemption. */
@@ -252,6 +277,8 @@ export class Scheduler {
   }
 
   private freePages(seq: Sequence): void {
+    for (const page of seq.pages.slice(seq.left).reverse()) this.pool.leave(page);
+    seq.left = 0;
     this.pool.releaseAll(seq.pages);
     seq.pages.length = 0;
     seq.names.length = 0;

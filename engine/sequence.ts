@@ -22,6 +22,8 @@ export class Sequence {
   /** The last step that it rode in. */
   step = 0;
   readonly pages: number[] = [];
+  /** Pages that all its windows have left: the first so many. */
+  left = 0;
   /** Names of the whole pages computed so far and, for the prompt, of those to come. */
   readonly names: string[] = [];
   /** Tokens of the prompt after which the next one's log-probability was told. */

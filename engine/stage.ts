@@ -9,6 +9,9 @@ import { type Best, Runner, type RunnerOptions, type RunnerSize } from './runner
 /** Tokens that a stage is sent at once at the most: kernels take four at a time, and each call reads all weights. */
 export const STAGE_TOKENS = 32;
 
+/** Tokens of one sequence that are under way in stages together, for which layers that slide keep pages; where more stages have less, they wait. */
+export const MOST_IN_STAGES = 10 * STAGE_TOKENS;
+
 /** What a stage must be able to take of steps of a size. */
 export const stageSize = (step: RunnerSize): RunnerSize => ({
   ...step,
@@ -22,8 +25,16 @@ export interface StageSlice {
   readonly start: number;
   readonly count: number;
   readonly pages: readonly number[];
+  /** Where layers that slide have each of them, where these keep only a part of the pages. */
+  readonly places?: readonly number[];
   /** The id of its adapter, where it has one. Slices with the same follow each other, those without come first. */
   readonly adapter?: string;
+}
+
+/** Pages that are copied: pairs of from and to, of the pages' numbers and of the places where layers that slide have them. */
+export interface PageCopies {
+  readonly pages: Uint32Array;
+  readonly places: Uint32Array;
 }
 
 /** What finds an adapter by its id; a stage loads the layers that it has of it, when a step wants it. */
@@ -39,13 +50,13 @@ export interface StagePort {
   open(): Promise<void>;
   /** Rows [n, D] of the embedding; ids are counted from the part's first row. */
   embed(ids: Uint32Array): Promise<Uint8Array>;
-  /** The residual stream x [T, D] after the part's layers. `copies`: pairs of pages that are copied first, from and to. */
-  through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array>;
+  /** The residual stream x [T, D] after the part's layers. `copies` are made first. */
+  through(slices: readonly StageSlice[], x: Uint8Array, copies: PageCopies): Promise<Uint8Array>;
   /** Logits [R, rows of the part's head] of x [R, D], or of each row the best and their statistics as topk has them; ids are counted from the part's first row. */
   head(x: Uint8Array, best?: Best): Promise<Uint8Array>;
-  /** What the part has of a page: its layers. */
-  readPage(page: number): Promise<Uint8Array>;
-  writePage(page: number, bytes: Uint8Array): Promise<void>;
+  /** What the part has of a page: its layers. `place`: where those that slide have it, −1 where they have lost it. */
+  readPage(page: number, place: number): Promise<Uint8Array>;
+  writePage(page: number, bytes: Uint8Array, place: number): Promise<void>;
 }
 
 /** Gives an array's memory back at once, where the runtime can: what an isolate holds counts what no collector has found yet. Nobody may use it afterwards. */
@@ -86,15 +97,15 @@ export class Stage implements StagePort {
     });
   }
 
-  through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array> {
+  through(slices: readonly StageSlice[], x: Uint8Array, copies: PageCopies): Promise<Uint8Array> {
     return this.alone(async () => {
-      if (copies.length > 0) this.runner.copy(copies); // whatever becomes of the step
+      if (copies.pages.length > 0) this.runner.copy(copies.pages, copies.places); // whatever becomes of the step
       this.check(slices, x);
       const wanted = new Set(slices.flatMap(({ adapter }) => adapter ?? []));
       if (wanted.size > 0) await this.hold(wanted);
       this.runner.putStream(x);
-      const batch = slices.map(({ start, count, pages, adapter }) => ({
-        seq: { ids: [], pages, adapter: adapter === undefined ? undefined : this.adapters.get(adapter) },
+      const batch = slices.map(({ start, count, pages, places, adapter }) => ({
+        seq: { ids: [], pages, places, adapter: adapter === undefined ? undefined : this.adapters.get(adapter) },
         ...{ start, count, logits: 0, draft: [] },
       }));
       this.runner.through(batch, this.part.layers);
@@ -119,12 +130,12 @@ export class Stage implements StagePort {
     });
   }
 
-  readPage(page: number): Promise<Uint8Array> {
-    return this.alone(() => this.runner.readPage(page));
+  readPage(page: number, place: number): Promise<Uint8Array> {
+    return this.alone(() => this.runner.readPage(page, place));
   }
 
-  writePage(page: number, bytes: Uint8Array): Promise<void> {
-    return this.alone(async () => this.runner.writePage(page, bytes));
+  writePage(page: number, bytes: Uint8Array, place: number): Promise<void> {
+    return this.alone(async () => this.runner.writePage(page, bytes, place));
   }
 
   /** Loads those that are not here; others make room, the ones that were wanted longest ago first. */
@@ -168,9 +179,13 @@ export class Stage implements StagePort {
   private check(slices: readonly StageSlice[], x: Uint8Array): void {
     const tokens = slices.reduce((n, s) => n + s.count, 0);
     if (x.byteLength !== tokens * this.config.hidden * 4) throw new RangeError(`${tokens} tokens do not have ${x.byteLength} bytes`);
-    for (const { start, count, pages } of slices) {
-      const enough = start >= 0 && count > 0 && pages.length >= Math.ceil((start + count) / PAGE);
-      if (!enough || !pages.every((p) => p >= 0 && p < this.runner.kv.pages)) throw new RangeError('a slice has no such pages');
+    const { kept, slid } = this.runner.pools;
+    const within = (numbers: readonly number[], end: number, most: number) =>
+      numbers.length >= end && numbers.every((p) => p >= 0 && p < most);
+    for (const { start, count, pages, places = [] } of slices) {
+      const end = Math.ceil((start + count) / PAGE);
+      const there = within(pages, end, kept.pages) && (!slid || within(places, end, slid.pages));
+      if (start < 0 || count <= 0 || !there) throw new RangeError('a slice has no such pages');
     }
   }
 

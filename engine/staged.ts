@@ -1,4 +1,5 @@
 import { Adapters } from './adapters.ts';
+import type { Range } from './anatomy.ts';
 import type { Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
 import { type BatchSlice, byAdapter } from './batch.ts';
 import type { ModelConfig } from './config.ts';
@@ -6,8 +7,8 @@ import { attentionBytes, pageBytes } from './layout.ts';
 import { mergeRows, readRow } from './logits.ts';
 import { Paged, PagesLost } from './paged.ts';
 import { PagePool } from './pages.ts';
-import { type Best, kvShape, type Landing, type Passes } from './runner.ts';
-import { release, STAGE_TOKENS, type StagePort } from './stage.ts';
+import { type Best, kvShape, type Landing, type Passes, poolShapes, windowsOf } from './runner.ts';
+import { type PageCopies, release, STAGE_TOKENS, type StagePort } from './stage.ts';
 
 export interface StagedOptions {
   /** Of the engine: the logits of a step come here. */
@@ -18,6 +19,7 @@ export interface StagedOptions {
   kv: KvFormat;
   /** The same in every stage. */
   pages: number;
+  windowPages?: number;
   maxRows: number;
   /** Bytes for adapters, which every stage has; none unless given. */
   adapters?: number;
@@ -34,6 +36,7 @@ const KNOWN_ROWS = 512;
 export class StagedRunner extends Paged implements Passes {
   readonly pool: PagePool;
   readonly kv: Pick<KvPool, 'shape' | 'pageBytes'>;
+  readonly keptBytes: number;
   readonly logits: Buf;
   /** Which there are, and the room that they take; each stage loads its layers of one when a step wants it. */
   readonly adapters?: Adapters;
@@ -48,9 +51,9 @@ export class StagedRunner extends Paged implements Passes {
   private readonly lanes: Record<'layers' | 'embeds' | 'heads', readonly Lane[]>;
   /** The last rows of the embedding that were asked for. */
   private readonly known = new Map<number, Uint8Array>();
-  private copies: number[] = [];
+  private copies: PageCopies = NO_COPIES;
   /** Copies that did not reach a stage, since the step that had them failed before. */
-  private readonly owed: number[][];
+  private readonly owed: PageCopies[];
   /** Pages on their way to the stages. */
   private readonly writes = new Set<Promise<unknown>>();
   /** Settles when all stages are there. */
@@ -71,7 +74,7 @@ export class StagedRunner extends Paged implements Passes {
     this.heads = stages.filter(({ part }) => part.head);
     const lanes = (of: readonly StagePort[]) => of.map(() => new Lane());
     this.lanes = { layers: lanes(this.layers), embeds: lanes(this.embeds), heads: lanes(this.heads) };
-    this.owed = this.layers.map(() => []);
+    this.owed = this.layers.map(() => NO_COPIES);
     covers(
       'layers',
       this.layers.map((s) => s.part.layers),
@@ -88,9 +91,10 @@ export class StagedRunner extends Paged implements Passes {
       config.vocab,
     );
     this.adapters = o.adapters ? new Adapters(config, { bytes: o.adapters }) : undefined;
-    this.pool = new PagePool(o.pages);
+    this.pool = new PagePool(o.pages, windowsOf(config, o.pages, o));
     const shape = kvShape(config, o.kv);
     this.kv = { shape, pageBytes: pageBytes(shape) };
+    this.keptBytes = this.pool.windows ? pageBytes(poolShapes(config, o.kv).kept) : this.kv.pageBytes;
     this.logits = backend.alloc(o.maxRows * config.vocab * 4, 'logits');
   }
 
@@ -110,7 +114,8 @@ export class StagedRunner extends Paged implements Passes {
   }
 
   private async pass(slices: readonly BatchSlice[], best?: Best): Promise<Landing> {
-    const copies = this.copies.splice(0);
+    const { copies } = this;
+    this.copies = NO_COPIES;
     if (this.lost) throw new PagesLost('a stage was lost');
     const { losses } = this;
     const there = () => {
@@ -121,15 +126,19 @@ export class StagedRunner extends Paged implements Passes {
     const laid = order.map((s) => slices[s]);
     const rows = this.embed(laid.flatMap(tokensOf));
     rows.catch(() => {}); // heard below
+    const { windows } = this.pool;
     const held = laid.map(({ seq, start, count }) => ({
       start,
       count,
       pages: [...seq.pages],
+      ...(windows && { places: seq.pages.map((p) => Math.max(0, windows.of(p))) }),
       ...(seq.adapter && { adapter: seq.adapter.id }),
     }));
     const through = async (stage: StagePort, s: number, x: Uint8Array) => {
       there();
-      return (await this.all([stage.through(held, x, Uint32Array.from([...this.owed[s].splice(0), ...copies]))]))[0];
+      const all = joined(this.owed[s], copies);
+      this.owed[s] = NO_COPIES;
+      return (await this.all([stage.through(held, x, all)]))[0];
     };
     let x: Uint8Array = NONE;
     for (const [s, stage] of this.layers.entries()) {
@@ -143,7 +152,8 @@ export class StagedRunner extends Paged implements Passes {
           return out;
         });
       } catch (error) {
-        if (this.losses === losses) for (const owed of this.owed.slice(s + 1)) owed.push(...copies);
+        if (this.losses === losses)
+          for (let later = s + 1; later < this.owed.length; later++) this.owed[later] = joined(this.owed[later], copies);
         throw error;
       }
       if (s > 0) release(before);
@@ -155,18 +165,20 @@ export class StagedRunner extends Paged implements Passes {
     return landing;
   }
 
-  copy(pairs: Uint32Array): void {
-    this.copies.push(...pairs);
+  copy(pages: Uint32Array, places = NONE_COPIED): void {
+    this.copies = joined(this.copies, { pages, places });
   }
 
   /** The parts of a page, joined: the bytes that it has in one piece. */
   async readPage(page: number): Promise<Uint8Array> {
+    const place = this.pool.windows?.of(page) ?? -1;
+    const whole = !this.pool.windows || place >= 0;
     await Promise.allSettled(this.writes);
     await this.open();
-    const parts = await this.all(this.layers.map((s) => s.readPage(page)));
-    const out = new Uint8Array(this.kv.pageBytes);
+    const parts = await this.all(this.layers.map((s) => s.readPage(page, place)));
+    const out = new Uint8Array(whole ? this.kv.pageBytes : this.keptBytes);
     for (const [i, part] of parts.entries()) {
-      const { shape, at } = this.partOf(this.layers[i]);
+      const { shape, at } = this.partOf(this.layers[i], whole);
       const bytes = pageBytes(shape);
       if (part.byteLength !== bytes) throw new PagesLost(`a part of a page has ${part.byteLength} bytes, must have ${bytes}`);
       const own = attentionBytes(shape);
@@ -177,8 +189,10 @@ export class StagedRunner extends Paged implements Passes {
   }
 
   writePage(page: number, bytes: Uint8Array): void {
+    const place = this.pool.windows?.of(page) ?? -1;
+    const whole = !this.pool.windows || place >= 0;
     const part = (s: StagePort) => {
-      const { shape, at } = this.partOf(s);
+      const { shape, at } = this.partOf(s, whole);
       const [own, all] = [attentionBytes(shape), pageBytes(shape)];
       const out = new Uint8Array(all);
       out.set(bytes.subarray(at.attend, at.attend + own));
@@ -186,20 +200,22 @@ export class StagedRunner extends Paged implements Passes {
       return out;
     };
     const write = this.open()
-      .then(() => this.all(this.layers.map((s) => s.writePage(page, part(s)))))
+      .then(() => this.all(this.layers.map((s) => s.writePage(page, part(s), place))))
       .catch(() => this.lose()) // whatever it was: the page is not what its name says
       .finally(() => this.writes.delete(write));
     this.writes.add(write);
   }
 
-  /** A stage's part of a page, and where in the page its layers are: those that attend, and those that convolve. */
-  private partOf({ part: { layers } }: StagePort): { shape: KvShape; at: { attend: number; convolve: number } } {
+  /** A stage's part of a page, with or without layers that slide, and where in the page its layers are: those that attend, and those that convolve. */
+  private partOf({ part: { layers } }: StagePort, whole: boolean): { shape: KvShape; at: { attend: number; convolve: number } } {
     const { config, kv } = this;
-    const before = kvShape(config, kv.shape.format, [0, layers[0]]);
+    const { format } = kv.shape;
+    const shapeOf = (range: Range) => (whole ? kvShape(config, format, range) : poolShapes(config, format, range).kept);
+    const before = shapeOf([0, layers[0]]);
     const attend = attentionBytes(before);
     return {
-      shape: kvShape(config, kv.shape.format, layers),
-      at: { attend, convolve: attentionBytes(kv.shape) + pageBytes(before) - attend },
+      shape: shapeOf(layers),
+      at: { attend, convolve: attentionBytes(shapeOf([0, config.layers])) + pageBytes(before) - attend },
     };
   }
 
@@ -287,7 +303,7 @@ export class StagedRunner extends Paged implements Passes {
   private lose(): void {
     this.lost = true;
     this.losses++;
-    for (const owed of this.owed) owed.length = 0;
+    this.owed.fill(NO_COPIES);
     this.opening = undefined;
   }
 
@@ -304,6 +320,13 @@ export class StagedRunner extends Paged implements Passes {
 }
 
 const NONE = new Uint8Array();
+const NONE_COPIED = new Uint32Array();
+const NO_COPIES: PageCopies = { pages: NONE_COPIED, places: NONE_COPIED };
+
+const joined = (a: PageCopies, b: PageCopies): PageCopies => ({
+  pages: Uint32Array.of(...a.pages, ...b.pages),
+  places: Uint32Array.of(...a.places, ...b.places),
+});
 
 /** Token ids of a slice. */
 const tokensOf = ({ seq, start, count, draft }: BatchSlice): number[] =>

@@ -26,8 +26,8 @@ export interface PartBytes {
 
 /** Memory for a context of a length. */
 export interface Costs {
-  /** Of layers [from, to), to > from. `page`: their part of one KV page. */
-  layers(from: number, to: number): PartBytes & { page: number };
+  /** Of layers [from, to), to > from. `page`: their part of one KV page; `slid`: of it, that of layers that slide. */
+  layers(from: number, to: number): PartBytes & { page: number; slid: number };
   /** Of `n` rows of head and embedding, more than none; grows with n. */
   rows(n: number): PartBytes;
   /** Of every stage, whatever it holds. */
@@ -59,6 +59,8 @@ export interface CutsInput {
   times: Times;
   /** Pages for sequences together: no more are planned. */
   mostPages(context: number): number;
+  /** Of so many pages, those of which layers that slide keep their part; undefined: all. */
+  windowPages(context: number, pages: number): number | undefined;
 }
 
 export class CutsError extends Error {
@@ -212,7 +214,8 @@ class Cutter {
   }
 
   private bytes(first: boolean, from: number, to: number, rows: number, pages: number): StageBytes {
-    const none = { weights: 0, scratch: 0, page: 0 };
+    const none = { weights: 0, scratch: 0, page: 0, slid: 0 };
+    const seen = this.input.windowPages(this.context, pages) ?? pages;
     const l = to > from ? this.costs.layers(from, to) : none;
     const r = rows > 0 ? this.costs.rows(rows) : none;
     const own = first ? this.costs.replica : this.costs.stage;
@@ -222,7 +225,7 @@ class Cutter {
       js: own.js,
       weights: l.weights + r.weights,
       scratch: own.scratch + shared + l.scratch + r.scratch,
-      kv: pages * l.page,
+      kv: pages * (l.page - l.slid) + seen * l.slid,
     };
   }
 
@@ -239,15 +242,17 @@ class Cutter {
     });
     const rowsOf = (p: StagePart) => (p.head ? p.head[1] - p.head[0] : 0);
     const bytesOf = (p: StagePart, i: number, pages: number) => this.bytes(i === 0, ...p.layers, rowsOf(p), pages);
-    const fits = parts.map((p, i) => {
-      const [empty, one] = [bytesOf(p, i, 0), bytesOf(p, i, 1)];
-      const page = one.kv;
-      return page === 0 ? Number.POSITIVE_INFINITY : Math.floor((limit - empty.js - empty.weights - empty.scratch) / page);
-    });
-    const pages = Math.min(mostPages(this.context), ...fits);
+    const pages = largest(mostPages(this.context), (n) => parts.every((p, i) => sum(bytesOf(p, i, n)) <= limit));
+    const seen = this.input.windowPages(this.context, pages);
     const stages = parts.map((p, i): Stage => ({ ...p, ...(i === 0 && { replica: true }), bytes: bytesOf(p, i, pages) }));
     const empty = !parts[0].head && parts[0].layers[0] === parts[0].layers[1];
-    return { stages: empty ? stages.slice(1) : stages, replica: stages[0].bytes, pages, context: this.context, maxTokens, maxSequences };
+    return {
+      stages: empty ? stages.slice(1) : stages,
+      replica: stages[0].bytes,
+      pages,
+      ...(seen !== undefined && { windowPages: seen }),
+      ...{ context: this.context, maxTokens, maxSequences },
+    };
   }
 }
 
@@ -264,6 +269,18 @@ function dealt(groups: number, room: readonly number[]): number[] {
       return ones + (more > 0 ? Math.floor(((groups - held) * spare) / more) : 0);
     }),
   ];
+}
+
+/** The largest number up to `most` that fits; 0 when none does. */
+function largest(most: number, fits: (n: number) => boolean): number {
+  if (fits(most)) return most;
+  let [lo, hi] = [0, most];
+  while (hi - lo > 1) {
+    const middle = (lo + hi) >> 1;
+    if (fits(middle)) lo = middle;
+    else hi = middle;
+  }
+  return lo;
 }
 
 const range = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
@@ -286,15 +303,17 @@ function refusal(input: CutsInput, context: number): string {
   if (own > limit)
     return `the model does not fit in stages: the replica's isolate alone needs JavaScript ${MB(costs.replica.js)} + logits ${MB(costs.replica.scratch)} = ${MB(own)}, but ${isolate}. ${advice}`;
   const layers = range(0, L - 1).map((l) => ({ l, ...costs.layers(l, l + 1) }));
-  const bytes = (x: (typeof layers)[number]) => js + scratch + total(x) + pages * x.page;
+  const seen = input.windowPages(context, pages) ?? pages;
+  const kvOf = (x: (typeof layers)[number]) => pages * (x.page - x.slid) + seen * x.slid;
+  const bytes = (x: (typeof layers)[number]) => js + scratch + total(x) + kvOf(x);
   const largest = layers.reduce((a, b) => (bytes(b) > bytes(a) ? b : a));
   if (bytes(largest) > limit)
     return (
-      `the model does not fit in stages: layer ${largest.l} alone needs weights ${MB(largest.weights)} + KV of ${context} tokens ${MB(pages * largest.page)} + ` +
+      `the model does not fit in stages: layer ${largest.l} alone needs weights ${MB(largest.weights)} + KV of ${context} tokens ${MB(kvOf(largest))} + ` +
       `scratch ${MB(scratch + largest.scratch)} + JavaScript ${MB(js)} = ${MB(bytes(largest))}, but ${isolate}. ${advice}`
     );
   const all = layers.reduce((n, x) => n + x.weights, 0) + costs.rows(vocab).weights;
-  const kv = pages * layers.reduce((n, x) => n + x.page, 0);
+  const kv = layers.reduce((n, x) => n + kvOf(x), 0);
   const count = input.stages ?? MOST_STAGES;
   const each = limit - js - scratch - Math.min(...layers.map((x) => x.scratch));
   const room = Math.max(0, limit - own) + (count - 1) * each;

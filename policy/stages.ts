@@ -35,6 +35,8 @@ export interface StagesPlan {
   /** The replica's isolate, whether or not it is also a stage: tokenizer, page table, logits of a step. */
   replica: StageBytes;
   pages: number;
+  /** Pages of which layers that slide keep their part; all unless given. */
+  windowPages?: number;
   /** Tokens a sequence. */
   context: number;
   /** Tokens a step. */

@@ -40,6 +40,7 @@ export function layoutOf(stages: StagesPlan, o: Omit<StagesOptions, 'backend' | 
 const enginePlan = (p: StagesPlan, config: ModelConfig, kv: KvFormat, adapters: number): Plan => ({
   ...stepSize(config, p, p.context),
   ...(adapters > 0 && { adapters }),
+  ...(p.windowPages !== undefined && { windowPages: p.windowPages }),
   ...{ pages: p.pages, kv, bytes: p.replica },
 });
 
@@ -68,9 +69,17 @@ interface StagesOptions {
 /** Loads the part that is here, opens the others, and gives them as one. Rejects naming the stage that is not bound, does not answer or refuses. */
 async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
   const { env, id, source, manifest, digest, backend, plan, hops } = o;
-  const { pages, kv, maxRows } = plan;
+  const { pages, kv, maxRows, windowPages } = plan;
   const { context, maxTokens, maxSequences, maxRows: rows, maxBlocks, adapters } = stageSize(plan);
-  const size = { context, maxTokens, maxSequences, maxRows: rows, maxBlocks, ...(adapters && { adapters }) };
+  const size = {
+    context,
+    maxTokens,
+    maxSequences,
+    maxRows: rows,
+    maxBlocks,
+    ...(adapters && { adapters }),
+    ...(windowPages && { windowPages }),
+  };
   const ports = await Promise.all(
     stages.map(({ layers, embed, head, replica }, i) => {
       const part = { layers, embed, head };
@@ -81,7 +90,7 @@ async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<Sta
       return new RemoteStage(`stage ${i}`, object, { build: buildId, pack: digest, model: id, part, kv, size, pages }, undefined, hops);
     }),
   );
-  const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, maxRows, adapters });
+  const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, windowPages, maxRows, adapters });
   await staged.open();
   return staged;
 }

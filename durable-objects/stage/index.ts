@@ -56,9 +56,9 @@ export class Stage extends DurableObject<StageEnv> implements StageObject {
         case 'head':
           return this.#answer('head', await stage.head(call.x, call.best), call.x);
         case 'read':
-          return { bytes: await stage.readPage(call.page) };
+          return { bytes: await stage.readPage(call.page, call.place) };
         case 'write':
-          await stage.writePage(call.page, call.bytes);
+          await stage.writePage(call.page, call.bytes, call.place);
           return { bytes: new Uint8Array() };
       }
     } catch (error) {

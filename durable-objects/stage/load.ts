@@ -1,8 +1,8 @@
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
-import { type Allocator, allocPart, type Backend, formatsOf, kvShape, Stage } from '../../engine/index.ts';
+import { type Allocator, allocPart, type Backend, formatsOf, Stage } from '../../engine/index.ts';
 import { allocBest } from '../../engine/logits.ts';
-import { allocRunner } from '../../engine/runner.ts';
+import { allocPools, allocRunner } from '../../engine/runner.ts';
 import { countWasm, createWasm } from '../../kernels/wasm/index.ts';
 import { ADAPTER_HEADER, adapterFile, readAdapter } from '../../models/pack/adapter.ts';
 import { loadPart, openPack } from '../../models/pack/load.ts';
@@ -44,7 +44,7 @@ export function allocStage(be: Allocator, { config, tensors }: Manifest, { part,
   const { weights } = allocPart(be, config, part, formatsIn(tensors));
   allocRunner(be, config, formatsOf(weights), size, weights.head?.N ?? 0);
   if (part.head) allocBest(be, size.maxRows);
-  be.kvPool(kvShape(config, kv, part.layers), pages);
+  allocPools(be, config, kv, pages, size, part.layers);
 }
 
 /** Loads a part onto a backend that has room for it. */

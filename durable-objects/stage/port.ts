@@ -1,4 +1,4 @@
-import { PagesLost, type Part, release, type StagePort, type StageSlice } from '../../engine/index.ts';
+import { type PageCopies, PagesLost, type Part, release, type StagePort, type StageSlice } from '../../engine/index.ts';
 import type { Best } from '../../engine/runner.ts';
 import { sleep } from '../../serving/sleep.ts';
 import type { Hops } from '../../serving/trace/hops.ts';
@@ -52,7 +52,7 @@ export class RemoteStage implements StagePort {
     return this.#call({ op: 'embed', ids });
   }
 
-  through(slices: readonly StageSlice[], x: Uint8Array, copies: Uint32Array): Promise<Uint8Array> {
+  through(slices: readonly StageSlice[], x: Uint8Array, copies: PageCopies): Promise<Uint8Array> {
     return this.#sent(x, (own) => ({ op: 'through', slices, x: own, copies }));
   }
 
@@ -60,12 +60,12 @@ export class RemoteStage implements StagePort {
     return this.#sent(x, (own) => ({ op: 'head', x: own, best }));
   }
 
-  readPage(page: number): Promise<Uint8Array> {
-    return this.#call({ op: 'read', page });
+  readPage(page: number, place: number): Promise<Uint8Array> {
+    return this.#call({ op: 'read', page, place });
   }
 
-  async writePage(page: number, bytes: Uint8Array): Promise<void> {
-    await this.#sent(bytes, (own) => ({ op: 'write', page, bytes: own }));
+  async writePage(page: number, bytes: Uint8Array, place: number): Promise<void> {
+    await this.#sent(bytes, (own) => ({ op: 'write', page, bytes: own, place }));
   }
 
   /** What is sent is the whole buffer behind a view: a view is copied, and the copy let go of. */

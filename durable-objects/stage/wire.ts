@@ -1,5 +1,5 @@
 /** What a replica and the stages of its model say to each other: one call a step, arguments and results as they are. */
-import type { KvFormat, Part, StageSlice } from '../../engine/index.ts';
+import type { KvFormat, PageCopies, Part, StageSlice } from '../../engine/index.ts';
 import type { Best, RunnerSize } from '../../engine/runner.ts';
 
 /** What a replica wants a stage to be. */
@@ -17,10 +17,10 @@ export interface StageOrder {
 
 export type StageCall =
   | { op: 'embed'; ids: Uint32Array }
-  | { op: 'through'; slices: readonly StageSlice[]; x: Uint8Array; copies: Uint32Array }
+  | { op: 'through'; slices: readonly StageSlice[]; x: Uint8Array; copies: PageCopies }
   | { op: 'head'; x: Uint8Array; best?: Best }
-  | { op: 'read'; page: number }
-  | { op: 'write'; page: number; bytes: Uint8Array };
+  | { op: 'read'; page: number; place: number }
+  | { op: 'write'; page: number; bytes: Uint8Array; place: number };
 
 /** `gone`: this is not the stage that was opened, and what that one held is not here. `error`: the call's own fault. */
 export type StageAnswer = { bytes: Uint8Array } | { gone: true } | { error: string };

@@ -30,6 +30,16 @@ export async function frame(name: string, payload: Uint8Array): Promise<Uint8Arr
   return out;
 }
 
+/** How many whole frames there are at the beginning of these bytes. */
+export function countFrames(bytes: Uint8Array): number {
+  let n = 0;
+  for (let at = 0; bytes.byteLength - at >= PAGE_HEAD; n++) {
+    at += PAGE_HEAD + pageBytesOf(bytes.subarray(at));
+    if (at > bytes.byteLength) break;
+  }
+  return n;
+}
+
 /** Frames of bytes that are here already, as views of them, each checked against its digest. Throws as `readFrames`. */
 export async function parseFrames(bytes: Uint8Array): Promise<Frame[]> {
   const frames: Frame[] = [];

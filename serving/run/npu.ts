@@ -134,8 +134,7 @@ export class NpuAdapter {
     // the last 1..16 tokens are computed here, for the logits
     const whole = Math.max(0, Math.floor((prompt.length - 1) / PAGE) - (stale ? TAIL_PAGES : 0));
     const names = engine.names.chain(prompt, salt).slice(0, whole);
-    let have = 0;
-    while (have < whole && engine.pool.has(names[have])) have++;
+    const have = engine.pool.prefix(names, whole);
     this.updateMetrics();
     const decision = this.decide(prompt.length, names, have);
     const place = force === 'npu' || force === 'local' ? force : decision.place;
@@ -309,7 +308,8 @@ export class NpuAdapter {
     const head = { pack, kv: engine.plan.kv, numerics: engine.backend.numerics, salt, have, deadlineMs };
     return npuPrefill({
       ...{ npu, secret, head, ids, names, hash: sha256, page: { version: PAGE_VERSION, bytes: engine.kv.pageBytes } },
-      ...{ pageOf: (name) => engine.exportPage(name), onPage, signal },
+      // there every page has all its parts
+      ...{ pageOf: async (name) => (engine.pool.whole(name) ? engine.exportPage(name) : undefined), onPage, signal },
     });
   }
 

@@ -1,7 +1,7 @@
 import { concatBytes } from '@noble/hashes/utils.js';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
-import { frame, frameBytes, parseFrames } from '../responses/frames.ts';
+import { countFrames, frame, parseFrames } from '../responses/frames.ts';
 
 /** Pages are pulled in pieces of about so much, one ahead, so that they never fill the isolate. */
 const BATCH_BYTES = 2 << 20;
@@ -23,8 +23,8 @@ export const keptBytes = (engine: Engine, tokens: number): number => Math.max(0,
  */
 export async function pullPages(engine: Engine, session: SessionFetcher, ids: readonly number[], salt: string): Promise<number> {
   const names = engine.names.chain(ids, salt);
-  const first = names.findIndex((name) => !engine.pool.has(name));
-  if (first < 0) return 0;
+  const first = engine.pool.prefix(names);
+  if (first === names.length) return 0;
   const wanted = names.slice(first, first + engine.pool.available);
   const batch = Math.max(1, Math.floor(BATCH_BYTES / engine.kv.pageBytes));
   // read whole: a stream read in pieces costs more than the pages do
@@ -37,7 +37,7 @@ export async function pullPages(engine: Engine, session: SessionFetcher, ids: re
   let coming = ask(0);
   for (let from = 0; from < wanted.length; from += batch) {
     const bytes = await coming;
-    const full = bytes.byteLength === Math.min(batch, wanted.length - from) * frameBytes(engine.kv.pageBytes);
+    const full = countFrames(bytes) === Math.min(batch, wanted.length - from);
     if (full && from + batch < wanted.length) {
       coming = ask(from + batch); // on its way while these are checked
       coming.catch(() => {}); // it is awaited above, or not wanted any more

@@ -228,7 +228,7 @@ describe('in stages', () => {
           return stage.through(...a);
         },
         head: (...a) => stage.head(...a),
-        readPage: (p) => stage.readPage(p),
+        readPage: (...a) => stage.readPage(...a),
         writePage: (...a) => stage.writePage(...a),
       };
     };

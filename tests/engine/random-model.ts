@@ -154,6 +154,8 @@ export interface TestEngineOptions {
   hash?: Hash;
   /** Bytes for adapters. */
   adapterBytes?: number;
+  /** Whether layers that slide keep their part of all pages, where they need not. */
+  allParts?: boolean;
   /** In stages, each on a backend of its own that `create` makes; `port`: what the engine gets in a stage's place. */
   parts?: { stages: readonly Part[]; create: () => Backend; port?: (stage: Stage) => StagePort; find?: AdapterFinder };
 }
@@ -161,7 +163,7 @@ export interface TestEngineOptions {
 export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
   const config = o.config ?? tiny;
   const weights = randomWeights(be, config, o.format ?? 'w4');
-  const plan = planMemory({
+  const planned = planMemory({
     config,
     formats: formatsOf(weights),
     kv: o.kv ?? 'i8',
@@ -174,6 +176,7 @@ export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
     maxSequences: o.maxSequences ?? 16,
     adapterBytes: o.adapterBytes,
   });
+  const plan = o.allParts ? { ...planned, windowPages: undefined } : planned;
   const { stages, create, port = (s: Stage) => s, find }: Partial<NonNullable<TestEngineOptions['parts']>> = o.parts ?? {};
   const ports = stages?.map((part) => {
     const backend = create!();
@@ -188,6 +191,7 @@ export function testEngine(be: Backend, o: TestEngineOptions = {}): Engine {
       stages: ports,
       kv: plan.kv,
       pages: plan.pages,
+      windowPages: plan.windowPages,
       maxRows: plan.maxRows,
       adapters: plan.adapters,
     });

@@ -121,7 +121,7 @@ class Mortal implements StagePort {
   }
   async open() {
     this.opened++;
-    if (!this.alive) for (let p = 0; p < 256; p++) await this.stage.writePage(p, new Uint8Array(this.stage.pageBytes).fill(0x55));
+    if (!this.alive) for (let p = 0; p < 256; p++) await this.stage.writePage(p, new Uint8Array(this.stage.pageBytes).fill(0x55), -1);
     this.alive = true;
   }
   private async live<T>(work: () => Promise<T>): Promise<T> {
@@ -132,7 +132,7 @@ class Mortal implements StagePort {
   embed: StagePort['embed'] = (a) => this.live(() => this.stage.embed(a));
   through: StagePort['through'] = (...a) => this.live(() => this.stage.through(...a));
   head: StagePort['head'] = (...a) => this.live(() => this.stage.head(...a));
-  readPage: StagePort['readPage'] = (a) => this.live(() => this.stage.readPage(a));
+  readPage: StagePort['readPage'] = (...a) => this.live(() => this.stage.readPage(...a));
   writePage: StagePort['writePage'] = (...a) => this.live(() => this.stage.writePage(...a));
 }
 
@@ -213,7 +213,7 @@ class Slow implements StagePort {
     Slow.heads[best ? 'best' : 'whole']++;
     return this.stage.head(x, best);
   };
-  readPage: StagePort['readPage'] = (a) => this.stage.readPage(a);
+  readPage: StagePort['readPage'] = (...a) => this.stage.readPage(...a);
   writePage: StagePort['writePage'] = (...a) => this.stage.writePage(...a);
   through: StagePort['through'] = async (slices, x, copies) => {
     Slow.together = Math.max(Slow.together, ++Slow.busy);

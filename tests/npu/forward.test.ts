@@ -93,7 +93,7 @@ async function prefill(
     runner.run([{ seq: { ids, pages }, start, count, logits: start + count === T ? 1 : 0, draft: [] }]);
     await b.submit();
   }
-  const { kv } = runner;
+  const kv = runner.pools.kept;
   return [await b.read(runner.logits, 0, c.vocab * 4), await b.read(kv.data, 0, kv.pages * kv.pageBytes)];
 }
 

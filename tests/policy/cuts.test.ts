@@ -20,7 +20,7 @@ function costsOf(w: World): Costs {
   const sum = (from: number, to: number, f: (l: World['layers'][number]) => number) =>
     w.layers.slice(from, to).reduce((n, l) => n + f(l), 0);
   return {
-    layers: (from, to) => ({ weights: sum(from, to, (l) => l.weights), scratch: 40, page: sum(from, to, (l) => l.page) }),
+    layers: (from, to) => ({ weights: sum(from, to, (l) => l.weights), scratch: 40, page: sum(from, to, (l) => l.page), slid: 0 }),
     rows: (n) => ({ weights: 8 * Math.ceil(n / 8) * w.rowBytes, scratch: 10 + n }),
     stage: { js: w.js, scratch: 20 },
     replica: { js: w.replicaJs, scratch: 30 },
@@ -30,13 +30,13 @@ function costsOf(w: World): Costs {
 const vocabOf = (w: World) => 8 * w.groups - w.odd;
 const inputOf = (w: World, context: number, stages?: number): CutsInput => ({
   ...{ vocab: vocabOf(w), limit: w.limit, stages, context, maxTokens: 128, maxSequences: 4, costs: () => costsOf(w) },
-  ...{ times: { layers: w.layers.map((l) => l.time), row: w.rowTime }, mostPages: () => 1000 },
+  ...{ times: { layers: w.layers.map((l) => l.time), row: w.rowTime }, mostPages: () => 1000, windowPages: () => undefined },
 });
 
 /** Bytes of a stage, from the world and not from the plan. */
 function bytesIn(w: World, s: Stage, first: boolean, pages: number): number {
   const c = costsOf(w);
-  const none = { weights: 0, scratch: 0, page: 0 };
+  const none = { weights: 0, scratch: 0, page: 0, slid: 0 };
   const l = s.layers[1] > s.layers[0] ? c.layers(...s.layers) : none;
   const r = s.head ? c.rows(s.head[1] - s.head[0]) : none;
   const part = s.layers[1] > s.layers[0] || s.head ? 20 : 0;

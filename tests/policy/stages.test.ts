@@ -7,7 +7,7 @@ import type { ModelConfig } from '../../engine/config.ts';
 import { allocBest, allocLogits } from '../../engine/logits.ts';
 import { formatsOf } from '../../engine/model.ts';
 import { stepSize } from '../../engine/plan.ts';
-import { allocRunner, kvShape } from '../../engine/runner.ts';
+import { allocPools, allocRunner } from '../../engine/runner.ts';
 import { stageSize } from '../../engine/stage.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
 import { CutsError, sum } from '../../policy/cuts.ts';
@@ -39,14 +39,19 @@ function allocated(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, p
   const stage = plan.stages[i];
   const be = countWasm();
   const { weights } = allocPart(be, c, stage, formatOf);
-  const size = { ...stepSize(c, wish, plan.context), maxTokens: plan.maxTokens, maxSequences: plan.maxSequences };
+  const size = {
+    ...stepSize(c, wish, plan.context),
+    maxTokens: plan.maxTokens,
+    maxSequences: plan.maxSequences,
+    windowPages: plan.windowPages,
+  };
   allocRunner(be, c, formatsOf(weights), stageSize(size), stage.head ? stage.head[1] - stage.head[0] : 0);
   if (stage.head) allocBest(be, stageSize(size).maxRows);
   if (stage.replica) {
     allocLogits(be, size.maxRows, c.vocab);
     be.alloc(size.maxRows * c.vocab * 4, 'logits');
   }
-  be.kvPool(kvShape(c, 'i8', stage.layers), plan.pages);
+  allocPools(be, c, 'i8', plan.pages, plan, stage.layers);
   return be.used;
 }
 
@@ -61,6 +66,11 @@ describe.each([
     expect(isolatesOf(plan)).toBe(isolates);
     expect(plan.context).toBeGreaterThanOrEqual(2048);
     expect(plan.pages * 16).toBeGreaterThanOrEqual(plan.context);
+  });
+
+  test('layers that slide keep their part of few pages, where there are some', () => {
+    if (config !== gemma3) expect(plan.windowPages).toBeUndefined();
+    else expect(plan.windowPages).toBeLessThan(plan.pages / 4);
   });
 
   test('what is planned for an isolate is what it allocates, and no isolate has more than 128 MB', () => {

@@ -46,7 +46,7 @@ export function importConversation(rt: Runtime, bytes: Uint8Array): number {
   const ids = decodeIds(second);
   const pages = rest.map((frame, i) => {
     const page = decodePage(frame);
-    const fault = pageFault(page, { version: PAGE_VERSION, bytes: engine.kv.pageBytes }, sha256);
+    const fault = pageFault(page, { version: PAGE_VERSION, bytes: engine.kv.pageBytes, kept: engine.keptBytes }, sha256);
     if (fault) throw new ProtocolError(`page ${i}: ${fault}`);
     return page.bytes;
   });
