@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import { ROOT } from '../cli/build.ts';
 import { describeMachine } from './machine.ts';
+import { writeMeasured } from './measured.ts';
 import { type Figure, type Report, reached, type Target } from './report.ts';
 import { digits, withSpread } from './stats.ts';
 import { barChart } from './svg.ts';
@@ -85,6 +86,7 @@ export function render(): void {
   }
   parts.push(limits(reports.find((r) => r.suite === 'gate')));
   writeFileSync(join(ROOT, 'docs/performance.md'), parts.join('\n'));
+  writeMeasured(reports);
 }
 
 /**

@@ -25,6 +25,9 @@ export function matrices(c: ModelConfig): MatrixShape[] {
   ];
 }
 
+/** What a format may be slower than w4 (Q4_0's numbers), of one size: bytes a second at one token, and products at 128. */
+const BESIDE_W4 = { bytes: 0.85, products: 0.8 };
+
 const WANTED_MS = 60; // of work in one request
 
 /** Times of one run of a kernel, ms: prepared and compiled first, then as many iterations a request as give a long enough time. */
@@ -50,6 +53,7 @@ export async function timeKernel(worker: BenchWorker, body: Omit<KernelBody, 'it
 export async function kernels(bench: Bench, worker: BenchWorker): Promise<void> {
   const limits = await roofline(bench, worker);
   for (const model of ['smollm2-135m', 'qwen2.5-0.5b'] as const) {
+    const speeds = new Map<string, { bytes: number; products: number }>();
     for (const format of WEIGHT_FORMATS) {
       for (const { layer, N, K } of matrices(shapes[model])) {
         for (const T of [1, 8, 32, 128, 512]) {
@@ -74,9 +78,11 @@ export async function kernels(bench: Bench, worker: BenchWorker): Promise<void> 
             limit,
             note: `${(bytes / median(values) / 1e6).toFixed(1)} GB/s of weights`,
           });
+          speeds.set(`${layer} ${format} ${T}`, { bytes: bytes / median(values), products: macs / median(values) });
         }
       }
     }
+    besideW4(bench, model, speeds);
   }
   const { heads: H, kvHeads: G, headDim: d } = shapes['smollm2-135m'];
   for (const depth of [128, 512, 1024, 2048, 4096, 8192]) {
@@ -96,6 +102,22 @@ export async function kernels(bench: Bench, worker: BenchWorker): Promise<void> 
     for (const K of [1, 64]) {
       const { values } = await timeKernel(worker, { kind: 'topk', shape: [K, 1, V] }, bench.rounds);
       bench.figure({ name: `topk K=${K} of ${V}`, unit: 'µs', value: spread(values.map((ms) => ms * 1000)) });
+    }
+  }
+}
+
+/** Targets of each format beside w4, on the wide and the long matrix of a layer. */
+function besideW4(bench: Bench, model: string, speeds: ReadonlyMap<string, { bytes: number; products: number }>): void {
+  for (const format of WEIGHT_FORMATS.filter(isPlanes)) {
+    for (const layer of ['gateUp', 'down']) {
+      for (const [what, T, unit] of [
+        ['bytes', 1, 'bytes a second at one token'],
+        ['products', 128, 'products at 128 tokens'],
+      ] as const) {
+        const [own, w4] = [format, 'w4'].map((f) => speeds.get(`${layer} ${f} ${T}`)?.[what]);
+        if (own && w4)
+          bench.target({ name: `${model} ${layer} ${format}: ${unit}, of w4`, got: own / w4, want: BESIDE_W4[what], unit: '×' });
+      }
     }
   }
 }

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { describeMachine, machine } from '../../bench/machine.ts';
+import { withMeasured } from '../../bench/measured.ts';
 import { limits, unpublishable } from '../../bench/publish.ts';
 import type { Report } from '../../bench/report.ts';
 
@@ -63,4 +65,13 @@ describe('a report is published', () => {
     expect(unpublishable({ ...speculation, command: 'npm run bench -- speculation' })).toMatch(/--clock cpu/);
     expect(unpublishable({ ...speculation, command: 'npm run bench -- speculation --clock cpu' })).toBeUndefined();
   });
+});
+
+it('the table of docs/models.md is what was published of real models', () => {
+  const page = readFileSync(new URL('../../docs/models.md', import.meta.url), 'utf8');
+  const reports = ['real', 'quality'].map(
+    (suite) => JSON.parse(readFileSync(new URL(`../../docs/performance/${suite}.json`, import.meta.url), 'utf8')) as Report,
+  );
+  expect(withMeasured(page, reports)).toBe(page);
+  expect(() => withMeasured('no marks', reports)).toThrow(/has no/);
 });
