@@ -41,7 +41,9 @@ export function hostOf(env: Env): Host {
 const replica = (env: Env, name: string, model: string | undefined): Service => ({
   async fetch(url, init) {
     const response = await replicaOf(env, name, model).fetch(url, init);
-    return new Response(isElsewhere(env, name, model) ? unbroken(response) : heard(response.body), response);
+    // a replica of this process ends with it; on Cloudflare one is reset, with new code say, while this request goes on
+    const alone = env.LAUNCHER !== undefined && !isElsewhere(env, name, model);
+    return new Response(alone ? heard(response.body) : unbroken(response), response);
   },
 });
 
@@ -75,7 +77,7 @@ function heard(body: ReadableStream<Uint8Array> | null): ReadableStream<Uint8Arr
 const encoder = new TextEncoder();
 
 /**
- * The body of a replica in another process, which may end half-way: the runtime closes it as if it were whole, so its client is told in it. An object
+ * The body of a replica that may end while this request goes on: the runtime closes it as if it were whole, so its client is told in it. An object
  * of which nothing but white space has gone (heartbeats) becomes the error's envelope: the status is gone, and nothing is worse than an empty 200.
  */
 function unbroken(response: Response): ReadableStream<Uint8Array> | null {

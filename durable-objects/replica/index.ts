@@ -22,7 +22,7 @@ import { type ReplicaEnv, replicasHere } from '../env.ts';
 import { objectNamed } from '../place.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import { stubAs } from '../stub.ts';
-import { engineHere, holding, isHeld, openEngine, served } from './model.ts';
+import { begins, engineHere, holding, isHeld, openEngine, served } from './model.ts';
 import { LEAVING } from './port.ts';
 import { stagesOf } from './stages.ts';
 
@@ -32,6 +32,11 @@ const LOOKS = ['/ready', '/v1/models', '/v1/tokenize', '/v1/apply-template', '/v
 /** One engine with its weights. The Worker has already checked the key and the body; everything here is one request, one crossing. */
 export class Replica extends DurableObject<ReplicaEnv> {
   private runtime?: Promise<Runtime>;
+
+  constructor(ctx: DurableObjectState, env: ReplicaEnv) {
+    super(ctx, env);
+    begins(ctx.id.toString());
+  }
 
   override async fetch(request: Request): Promise<Response> {
     const path = new URL(request.url).pathname;

@@ -20,8 +20,11 @@ interface Holder {
   model: Promise<Served>;
   loaded?: Served;
 }
-/** Requests on their way into its engines, by the id of the replica's object. */
-const calls = new Map<string, number>();
+/** Requests on their way into its engines, by the id of the replica's object, and when the last began, ms. */
+const calls = new Map<string, { open: number; began: number }>();
+/** An object that was reset, or is elsewhere now, leaves calls open and an engine that does no step: nobody's after so long. */
+const CALL_MS = 60_000;
+const STEP_MS = 10_000;
 
 /**
  * The isolate's model, loaded on first use. An isolate holds one, whose plan has all of its memory: another one that is idle is let
@@ -56,22 +59,31 @@ export const isHeld = (model: Served, engine: Engine, replica: string): boolean 
 
 /** While `work` of a replica settles, the isolate's model is not let go of, nor is its engine lent. */
 export async function holding<T>(replica: string, work: () => Promise<T>): Promise<T> {
-  calls.set(replica, (calls.get(replica) ?? 0) + 1);
+  const mine = calls.get(replica) ?? { open: 0, began: 0 };
+  calls.set(replica, mine);
+  mine.open++;
+  mine.began = Date.now();
   try {
     return await work();
   } finally {
-    const left = (calls.get(replica) ?? 1) - 1;
-    if (left > 0) calls.set(replica, left);
-    else calls.delete(replica);
+    mine.open--;
   }
 }
 
+/** The object begins: what an earlier one of its name was asked is over. */
+export const begins = (replica: string): void => void calls.delete(replica);
+
+function calledNow(replica: string): boolean {
+  const { open, began } = calls.get(replica) ?? { open: 0, began: 0 };
+  return open > 0 && Date.now() - began < CALL_MS;
+}
+
 const isBusy = ({ engines }: Served, replica: string): boolean =>
-  [...calls.keys()].some((other) => other !== replica) || [...engines.values()].some(computes);
+  [...calls.keys()].some((other) => other !== replica && calledNow(other)) || [...engines.values()].some(computes);
 
 function computes({ engine, loop }: Kept): boolean {
   const { running, waiting } = engine.stats();
-  return running + waiting > 0 || loop?.runs === true;
+  return (running + waiting > 0 || loop?.runs === true) && Date.now() - (loop?.steppedAt ?? 0) < STEP_MS;
 }
 
 /** Two models are never planned into one isolate. */
@@ -113,12 +125,13 @@ export function openEngine(s: Served, env: ReplicaEnv, replica: string): Kept {
     known.engine.reset();
     return known;
   }
-  const idle = [...s.engines].find(([owner, kept]) => !calls.has(owner) && !computes(kept));
+  const idle = [...s.engines].find(([owner, kept]) => !calledNow(owner) && !computes(kept));
   const free = s.engines.size < replicasHere(env);
   if (!free && !idle) throw isolateTaken();
   const kept = free || !idle ? startEngine(s, isOn('SPECULATE', env) ? undefined : Number.POSITIVE_INFINITY) : idle[1];
   if (!free && idle) s.engines.delete(idle[0]);
   s.engines.set(replica, kept);
+  kept.engine.reset();
   return kept;
 }
 

@@ -34,6 +34,8 @@ export class EngineLoop {
   private readonly sinks = new Map<string, Sink>();
   private readonly ended = new Set<Sink>(); // since the last yield
   private running = false;
+  /** When its last step ended, or its run began, ms. One that runs and steps no more went with its object. */
+  steppedAt = 0;
   private tokensPerMs = FIRST_TOKENS_PER_MS; // of prefill, learned
   /** Prompt tokens a ms, of steps that computed little else, and when that was measured last, ms; no samples: never. */
   prefill: Ewma = ewma(FIRST_TOKENS_PER_MS);
@@ -63,6 +65,7 @@ export class EngineLoop {
 
   private async run(): Promise<void> {
     this.running = true;
+    this.steppedAt = Date.now();
     try {
       await sleep(0); // requests that arrived together ride in the first step together
       while (this.engine.busy) {
@@ -78,6 +81,7 @@ export class EngineLoop {
           const floor = alone ? ALONE * together : together === 1 ? FLOOR : 2 * ALONE; // in stages two steps with prompts are under way
           const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
           const events = await this.engine.step(budget);
+          this.steppedAt = Date.now();
           const { tokens, sequences, prefill, ...step } = this.engine.lastStep;
           const ms = tokens > sequences * 8 ? tokens / this.tokensPerMs : this.stepMs;
           for (const sink of this.sinks.values()) sink.spent?.(ms / this.sinks.size);

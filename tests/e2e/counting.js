@@ -1,6 +1,7 @@
 /**
  * The Worker's entry for tests: every call of an object is counted and timed, by its class and method, and GET /__calls tells of it, begun
- * anew with `?reset`. All objects are in this one isolate, so that a module's variable sees them all.
+ * anew with `?reset`. All objects are in this one isolate, so that a module's variable sees them all. GET /__reset?of=&name= resets an
+ * object as new code does: with the platform's words, and whatever it was doing.
  */
 import app, * as all from './index.js';
 
@@ -32,6 +33,11 @@ function counting(name, Class) {
       return counted(name, method, () => Class.prototype[method].apply(this, given));
     };
   }
+  const fetch = Counted.prototype.fetch;
+  Counted.prototype.fetch = function (request) {
+    if (new URL(request.url).pathname === '/__reset') this.ctx.abort('Durable Object reset because its code was updated.');
+    return fetch.call(this, request);
+  };
   return Counted;
 }
 
@@ -40,9 +46,19 @@ export const Session = counting('Session', all.Session);
 export const Scheduler = counting('Scheduler', all.Scheduler);
 export const Tenant = counting('Tenant', all.Tenant);
 
+const reset = (namespace, name) =>
+  namespace
+    .get(namespace.idFromName(name))
+    .fetch('https://object/__reset')
+    .then(
+      () => new Response('it was not reset', { status: 500 }),
+      (error) => new Response(String(error)),
+    );
+
 export default {
   fetch(request, env, context) {
     const url = new URL(request.url);
+    if (url.pathname === '/__reset') return reset(env[url.searchParams.get('of')], url.searchParams.get('name'));
     if (url.pathname !== '/__calls') return app.fetch(request, env, context);
     if (url.search === '?reset') calls.clear();
     return Response.json(Object.fromEntries(calls));
