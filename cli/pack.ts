@@ -19,6 +19,7 @@ import { compileTemplate } from '../models/template.ts';
 import { createTokenizer } from '../models/tokenizer/tokenizer.ts';
 import { build } from './build.ts';
 import { perplexity, piecesOf } from './evaluate.ts';
+import { progress as shown } from './progress.ts';
 import { count, percent, shape, size, table } from './table.ts';
 import { wasmModules } from './wasm.ts';
 
@@ -56,7 +57,7 @@ export interface PackOptions {
 
 /** Makes a pack and prints a table of sizes and errors per tensor. Rejects with what is wrong and where. */
 export async function packCommand(options: PackOptions): Promise<void> {
-  const { source, out, progress = terminalLine } = options;
+  const { source, out, progress = shown() } = options;
   const print = options.say ?? console.log;
   const say = options.json ? console.error : print;
   const format = formatNamed('--format', options.format ?? 'auto', PACKED);
@@ -211,8 +212,4 @@ function calibrationBytes(model: ModelFiles, T: number, formats: { format: Forma
 async function nodeWasm(memoryBytes: number) {
   await build(undefined, ['wasm']);
   return createWasm({ modules: await wasmModules(), memoryBytes });
-}
-
-function terminalLine(line: string): void {
-  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${line}`);
 }

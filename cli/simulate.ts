@@ -26,13 +26,16 @@ function read<X>(what: string, name: string, known: readonly string[], byName: (
 export const modelOf = (name: string): ModelConfig => read('model', name, Object.keys(modelShapes), (n) => modelShapes[n], readConfig);
 export const deviceOf = (name: string): DeviceSpec => read('device', name, deviceNames, device, checkDevice);
 
+/** Is told what is under way. */
+type Show = (line: string) => void;
+
 /** One simulation a prompt length. */
-export function simulateAll(o: SimulateOptions): { prompt: number; result: Simulation }[] {
+export function simulateAll(o: SimulateOptions, show: Show = () => {}): { prompt: number; result: Simulation }[] {
   const [model, spec] = [modelOf(o.model), deviceOf(o.device)];
-  return o.prompts.map((prompt) => ({
-    prompt,
-    result: simulate({ device: spec, model, prompt, batch: o.batch, numbers: o.numbers, options: { chips: o.chips } }),
-  }));
+  return o.prompts.map((prompt, i) => {
+    show(`${o.model}, ${prompt} tokens, is simulated (${i + 1} of ${o.prompts.length}) …`);
+    return { prompt, result: simulate({ device: spec, model, prompt, batch: o.batch, numbers: o.numbers, options: { chips: o.chips } }) };
+  });
 }
 
 /** The results as lines of text. */
@@ -72,16 +75,23 @@ export const FLEET: Omit<Fleet, 'deviceMs' | 'kvBytesPerToken'> = {
 const LENGTHS = [16, 128, 512, 1024, 2048, 4096, 8192];
 
 /** Replays a trace of arrivals under the four placings. Prompts are cut at 8,192 tokens. */
-export function replayTrace(trace: readonly Arrival[], o: TraceOptions): { fleet: Fleet; replays: Replay[] } {
+export function replayTrace(trace: readonly Arrival[], o: TraceOptions, show: Show = () => {}): { fleet: Fleet; replays: Replay[] } {
   const model = { ...modelOf(o.model), context: 8192 };
   const spec = deviceOf(o.device);
-  const points = LENGTHS.map((prompt): [number, number] => {
+  const points = LENGTHS.map((prompt, i): [number, number] => {
+    show(`${o.model}, ${prompt} tokens, is simulated (${i + 1} of ${LENGTHS.length}) …`);
     return [prompt, simulate({ device: spec, model, prompt, numbers: o.numbers, options: { chips: o.chips } }).us / 1000];
   });
   const kvBytesPerToken = model.layers * model.kvHeads * 2 * (model.headDim + 4);
   const fleet: Fleet = { ...FLEET, ...o.fleet, deviceMs: interpolate(points), kvBytesPerToken };
   const cut = trace.map((r) => ({ ...r, prompt: Math.max(1, Math.min(8192, r.prompt)) }));
-  return { fleet, replays: placings.map((p) => replay(cut, fleet, p)) };
+  return {
+    fleet,
+    replays: placings.map((p, i) => {
+      show(`${trace.length} requests are replayed (${i + 1} of ${placings.length}) …`);
+      return replay(cut, fleet, p);
+    }),
+  };
 }
 
 export function replayTable(replays: readonly Replay[]): string {

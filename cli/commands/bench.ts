@@ -1,4 +1,5 @@
 /** `turnstone bench`: what a model does on this machine, or at a server that runs: tokens a second read and written. */
+import { progress } from '../progress.ts';
 import { served } from './run.ts';
 
 export interface BenchFlags {
@@ -31,12 +32,19 @@ export async function benchCommand(model: string | undefined, o: BenchFlags, say
   ] as const)
     if (!Number.isInteger(n) || n < least || n > 1 << 20) throw new Error(`--${name} is ${n}, must be an integer in ${least}..${1 << 20}`);
   const { chat, stop } = await served(model, o);
+  const show = progress();
   try {
     const times: Timings[] = [];
     for (let round = -1; round < o.rounds; round++) {
+      show(
+        round < 0
+          ? `${chat.model} is loaded …`
+          : `round ${round + 1} of ${o.rounds}: ${o.prompt} tokens are read and ${o.tokens} written …`,
+      );
       const t = await once(chat, round, round < 0 ? { ...o, tokens: 2 } : o); // the first loads the model
       if (round >= 0) times.push(t);
     }
+    show();
     const rate = (of: (t: Timings) => number) => median(times.map(of));
     const figures = {
       ...{ model: chat.model, rounds: o.rounds, prompt: times[0].prefill_tokens, written: times[0].decode_tokens + 1 },

@@ -4,6 +4,7 @@ import { quantOf } from '../hub/choose.ts';
 import { CATALOGUE, type Entry, parseName } from '../hub/names.ts';
 import { pull } from '../hub/pull.ts';
 import { ModelStore, type StoredModel } from '../hub/store.ts';
+import { progress } from '../progress.ts';
 import { count, size, table } from '../table.ts';
 
 type Say = (line: string) => void;
@@ -118,22 +119,21 @@ export async function rmCommand(names: readonly string[], o: { unfinished?: bool
   if (o.unfinished) say(`${size(await store.removeUnfinished())} of unfinished downloads are gone`);
 }
 
-/** A line with speed and time left that the next one replaces, on a terminal; otherwise one line every ten seconds. */
+/** A line with speed and time left. */
 function progressLine(): (bytes: number, of: number) => void {
   const began = performance.now();
   let first: number | undefined;
   let last = 0;
-  const terminal = process.stderr.isTTY;
+  const show = progress();
   return (bytes, of) => {
     first ??= bytes;
     const now = performance.now();
     const whole = bytes === of;
-    if (!whole && now - last < (terminal ? 200 : 10_000)) return;
+    if (!whole && now - last < 200) return;
     last = now;
     const rate = (bytes - first) / Math.max(1, now - began); // bytes a ms
     const left = rate > 0 ? Math.ceil((of - bytes) / rate / 1000) : undefined;
     const line = `${Math.floor((100 * bytes) / Math.max(1, of))} %  ${size(bytes)} of ${size(of)}  ${size(Math.round(rate * 1000))}/s${left === undefined || whole ? '' : `  ${left} s left`}`;
-    if (terminal) process.stderr.write(`\r\x1b[K${whole ? '' : line}`);
-    else if (!whole) process.stderr.write(`${line}\n`);
+    show(whole ? undefined : line);
   };
 }

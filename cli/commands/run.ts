@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { ask, baseOf, type Chat, costOf, models, type Sampling } from '../chat/ask.ts';
 import { converse } from '../chat/terminal.ts';
+import { progress } from '../progress.ts';
 import { startServer } from '../start.ts';
 
 export interface RunFlags {
@@ -73,16 +74,23 @@ async function own(model: string | undefined, o: Pick<RunFlags, 'memoryMb' | 'co
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-run-'));
   const key = randomBytes(24).toString('hex');
   const gone = () => rmSync(folder, { recursive: true, force: true });
+  const show = progress();
+  show(`${model ?? process.env.MODEL ?? 'the shipped model'} is started …`);
   const server = await startServer({
     port: 0,
     model: model ?? process.env.MODEL,
     persist: folder,
     vars: { API_KEYS: key, MEMORY_MB: o.memoryMb?.toString() ?? process.env.MEMORY_MB, CONTEXT: o.context?.toString() },
-    say: (line) => console.error(line),
-  }).catch((error: unknown) => {
-    gone();
-    throw error;
-  });
+    say: (line) => {
+      show();
+      console.error(line);
+    },
+  })
+    .catch((error: unknown) => {
+      gone();
+      throw error;
+    })
+    .finally(show);
   const stop = async () => {
     await server.stop();
     gone();

@@ -57,8 +57,10 @@ describe('a run in figures and pictures', () => {
   });
 
   test('the command line’s table has a line a prompt, and refuses what it does not know by name', () => {
-    const table = simulationTable(simulateAll({ model: 'smollm2-135m', device: 'edge-npu', prompts: [16, 32] }));
+    const said: string[] = [];
+    const table = simulationTable(simulateAll({ model: 'smollm2-135m', device: 'edge-npu', prompts: [16, 32] }, (line) => said.push(line)));
     expect(table.split('\n')).toHaveLength(3);
+    expect(said).toEqual(['smollm2-135m, 16 tokens, is simulated (1 of 2) …', 'smollm2-135m, 32 tokens, is simulated (2 of 2) …']);
     expect(() => simulateAll({ model: 'gpt-9', device: 'edge-npu', prompts: [16] })).toThrow('smollm2-135m');
     expect(() => simulateAll({ model: 'smollm2-135m', device: 'x', prompts: [16] })).toThrow('maia-200');
   });
