@@ -268,6 +268,22 @@ program
   .option('--json', 'as JSON')
   .action(run(async (o: VerifyFlags) => (await import('./commands/verify.ts')).verifyCommand(o)));
 
+const workerd = program
+  .command('workerd')
+  .description("write the server as workerd's own configuration, and print the command that serves it without a launcher")
+  .argument('[model]', 'as for start; it must fit one isolate')
+  .requiredOption('--out <folder>', 'what is written: config.bin, with the keys in it, and state, for sessions and the queue')
+  .addHelpText(
+    'after',
+    '\nSettings are those of start, as variables or flags. Nothing beside workerd runs: no accelerator, no embeddings, no other models, one process.',
+  )
+  .action(
+    run(async (model: string | undefined, flags: Record<string, string>) =>
+      (await import('./commands/workerd.ts')).workerdCommand(model, flags.out, settingsOf(flags)),
+    ),
+  );
+for (const flag of settingFlags()) workerd.addOption(flag);
+
 addCompletion(program);
 await program.parseAsync();
 

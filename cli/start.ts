@@ -102,6 +102,12 @@ export interface Server {
 const MAX_REPLICAS = 64; // of the queue
 const LOOPBACK = new Set(['127.0.0.1', 'localhost', '::1']);
 
+/** Throws when other machines would be served without keys. */
+export function mayListen(host: string, { API_KEYS, PUBLIC }: Partial<Record<string, string>>): void {
+  if (!LOOPBACK.has(host) && !API_KEYS && PUBLIC !== '1')
+    throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or PUBLIC=1 to serve everybody.`);
+}
+
 /** Starts the server and resolves when it listens. Rejects with what to do when it cannot. */
 export async function startServer(o: StartOptions = {}): Promise<Server> {
   const say = o.say ?? (() => {});
@@ -112,9 +118,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
   if (faults.length > 0) throw new Error(faults.join('\n'));
   keysIn(vars.API_KEYS);
   const open = vars.PUBLIC === '1';
-  if (!LOOPBACK.has(host) && !vars.API_KEYS && !open) {
-    throw new Error(`HOST=${host} would serve other machines: set API_KEYS (comma-separated keys) first, or PUBLIC=1 to serve everybody.`);
-  }
+  mayListen(host, vars);
   const layout = { processes: readNumber('PROCESSES', { PROCESSES: o.processes?.toString() }), replicas: readNumber('REPLICAS', vars) };
   if (layout.processes * layout.replicas > MAX_REPLICAS) {
     throw new Error(`PROCESSES × REPLICAS is ${layout.processes * layout.replicas}, must be ${MAX_REPLICAS} at most`);
@@ -311,7 +315,7 @@ function replicaVars({ API_KEYS: _, ADMIN_KEY: __, ...vars }: Record<string, str
   return vars;
 }
 
-const shownHost = (host: string) => (host.includes(':') ? `[${host}]` : host === 'localhost' ? '127.0.0.1' : host);
+export const shownHost = (host: string) => (host.includes(':') ? `[${host}]` : host === 'localhost' ? '127.0.0.1' : host);
 
 /** Before anything is built or loaded. */
 async function tryPort(port: number, host: string): Promise<void> {

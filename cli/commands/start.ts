@@ -129,7 +129,7 @@ function withoutSecrets(): NodeJS.ProcessEnv {
 }
 
 /** What the Worker and its objects read. An accelerator's variables are for one that runs elsewhere, such as `turnstone gpu-host`. */
-function workerVars(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
+export function workerVars(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
   const { NPU_URL, NPU_SECRET } = env;
   if (NPU_URL && !NPU_SECRET) fail('NPU_URL names an accelerator: set NPU_SECRET to its secret.');
   const names = SETTING_NAMES.filter((name) => !(SETTINGS[name] as Setting).launcher && (NPU_URL || !ACCELERATOR.has(name)));

@@ -38,9 +38,9 @@ export interface ServerConfig {
   pack: LocalPack;
   /** Where sessions and the queue are kept. */
   storage: string;
-  /** host:port of the server, and where the launcher asks. */
+  /** host:port of the server, and where the launcher asks, if there is one. */
   address: string;
-  control: { address: string; secret: string };
+  control?: { address: string; secret: string };
   /** Replicas in other processes, by number. */
   elsewhere: readonly (Elsewhere & { replicas: readonly number[] })[];
   /** Stages of the model, by number. */
@@ -94,10 +94,14 @@ export function serverConfig(o: ServerConfig): Config {
         durableObjectStorage: { localDisk: 'storage' },
       }),
       ...site([siteFiles(join(ROOT, 'dist/web')), packFiles(o.pack)], adapterFiles(o.pack)),
-      worker('control', {
-        ...module('control'),
-        bindings: [{ name: 'SECRET', text: o.control.secret }, ...own, ...replicas, ...others, ...stages],
-      }),
+      ...(o.control
+        ? [
+            worker('control', {
+              ...module('control'),
+              bindings: [{ name: 'SECRET', text: o.control.secret }, ...own, ...replicas, ...others, ...stages],
+            }),
+          ]
+        : []),
       ...external('npu', o.npu),
       ...external('embedder', o.embedder),
       ...external('launcher', o.models?.launcher),
@@ -108,7 +112,7 @@ export function serverConfig(o: ServerConfig): Config {
     ],
     sockets: [
       { name: 'http', address: o.address, service: { name: SERVED }, http: {} },
-      { name: 'control', address: o.control.address, service: { name: 'control' }, http: {} },
+      ...(o.control ? [{ name: 'control', address: o.control.address, service: { name: 'control' }, http: {} }] : []),
     ],
   };
 }

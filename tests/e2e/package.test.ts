@@ -1,5 +1,6 @@
 /** The package as it would be published: packed, unpacked beside its dependencies alone, and used from another folder. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   cpSync,
   existsSync,
@@ -16,9 +17,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { buildSync } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ROOT } from '../../cli/build.ts';
+import { programsOf } from '../docs.ts';
 import { launchBrowser, noBrowser } from './browser.ts';
 import { launch } from './launcher.ts';
 
@@ -105,7 +109,7 @@ describe('the package', () => {
     const inApp = (args: string[]) =>
       execFileSync(process.execPath, args, { cwd: app, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
     // the README's programs have the right types, too
-    const [own, caller] = [...readFileSync(join(ROOT, 'README.md'), 'utf8').matchAll(/```ts\n(.*?)```/gs)].map(([, code]) => code);
+    const [own, caller] = programsOf('README.md');
     writeFileSync(join(app, 'src/readme.ts'), own);
     const around = 'declare const env: { TURNSTONE: Fetcher; TURNSTONE_KEY: string };\nexport async function call() {\n';
     writeFileSync(join(app, 'src/caller.ts'), `${around}${caller}\nreturn answer;\n}\n`);
@@ -117,14 +121,13 @@ describe('the package', () => {
     expect(() => turnstone(['init', 'My_App'])).toThrow('cannot be named');
   });
 
-  /** The programs of docs/library.md and docs/api.md, as files of a project beside the package. */
+  /** The programs of docs/library.md and of the pages for clients, as files of a project beside the package. */
   const programs = (): string[] => {
-    const blocks = ['library', 'api'].flatMap((page) => [
-      ...readFileSync(join(ROOT, `docs/${page}.md`), 'utf8').matchAll(/```ts\n(.*?)```/gs),
-    ]);
-    for (const name of ['openai', '@types/node', 'typescript']) link(name);
+    const [hono, sdk] = programsOf('docs/integrations.md'); // LangChain's wants a package that is not here
+    const all = [...['library', 'api', 'clients'].flatMap((page) => programsOf(`docs/${page}.md`)), hono, sdk];
+    for (const name of ['openai', '@types/node', 'typescript', 'ollama', 'ai', '@ai-sdk/openai-compatible', 'hono']) link(name);
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-    return blocks.map(([, code], i) => {
+    return all.map((code, i) => {
       writeFileSync(join(folder, `program-${i}.ts`), code);
       return `program-${i}`;
     });
@@ -132,13 +135,16 @@ describe('the package', () => {
 
   it('is an engine for programs of one’s own: those in the docs have the right types and answer', () => {
     const names = programs();
-    expect(names).toHaveLength(4); // the last asks a server: tests/e2e/clients.test.ts does what it does
+    expect(names).toHaveLength(8); // the first three need no server; tests/local/docs.test.ts and tests/e2e/clients.test.ts run the others
     const options = ['--strict', '--noEmit', '--module', 'nodenext', '--target', 'es2023', '--lib', 'es2023,dom,dom.asynciterable'];
+    const typed = (files: string[], ...more: string[]) =>
+      execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, ...more, '--types', 'node', ...files], {
+        cwd: folder,
+        stdio: 'inherit',
+      });
     const files = names.map((name) => `${name}.ts`);
-    execFileSync(process.execPath, [join(ROOT, 'node_modules/typescript/bin/tsc'), ...options, '--types', 'node', ...files], {
-      cwd: folder,
-      stdio: 'inherit',
-    });
+    typed(files.slice(0, 4));
+    typed(files.slice(4), '--skipLibCheck'); // the clients' own types name types of packages that they do not bring
     const run = (name: string) => {
       buildSync({ entryPoints: [`${name}.ts`], outfile: join(folder, `${name}.js`), absWorkingDir: folder });
       return execFileSync(process.execPath, [`${name}.js`], { cwd: folder, env: { PATH, HOME, TMPDIR: folder }, encoding: 'utf8' });
@@ -177,6 +183,25 @@ describe('the package', () => {
       await browser.close();
       server.close();
     }
+  });
+
+  it('is served by workerd itself, from the configuration that it writes, killed and started again', async () => {
+    const [file, ...args] = turnstone(['workerd', '--out', 'alone', '--port', '0']).trim().split(' ');
+    expect(statSync(join(folder, 'alone/config.bin')).mode & 0o077).toBe(0); // keys are in it
+    const serve = async () => {
+      const child = spawn(file, [...args, '--control-fd=3'], { stdio: ['ignore', 'inherit', 'inherit', 'pipe'] });
+      const [line] = (await once(createInterface({ input: child.stdio[3] as Readable }), 'line')) as [string];
+      return { url: `http://127.0.0.1:${(JSON.parse(line) as { port: number }).port}`, child };
+    };
+    const first = await serve();
+    const body = JSON.stringify({ model: 'pebble', input: 'Who are you?', temperature: 0 });
+    const headers = { 'content-type': 'application/json' };
+    const { id } = (await (await fetch(`${first.url}/v1/responses`, { method: 'POST', headers, body })).json()) as { id: string };
+    first.child.kill('SIGKILL');
+    await once(first.child, 'exit');
+    const again = await serve();
+    expect(await (await fetch(`${again.url}/v1/responses/${id}`)).text()).toContain('I am Pebble, a small language model.');
+    again.child.kill('SIGKILL');
   });
 
   it('runs as its image does: killed, started again over the same volume, restored from a backup, a conversation goes on', async () => {
