@@ -8,6 +8,7 @@ import { ROOT } from '../../cli/build.ts';
 import { simulateCommand } from '../../cli/commands/simulate.ts';
 import { processesOf } from '../../cli/commands/start.ts';
 import { LIST, type VerifyFlags, verifyCommand } from '../../cli/commands/verify.ts';
+import { progress } from '../../cli/progress.ts';
 import { readMetrics } from '../../cli/prometheus.ts';
 import { signList } from '../../cli/sign.ts';
 import { Registry } from '../../openai/prometheus.ts';
@@ -21,6 +22,22 @@ it('completes commands, flags of settings with their values, and models', () => 
   expect(turnstone('complete', '--', 'start', '--kv', '')).toContain('i8');
   expect(turnstone('complete', '--', 'run', 'smol')).toMatch(/^smollm2\t/);
   expect(turnstone('complete', '--', 'start', '--api'), 'a secret is no flag').not.toContain('--api-keys');
+});
+
+it.each([
+  [true, '\r\x1b[Ka\r\x1b[Kb\r\x1b[Kc\r\x1b[K'],
+  [false, 'b\n'],
+])('shows how far it is (a terminal: %s): one line there, elsewhere a line every ten seconds', (isTTY, shown) => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  let text = '';
+  const show = progress({ isTTY, write: (piece: string | Uint8Array) => Boolean((text += piece)) });
+  show('a');
+  vi.advanceTimersByTime(10_000);
+  show('b');
+  show('c');
+  show();
+  vi.useRealTimers();
+  expect(text).toBe(shown);
 });
 
 it('shows a model as JSON', () => {
@@ -42,7 +59,7 @@ it('every command that prints facts does so as JSON, too', () => {
   const text = readFileSync(join(ROOT, 'cli/index.ts'), 'utf8');
   const commands = [...text.matchAll(/\.command\('([a-z-]+)[^']*'(, \{ hidden: true \})?\)(.*?)\.action\(/gs)];
   const without = commands.filter(([, , hidden, options]) => !hidden && !options.includes("'--json'")).map(([, name]) => name);
-  expect(without.sort()).toEqual(['adapters', 'build', 'gpu-host', 'init', 'rm', 'start']); // these do something, or serve
+  expect(without.sort()).toEqual(['adapters', 'build', 'gpu-host', 'init', 'rm', 'start', 'workerd']); // these do something, or serve
 });
 
 it('ends with 1 and says why where something is wrong', () => {

@@ -6,6 +6,7 @@ import OpenAI, { toFile } from 'openai';
 import { ResponsesWS } from 'openai/resources/responses/ws';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { connect, extended, toldOf } from '../../library/client.ts';
+import { programsOf, runProgram } from '../docs.ts';
 import { installClients, runClients } from './npm-clients.ts';
 import { missing, startTestServer } from './server.ts';
 
@@ -262,6 +263,11 @@ describe.skipIf(missing !== null)(`clients${missing ? ` (skipped: ${missing})` :
       const on = await next(goes);
       expect(on.usage!.input_tokens).toBeGreaterThan(unstored.usage!.input_tokens);
       ws.close();
+    });
+
+    it('answers the program of docs/clients.md over its WebSocket', async () => {
+      const [, program] = programsOf('docs/clients.md');
+      expect(await runProgram(program, server.url, KEY)).toMatch(/\w/);
     });
 
     it('runs a batch whose answers are those of its requests one by one, embeddings too', async () => {

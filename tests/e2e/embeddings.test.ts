@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { launchEmbedder } from '../../cli/embedder.ts';
 import { type Server, startServer } from '../../cli/start.ts';
 import { openHome } from '../../cli/workerd/home.ts';
+import { programsOf, runProgram } from '../docs.ts';
 import { DUNLIN, farthest, recorded, smallPack, temporary } from '../embedder/packs.ts';
 
 describe('the server with its embedder', () => {
@@ -42,6 +43,12 @@ describe('the server with its embedder', () => {
     expect(floats.model).toBe('dunlin');
     const text = await openai.embeddings.create({ model: 'dunlin', input: 'x', encoding_format: 'base64' });
     expect(text.data[0].embedding).toBeTypeOf('string');
+  });
+
+  it('answers the program of docs/embeddings.md', async () => {
+    const [program] = programsOf('docs/embeddings.md');
+    const around = `import OpenAI from 'openai';\nconst [apiKey, texts] = ['key-of-the-tests', ['one', 'two']];\n${program}`;
+    expect(await runProgram(`${around}\nconsole.log(data.length, data[0].embedding.length);`, server.url)).toBe('2 256\n');
   });
 
   it('takes token ids, and prefixes that the model declares', async () => {
