@@ -18,13 +18,14 @@ const some = (...names: string[]): Parameters => Object.fromEntries(names.map((n
 
 export const inputTokensParameters: Parameters = {
   ...some('model', 'input', 'instructions', 'previous_response_id', 'conversation', 'tools', 'tool_choice', 'parallel_tool_calls'),
-  ...some('text', 'reasoning', 'truncation', 'chat_template_kwargs'),
+  ...some('text', 'reasoning', 'truncation', 'chat_template_kwargs', 'thinking_budget'),
   personality: { use: 'ignored', why: 'models here have no styles; say in the instructions how answers should be' },
 };
 
 export const compactParameters: Parameters = some(
   ...['model', 'input', 'instructions', 'previous_response_id', 'prompt_cache_key', 'prompt_cache_retention', 'prompt_cache_options'],
-  ...['service_tier', 'max_output_tokens', 'temperature', 'top_p', 'seed', 'priority', 'chat_template_kwargs', 'reasoning'],
+  ...['service_tier', 'max_output_tokens', 'temperature', 'top_p', 'seed', 'priority'],
+  ...['chat_template_kwargs', 'reasoning', 'thinking_budget'],
 );
 
 /** POST /v1/conversations: the items it begins with. */

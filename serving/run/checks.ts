@@ -46,9 +46,11 @@ export function promptBest(
 /** Ids that end a generation. `ignore_eos` goes on past the model's own, but not past the end of a grammar, after which nothing may come. */
 export const stopIdsOf = (
   { stopIds }: Pick<Served, 'stopIds'>,
-  body: Pick<GenerationRequest, 'ignoreEos' | 'stopTokenIds'>,
-  constrained: boolean,
-): readonly number[] => (body.ignoreEos && !constrained ? body.stopTokenIds : [...stopIds, ...body.stopTokenIds]);
+  body: Pick<GenerationRequest, 'ignoreEos' | 'stopTokenIds'> & { responseFormat: { type: string }; tools?: readonly unknown[] },
+): readonly number[] => {
+  const formed = body.responseFormat.type !== 'text' || (body.tools?.length ?? 0) > 0;
+  return body.ignoreEos && !formed ? body.stopTokenIds : [...stopIds, ...body.stopTokenIds];
+};
 
 /** OpenAI's default for completions; chat has none. */
 const COMPLETION_TOKENS = 16;

@@ -56,7 +56,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   const fingerprint = fingerprintOf(served, adapter);
   checkIds(served, body, prompts.flat());
   const constraint = chat ? constraintOf(served, body) : completionConstraint(served, body);
-  const stopIds = stopIdsOf(served, body, constraint !== undefined);
+  const stopIds = stopIdsOf(served, body);
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
     const maxTokens = outputLimit(engine, body, prompt.length, param);
     return Array.from({ length: body.n }, (_, i) => ({

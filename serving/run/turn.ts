@@ -56,7 +56,7 @@ async function turnWith(
     prompt,
     generated: order.generated,
     maxTokens: outputLimit(engine, request, prompt.length, 'input'),
-    stopIds: stopIdsOf(served, request, constraint !== undefined),
+    stopIds: stopIdsOf(served, request),
     sampling: { ...resolveSampling(request.sampling, served.sampling, () => order.seed), seed: order.seed },
     salt: saltOf(order.tenant, request.cacheSalt),
     adapter: adapter?.id,

@@ -3,15 +3,17 @@ import { request as httpRequest } from 'node:http';
 import OpenAI from 'openai';
 import type { ResponseStreamEvent } from 'openai/resources/responses/responses';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Runtime } from '../../serving/run/runtime.ts';
 import { startHost } from './host.ts';
 
 let client: OpenAI;
+let rt: Runtime;
 let stop: () => void;
 
 beforeAll(async () => {
   const host = await startHost();
   client = new OpenAI({ baseURL: `${host.url}/v1`, apiKey: 'sk-test-0123456789', maxRetries: 0 });
-  stop = host.stop;
+  ({ rt, stop } = host);
 });
 afterAll(() => stop?.());
 
@@ -215,4 +217,36 @@ it('no more is told of prompts than a request may hold', async () => {
   await expect(client.responses.create({ model: 'pebble', input: once, ...({ prompt_logprobs: 1 } as object) })).rejects.toMatchObject({
     ...{ status: 400, param: 'prompt_logprobs' },
   });
+});
+
+it('thinks so many tokens at the most, then answers, in the form that is asked for', async () => {
+  const chat_template =
+    '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n<think>\n';
+  const ask = async (extra: object) => {
+    const messages = [{ role: 'user' as const, content: once }];
+    const chat = await client.chat.completions.create({
+      ...{ model: 'pebble', messages, max_tokens: 60, temperature: 0 },
+      ...({ chat_template, ...extra } as object),
+    });
+    const [{ message, finish_reason: finish }] = chat.choices;
+    const { reasoning_content: thought = '' } = message as { reasoning_content?: string };
+    return { thought, said: message.content ?? '', finish, usage: chat.usage };
+  };
+  const long = { min_tokens: 60 };
+  const free = await ask(long);
+  expect([free.said, free.finish]).toEqual(['', 'length']); // it never ends its thinking
+  const closing = rt.served.tokenizer.encode('</think>', { bos: false }).length;
+  for (const thinking_budget of [0, 5, 20]) {
+    const { thought, said, usage } = await ask({ ...long, thinking_budget });
+    expect(free.thought.startsWith(thought)).toBe(true);
+    expect(thought.length > 0).toBe(thinking_budget > 0);
+    expect(said).not.toMatch(/think>|^$/);
+    expect(usage?.completion_tokens_details?.reasoning_tokens).toBe(thinking_budget + closing);
+  }
+  const ended = await ask({ ignore_eos: true, thinking_budget: 5 });
+  expect([ended.finish, ended.usage?.completion_tokens]).toEqual(['length', 60]); // the model's end is none then
+  const schema = { type: 'object', properties: { boat: { type: 'boolean' } }, required: ['boat'], additionalProperties: false };
+  const form = { response_format: { type: 'json_schema', json_schema: { name: 's', schema, strict: true } } };
+  const formed = await ask({ ...form, ...long, ignore_eos: true, reasoning: { max_tokens: 5 } });
+  expect([Object.keys(JSON.parse(formed.said)), formed.finish]).toEqual([['boat'], 'stop']);
 });
