@@ -37,6 +37,7 @@ export default defineConfig({
           include: ['tests/**/*.test.ts'],
           exclude: ['tests/workerd/**', 'tests/e2e/**'],
           testTimeout: 120_000,
+          hookTimeout: 60_000,
           maxWorkers: availableParallelism(), // by itself vitest leaves one core idle
           expect,
         },

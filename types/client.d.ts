@@ -50,6 +50,8 @@ export interface Told {
   route?: { place: 'local' | 'npu'; why: string; cached: number; took: number };
   /** The answer goes on from one of another model, so that nothing of it could be used. */
   recomputed?: boolean;
+  /** Keywords of a schema without `strict` that nothing enforced, each as "#pointer keyword". */
+  not_enforced?: string[];
 }
 
 /** A request's body with extensions, of the same type as without: `client.chat.completions.create(extended({ …, top_k: 40 }))`. */

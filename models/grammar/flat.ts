@@ -69,7 +69,7 @@ export interface Flattener {
   readonly open: boolean;
   openly<T>(f: () => T): T;
   flatten(nodes: readonly Node[]): Flat[];
-  pattern(source: unknown, at: string): Dfa;
+  pattern(source: unknown, at: string): Dfa | undefined;
   format(name: string, at: string): Dfa | undefined;
   /** A keyword that cannot be enforced: an error, or a note where it may be loose. */
   unsupported(at: string, keyword: string, reason: string): void;

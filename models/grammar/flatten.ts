@@ -3,7 +3,7 @@ import { overlaps } from './exclusive.ts';
 import { All, copyFlat, type Dict, down, type Flat, type Flattener, isDict, type Narrowing, type Node, newFlat, nodeKey } from './flat.ts';
 import { formatDfa, formatNames } from './formats.ts';
 import { HANDLERS } from './keywords.ts';
-import { Budget, GrammarError, LIMITS } from './limits.ts';
+import { Budget, GrammarError, LIMITS, Unsupported } from './limits.ts';
 import { negation, opposite, without } from './negate.ts';
 import { Places } from './places.ts';
 import { parseRegex } from './regex.ts';
@@ -184,14 +184,22 @@ export class Schema implements Flattener {
     return { schema, at, via: [...from.via, from.at, at] };
   }
 
-  /** The automaton of a pattern, compiled once. */
-  pattern(source: unknown, at: string): Dfa {
+  /** The automaton of a pattern, compiled once; undefined where it is left out. */
+  pattern(source: unknown, at: string): Dfa | undefined {
     if (typeof source !== 'string') throw new GrammarError(at, 'pattern', 'must be a string');
     if (source.length > LIMITS.patternChars) throw new GrammarError(at, 'pattern', `longer than ${LIMITS.patternChars} characters`);
     const key = `p${source}`;
-    const dfa = this.dfas.get(key) ?? located(at, 'pattern', () => toDfa(parseRegex(source, at, true), this.budget));
-    this.dfas.set(key, dfa);
-    return dfa;
+    const known = this.dfas.get(key);
+    if (known) return known;
+    try {
+      const dfa = located(at, 'pattern', () => toDfa(parseRegex(source, at, true), this.budget));
+      this.dfas.set(key, dfa);
+      return dfa;
+    } catch (e) {
+      if (!(e instanceof Unsupported)) throw e;
+      this.unsupported(at, 'pattern', e.reason);
+      return undefined;
+    }
   }
 
   format(name: string, at: string): Dfa | undefined {

@@ -88,8 +88,7 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
     return makeGrammar(compileNet(net, root), vocab, trie, plain, limits, ignored);
   };
   /** Notes what is left out, so that a cached grammar can tell again. */
-  const noting = (on: SchemaOptions['onUnsupported']) => {
-    const ignored: string[] = [];
+  const noting = (on: SchemaOptions['onUnsupported'], ignored: string[] = []) => {
     if (!on) return { ignored, onUnsupported: undefined };
     const note = (pointer: string, keyword: string) => {
       const line = `${pointer.replace(/~#.*$/s, '')} ${keyword}`;
@@ -131,8 +130,9 @@ export function createGrammarCompiler(vocab: GrammarVocab, limits: CompilerLimit
       const { parallel = true, open = false, onUnsupported, answer, dialect = 'hermes' } = options;
       const make = () => {
         const { ignored, onUnsupported: note } = noting(onUnsupported);
+        const of = answer && 'schema' in answer ? { ...answer, ...noting(answer.onUnsupported, ignored) } : answer;
         return build((net) => {
-          const said = answer && answerRule(net, answer, open);
+          const said = of && answerRule(net, of, open);
           return toolsRule(net, tools, choice, { dialect, parallel, open, onUnsupported: note, answer: said });
         }, ignored);
       };

@@ -63,9 +63,10 @@ const objectPart: Handler = (s, _, f, n) => {
   const part = {
     declares: 'properties' in o || 'patternProperties' in o,
     properties: new Map(Object.entries((o.properties ?? {}) as Dict).map(([k, v]) => [k, child(n, v, 'properties', k)])),
-    patterns: Object.entries((o.patternProperties ?? {}) as Dict).map(([p, v]) => {
+    patterns: Object.entries((o.patternProperties ?? {}) as Dict).flatMap(([p, v]) => {
       const node = child(n, v, 'patternProperties', p);
-      return { dfa: s.pattern(p, node.at), node };
+      const dfa = s.pattern(p, node.at);
+      return dfa ? [{ dfa, node }] : [];
     }),
     ...('additionalProperties' in o ? { additional: child(n, o.additionalProperties, 'additionalProperties') } : {}),
   };
@@ -116,7 +117,10 @@ export const HANDLERS: Readonly<Record<string, Handler>> = {
     const parsed = loop && parseRegex((v as string).slice(1, -1), n.at, false);
     const repeat = parsed?.kind === 'seq' ? parsed.parts[0] : undefined;
     if (repeat?.kind === 'repeat' && repeat.of.kind === 'set') narrowChars(f, repeat.of.set, repeat.min, repeat.max);
-    else f.string.dfas.push(s.pattern(v, n.at));
+    else {
+      const dfa = s.pattern(v, n.at);
+      if (dfa) f.string.dfas.push(dfa);
+    }
   },
   format: (s, v, f, n) => {
     const dfa = typeof v === 'string' && ofStrings(n.schema) ? s.format(v, n.at) : undefined;

@@ -55,3 +55,13 @@ export class GrammarError extends Error {
     this.keyword = keyword;
   }
 }
+
+/** What is right but nothing here follows: it may be left out where nobody asks for all of it to be enforced. */
+export class Unsupported extends GrammarError {
+  readonly reason: string;
+
+  constructor(place: string, keyword: string, reason: string) {
+    super(place, keyword, reason);
+    this.reason = reason;
+  }
+}

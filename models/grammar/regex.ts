@@ -1,5 +1,5 @@
 import { ANY, type CharSet, invert, union } from './charset.ts';
-import { GrammarError, LIMITS } from './limits.ts';
+import { GrammarError, LIMITS, Unsupported } from './limits.ts';
 
 /** A regular expression over characters. `max` is Infinity when unbounded. */
 export type Regex =
@@ -43,6 +43,11 @@ class Parser {
     throw new GrammarError(this.pointer, 'pattern', `${reason} (character ${this.at} of /${this.chars.join('')}/)`);
   }
 
+  /** As `fail`, of a pattern that is right. */
+  private lacks(what: string): never {
+    throw new Unsupported(this.pointer, 'pattern', `${what} (character ${this.at} of /${this.chars.join('')}/)`);
+  }
+
   private eat(c: string): boolean {
     if (this.chars[this.at] !== c) return false;
     this.at++;
@@ -57,7 +62,8 @@ class Parser {
       const to = this.eat('$');
       parts.push({ kind: 'seq', parts: [...(from || !search ? [] : [anyChars]), body, ...(to || !search ? [] : [anyChars])] });
     } while (this.eat('|'));
-    if (this.at < this.chars.length) this.fail(this.chars[this.at] === ')' ? 'unmatched )' : 'anchors are supported only first and last');
+    if (this.chars[this.at] === ')') this.fail('unmatched )');
+    if (this.at < this.chars.length) this.lacks('anchors are supported only first and last');
     return parts.length === 1 ? parts[0] : { kind: 'alt', parts };
   }
 
@@ -96,7 +102,7 @@ class Parser {
     if (c === '(') return this.group();
     if (c === '[') return { kind: 'set', set: this.charClass() };
     if (c === '\\') return { kind: 'set', set: this.escape(false) };
-    if (c === '^') this.fail('anchors are supported only first and last');
+    if (c === '^') this.lacks('anchors are supported only first and last');
     if ('*+?'.includes(c)) this.fail('nothing to repeat');
     return { kind: 'set', set: this.one(c) };
   }
@@ -110,13 +116,13 @@ class Parser {
     if (++this.depth > LIMITS.depth) this.fail('groups nested too deep');
     if (this.eat('?') && !this.eat(':')) {
       const named = /^<[A-Za-z_]\w*>/.exec(this.chars.slice(this.at, this.at + 80).join(''));
-      if (!named) this.fail('lookahead, lookbehind and flags are not supported');
+      if (!named) this.lacks('lookahead, lookbehind and flags are not supported');
       this.at += named[0].length;
     }
     const parts: Regex[] = [];
     do parts.push(this.sequence());
     while (this.eat('|'));
-    if (this.chars[this.at] === '$') this.fail('anchors are supported only first and last');
+    if (this.chars[this.at] === '$') this.lacks('anchors are supported only first and last');
     if (!this.eat(')')) this.fail('missing )');
     this.depth--;
     return parts.length === 1 ? parts[0] : { kind: 'alt', parts };
@@ -156,8 +162,8 @@ class Parser {
       return [cp, cp];
     }
     if (Object.hasOwn(CONTROLS, c)) return [CONTROLS[c], CONTROLS[c]];
-    if (/[1-9k]/.test(c)) this.fail('back references are not supported');
-    if (/[A-Za-z]/.test(c)) this.fail(`\\${c} is not supported`);
+    if (/[1-9k]/.test(c)) this.lacks('back references are not supported');
+    if (/[A-Za-z]/.test(c)) this.lacks(`\\${c} is not supported`);
     return this.one(c);
   }
 

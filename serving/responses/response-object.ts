@@ -42,6 +42,7 @@ function turnstone(r: StoredResponse): { turnstone: Record<string, unknown> } | 
     ...(r.route && { route: r.route }),
     ...(r.timings && { timings: r.timings }),
     ...(r.cost && { cost: r.cost }),
+    ...(r.notEnforced && { not_enforced: r.notEnforced }),
   };
   return Object.keys(said).length > 0 ? { turnstone: said } : undefined;
 }

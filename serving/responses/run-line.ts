@@ -36,6 +36,7 @@ export function applyLine(turns: Turns, answer: Answer, line: RunLine, now: numb
         ...{ finish: line.finish, tail: line.tail, timings: line.timings },
         output: scored(turns.get(id), turns.tokens(id).text, line) ?? line.output,
         cost: line.cost,
+        notEnforced: line.notEnforced,
       });
       return true;
     case 'error':

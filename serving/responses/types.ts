@@ -65,7 +65,15 @@ export interface RunOrder {
 export type RunLine =
   | { type: 'start'; prompt: number[]; cachedTokens: number; fingerprint: string; route?: RouteReport }
   | { type: 'tokens'; from: number; ids: number[]; text: Piece[] }
-  | { type: 'end'; finish: 'stop' | 'length'; tail: string; output: readonly OutputItem[]; timings?: Timings; cost?: Cost }
+  | {
+      type: 'end';
+      finish: 'stop' | 'length';
+      tail: string;
+      output: readonly OutputItem[];
+      timings?: Timings;
+      cost?: Cost;
+      notEnforced?: readonly string[];
+    }
   | { type: 'error'; status: number; error: TurnError };
 
 /** What one token added to the text; with what is told of its probability. */
@@ -111,6 +119,8 @@ export interface StoredResponse {
   timings?: Timings;
   /** What it cost, when the request asked to be told. */
   cost?: Cost;
+  /** Keywords of its schemas that nothing enforced, where there were such. */
+  notEnforced?: readonly string[];
   input: readonly Item[];
   request: TurnRequest | null;
   echo: Echo | null;

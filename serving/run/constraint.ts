@@ -67,6 +67,15 @@ export function completionConstraint(served: Served, body: CompletionRequest): (
   return () => follow(grammar.start(), told);
 }
 
+/** Keywords of the request's schemas that no mask enforces, where it asks for no `strict`: each as "#pointer keyword". */
+export function notEnforced(served: Served, body: Form | CompletionRequest): readonly string[] {
+  const tools = 'tools' in body ? body.tools : [];
+  if (tools.length === 0 && body.responseFormat.type !== 'json_schema') return [];
+  const answer = answerOf(body.responseFormat);
+  const grammar = 'tools' in body ? grammarOf(served, body) : answer && compilerOf(served).answer(answer);
+  return (grammar?.ignored ?? []).map((place) => `#${place}`);
+}
+
 type Told = <T>(what: () => T) => T;
 
 /** Makes a grammar's fault the request's. */

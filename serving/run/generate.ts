@@ -8,7 +8,7 @@ import { watchGeneration } from '../trace/generation.ts';
 import type { Held } from './adapters.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { checkIds, outputLimit, promptBest, stopIdsOf } from './checks.ts';
-import { completionConstraint, constraintOf } from './constraint.ts';
+import { completionConstraint, constraintOf, notEnforced } from './constraint.ts';
 import { heartbeatsUntil, takesLong } from './heartbeats.ts';
 import { promptTokens as promptTold } from './logprobs.ts';
 import { type RouteReport, routeHeader } from './npu.ts';
@@ -25,6 +25,9 @@ import { fingerprintOf, withAdapter } from './with-adapter.ts';
 /** A chat, completion or response: prompts to tokens, sequences into the engine, text back as it comes. Throws ApiError before any page is taken. */
 export const generate = (rt: Runtime, body: Asked, http: Request): Promise<Response> =>
   withAdapter(rt, body.model, (held) => generateWith(rt, held, body, http));
+
+/** Characters of a header at the most. */
+const HEADER = 1024;
 
 type Asked = ChatRequest | CompletionRequest | ResponsesRequest;
 
@@ -56,6 +59,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   const fingerprint = fingerprintOf(served, adapter);
   checkIds(served, body, prompts.flat());
   const constraint = chat ? constraintOf(served, body) : completionConstraint(served, body);
+  const loose = notEnforced(served, body);
   const stopIds = stopIdsOf(served, body);
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
     const maxTokens = outputLimit(engine, body, prompt.length, param);
@@ -111,6 +115,8 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
       const billed = bill();
       const turnstone = {
         ...(recomputed && { recomputed }),
+        // a stream would have a chunk more, which nobody asked for
+        ...(loose.length > 0 && !body.wire && (!body.stream || body.explain || body.kind === 'response') && { not_enforced: loose }),
         ...(body.explain && shown && { route: { ...shown, ttft: (sink.firstToken ?? Date.now()) - decided } }),
         ...(body.explain && sink.timings && { timings: sink.timings }),
         ...(body.explain && billed && { cost: billed }),
@@ -149,6 +155,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
     }
     const response = await sink.respond();
     if (shown) response.headers.set('x-turnstone-route', routeHeader(shown));
+    if (loose.length > 0) response.headers.set('x-turnstone-not-enforced', encodeURI(loose.join(', ')).slice(0, HEADER));
     return response;
   };
 

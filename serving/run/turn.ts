@@ -11,7 +11,7 @@ import type { Piece, RunLine, RunOrder } from '../responses/types.ts';
 import { watchGeneration } from '../trace/generation.ts';
 import type { Held } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
-import { constraintOf } from './constraint.ts';
+import { constraintOf, notEnforced } from './constraint.ts';
 import type { RouteReport } from './npu.ts';
 import { chatPrompt } from './prompt.ts';
 import type { Runtime } from './runtime.ts';
@@ -51,6 +51,7 @@ async function turnWith(
     order.prompt.length > 0 ? order.prompt : chatPrompt(served, { ...request, messages }, { limit: engine.maxPrompt, param: 'input' });
   checkIds(served, request, []);
   const constraint = constraintOf(served, request)?.(prompt);
+  const loose = notEnforced(served, request);
   const generate: GenerateRequest = {
     id: `${order.response}/0`,
     prompt,
@@ -73,7 +74,7 @@ async function turnWith(
     const { computeMs, timings } = sink;
     const ms = Date.now() - arrived;
     const cost = rt.bill?.({ computeMs, openMs: ms, session: { ms, bytes: keptBytes(engine, writer.computed) } });
-    return request.explain ? { timings, ...(cost && { cost }) } : {};
+    return { ...(request.explain && { timings, ...(cost && { cost }) }), ...(loose.length > 0 && { notEnforced: loose }) };
   };
   const traced = watchGeneration(rt, http.headers.get('traceparent'), arrived);
   if (traced) void sink.end.then(() => traced({ timings: sink.timings, input: prompt.length, output: writer.ids.length - prompt.length }));
@@ -101,7 +102,7 @@ async function turnWith(
 }
 
 /** What a request with `explain` is told at its end. */
-type Told = Pick<RunLine & { type: 'end' }, 'timings' | 'cost'>;
+type Told = Pick<RunLine & { type: 'end' }, 'timings' | 'cost' | 'notEnforced'>;
 
 /** A turn's lines, from where it was begun. */
 class TurnWriter implements Writer {

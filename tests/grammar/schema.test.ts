@@ -366,4 +366,18 @@ describe('refusals name the place and the keyword', () => {
     }
     expect(() => compiler.jsonSchema(schema)).toThrow(GrammarError);
   });
+
+  it.each(['(?=a)b', '(?<!a)b', '(?i)b', '(b)\\1', '\\bb', '\\p{L}', 'a(^b)'])(
+    'pattern %s can be left out, what is beside it holds',
+    (pattern) => {
+      const lenient = { onUnsupported: () => {} };
+      const g = compiler.jsonSchema({ type: 'string', pattern, maxLength: 2 }, lenient);
+      expect(g.ignored).toEqual([' pattern']);
+      expect(['"xy"', '"xyz"', '1'].map((text) => g.matches(bytes(text)))).toEqual([true, false, false]);
+      expect(() => compiler.jsonSchema({ type: 'string', pattern })).toThrow(/"pattern": .*support/);
+      const named = { type: 'object', patternProperties: { [pattern]: { type: 'number' } }, additionalProperties: { type: 'null' } };
+      expect(compiler.jsonSchema(named, lenient).ignored).toHaveLength(1);
+      expect(() => compiler.jsonSchema({ type: 'string', pattern: '[z-a]' }, lenient)).toThrow(/bad range/); // no pattern at all
+    },
+  );
 });

@@ -64,3 +64,42 @@ it.each([
   const refused = client.chat.completions.create({ model, messages: [{ role: 'user', content: 'x' }], ...(extra as object) });
   await expect(refused).rejects.toMatchObject({ status: 400, param });
 });
+
+describe('what of a schema no mask can enforce', () => {
+  const loose = { type: 'object', properties: { id: { type: 'string', pattern: '(?=a)b', maxLength: 4 } }, required: ['id'] };
+  const strict = false;
+  const tools = [{ type: 'function' as const, function: { name: 'save', parameters: loose, strict } }];
+  const response_format = { type: 'json_schema' as const, json_schema: { name: 's', schema: { type: 'string', format: 'iri' }, strict } };
+  const messages = [{ role: 'user' as const, content: 'Hello?' }];
+  const asked = { model, messages, max_tokens: 20 };
+  const told = ['# format', '#/tools/0/parameters/properties/id pattern'];
+
+  it('is told without strict, in a header and in whole answers', async () => {
+    const { data, response } = await client.chat.completions.create({ ...asked, tools, response_format }).withResponse();
+    expect((data as unknown as { turnstone: object }).turnstone).toEqual({ not_enforced: told });
+    expect(decodeURI(response.headers.get('x-turnstone-not-enforced') ?? '')).toBe(told.join(', '));
+    const stream = await client.chat.completions.create({ ...asked, tools, response_format, stream: true }).withResponse();
+    expect(stream.response.headers.get('x-turnstone-not-enforced')).toBe(response.headers.get('x-turnstone-not-enforced'));
+    for await (const chunk of stream.data) expect(chunk.choices).toHaveLength(1);
+    for (const store of [true, false]) {
+      const format = {
+        type: 'json_schema' as const,
+        name: 's',
+        schema: { type: 'string', format: 'iri' } as Record<string, unknown>,
+        strict,
+      };
+      const answer = await client.responses.create({ model, input: 'Hello?', max_output_tokens: 20, store, text: { format } });
+      expect((answer as unknown as { turnstone: object }).turnstone).toEqual({ not_enforced: ['# format'] });
+    }
+    const plain = await client.chat.completions.create({ ...asked, response_format: { type: 'json_object' } }).withResponse();
+    expect(plain.response.headers.has('x-turnstone-not-enforced')).toBe(false);
+    expect(plain.data).not.toHaveProperty('turnstone');
+  });
+
+  it('is refused with strict, naming the place', async () => {
+    const json_schema = { ...response_format.json_schema, strict: true };
+    await expect(client.chat.completions.create({ ...asked, response_format: { type: 'json_schema', json_schema } })).rejects.toMatchObject(
+      { status: 400, param: 'response_format', message: expect.stringContaining('format') },
+    );
+  });
+});
