@@ -142,6 +142,7 @@ const GENERATION: Record<string, Schema> = {
   parallel_tool_calls: flag,
   reasoning_effort: one('none', 'minimal', 'low', 'medium', 'high', 'xhigh'),
   enable_thinking: flag,
+  verbosity: one('low', 'medium', 'high'),
   thinking_budget: int(0, LIMITS.maxTokens),
   metadata,
 };
@@ -184,7 +185,7 @@ export const RESPONSES: Record<string, Schema> = {
   truncation: one('auto', 'disabled'),
   store: flag,
   background: flag,
-  text: object({ format: maybe(format(false)) }),
+  text: object({ format: maybe(format(false)), verbosity: maybe(GENERATION.verbosity) }),
   include: list(text(1, { maxLength: 64 }), 0, 16),
   reasoning,
   stream_options: object({ include_obfuscation: {} }, [], { additionalProperties: false }),

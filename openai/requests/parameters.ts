@@ -56,7 +56,6 @@ export const chatParameters: Parameters = {
   modalities: refused('Only text output is supported.', ['text']),
   functions: refused("Superseded by 'tools': send the same functions there.", []),
   function_call: refused("Superseded by 'tool_choice'.", 'auto', 'none'),
-  verbosity: ignored('models here have no levels of it; say in a system message how long answers should be'),
   web_search_options: refused('The server calls nothing else, the web included.'),
   moderation: refused('Nothing is moderated here.'),
 };

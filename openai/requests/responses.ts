@@ -6,7 +6,7 @@ import { readForm } from './form.ts';
 import { LIMITS, readGeneration } from './generation.ts';
 import { readInput } from './items.ts';
 import { checkParameters, responsesParameters } from './parameters.ts';
-import { readThinking } from './template-args.ts';
+import { readThinking, verbosityArgs } from './template-args.ts';
 import { checkChoice, distinct, MAX_TOOLS, readFunction, readJsonSchema } from './tools.ts';
 import type { ResponseFormat, ResponsesRequest, Tool, ToolChoice } from './types.ts';
 
@@ -21,6 +21,8 @@ export function parseResponses(value: unknown): ResponsesRequest {
   generation.maxTokens = optional(body.max_output_tokens, (v) => integer(v, 'max_output_tokens', 1, LIMITS.maxTokens));
   const tools = readTools(body.tools);
   const flag = (name: string) => optional(body[name], (v) => boolean(v, name));
+  const text = optional(body.text, (v) => object(v, 'text'));
+  const thinking = readThinking({ ...body, reasoning_effort: undefined, enable_thinking: undefined, verbosity: undefined });
   const request = {
     kind: 'response' as const,
     ...generation,
@@ -37,7 +39,8 @@ export function parseResponses(value: unknown): ResponsesRequest {
     toolChoice: readToolChoice(body.tool_choice, tools),
     parallelToolCalls: flag('parallel_tool_calls') ?? true,
     responseFormat: readForm(body, readFormat(body.text)),
-    ...readThinking({ ...body, reasoning_effort: undefined, enable_thinking: undefined }),
+    ...thinking,
+    templateArgs: { ...verbosityArgs(text?.verbosity, 'text.verbosity'), ...thinking.templateArgs },
   };
   if (request.background && request.store === false)
     throw badRequest("'background' needs 'store': nobody else keeps the answer.", 'background');
@@ -74,7 +77,7 @@ function echoOf(body: Fields, r: Omit<ResponsesRequest, 'echo'>): ResponsesReque
     reasoning: { effort: null, summary: null, ...optional(body.reasoning, (v) => object(v, 'reasoning')) },
     store: r.store ?? true,
     temperature: r.sampling.temperature ?? 1,
-    text: { format },
+    text: { format, ...(r.templateArgs.verbosity !== undefined && { verbosity: r.templateArgs.verbosity }) },
     tool_choice: body.tool_choice ?? 'auto',
     tools: r.tools.map((t) => ({ type: 'function', ...t, description: t.description ?? null })),
     top_logprobs: r.sampling.logprobs ?? 0,

@@ -16,7 +16,11 @@ function thinkingArgs(v: unknown, path: string): ChatRequest['templateArgs'] {
 }
 
 /** Parameters of `readThinking`. */
-export const THINKING_PARAMETERS = ['reasoning', 'reasoning_effort', 'enable_thinking', 'thinking_budget'] as const;
+export const THINKING_PARAMETERS = ['reasoning', 'reasoning_effort', 'enable_thinking', 'thinking_budget', 'verbosity'] as const;
+
+/** How long answers should be, for templates that know such levels. */
+export const verbosityArgs = (v: unknown, path: string): ChatRequest['templateArgs'] =>
+  optional(v, (level) => ({ verbosity: oneOf(level, path, ['low', 'medium', 'high']) })) ?? {};
 
 /** Whether and how long a model thinks: an effort, by either name, and a number of tokens, by either name, after which its thinking is ended. */
 export function readThinking(body: Fields): Pick<ChatRequest, 'templateArgs' | 'thinkingBudget'> {
@@ -25,6 +29,7 @@ export function readThinking(body: Fields): Pick<ChatRequest, 'templateArgs' | '
   const thinkingBudget = tokens(body.thinking_budget, 'thinking_budget') ?? tokens(reasoning?.max_tokens, 'reasoning.max_tokens');
   return {
     templateArgs: {
+      ...verbosityArgs(body.verbosity, 'verbosity'),
       ...thinkingArgs(reasoning?.effort, 'reasoning.effort'),
       ...thinkingArgs(body.reasoning_effort, 'reasoning_effort'),
       ...optional(body.enable_thinking, (v) => ({ enable_thinking: boolean(v, 'enable_thinking') })),

@@ -116,7 +116,12 @@ describe('what clients ask of reasoning', () => {
     const args = (body: object) => parseChat({ model: 'm', messages, ...body }).templateArgs;
     expect(args({})).toEqual({});
     expect(args({ reasoning_effort: 'high' })).toEqual({ enable_thinking: true, thinking: true, reasoning_effort: 'high' });
-    expect(args({ reasoning_effort: 'none', verbosity: 'low' })).toEqual({ enable_thinking: false, thinking: false });
+    expect(args({ reasoning_effort: 'none', verbosity: 'low' })).toEqual({ enable_thinking: false, thinking: false, verbosity: 'low' });
+    expect(() => args({ verbosity: 'most' })).toThrow(/verbosity/);
+    const said = parseResponses({ model: 'm', input: 'x', text: { verbosity: 'high' }, reasoning: { effort: 'low' } });
+    expect(said.templateArgs).toEqual({ verbosity: 'high', enable_thinking: true, thinking: true, reasoning_effort: 'low' });
+    expect(said.echo.text).toEqual({ format: { type: 'text' }, verbosity: 'high' });
+    expect(() => parseResponses({ model: 'm', input: 'x', text: { verbosity: 1 } })).toThrow(/text\.verbosity/);
     expect(args({ enable_thinking: false })).toEqual({ enable_thinking: false });
     expect(args({ enable_thinking: true, chat_template_kwargs: { enable_thinking: false } })).toEqual({ enable_thinking: false });
     expect(() => args({ reasoning_effort: 'much' })).toThrow(/reasoning_effort/);
