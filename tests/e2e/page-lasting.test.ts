@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { workerds } from '../../bench/process.ts';
+import type { EngineStats } from '../../engine/index.ts';
 import { launchBrowser, noBrowser } from './browser.ts';
 import { answers, ask, box, endless, growing, keptId, openPage, proses, ready, settled, watch } from './page-parts.ts';
 import { missing, startTestServer } from './server.ts';
@@ -62,6 +63,7 @@ describe.skipIf(noBrowser ?? missing)('an answer on the page', () => {
     await growing(opened.page, 150);
     return opened.page;
   }
+  const running = async () => ((await (await fetch(`${server.url}/ready`)).json()) as { stats: EngineStats }).stats.running;
   const said = async (page: Page) => letters((await proses(page)).join(''));
 
   it('goes on after a reload in its middle', async () => {
@@ -102,7 +104,7 @@ describe.skipIf(noBrowser ?? missing)('an answer on the page', () => {
     await page.getByRole('button', { name: 'New chat', exact: true }).click();
     expect(await answers(page).count()).toBe(0);
     await box(page).fill('meanwhile');
-    await page.waitForTimeout(500);
+    await expect.poll(running, { timeout: 200_000 }).toBe(0);
     await page.getByRole('link', { name: 'Write a short story' }).click();
     await settled(page, 1);
     expect(await said(page)).toBe(whole);

@@ -57,6 +57,7 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     await ready(page);
     await page.evaluate(WATCH);
     await endless(context!);
+    const read = page.waitForEvent('requestfinished', (request) => request.url().endsWith('/v1/responses'));
     await ask(page, 'Write a short story with the words bird, stone and boat.');
     await settled(page, 1);
     expect(await page.evaluate('lengths.size'), 'lengths seen while the answer grew').toBeGreaterThan(3);
@@ -67,7 +68,7 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     expect(await page.getByTitle('by the server’s count and clock').count(), 'not by the page’s own').toBe(1);
     expect(figures).toMatch(/to first/);
     expect(figures).toMatch(/\d+ tokens/);
-    await page.waitForTimeout(100);
+    await read;
     expect(cancelled, 'an answer that was read to its end').toEqual([]);
 
     await page.getByRole('button', { name: 'What these figures mean' }).click();
@@ -84,10 +85,9 @@ describe.skipIf(noBrowser ?? missing)('the chat page', () => {
     await settled(page, 1);
     expect(await page.locator('.note span').textContent()).toBe('Stopped.');
     const kept = await page.locator('.prose').textContent();
-    await page.waitForTimeout(300);
-    expect(await page.locator('.prose').textContent()).toBe(kept);
     const aborted = async () => (await (await fetch(`${server.url}/metrics`)).text()).match(/finished_reason="abort"\} (\d+)/)?.[1];
     await expect.poll(aborted, { timeout: 10_000 }).toBe('1');
+    expect(await page.locator('.prose').textContent(), 'nothing came after it').toBe(kept);
   });
 
   it('keeps every version when it regenerates, edits a question and edits an answer', async () => {

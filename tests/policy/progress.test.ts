@@ -1,11 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { POLICY } from '../../policy/config.ts';
 import { Queue } from '../../policy/queue.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
 import { Reporter } from '../../serving/run/report.ts';
 
 const half = () => 0.5;
+afterEach(() => void vi.useRealTimers());
 
 test('the queue hears how far a long prompt is computed, and its backlog falls with it', async () => {
   const queue = new Queue(POLICY, ['a']);
@@ -39,6 +39,7 @@ test('the queue hears how far a long prompt is computed, and its backlog falls w
 });
 
 test('heartbeats go one at a time: none can overtake another and name what the other does not', async () => {
+  vi.useFakeTimers();
   let under = 0;
   let most = 0;
   const said: string[] = [];
@@ -57,11 +58,11 @@ test('heartbeats go one at a time: none can overtake another and name what the o
   await expect.poll(() => under).toBe(1); // the first is on its way
   reporter.end('one');
   reporter.begin({ id: 'two', epoch: 2, replica: 'a' }, () => {});
-  await pause(150); // longer than it waits to say two things at once
+  await vi.advanceTimersByTimeAsync(150); // longer than it waits to say two things at once
   arrive();
   await expect.poll(() => said.length + under).toBe(2);
   reporter.end('two');
-  await pause(150);
+  await vi.advanceTimersByTimeAsync(150);
   arrive();
   await expect.poll(() => said.length + under).toBe(3);
   arrive();

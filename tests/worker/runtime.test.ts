@@ -60,14 +60,6 @@ type Seen = { sent: number; cancelled: number; aborted: number };
 const seen = async (model: string): Promise<Seen> =>
   ((await (await fetch(new URL('/metrics', url))).json()) as Record<string, Seen>)[model] ?? { sent: 0, cancelled: 0, aborted: 0 };
 
-async function eventually(what: () => Promise<boolean>): Promise<boolean> {
-  for (let i = 0; i < 100; i++) {
-    if (await what()) return true;
-    await new Promise((r) => setTimeout(r, 20));
-  }
-  return false;
-}
-
 describe('bodies', () => {
   it('arrive checked', async () => {
     expect(await (await post(JSON.stringify(chat))).json()).toMatchObject({ kind: 'chat', model: 'm' });
@@ -105,11 +97,14 @@ describe('streams', () => {
     });
     await response.body!.getReader().read();
     abort.abort();
-    expect(await eventually(async () => (await seen('left')).cancelled > 0)).toBe(true);
-    expect(await eventually(async () => (await seen('left')).aborted > 0)).toBe(true);
+    await expect.poll(async () => (await seen('left')).cancelled, { interval: 20 }).toBeGreaterThan(0);
+    await expect.poll(async () => (await seen('left')).aborted, { interval: 20 }).toBeGreaterThan(0);
     const { sent } = await seen('left');
-    await new Promise((r) => setTimeout(r, 100));
-    expect((await seen('left')).sent).toBeLessThanOrEqual(sent + 5); // some may have been on their way; one that goes on sends 20 a tenth of a second
+    // as long as another stream takes for 20 parts: one that had gone on would have sent as many
+    const other = (await post(JSON.stringify({ ...chat, model: 'stayed', stream: true }))).body!.getReader();
+    while ((await seen('stayed')).sent < 20) await other.read();
+    await other.cancel();
+    expect((await seen('left')).sent, 'some may have been on their way').toBeLessThanOrEqual(sent + 5);
   });
 });
 
@@ -124,9 +119,9 @@ it('a client that goes before there is any answer is heard of inside the replica
   socket.write(
     `POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
   );
-  expect(await eventually(async () => (await seen('slow')).sent > 0)).toBe(true);
+  await expect.poll(async () => (await seen('slow')).sent, { interval: 20 }).toBeGreaterThan(0);
   socket.resetAndDestroy();
-  expect(await eventually(async () => (await seen('slow')).aborted > 0)).toBe(true);
+  await expect.poll(async () => (await seen('slow')).aborted, { interval: 20 }).toBeGreaterThan(0);
 });
 
 it('an answer that fails before its object began ends as an error that may be tried again', async () => {

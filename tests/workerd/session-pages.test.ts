@@ -39,7 +39,8 @@ async function put(
   })().catch(() => {});
   const response = await stub.fetch('https://session/pages', { method: 'PUT', body: readable });
   const body = await response.json<{ stored: number; refused: number }>();
-  await Promise.race([sending, new Promise((resolve) => setTimeout(resolve, 100))]);
+  await writer.abort().catch(() => {}); // what was refused is not read to its end
+  await sending;
   return { status: response.status, body };
 }
 

@@ -47,6 +47,15 @@ async function events(stub: Stub, id: string, after = -1, limit = Number.POSITIV
   return got;
 }
 
+const replicas = [0, 1].map((r) => () => env.REPLICA.get(env.REPLICA.idFromName(`replica-${r}`)));
+/** What was ordered of a response, by all replicas. */
+const ordered = async (id: string): Promise<RunOrder[]> =>
+  (await Promise.all(replicas.map((replica) => replica().seen())))
+    .flatMap((json) => JSON.parse(json) as RunOrder[])
+    .filter((o) => o.response === id);
+/** Whether a run of it has ended on a replica, however it did. */
+const ranOut = async (id: string): Promise<boolean> => (await Promise.all(replicas.map((replica) => replica().over()))).flat().includes(id);
+
 const COMMITTED = 'SELECT coalesce(sum(length(ids)) / 4, 0) AS n FROM log';
 
 const textOfEvents = (list: SessionEvent[]) => list.map((e) => ('seq' in e ? e.text : '')).join('');
@@ -86,10 +95,7 @@ test('the replica dies again and again: the text is the undisturbed one, each ev
   expect(textOfEvents(got)).toBe(text);
   expect(seqs(got)).toEqual(Array.from({ length: 49 }, (_, i) => i));
   expect(response.starts).toEqual([0, 23, ...new Array(response.starts.length - 2).fill(23)]);
-  const orders = (await Promise.all([0, 1].map((r) => env.REPLICA.get(env.REPLICA.idFromName(`replica-${r}`)).seen())))
-    .flatMap((json) => JSON.parse(json) as RunOrder[])
-    .filter((o) => o.response === t.id)
-    .sort((a, b) => a.epoch - b.epoch);
+  const orders = (await ordered(t.id)).sort((a, b) => a.epoch - b.epoch);
   expect(orders.length).toBeGreaterThanOrEqual(2);
   expect(orders[1]!.generated).toHaveLength(23);
   expect(orders[0]!.prompt).toEqual([]); // the replica makes it of the input, once
@@ -194,10 +200,7 @@ test.each([
   const t = turn(session, { tokens: 1, ...script });
   await stub.begin(t);
   expect((await events(stub, t.id)).at(-1)).toMatchObject({ end: 'failed' });
-  const orders = (await Promise.all([0, 1].map((r) => env.REPLICA.get(env.REPLICA.idFromName(`replica-${r}`)).seen()))).flatMap(
-    (json) => JSON.parse(json) as RunOrder[],
-  );
-  expect(orders.filter((o) => o.response === t.id)).toHaveLength(tries);
+  expect(await ordered(t.id)).toHaveLength(tries);
 });
 
 test('what the queue refuses at once is told at once, and leaves nothing; the conversation before it stays', async () => {
@@ -293,7 +296,7 @@ test('erasing while a turn runs leaves nothing either', async () => {
   await stub.begin(t);
   await events(stub, t.id, -1, 3);
   await stub.remove(t.id);
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  await expect.poll(() => ranOut(t.id)).toBe(true);
   expect(await tables(stub)).toEqual({ tables: [], alarm: null, keys: 0 });
 });
 
@@ -372,7 +375,9 @@ test('a turn that ends every replica, or the session itself, is given up, also a
   await stub.begin(t);
   let tries = 0;
   for (; tries < 40; tries++) {
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    const over = async () => (await open(session).stub.get(t.id))!.response.status === 'failed' || (await ranOut(t.id));
+    const ended = expect.poll(over, { interval: 10, timeout: 1_000 }).toBe(true);
+    await ended.catch(() => {}); // or ended while it waits for its place
     await abortAllDurableObjects(); // as if it had ended the process
     if ((await open(session).stub.get(t.id))!.response.status === 'failed') break;
   }

@@ -27,6 +27,7 @@ export const textOf = (id: number, index: number): string => (index % 5 === 4 ? 
 /** Stands where a replica stands: answers an order with the lines of a generation, and dies when told to. */
 export class TestReplica extends DurableObject {
   readonly #attempts = new Map<string, number>();
+  readonly #ended: string[] = [];
   orders: RunOrder[] = [];
 
   override async fetch(request: Request): Promise<Response> {
@@ -37,13 +38,23 @@ export class TestReplica extends DurableObject {
     const attempt = (this.#attempts.get(order.response) ?? 0) + 1;
     this.#attempts.set(order.response, attempt);
     const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
-    this.ctx.waitUntil(run(order, script, attempt, writable).catch(() => {}));
+    const over = () => void this.#ended.push(order.response);
+    this.ctx.waitUntil(
+      run(order, script, attempt, writable)
+        .catch(() => {})
+        .then(over),
+    );
     return new Response(readable);
   }
 
   /** Orders so far, as JSON. */
   seen(): string {
     return JSON.stringify(this.orders);
+  }
+
+  /** Of which responses a run ended here, however it did. */
+  over(): string[] {
+    return this.#ended;
   }
 }
 
