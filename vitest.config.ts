@@ -36,6 +36,7 @@ export default defineConfig({
           name: 'node',
           include: ['tests/**/*.test.ts'],
           exclude: ['tests/workerd/**', 'tests/e2e/**'],
+          globalSetup: './tests/kernels/build.ts',
           testTimeout: 120_000,
           hookTimeout: 60_000,
           maxWorkers: availableParallelism(), // by itself vitest leaves one core idle

@@ -113,27 +113,50 @@ function blocks(N: number, K: number, wide: number, from: number, next: () => nu
 export const randomWeights = (be: Backend, c: ModelConfig, format: WeightFormat, seed = 1): ModelWeights =>
   randomPart(be, c, whole(c), format, seed) as ModelWeights;
 
-/** What a part of the model has of them. */
-export function randomPart(be: Backend, c: ModelConfig, part: Part, format: WeightFormat, seed = 1): PartWeights {
+/** Of the last models that were asked for: a test makes the same one on many backends. */
+const made = new Map<string, ReadonlyMap<string, Uint8Array>>();
+const KEPT = 6;
+
+const formatFor =
+  (format: WeightFormat) =>
+  ({ shape: [, K = 1] }: TensorShape): WeightFormat =>
+    fits(format, K) ? format : PLAIN;
+
+/** Packed bytes by the tensor's name. */
+function tensorBytes(c: ModelConfig, format: WeightFormat, seed: number): ReadonlyMap<string, Uint8Array> {
+  const key = JSON.stringify([c, format, seed]);
+  const known = made.get(key);
+  if (known) return known;
   const next = noise(seed);
-  const formatOf = ({ shape: [, K = 1] }: TensorShape) => (fits(format, K) ? format : PLAIN);
-  const { weights, buffers } = allocPart(be, c, part, formatOf);
-  const vectors = weights.layers.map((): Partial<Record<TensorShape['kind'], Float32Array>> => ({}));
+  const all = new Map<string, Uint8Array>();
   for (const t of tensorList(c)) {
     const [N, K] = t.shape;
-    const vector = () => {
-      // gains of keys are far apart, as in Gemma 3
-      const one = (_: unknown, i: number) =>
-        t.kind === 'qkvBias' ? 0.1 * next() : (1 + 0.2 * next()) * (t.kind === 'kNorm' && i % 7 === 0 ? 9 : 1);
-      return new Uint8Array(Float32Array.from({ length: N }, one).buffer);
-    };
-    const bytes = K === undefined ? vector() : matrices[formatOf(t)](N, K, next);
+    // gains of keys are far apart, as in Gemma 3
+    const one = (_: unknown, i: number) =>
+      t.kind === 'qkvBias' ? 0.1 * next() : (1 + 0.2 * next()) * (t.kind === 'kNorm' && i % 7 === 0 ? 9 : 1);
+    const vector = () => new Uint8Array(Float32Array.from({ length: N }, one).buffer);
+    all.set(t.name, K === undefined ? vector() : matrices[formatFor(format)(t)](N, K, next));
+  }
+  made.set(key, all);
+  if (made.size > KEPT) made.delete(made.keys().next().value as string);
+  return all;
+}
+
+/** What a part of the model has of them. */
+export function randomPart(be: Backend, c: ModelConfig, part: Part, format: WeightFormat, seed = 1): PartWeights {
+  const formatOf = formatFor(format);
+  const { weights, buffers } = allocPart(be, c, part, formatOf);
+  const vectors = weights.layers.map((): Partial<Record<TensorShape['kind'], Float32Array>> => ({}));
+  const all = tensorBytes(c, format, seed);
+  for (const t of tensorList(c)) {
+    const K = t.shape[1];
+    const bytes = all.get(t.name)!;
     const rows = rowsOf(t, c, part);
     if (!rows) continue;
     const from = K === undefined ? 0 : (rows[0] / ROWS) * rowGroupBytes(formatOf(t), K);
     const buf = buffers.get(t.name)!;
     be.write(buf, bytes.subarray(from, from + buf.bytes));
-    if (t.layer >= 0 && K === undefined) vectors[t.layer - part.layers[0]][t.kind] = new Float32Array(bytes.buffer);
+    if (t.layer >= 0 && K === undefined) vectors[t.layer - part.layers[0]][t.kind] = new Float32Array(bytes.slice().buffer);
   }
   const [Q, K] = [c.heads * c.headDim, c.kvHeads * c.headDim];
   vectors.forEach(({ qkvBias, qNorm, kNorm }, i) => {

@@ -1,13 +1,13 @@
-import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { createWasm, type WasmBackend, type WasmModules } from '../../kernels/wasm/index.ts';
+import { buildWasm } from './build.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** The wasm modules, built first when they are stale. */
+/** The wasm modules; built first when they are stale, where no global setup has done so. */
 export function wasmModules(): WasmModules {
-  execFileSync(process.execPath, [`${root}wasm/build.mjs`]);
+  if (!process.env.WASM_BUILT) buildWasm();
   const load = (name: string) => new WebAssembly.Module(readFileSync(`${root}.build/wasm/turnstone-${name}.wasm`));
   const simd = load('simd');
   try {

@@ -46,9 +46,17 @@ function compareOutput(exact: boolean, tolerance: number, got: Output, want: Out
   return { error, failure: error <= tolerance ? null : `${got.name}: error ${error} exceeds ${tolerance}` };
 }
 
+/** What the reference gives, computed once a case: most are compared on several backends. */
+const references = new WeakMap<Case, Promise<Output[]>>();
+function wanted(c: Case): Promise<Output[]> {
+  const known = references.get(c) ?? outputs(c, createReference());
+  references.set(c, known);
+  return known;
+}
+
 /** Runs a case on a backend and on the reference. */
 export async function compareCase(c: Case, backend: Backend): Promise<Comparison> {
-  const want = await outputs(c, createReference());
+  const want = await wanted(c);
   const got = await outputs(c, backend);
   let error = 0;
   for (let i = 0; i < want.length; i++) {
