@@ -8,15 +8,20 @@ import { fileURLToPath } from 'node:url';
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const FOLDERS = ['engine', 'kernels', 'models', 'simulator'];
 
-/** The files that do not compile after `from` has become `to` in `file`, sorted. Rejects when `from` is not there. */
-export async function filesThatBreak(file: string, from: string, to: string): Promise<string[]> {
+/** In `file`, `from` becomes `to`. */
+export type Change = readonly [file: string, from: string, to: string];
+
+/** The errors after all of the changes at once: each file that does not compile, with what is said of it. Rejects when a `from` is not there. */
+export async function errorsAfter(changes: readonly Change[]): Promise<{ file: string; message: string }[]> {
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-types-'));
   try {
     for (const f of FOLDERS) cpSync(join(ROOT, f), join(folder, f), { recursive: true, filter: (path) => !path.includes('pebble') });
     symlinkSync(join(ROOT, 'node_modules'), join(folder, 'node_modules'));
-    const text = readFileSync(join(folder, file), 'utf8');
-    if (!text.includes(from)) throw new Error(`${file} has no ${from}`);
-    writeFileSync(join(folder, file), text.replace(from, to));
+    for (const [file, from, to] of changes) {
+      const text = readFileSync(join(folder, file), 'utf8');
+      if (!text.includes(from)) throw new Error(`${file} has no ${from}`);
+      writeFileSync(join(folder, file), text.replace(from, to));
+    }
     const { compilerOptions } = JSON.parse(readFileSync(join(ROOT, 'tsconfig.base.json'), 'utf8'));
     const options = { ...compilerOptions, composite: false, emitDeclarationOnly: false, noEmit: true, rootDir: '.', outDir: undefined };
     const config = {
@@ -32,7 +37,7 @@ export async function filesThatBreak(file: string, from: string, to: string): Pr
         (_, stdout) => done(stdout),
       );
     });
-    return [...new Set(Array.from(out.matchAll(/^(\S+?)\(\d+,\d+\): error/gm), (m) => m[1]))].sort();
+    return Array.from(out.matchAll(/^(\S+?)\(\d+,\d+\): error (.*(?:\n .*)*)/gm), ([, file, message]) => ({ file, message }));
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

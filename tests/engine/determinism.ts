@@ -32,9 +32,12 @@ const ids = (seed: number, n: number): number[] => {
   return Array.from({ length: n }, () => Math.floor(((next() + 1) / 2) * model.vocab));
 };
 
-/** The two requests that are held: greedy and drawn, 37 and 700 tokens of prompt, 200 generated, the best 20 logits of every token reported. */
-export const held = (generate = 200): GenerateRequest[] =>
-  [37, 700].map((n, i) => ({
+/** Tokens of the long prompt: more than the largest chunk; of models that differ from `model`, more than their window and several chunks of 64. */
+const longOf = (config: ModelConfig): number => (config === model ? 700 : 330);
+
+/** The two requests that are held: greedy and drawn, 37 tokens of prompt and many, the best 20 logits of every token reported. */
+export const held = (generate = 200, config: ModelConfig = model): GenerateRequest[] =>
+  [37, longOf(config)].map((n, i) => ({
     id: `held-${n}`,
     prompt: ids(n, n),
     maxTokens: generate,
@@ -55,7 +58,7 @@ const record = (bits: Bits, events: readonly StepEvent[]): void => {
 
 /** One digest over all that was recorded of the held requests: ids and log-probabilities (f32 logits and the f32 softmax sum) to the last bit. */
 function digest(bits: Bits): string {
-  const all = held().flatMap((r) => bits.get(r.id) ?? []);
+  const all = [...bits].sort(([a], [b]) => (a < b ? -1 : 1)).flatMap(([id, list]) => (id.startsWith('held-') ? list : []));
   return Array.from(sha256(new Uint8Array(Float64Array.from(all).buffer)), (b) => b.toString(16).padStart(2, '0')).join('');
 }
 
@@ -78,7 +81,7 @@ export async function digests(
   const out: Record<string, string> = {};
   const fresh = (o: object = {}) => testEngine(create(), { ...sizes, config, ...options, ...o });
   const serve = (e: Engine) => {
-    for (const r of held(generate)) e.add(r);
+    for (const r of held(generate, config)) e.add(r);
   };
 
   out.alone = await aloneDigest(create, generate, config, options);
@@ -106,9 +109,9 @@ export async function digests(
   await run(warm, 512);
   serve(warm);
   out['after a prefix hit'] = digest(await run(warm, 512));
-  if (warm.stats().prefix.hit < 700) throw new Error('the second pass did not hit the prefix cache');
+  if (warm.stats().prefix.hit < longOf(config)) throw new Error('the second pass did not hit the prefix cache');
 
-  const [short, long] = [37, 700].map((n) => Math.ceil((n + generate) / 16)); // pages at their ends
+  const [short, long] = [37, longOf(config)].map((n) => Math.ceil((n + generate) / 16)); // pages at their ends
   const tight = fresh({ pages: long + short });
   serve(tight);
   tight.add({ id: 'third', prompt: ids(9, 300), maxTokens: 100, stopIds: [], salt: 's', sampling: GREEDY });
@@ -137,7 +140,7 @@ export async function aloneDigest(
   o: Partial<TestEngineOptions> = {},
 ): Promise<string> {
   const alone: Bits = new Map();
-  for (const r of held(generate)) {
+  for (const r of held(generate, config)) {
     const e = testEngine(create(), { ...sizes, config, ...o });
     e.add(r);
     for (const [id, b] of await run(e, 512)) alone.set(id, b);

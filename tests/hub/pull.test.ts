@@ -14,7 +14,7 @@ import { hfFolder, small, smallGguf } from '../models/small-model.ts';
 import { type HubServer, hubServer, TOKEN } from './server.ts';
 
 const MB = 2 ** 20;
-const big = new Uint8Array(40 * MB).map((_, i) => (i * 2654435761) >>> 24);
+const big = new Uint8Array(24 * MB).map((_, i) => (i * 2654435761) >>> 24);
 const small16 = smallGguf();
 
 let folder: string;
@@ -142,7 +142,7 @@ describe('pull', () => {
       signal: stop.signal,
       progress: (n) => {
         seen.push(n);
-        if (n > 20 * MB) stop.abort(new Error('enough'));
+        if (n > 10 * MB) stop.abort(new Error('enough'));
       },
     });
     await expect(cancelled).rejects.toThrow('enough');

@@ -126,8 +126,17 @@ export async function hubServer(repositories: Record<string, RepositoryIn>): Pro
 }
 
 const large = (name: string): boolean => /\.(gguf|safetensors)$/.test(name);
-const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
-const gitOid = (bytes: Uint8Array): string => createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex');
+/** A digest of bytes that never change, computed once. */
+const once = (digest: (bytes: Uint8Array) => string) => {
+  const known = new WeakMap<Uint8Array, string>();
+  return (bytes: Uint8Array): string => {
+    const text = known.get(bytes) ?? digest(bytes);
+    known.set(bytes, text);
+    return text;
+  };
+};
+const sha256 = once((bytes) => createHash('sha256').update(bytes).digest('hex'));
+const gitOid = once((bytes) => createHash('sha1').update(`blob ${bytes.length}\0`).update(bytes).digest('hex'));
 
 function refuse(res: ServerResponse, status: number, code: string): unknown {
   return res.writeHead(status, { 'x-error-code': code, 'content-type': 'application/json' }).end(JSON.stringify({ error: code }));

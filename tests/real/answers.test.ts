@@ -57,7 +57,7 @@ test.skipIf(smollm2.skip)('SmolLM2-135M-Instruct with its weights in f32: the gr
 test.skipIf(smollm2.skip)(
   'SmolLM2-135M-Instruct as served: log-probabilities near llama.cpp, and no parting of greedy tokens that is not close',
   async () => {
-    const a = await compared(smollm2.path, few(fixture('real-smollm2'), 4, 40), { kv: 'i8' });
+    const a = await compared(smollm2.path, few(fixture('real-smollm2'), 3, 40), { kv: 'i8' });
     expect(a.absent).toBe(0);
     expect(a.rms).toBeLessThan(0.25);
     for (const p of a.partings) expect(p.gap).toBeLessThan(GAP);
@@ -65,7 +65,7 @@ test.skipIf(smollm2.skip)(
 );
 
 test.skipIf(qwen.skip)('Qwen2.5-Coder-0.5B-Instruct as served: the same', async () => {
-  const a = await compared(qwen.path, few(fixture('real-qwen-coder'), 2, 40), { kv: 'i8' });
+  const a = await compared(qwen.path, few(fixture('real-qwen-coder'), 2, 24), { kv: 'i8' });
   expect(a.absent).toBe(0);
   expect(a.rms).toBeLessThan(0.15);
   expect(a.same).toBeGreaterThan(0); // 13 of all 20, to the 64th token
@@ -74,7 +74,7 @@ test.skipIf(qwen.skip)('Qwen2.5-Coder-0.5B-Instruct as served: the same', async 
 
 // a base model: the prompts have no template, and it goes on with them
 test.skipIf(gemma.skip)('Gemma 3 270M as served: the same', async () => {
-  const a = await compared(gemma.path, few(fixture('real-gemma3'), 2, 32), { kv: 'i8' });
+  const a = await compared(gemma.path, few(fixture('real-gemma3'), 2, 24), { kv: 'i8' });
   expect(a.absent).toBe(0);
   expect(a.rms).toBeLessThan(0.25);
   for (const p of a.partings) expect(p.gap).toBeLessThan(GAP);
