@@ -173,8 +173,6 @@ try {
     '--rm',
     '--volume',
     'turnstone-restored:/data',
-    '--user',
-    '0',
     '--volume',
     `${folder}:/backup:ro`,
     '--entrypoint',

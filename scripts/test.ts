@@ -46,15 +46,14 @@ const MOST_RETRIES = 1;
 /** From a suite's report to its end. One that hangs after all its tests have passed counts as a try again. */
 const EXIT_MS = 30_000;
 
-/** One after the other; what is together runs at once, a core each. */
+/** One after the other; what is together runs at once, and fills what the others leave of two cores: they wait a lot. */
 const LANES: Suite[][] = [
   [script('check', 300)],
-  [suite('node', 1_200, '--project', 'node')],
+  [suite('node', 1_200, '--project', 'node'), { ...script('python', 1_200), quiet: true }],
   [
-    { ...suite('workerd', 300, '--config', 'vitest.workerd.config.ts'), again: true },
-    { ...script('python', 600), quiet: true },
+    { ...suite('e2e', 1_800, '--project', 'e2e'), env: { E2E: 'together' } }, // two files at a time
+    { ...suite('workerd', 600, '--config', 'vitest.workerd.config.ts'), again: true, quiet: true },
   ],
-  [{ ...suite('e2e', 1_800, '--project', 'e2e'), env: { E2E: 'together' } }], // two files at a time
   [{ ...suite('timed', 900, '--project', 'e2e'), env: { E2E: 'timed' } }], // over real servers, too; by itself
 ];
 
