@@ -1,49 +1,46 @@
-import { spawn } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { Log, LogLevel, Miniflare } from 'miniflare';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { QUIET, ROOT } from '../../cli/build.ts';
-import { deployCommand } from '../../cli/commands/deploy.ts';
+import { type Apart, buildApart, type Script, startApart, workerOf } from '../../bench/apart.ts';
+import { crowd } from '../../bench/isolates.ts';
 import { stagesCommand } from '../../cli/commands/stages.ts';
-import { readRecord } from '../../cli/deploy/record.ts';
 import { embeddingPack } from '../../cli/embedder.ts';
-import { localPack, uploadPack } from '../../cli/packs.ts';
-import { runWrangler } from '../../cli/wrangler.ts';
+import { localPack } from '../../cli/packs.ts';
 
 const out = mkdtempSync(join(tmpdir(), 'turnstone-deploy-'));
-afterAll(() => rmSync(out, { recursive: true, force: true }));
 
 /** A Worker's limits, uncompressed and gzipped. */
 const LIMIT_MIB = 64;
+/** An isolate's. */
+const ISOLATE_MIB = 128;
 
-const wrangler = join(ROOT, 'node_modules/wrangler/bin/wrangler.js');
-const env = { ...process.env, ...QUIET };
-/** Of each script, in the order in which they are deployed. */
+/** In the order in which they are deployed. */
+let scripts: Script[];
 let configs: string[];
 
 /** What the command and wrangler said, of each script. */
 let said: string;
 const tried = new Map<string, string>();
 
+/** All of them together, as wrangler has built them from the files that were written. */
+let apart: Apart;
+
 beforeAll(async () => {
   const lines: string[] = [];
-  await deployCommand(
+  scripts = await buildApart(
     'pebble',
-    { stages: 3, out, name: 'small', dryRun: true, analytics: true },
+    out,
+    { stages: 3, analytics: true },
     (line) => void lines.push(line),
-    async (args) => {
-      const name = dirname(args.at(-1) as string)
-        .split('/')
-        .at(-1) as string;
-      const answer = await runWrangler([...args, '--outdir', join(out, 'built', name)]);
-      tried.set(name, answer);
-      return answer;
-    },
+    (name, said) => void tried.set(name, said),
   );
   said = lines.join('\n');
-  configs = readRecord(out)?.scripts.map((s) => s.path) ?? [];
+  configs = scripts.map((s) => s.path);
+});
+afterAll(async () => {
+  await apart?.stop();
+  rmSync(out, { recursive: true, force: true });
 });
 
 test('the dry run says the plan and its price, and what each script weighs', () => {
@@ -96,41 +93,28 @@ test('every script of a model in stages passes the dry run, within its size, bou
 });
 
 test('the same files run here together, and answer', async () => {
-  const state = join(out, 'state');
-  const bucket = new Miniflare({
-    ...{ modules: true, script: 'export default {}', r2Buckets: { PACKS: 'turnstone-packs' }, r2Persist: join(state, 'v3/r2') },
-    ...{ cf: false, log: new Log(LogLevel.ERROR) },
-  });
-  for (const pack of [await localPack(undefined, () => {}), embeddingPack(undefined)])
-    await uploadPack(await bucket.getR2Bucket('PACKS'), pack);
-  await bucket.dispose();
-  const [first, ...others] = [...configs].reverse();
-  const args = ['dev', ...[first, ...others].flatMap((c) => ['--config', c]), '--port', '0', '--persist-to', state, '--var', 'PUBLIC:1'];
-  const dev = spawn(process.execPath, [wrangler, ...args], { cwd: ROOT, env, stdio: ['ignore', 'pipe', 'inherit'] });
-  const gone = new Promise((resolve) => dev.on('close', resolve));
-  try {
-    let said = '';
-    const url = await new Promise<string>((resolve, reject) => {
-      dev.stdout.on('data', (d: Buffer) => {
-        said += d;
-        const at = /Ready on (http:\/\/\S+)/.exec(said);
-        if (at) resolve(at[1]);
-      });
-      void gone.then(() => reject(new Error(`wrangler dev ended:\n${said}`)));
-    });
-    const body = { model: 'pebble', messages: [{ role: 'user', content: 'Who are you?' }], temperature: 0 };
-    const ask = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
-    const answer = (await (await fetch(`${url}/v1/chat/completions`, ask)).json()) as { choices?: { message: { content: string } }[] };
-    expect(answer.choices?.[0].message.content, JSON.stringify(answer)).toBe('I am Pebble, a small language model.');
-    const embed = { ...ask, body: JSON.stringify({ model: 'dunlin', input: 'Who are you?' }) };
-    const { data } = (await (await fetch(`${url}/v1/embeddings`, embed)).json()) as { data?: { embedding: number[] }[] };
-    expect(data?.[0].embedding).toHaveLength(256);
-    const stored = { ...ask, body: JSON.stringify({ model: 'pebble', input: 'Who are you?', temperature: 0 }) };
-    const { id } = (await (await fetch(`${url}/v1/responses`, stored)).json()) as { id: string };
-    const again = (await (await fetch(`${url}/v1/responses/${id}`)).json()) as { output: { content: { text: string }[] }[] };
-    expect(again.output[0].content[0].text).toBe('I am Pebble, a small language model.');
-  } finally {
-    dev.kill('SIGTERM');
-    await gone;
+  apart = await startApart(
+    scripts.map((s) => workerOf(s, { PUBLIC: '1' })),
+    [await localPack(undefined, () => {}), embeddingPack(undefined)],
+  );
+  const { url } = apart;
+  const body = { model: 'pebble', messages: [{ role: 'user', content: 'Who are you?' }], temperature: 0 };
+  const ask = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  const answer = (await (await fetch(`${url}/v1/chat/completions`, ask)).json()) as { choices?: { message: { content: string } }[] };
+  expect(answer.choices?.[0].message.content, JSON.stringify(answer)).toBe('I am Pebble, a small language model.');
+  const embed = { ...ask, body: JSON.stringify({ model: 'dunlin', input: 'Who are you?' }) };
+  const { data } = (await (await fetch(`${url}/v1/embeddings`, embed)).json()) as { data?: { embedding: number[] }[] };
+  expect(data?.[0].embedding).toHaveLength(256);
+  const stored = { ...ask, body: JSON.stringify({ model: 'pebble', input: 'Who are you?', temperature: 0 }) };
+  const { id } = (await (await fetch(`${url}/v1/responses`, stored)).json()) as { id: string };
+  const again = (await (await fetch(`${url}/v1/responses/${id}`)).json()) as { output: { content: { text: string }[] }[] };
+  expect(again.output[0].content[0].text).toBe('I am Pebble, a small language model.');
+});
+
+test('64 streams and 200 sessions at once: replica, sessions with queue, and routes each stay within an isolate', async () => {
+  const held = await crowd(apart, 'pebble', ['small-replica', 'small-state', 'small'], 12);
+  for (const { script, js, wasm } of held) {
+    expect([script, js > 1]).toEqual([script, true]);
+    expect(js + wasm, script).toBeLessThan(ISOLATE_MIB);
   }
 });
