@@ -2,26 +2,25 @@
 import { randomBytes } from 'node:crypto';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join, relative, resolve } from 'node:path';
-import { build, INSTALLED, ROOT } from '../build.ts';
+import { build, ROOT } from '../build.ts';
 
 const TEMPLATE = join(ROOT, 'templates/worker');
 const MODEL = 'pebble';
 /** As Cloudflare takes it. */
 const WORKER_NAME = /^[a-z0-9]([a-z0-9-]{0,52}[a-z0-9])?$/;
 
-/** Writes the template into a new folder. Its package is this version, or this clone. Rejects when there is something in it, or no Worker can be named so. */
+/** Writes the template into a new folder. Its package is this installation, or this clone. Rejects when there is something in it, or no Worker can be named so. */
 export async function initCommand(folder: string, say: (line: string) => void = console.log): Promise<void> {
   const to = resolve(folder);
   const name = basename(to).toLowerCase();
   if (!WORKER_NAME.test(name)) throw new Error(`a Worker cannot be named "${name}": letters, digits and dashes, 54 at most`);
   if (existsSync(to) && readdirSync(to).length > 0) throw new Error(`${folder} is not empty`);
-  const { version, devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
-    version: string;
+  const { devDependencies } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
     devDependencies: Record<string, string>;
   };
   const values: Record<string, string> = {
     NAME: name,
-    TURNSTONE: INSTALLED ? version : `file:${ROOT}`,
+    TURNSTONE: `file:${ROOT.replace(/\/$/, '')}`, // of the registry the name is another's (docs/self-host.md)
     WRANGLER: devDependencies.wrangler,
     WORKERS_TYPES: devDependencies['@cloudflare/workers-types'],
     TYPESCRIPT: devDependencies.typescript,

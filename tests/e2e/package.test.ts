@@ -8,6 +8,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
   statSync,
   symlinkSync,
@@ -104,6 +105,8 @@ describe('the package', () => {
   it('is a part of a Worker of one’s own: init, its types, its test, its dry run', () => {
     turnstone(['init', 'my-app']);
     const app = join(folder, 'my-app');
+    const { dependencies } = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8')) as { dependencies: Record<string, string> };
+    expect(realpathSync(dependencies.turnstone.replace('file:', ''))).toBe(realpathSync(installed)); // nothing else of that name
     for (const name of ['wrangler', 'typescript', '@cloudflare/workers-types']) link(name);
     const env = { PATH, HOME, CI: '1', WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false' };
     const inApp = (args: string[]) =>
