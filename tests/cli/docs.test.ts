@@ -53,7 +53,7 @@ const RUN_BY: [RegExp, string][] = [
   [/^NPU_URL=/, 'tests/e2e/gpu-host.test.ts'],
   [/npx vitest run/, 'the gate itself'],
   [/^python training\/lora\//, 'needs PyTorch; training/lora/orders-pebble is what it made'],
-  [/^docker|docker compose/, 'needs Docker; tests/e2e/package.test.ts does the steps of the image'],
+  [/^docker|docker compose/, 'needs Docker: scripts/image.ts; tests/e2e/package.test.ts does the steps of the image'],
   [/^(install|cp) .*(\/etc\/)/, 'writes to /etc; docs/self-host.md says how the unit was checked'],
 ];
 
