@@ -104,8 +104,8 @@ export class ToolParser {
     } else if (mode === 'whole') {
       if (!this.#wholeCall(buffer) && !/^\s*(?:[{[]|$)/.test(buffer)) this.#text(s.space + s.dialect.open + buffer);
     } else if (mode === 'begin' || mode === 'plain') {
-      if (!this.#cutHead(buffer)) this.#text(buffer);
-    } else if (mode === 'text' && !(s.calls > 0 && buffer.trim() === '')) this.#text(buffer);
+      if (!this.#cutHead(buffer)) this.#text(untagged(buffer));
+    } else if (mode === 'text' && !(s.calls > 0 && buffer.trim() === '')) this.#text(untagged(buffer));
     s.buffer = '';
     s.mode = 'text';
     return this.#take();
@@ -294,6 +294,12 @@ export class ToolParser {
     if (head === 'more') return false;
     return head ? this.#call(head) : this.#to('text');
   }
+}
+
+/** A text that ends amid a tag, without what there is of it; one or two characters may be anything. */
+function untagged(text: string): string {
+  const held = Math.max(...TAGGED.map((d) => partial(text, d.open)));
+  return held > 2 ? text.slice(0, -held).trimEnd() : text;
 }
 
 /** How many of the last characters of `text` begin `tag`. */

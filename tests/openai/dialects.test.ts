@@ -5,15 +5,18 @@ import { ToolParser } from '../../openai/tools.ts';
 interface Read {
   text: string;
   calls: [name: string, args: string][];
+  /** Of calls that ended without their arguments being whole. */
+  cut: number[];
 }
 
 function read(pieces: string[]): Read {
   const parser = new ToolParser({ tools: [{ name: 'f', parameters: { properties: { s: { type: 'string' } } } }, { name: 'g' }] });
-  const out: Read = { text: '', calls: [] };
+  const out: Read = { text: '', calls: [], cut: [] };
   for (const p of [...pieces.flatMap((p) => parser.push(p)), ...parser.flush()]) {
     if (p.kind === 'text') out.text += p.text;
     else if (p.kind === 'name') out.calls.push([p.name, '']);
     else if (p.kind === 'arguments') out.calls[p.call][1] += p.text;
+    else if (p.kind === 'cut') out.cut.push(p.call);
   }
   return out;
 }
@@ -71,6 +74,34 @@ describe.each(cases)('%s', (_, text, calls, rest) => {
   };
   it('whole', () => check(read([text])));
   it.each([1, 2, 3, 7])('in pieces of %i', (n) => check(read(text.match(new RegExp(`[\\s\\S]{1,${n}}`, 'g')) ?? [])));
+});
+
+/** Calls of the families that have a tag, with what none of it may reach the user. */
+const tagged: [what: string, text: string][] = [
+  ...cases.map(([what, text]): [string, string] => [what, text]),
+  ['hermes', 'Look. <tool_call>\n{"name": "f", "arguments": {"s": "}</x", "n": [1, {}]}}\n</tool_call>'],
+  ['llama', '<|python_tag|>{"name": "f", "parameters": {"s": "a", "n": 1}}'],
+  ['bare JSON', '{"name": "f", "arguments": {"s": "a", "n": 1}}'],
+  ['mistral', '[TOOL_CALLS] [{"name": "f", "arguments": {"s": "a"}}, {"name": "g", "arguments": {"n": 1}}]'],
+  ['mistral with [ARGS]', '[TOOL_CALLS]f[ARGS]{"s": "a"}[TOOL_CALLS]g[ARGS]{"n": 1}'],
+  ['granite', '<|tool_call|>[{"name": "f", "arguments": {"s": "a"}}, {"name": "g", "arguments": {}}]'],
+];
+/** What may still be anything where a text ends with it. */
+const UNDECIDED = /^(?:[<[].?|\{(?:"n?a?m?e?"?)?)?$/;
+
+it.each(tagged)('%s: cut off anywhere, a call does not look finished, and none of it is text', (_, text) => {
+  const whole = read([text]);
+  expect(whole.cut).toEqual([]);
+  for (let at = 1; at < text.length; at++) {
+    const { text: left, calls, cut } = read([text.slice(0, at)]);
+    const said = whole.text.startsWith(left.trimEnd()) ? '' : left.replace(/^Look\. ?/, '');
+    expect(said, `cut at ${at}`).toMatch(UNDECIDED);
+    calls.forEach(([name, args], i) => {
+      expect(name).toBe(whole.calls[i][0]);
+      if (cut.includes(i)) expect(i).toBe(calls.length - 1);
+      else expect(args, `cut at ${at}`).toBe(whole.calls[i][1]);
+    });
+  }
 });
 
 it.each([
