@@ -12,6 +12,7 @@
  * Pure: bytes in, bytes out. Every number is bounded before it is used.
  */
 
+import type { KvFormat } from '../engine/backend.ts';
 import { concat } from '../models/bytes.ts';
 import { FRAME_HEAD, fieldsOf, MAX_FRAME, PAGE_FRAME, PAGE_HEAD, type PageHead, writePageHead } from '../pages/wire.ts';
 
@@ -21,7 +22,7 @@ export const MAX_IDS = 1 << 17;
 /** The head of a prefill request. The three names of arithmetic must be the service's own. */
 export interface PrefillHead {
   readonly pack: string; // digest, hex
-  readonly kv: 'i8' | 'f32';
+  readonly kv: KvFormat;
   readonly numerics: string;
   /** Tenant salt: pages are shared only inside it. */
   readonly salt: string;
@@ -138,7 +139,7 @@ export function decodeHead(f: Frame): PrefillHead {
   if (f.type !== FRAME.head) throw new ProtocolError(`a request starts with its head, not with frame ${f.type}`);
   const o = parse(f);
   const kv = o.kv;
-  if (kv !== 'i8' && kv !== 'f32') throw new ProtocolError(`kv is ${JSON.stringify(kv)}, must be i8 or f32`);
+  if (kv !== 'i8' && kv !== 'i8v4' && kv !== 'f32') throw new ProtocolError(`kv is ${JSON.stringify(kv)}, must be i8, i8v4 or f32`);
   return {
     ...{ pack: string(o, 'pack', 128), kv, numerics: string(o, 'numerics', 64), salt: string(o, 'salt', 1024) },
     ...{ have: number(o, 'have', MAX_IDS), deadlineMs: number(o, 'deadlineMs', 600_000, false) },

@@ -1,5 +1,6 @@
 /** Whether a model is served in one piece or in stages, before anything of it is loaded. */
 import { jsBytes } from '../durable-objects/replica/memory.ts';
+import type { KvFormat } from '../engine/backend.ts';
 import {
   allocPart,
   formatsOf,
@@ -41,7 +42,7 @@ export async function cutPack(
   const { config } = manifest;
   const formatOf = formatsIn(manifest.tensors);
   const wish = {
-    ...{ memoryMb: readNumber('MEMORY_MB', vars), kv: (parseSetting('KV', vars.KV) ?? 'i8') as 'i8' | 'f32' },
+    ...{ memoryMb: readNumber('MEMORY_MB', vars), kv: (parseSetting('KV', vars.KV) ?? 'i8') as KvFormat },
     ...{ context: readNumber('CONTEXT', vars), maxSequences: readNumber('MAX_BATCH', vars) },
     adapterBytes: readNumber('ADAPTERS_MB', vars) << 20,
   };

@@ -269,6 +269,10 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
       say(`The simulated accelerator has no gated short convolution, which ${pack.id} needs: prefill runs in the replicas.`);
       return undefined;
     }
+    if (KV === 'i8v4') {
+      say('The simulated accelerator has no pages with values of 4 bits (KV=i8v4): prefill runs in the replicas.');
+      return undefined;
+    }
     const NPU_SECRET = randomBytes(24).toString('hex');
     return startNpu({
       ...{ home, pack, say, vars: { NPU_SECRET, KV, CONTEXT, ...(NPU_DEVICE && { NPU_DEVICE }) } },

@@ -49,7 +49,8 @@ export interface Act {
   readonly data: Buf;
 }
 
-export type KvFormat = 'i8' | 'f32';
+/** How pages hold numbers: i8v4 has keys as i8 does and values of 4 bits. */
+export type KvFormat = 'i8' | 'i8v4' | 'f32';
 
 /** Shape of a KV pool; the byte layout of a page is in engine/layout.ts and is the same on every backend. */
 export interface KvShape {

@@ -136,7 +136,7 @@ export class Runner extends Paged implements Passes {
   constructor(o: RunnerOptions) {
     super();
     const { backend: be, config, weights, size } = o;
-    if (o.kv === 'i8' && weights.layers.some((l) => !l.balanced))
+    if (o.kv !== 'f32' && weights.layers.some((l) => !l.balanced))
       throw new Error('int8 pages: balanceKeys was not called when the weights were loaded');
     this.be = be;
     this.size = size;

@@ -109,7 +109,12 @@ export const SETTINGS = {
       ...{ ...main, ...own },
     },
   ),
-  KV: choice(['i8', 'f32'], 'i8', 'format of the KV cache', main),
+  KV: choice(
+    ['i8', 'i8v4', 'f32'],
+    'i8',
+    'format of the KV cache; `i8v4`: values of 4 bits, for a longer context in the same memory',
+    main,
+  ),
   MEMORY_MB: whole(16, 4096, 128, 'what the isolate may hold', main),
   CONTEXT: whole(16, 1 << 20, undefined, 'longest sequence in tokens', { shown: "the model's own", ...main }),
   MAX_BATCH: whole(1, 256, undefined, 'sequences computed together', { shown: 'as the memory allows', ...main }),

@@ -166,7 +166,10 @@ export function createNpu(device: DeviceSpec, opts: NpuOptions = {}): Npu {
 
     alloc,
     act: (format, rows, K, label): Act => ({ format, rows, K, data: alloc(actBufBytes(format, rows, K), label) }),
-    kvPool: (shape, pages): KvPool => ({ shape, pages, pageBytes: pageBytes(shape), data: alloc(pages * pageBytes(shape), 'kv pages') }),
+    kvPool(shape, pages): KvPool {
+      if (shape.format === 'i8v4') throw new Error(`${device.name} has no pages with values of 4 bits (KV=i8v4): use i8 or f32`);
+      return { shape, pages, pageBytes: pageBytes(shape), data: alloc(pages * pageBytes(shape), 'kv pages') };
+    },
 
     embed: (x, w, ids, T, scale = 1) => record(embedCommand(x, w, ids, T, scale, lists)),
     norm: (out, x, g, eps, n, D, rows) => record(normCommand(out, x, g, eps, n, D, rows, lists)),

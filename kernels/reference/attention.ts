@@ -88,7 +88,7 @@ export function attention(
         const page = pageHead(kv, blocks[seqOf[t] * batch.maxBlocks + i], layer, Math.floor(h / (heads / kvHeads)));
         const lo = Math.max(0, first - i * PAGE);
         const n = Math.min(PAGE, length - i * PAGE);
-        if (format === 'i8') pageI8(state, page, lo, n, qi, qScale);
+        if (format !== 'f32') pageI8(state, page, lo, n, qi, qScale);
         else pageF32(state, page, lo, n, query, sigma);
       }
       const inverse = f(1 / state.l);

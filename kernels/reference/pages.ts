@@ -1,5 +1,5 @@
 import type { KvPool } from '../../engine/backend.ts';
-import { kOffsetI8, kvHeadBytes, PAGE, vOffsetI8 } from '../../engine/layout.ts';
+import { kOffsetI8, kvHeadBytes, PAGE, valueBytes, vOffsetI4, vOffsetI8 } from '../../engine/layout.ts';
 import { f32, i8 } from './buffers.ts';
 import { quantize } from './numeric.ts';
 
@@ -35,19 +35,35 @@ export function pageHead(kv: KvPool, page: number, layer: number, g: number): Pa
     };
   }
   const keys = i8(kv.data).subarray(at, at + d * PAGE);
-  const values = i8(kv.data).subarray(at + d * PAGE, at + 2 * d * PAGE);
-  const scales = words.subarray((2 * d * PAGE) / 4);
+  const values = i8(kv.data).subarray(at + d * PAGE, at + d * PAGE + valueBytes(shape));
+  const scales = words.subarray((d * PAGE + valueBytes(shape)) / 4);
   const q = new Int8Array(d);
+  const half = (j: number) => 4 * (j & 1); // of a byte
+  const [value, levels, put] =
+    shape.format === 'i8'
+      ? [
+          (j: number, k: number) => values[vOffsetI8(j, k, d)],
+          127,
+          (j: number, k: number) => values.fill(q[k], vOffsetI8(j, k, d), vOffsetI8(j, k, d) + 1),
+        ]
+      : [
+          (j: number, k: number) => (values[vOffsetI4(j, k, d)] << (28 - half(j))) >> 28,
+          7,
+          (j: number, k: number) => {
+            const byte = vOffsetI4(j, k, d);
+            values[byte] = (values[byte] & (0xf0 >> half(j))) | ((q[k] & 15) << half(j));
+          },
+        ];
   return {
     key: (j, k) => keys[kOffsetI8(j, k)],
-    value: (j, k) => values[vOffsetI8(j, k, d)],
+    value,
     keyScale: (j) => scales[j],
     valueScale: (j) => scales[PAGE + j],
     store(j, key, value) {
       scales[j] = quantize(q, key, 127);
       for (let k = 0; k < d; k++) keys[kOffsetI8(j, k)] = q[k];
-      scales[PAGE + j] = quantize(q, value, 127);
-      for (let k = 0; k < d; k++) values[vOffsetI8(j, k, d)] = q[k];
+      scales[PAGE + j] = quantize(q, value, levels);
+      for (let k = 0; k < d; k++) put(j, k);
     },
   };
 }

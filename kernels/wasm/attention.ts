@@ -44,12 +44,13 @@ export function attention(
   if (out.K !== heads * d) throw new Error(`attention: out has K ${out.K}, ${heads} heads of ${d} need ${heads * d}`);
   need('attention', q, T * heads * d * 4);
   need('attention', out.data, T * stride);
-  if (2 * (heads / G) * (224 + 8 * d) > SCRATCH_BYTES)
-    throw new Error(`attention: ${heads / G} heads of ${d} a group do not fit the scratch`);
+  const rows = 2 * (heads / G) * (224 + 8 * d);
+  const unpacked = format === 'i8v4' ? 2 * PAGE * (d + 4) : 0; // a head of a page
+  if (rows + unpacked > SCRATCH_BYTES) throw new Error(`attention: ${heads / G} heads of ${d} a group do not fit the scratch`);
   checkBatch(words, kv, batch);
 
   const headBytes = kvHeadBytes(kv.shape);
-  const run = format === 'i8' ? k.attentionI8 : k.attentionF32;
+  const run = format === 'f32' ? k.attentionF32 : k.attentionI8;
   const layerPool = ptr(kv.data) + layer * G * headBytes;
   const base = ptr(out.data);
   const row = i8 ? base + out.rows * stride : 0;
@@ -79,6 +80,7 @@ export function attention(
       SCRATCH,
       scale ?? 1 / Math.fround(Math.sqrt(d)),
       window,
+      format === 'i8v4' ? 1 : 0,
     );
     from = to;
   }

@@ -6,6 +6,8 @@ import { need, ptr } from './pointers.ts';
 
 /** Tokens a call. */
 const CALL_TOKENS = 64;
+/** Formats of pages as the kernel knows them. */
+const STORED = { f32: 0, i8: 1, i8v4: 2 } as const;
 
 export function ropeStore(
   k: Kernels,
@@ -41,7 +43,7 @@ export function ropeStore(
       layerPool,
       kv.pageBytes,
       headBytes,
-      format === 'i8' ? 1 : 0,
+      STORED[format],
       ptr(qkv),
       ptr(table),
       ptr(batch.pos),

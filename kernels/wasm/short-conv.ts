@@ -47,7 +47,7 @@ export function shortConv(
       layerPool,
       kv.pageBytes,
       tokenBytes,
-      format === 'i8' ? 1 : 0,
+      format === 'f32' ? 0 : 1,
       ptr(bcx),
       ptr(taps),
       ptr(batch.pos),

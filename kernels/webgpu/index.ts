@@ -103,7 +103,10 @@ export function createWebGpu(device: GPUDevice, opts: WebGpuOptions): WebGpuBack
 
     alloc,
     act: (format, rows, K, label): Act => ({ format, rows, K, data: alloc(actBytes(format, rows, K), label) }),
-    kvPool: (shape, pages): KvPool => ({ shape, pages, pageBytes: pageBytes(shape), data: alloc(pages * pageBytes(shape), 'kv pages') }),
+    kvPool(shape, pages): KvPool {
+      if (shape.format === 'i8v4') throw new Error('webgpu has no pages with values of 4 bits (KV=i8v4): use i8 or f32');
+      return { shape, pages, pageBytes: pageBytes(shape), data: alloc(pages * pageBytes(shape), 'kv pages') };
+    },
 
     ...createOps(recorder, programs(opts.features), alloc, none),
 

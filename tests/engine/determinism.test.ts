@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { biased, convolving, digests, gemma, sabotaged, shortDigest } from './determinism.ts';
+import { biased, convolving, digests, gemma, model, sabotaged, shortDigest } from './determinism.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 32 << 20 });
@@ -34,6 +34,13 @@ describe('one digest over tokens and logits', () => {
     for (const [way, digest] of Object.entries(all)) expect(digest, way).toBe(all.alone);
     expect(await shortDigest(createReference, biased)).toBe(await shortDigest(wasm, biased));
     expect(await shortDigest(wasm, biased)).not.toBe(await shortDigest(wasm));
+  });
+
+  it('with values of 4 bits, too', async () => {
+    const kv = 'i8v4';
+    const short = await shortDigest(wasm, model, { kv });
+    expect(await shortDigest(createReference, model, { kv })).toBe(short);
+    expect(short).not.toBe(await shortDigest(wasm));
   });
 
   it('with layers that convolve, too', async () => {

@@ -149,8 +149,8 @@ export async function aloneDigest(
 }
 
 /** The short request alone, few tokens: what the reference can do in a test. */
-export async function shortDigest(create: () => Backend, config: ModelConfig = model): Promise<string> {
-  const e = testEngine(create(), { ...sizes, config });
+export async function shortDigest(create: () => Backend, config: ModelConfig = model, o: Partial<TestEngineOptions> = {}): Promise<string> {
+  const e = testEngine(create(), { ...sizes, config, ...o });
   e.add(held(8)[0]);
   return digest(await run(e, 512));
 }

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { packWeight } from '../../engine/formats.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
-import { compareCase, lowRankCases, cases as shared } from './cases/index.ts';
+import { compareCase, lowRankCases, cases as shared, v4Cases } from './cases/index.ts';
 import { wasmBackend, wasmModules } from './modules.ts';
 
 const modules = wasmModules();
-const cases = [...shared, ...lowRankCases];
+const cases = [...shared, ...lowRankCases, ...v4Cases];
 
 test.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))('wasm gives the reference its bits: %s', async (_, c) => {
   const { failure } = await compareCase(c, wasmBackend(modules, c.memoryBytes));

@@ -15,7 +15,7 @@ describe('settings', () => {
     ['PORT', '80.5', 'PORT is "80.5", must be an integer in 0..65535'],
     ['CONTEXT', 'Infinity', 'CONTEXT is "Infinity", must be an integer in 16..1048576'],
     ['LEASE_S', 'NaN', 'LEASE_S is "NaN", must be a number in 0.1..3600'],
-    ['KV', 'f16', 'KV is "f16", must be i8 or f32'],
+    ['KV', 'f16', 'KV is "f16", must be i8, i8v4 or f32'],
     ['PUBLIC', 'yes', 'PUBLIC is "yes", must be 0 or 1'],
     ['NPU_DEVICE', 'h100', 'NPU_DEVICE is "h100", must be maia-200, maia-100 or edge-npu'],
     ['CORS_ORIGINS', 'https://a.example/, https://b.example', /^CORS_ORIGINS is .*must be origins such as https/],

@@ -254,8 +254,21 @@ export function page(rows: usize, bytes: usize, count: i32, M: i32, head: usize,
   for (let i = 0; i < count; i++, row += bytes) weigh(row, valueScales, i < M ? n : m);
 }
 
+/** A page head of i8v4 as one of i8, at `out`: values of 4 bits become bytes. */
+function unpack(out: usize, head: usize, d: i32): void {
+  memory.copy(out, head, <usize>d << 4);
+  let v = head + (<usize>d << 4);
+  let o = out + (<usize>d << 4);
+  for (const end = v + (<usize>d << 3); v < end; v += 8, o += 16) {
+    const x = v128.load64_zero(v);
+    v128.store(o, i8x16.shuffle(i8x16.shr_s(i8x16.shl(x, 4), 4), i8x16.shr_s(x, 4), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+  }
+  memory.copy(o, v, 128); // scales
+}
+
 /**
- * Tokens [from, to), each over its last `window` positions. row32: f32 [2][H·d] for rows to quantize. scratch: 2 · (H / G) · (224 + 8d) bytes.
+ * Tokens [from, to), each over its last `window` positions. row32: f32 [2][H·d] for rows to quantize. scratch: 2 · (H / G) · (224 + 8d) bytes,
+ * with `packed` (i8v4) 32d + 128 more.
  */
 export function attentionI8(
   out: usize,
@@ -278,6 +291,7 @@ export function attentionI8(
   scratch: usize,
   sigma: f32,
   window: i32,
+  packed: bool,
 ): void {
   const head = <usize>d << 2; // bytes of a query head
   const width = <usize>H * head;
@@ -312,7 +326,11 @@ export function attentionI8(
         start(scratch + <usize>r * bytes, q + <usize>(t + token) * width + first + <usize>(r - token * M) * head, d, sigma);
       }
       for (let i = begin >> 4; i << 4 < length; i++) {
-        const at = layerPool + <usize>load<u32>(table + (<usize>i << 2)) * pageBytes + <usize>g * headBytes;
+        let at = layerPool + <usize>load<u32>(table + (<usize>i << 2)) * pageBytes + <usize>g * headBytes;
+        if (packed) {
+          unpack(scratch + <usize>(2 * M) * bytes, at, d);
+          at = scratch + <usize>(2 * M) * bytes;
+        }
         if (cold && (i + 1) << 4 < length) seen |= touch(layerPool + <usize>load<u32>(table + (<usize>i << 2), 4) * pageBytes + <usize>g * headBytes, headBytes);
         page(scratch, bytes, rows, M, at, max(0, begin - (i << 4)), min(16, length - (i << 4)), max(0, later - (i << 4)), min(16, next - (i << 4)), d);
         const v = at + (<usize>d << 4);

@@ -63,6 +63,24 @@ function storeValue(out: usize, x: usize, d: i32): f32 {
   return amax / 127;
 }
 
+/** Quantizes d values to −7..7; element k goes into the low half of byte k, or into the high one of an odd token. Returns the scale. */
+function storeHalf(out: usize, x: usize, odd: bool, d: i32): f32 {
+  const amax = largest(x, d);
+  const inverse = f32x4.splat(inverseScale(7, amax));
+  const high = f32x4.splat(7);
+  const low = f32x4.splat(-7);
+  const shift = odd ? 4 : 0;
+  const kept = i32x4.splat(odd ? 0x0f : 0xf0);
+  for (const end = x + (<usize>d << 2); x < end; x += 16, out += 4) {
+    const q = rne4(bound4(f32x4.mul(v128.load(x), inverse), low, high));
+    const old = i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(v128.load32_zero(out)));
+    const both = v128.or(v128.and(old, kept), i32x4.shl(v128.and(q, i32x4.splat(15)), shift));
+    const bytes = i8x16.shuffle(both, both, 0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
+    store<u32>(out, i32x4.extract_lane(bytes, 0));
+  }
+  return amax / 7;
+}
+
 /** K f32 [d][16], V f32 [16][d] */
 function storeF32(head: usize, j: usize, key: usize, value: usize, d: i32): void {
   let k = head + (j << 2);
@@ -70,13 +88,13 @@ function storeF32(head: usize, j: usize, key: usize, value: usize, d: i32): void
   memory.copy(head + (<usize>d << 6) + j * (<usize>d << 2), value, <usize>d << 2);
 }
 
-/** Tokens [from, to). layerPool: the pool at `layer` of page 0. scratch: 8·d bytes. balance: f32 [2, G·d], or 0. */
+/** Tokens [from, to). layerPool: the pool at `layer` of page 0. format: 0 f32, 1 i8, 2 i8v4. scratch: 8·d bytes. balance: f32 [2, G·d], or 0. */
 export function ropeStore(
   q: usize,
   layerPool: usize,
   pageBytes: usize,
   headBytes: usize,
-  quantized: bool,
+  format: i32,
   qkv: usize,
   table: usize,
   pos: usize,
@@ -113,11 +131,13 @@ export function ropeStore(
       rotate(rotated, kGain ? scratch : x, angles, d);
       if (balance) center(rotated, balance + <usize>g * row, scales + <usize>g * row, d);
       const value = x + <usize>G * row;
-      if (quantized) {
+      if (format) {
         const values = head + (<usize>d << 4);
-        const scales = head + (<usize>d << 5) + (j << 2);
+        const pair = format == 2 ? <usize>d : <usize>d << 1; // bytes of the values of two tokens
+        const scales = values + (pair << 3) + (j << 2);
+        const at = values + (j >> 1) * pair;
         f32.store(scales, storeKey(head + (j << 1), rotated, d), 0);
-        f32.store(scales, storeValue(values + (j >> 1) * (<usize>d << 1) + (j & 1), value, d), 64);
+        f32.store(scales, format == 2 ? storeHalf(at, value, <bool>(j & 1), d) : storeValue(at + (j & 1), value, d), 64);
       } else {
         storeF32(head, j, rotated, value, d);
       }

@@ -21,7 +21,7 @@ export function attentionCase(s: AttentionShape): Case {
   return {
     op: 'attention',
     name: `${s.format} → ${s.out} H=${s.H} G=${s.G} d=${s.d} ${s.spans.map(([f, c]) => `${f}+${c}`).join(' ')}${s.opts ? ` ${JSON.stringify(s.opts)}` : ''}`,
-    tolerance: s.out === 'i8' ? 1.5 / 127 : s.format === 'i8' ? 2e-4 : 1e-5,
+    tolerance: s.out === 'i8' ? 1.5 / 127 : s.format === 'f32' ? 1e-5 : 2e-4,
     memoryBytes: (2 << 20) + pages * pageBytes(shape) + T * s.H * s.d * 64,
     macs: 2 * depth * s.H * s.d,
     bytes: (depth / 16) * s.G * kvHeadBytes(shape),
@@ -65,3 +65,11 @@ const shapes: AttentionShape[] = [
 ];
 
 export const attentionCases: Case[] = shapes.map(attentionCase);
+
+const v4 = { format: 'i8v4', out: 'i8' } as const;
+/** Of pages with values of 4 bits, which not every backend has. */
+export const attentionV4Cases: Case[] = [
+  attentionCase({ ...v4, H: 9, G: 3, d: 64, layers: 2, spans: [[100, 3], [15, 2], [0, 1], [700, 1]] }), // biome-ignore format: a row
+  attentionCase({ ...v4, H: 4, G: 1, d: 256, spans: [[500, 40], [3, 2]], opts: { window: 512, scale: 0.0625 } }), // biome-ignore format: a row
+  attentionCase({ ...v4, out: 'f32', H: 8, G: 4, d: 8, spans: [[0, 33]] }),
+];

@@ -1,6 +1,16 @@
 /** Pages for cases: random content in the page layout, and how to read pages as numbers. */
 import type { Backend, KvPool, KvShape } from '../../../engine/backend.ts';
-import { attentionBytes, convTokenBytes, kOffsetI8, kvHeadBytes, PAGE, pageBytes, vOffsetI8 } from '../../../engine/layout.ts';
+import {
+  attentionBytes,
+  convTokenBytes,
+  kOffsetI8,
+  kvHeadBytes,
+  PAGE,
+  pageBytes,
+  valueBytes,
+  vOffsetI4,
+  vOffsetI8,
+} from '../../../engine/layout.ts';
 import type { Output } from './case.ts';
 import { normals, random } from './data.ts';
 
@@ -27,9 +37,10 @@ export function fillPages(b: Backend, kv: KvPool, seed: number): void {
       const next = random(seed + page);
       const scales = new Float32Array(2 * PAGE);
       for (let h = 0; h < heads; h++) {
-        for (let i = 0; i < 2 * d * PAGE; i++) bytes[h * head + i] = Math.floor(next() * 255) - 127;
+        const integers = d * PAGE + valueBytes(kv.shape);
+        for (let i = 0; i < integers; i++) bytes[h * head + i] = Math.floor(next() * 255) - 127;
         for (let i = 0; i < 2 * PAGE; i++) scales[i] = (next() + 0.2) * 0.02;
-        bytes.set(new Uint8Array(scales.buffer), h * head + 2 * d * PAGE);
+        bytes.set(new Uint8Array(scales.buffer), h * head + integers);
       }
     }
     b.write(kv.data, bytes, page * kv.pageBytes);
@@ -52,10 +63,13 @@ export function decodePages(shape: KvShape, bytes: Uint8Array): Float32Array {
       at += token;
       continue;
     }
-    const q = new Int8Array(bytes.buffer, bytes.byteOffset + at, 2 * d * PAGE);
-    const scales = new Float32Array(bytes.slice(at + 2 * d * PAGE, at + head).buffer);
+    const integers = d * PAGE + valueBytes(shape);
+    const q = new Int8Array(bytes.buffer, bytes.byteOffset + at, integers);
+    const scales = new Float32Array(bytes.slice(at + integers, at + head).buffer);
+    const value = (j: number, k: number) =>
+      shape.format === 'i8' ? q[d * PAGE + vOffsetI8(j, k, d)] : (q[d * PAGE + vOffsetI4(j, k, d)] << (28 - 4 * (j & 1))) >> 28;
     for (let j = 0; j < PAGE; j++) {
-      for (let k = 0; k < d; k++) out.push(q[kOffsetI8(j, k)] * scales[j], q[d * PAGE + vOffsetI8(j, k, d)] * scales[PAGE + j]);
+      for (let k = 0; k < d; k++) out.push(q[kOffsetI8(j, k)] * scales[j], value(j, k) * scales[PAGE + j]);
     }
     at += head;
   }

@@ -16,7 +16,7 @@ const shapes: (KvCase & { qkNorm?: boolean; balance?: boolean })[] = [
 // two sequences: one crosses from its first page into the second, one starts in the middle of its second page
 const tokens = [...Array.from({ length: 20 }, (_, p) => [0, p] as const), ...Array.from({ length: 3 }, (_, p) => [1, 21 + p] as const)];
 
-export const ropeStoreCases: Case[] = shapes.map((s, i) => ({
+const ropeStoreCase = (s: (typeof shapes)[number], i: number): Case => ({
   op: 'ropeStore',
   name: `${s.format} H=${s.H} G=${s.G} d=${s.d}${s.qkNorm ? ' qkNorm' : ''}${s.balance ? ' balance' : ''}`,
   tolerance: s.format === 'f32' ? 1e-5 : 1.2 / 127,
@@ -40,4 +40,12 @@ export const ropeStoreCases: Case[] = shapes.map((s, i) => ({
       read: async () => [await readF32(b, 'q', q, 0, T * s.H * s.d), await readPages(b, kv)],
     };
   },
-}));
+});
+
+export const ropeStoreCases: Case[] = shapes.map(ropeStoreCase);
+
+/** Of pages with values of 4 bits, which not every backend has. */
+export const ropeStoreV4Cases: Case[] = [
+  ropeStoreCase({ format: 'i8v4', H: 9, G: 3, d: 64 }, 8),
+  ropeStoreCase({ format: 'i8v4', H: 4, G: 4, d: 8, balance: true }, 9),
+];
