@@ -3,12 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { describeMachine, machine } from '../../bench/machine.ts';
 import { withMeasured } from '../../bench/measured.ts';
 import { limits, unpublishable } from '../../bench/publish.ts';
+import { REAL_MODELS } from '../../bench/real-models.ts';
 import type { Report } from '../../bench/report.ts';
 
 const file =
   '## Limits\n\nIntro.\n\n### One\n<!-- pp128 against native; pp512 against native -->\n\nFirst.\n\n### Two\n<!-- HTTP costs -->\n\nSecond.\n';
-const gate = (...targets: [name: string, got: number][]) =>
-  ({ targets: targets.map(([name, got]) => ({ name, got, want: 1, unit: '×' })) }) as unknown as Report;
+const gate = (...targets: [name: string, got: number][]) => [
+  { targets: targets.map(([name, got]) => ({ name, got, want: 1, unit: '×' })) } as unknown as Report,
+];
 
 describe('what limits the missed targets', () => {
   it('is told of missed targets alone', () => {
@@ -27,6 +29,19 @@ describe('what limits the missed targets', () => {
     const text = limits(gate(['tg64 at depth 0', 0.5]), file);
     expect(text).toContain('Missed, and not looked into yet: tg64 at depth 0.');
     expect(text).not.toContain('First.');
+  });
+
+  it('is told of every report', () => {
+    const text = limits([...gate(['pp512 against native llama.cpp', 1]), ...gate(['HTTP costs of the engine', 0.5])], file);
+    expect(text).not.toContain('First.');
+    expect(text).toContain('Second.');
+  });
+
+  it('knows every target of the real models', () => {
+    const columns = ['pp128', 'pp512', 'tg64 at depth 0', 'tg64 at depth 1024'].map((c) => `${c} against native llama.cpp`);
+    const streams = [2, 8].map((n) => `${n} streams together, of one`);
+    const names = [REAL_MODELS.smollm2, REAL_MODELS['qwen-coder']].flatMap((m) => [...columns, ...streams].map((c) => `${m.name}: ${c}`));
+    expect(limits(gate(...names.map((n): [string, number] => [n, 0])))).not.toContain('not looked into');
   });
 
   it('knows every target of the gate', () => {
