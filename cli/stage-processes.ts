@@ -2,7 +2,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { StagesPlan } from '../policy/stages.ts';
 import type { LocalPack } from './packs.ts';
-import { type ServerConfig, stageConfig, type Vars } from './workerd/config.ts';
+import { type StageElsewhere, stageConfig, type Vars } from './workerd/config.ts';
 import { fetchSocket } from './workerd/fetch.ts';
 import type { Home } from './workerd/home.ts';
 import { Kept } from './workerd/keep.ts';
@@ -15,7 +15,7 @@ const nameOf = (stage: number) => `stage-${stage}`;
 const aliveOf = (name: string) => `${name}-alive`;
 
 /** Which stages are elsewhere than in the replica's isolate, and where. */
-export const stagesElsewhere = (plan: StagesPlan, { sockets }: Home): ServerConfig['stages'] =>
+export const stagesElsewhere = (plan: StagesPlan, { sockets }: Home): StageElsewhere[] =>
   plan.stages.flatMap(({ replica }, stage) =>
     replica ? [] : [{ stage, name: nameOf(stage), address: sockets.address(nameOf(stage)), classes: ['Stage'] }],
   );

@@ -57,6 +57,8 @@ export interface StartOptions {
   processes?: number | string;
   /** Isolates that the model is cut into: as few as hold it unless given, 1 for one piece. */
   stages?: number | string;
+  /** Where they are: processes of their own, or facets of the replica's object. */
+  stagesIn?: 'processes' | 'facets';
   /** What starts after the server waits for this, too. */
   after?: Promise<unknown>;
   /** Where Durable Objects keep their data; default `.wrangler/state`: in the clone, or where one stands with an installed package. */
@@ -155,6 +157,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     const adapterRoom = { ADAPTERS_MB: roomFor(vars.ADAPTERS_MB, adapters) }; // of the first model
     const cuts = await cutPack(pack, { ...vars, ...adapterRoom }, readNumber('STAGES', { STAGES: o.stages?.toString() }), say);
     const stages = cuts && (await inStages(cuts, home, pack, vars));
+    const facets = cuts && !stages;
     if (stages) undo.push(() => stages.stop());
 
     let listens = () => {};
@@ -190,7 +193,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
         address: `${shownHost(host)}:${bound}`,
         embedder: embedder && home.sockets.address('embeddings'),
         models: models && { launcher: home.sockets.address('launcher'), sockets: home.sockets.address('') },
-        stages: cuts ? stagesElsewhere(cuts, home) : [],
+        stages: facets ? 'facets' : cuts ? stagesElsewhere(cuts, home) : [],
       });
     let lose: (error: Error) => void = () => {};
     const lost = new Promise<Error>((done) => {
@@ -249,10 +252,11 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
     home: Home,
     pack: LocalPack,
     { MEMORY_MB = '', ...others }: Record<string, string>,
-  ): Promise<StageProcesses> {
+  ): Promise<StageProcesses | undefined> {
     if (layout.processes * layout.replicas > 1)
       throw new Error(`${pack.id} is served in stages, and so by one replica: unset PROCESSES and REPLICAS.`);
     await build(say, ['stage']);
+    if (o.stagesIn === 'facets') return undefined;
     return startStages(cuts, { home, pack, vars: { MEMORY_MB, ...tracing(others) }, inspect: o.inspect, patienceMs: o.patienceMs, say });
   }
 

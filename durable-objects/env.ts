@@ -1,7 +1,8 @@
 import { readNumber, type Variables } from '../policy/settings.ts';
+import type { FacetEnv } from './replica/facets.ts';
 
 /** What a replica is bound to (wrangler.toml), and its variables. */
-export interface ReplicaEnv extends Variables {
+export interface ReplicaEnv extends Variables, FacetEnv {
   MODEL_ID: string;
   REPLICA: DurableObjectNamespace;
   /** Packs: `<MODEL_ID>/model.json` and its shards. Without the bucket, or when it lacks the model, the assets are asked. */

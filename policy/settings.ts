@@ -126,6 +126,12 @@ export const SETTINGS = {
     shown: 'as few as hold it',
     ...{ ...main, ...own },
   }),
+  STAGES_IN: choice(
+    ['processes', 'facets'],
+    'processes',
+    "where stages are: a process each; or all in the server's, an isolate each, on one core",
+    own,
+  ),
   REPLICAS: whole(1, 64, 1, 'replicas of the model in each process; they share the queue and divide the memory', main),
   CELLS: whole(
     1,

@@ -21,12 +21,18 @@ export interface Elsewhere {
   classes: readonly string[];
 }
 
+/** A process with the stage of that number. */
+export type StageElsewhere = Elsewhere & { stage: number };
+
 /** The processes of models beside the first have one name, and each a socket of its own. */
 export const MODELS = 'models';
 const MODEL_SOCKET = 'model-';
 export const modelSocket = (model: string): string => MODEL_SOCKET + createHash('sha256').update(model).digest('hex').slice(0, 16);
 
 const SERVED = 'turnstone';
+const STAGE_TOML = 'durable-objects/stage/wrangler.toml';
+const STAGE_BUILD = '.build/stage';
+const STAGE_FILES = 'stage-files';
 const CLASSES = ['Replica', 'Session', 'Scheduler', 'Tenant', 'Batches', 'Socket'];
 /** The service here that stands for another process. */
 const remoteName = (process: string) => `at-${process}`;
@@ -43,8 +49,8 @@ export interface ServerConfig {
   control?: { address: string; secret: string };
   /** Replicas in other processes, by number. */
   elsewhere: readonly (Elsewhere & { replicas: readonly number[] })[];
-  /** Stages of the model, by number. */
-  stages: readonly (Elsewhere & { stage: number })[];
+  /** Stages of the model in processes of their own, by number; or that all are facets of the replica's object. */
+  stages: readonly StageElsewhere[] | 'facets';
   npu?: string;
   embedder?: string;
   /** Where the launcher is asked for other models, and the folder of all sockets. */
@@ -63,7 +69,8 @@ export function serverConfig(o: ServerConfig): Config {
   const others = o.models
     ? [{ name: 'MODEL_REPLICA', durableObjectNamespace: { className: 'ModelReplica', serviceName: remoteName(MODELS) } }]
     : [];
-  const stages = o.stages.map((p) => ({
+  const processes = o.stages === 'facets' ? [] : o.stages;
+  const stages = processes.map((p) => ({
     ...{ name: `STAGE_${p.stage}`, durableObjectNamespace: { className: 'Stage', serviceName: remoteName(p.name) } },
   }));
   const external = (name: string, address: string | undefined) =>
@@ -79,9 +86,11 @@ export function serverConfig(o: ServerConfig): Config {
     ...replicas,
     ...others,
     ...stages,
+    ...(o.stages === 'facets' ? facets() : []),
   ];
   return {
     services: [
+      ...(o.stages === 'facets' ? [{ name: STAGE_FILES, disk: { path: join(ROOT, STAGE_BUILD) } }] : []),
       { name: 'storage', disk: { path: o.storage, writable: true } },
       worker(SERVED, {
         ...built('worker', 'wrangler.toml'),
@@ -107,7 +116,7 @@ export function serverConfig(o: ServerConfig): Config {
       ...external('launcher', o.models?.launcher),
       ...o.elsewhere.map(remote),
       ...(o.models ? [remote({ name: MODELS, address: `${o.models.sockets}/${MODEL_SOCKET}`, classes: ['ModelReplica'] })] : []),
-      ...o.stages.map(remote),
+      ...processes.map(remote),
       internet(callsOut(o.vars)),
     ],
     sockets: [
@@ -161,7 +170,7 @@ export function stageConfig(o: { vars: Vars; pack: LocalPack; name: string; aliv
   return {
     services: [
       worker(SERVED, {
-        ...built('stage', 'durable-objects/stage/wrangler.toml'),
+        ...built('stage', STAGE_TOML),
         bindings: [...texts(o.vars), service('ASSETS', 'site')],
         durableObjectNamespaces: [{ className: 'Stage', uniqueKey: keyOf(o.name, 'Stage'), enableSql: true }],
         durableObjectStorage: { inMemory: kVoid }, // stages keep nothing
@@ -183,6 +192,16 @@ export function serviceConfig(o: { folder: 'accelerator' | 'embedder'; vars: Var
     ],
     sockets: [{ name: 'http', address: o.address, service: { name: o.folder }, http: {} }],
   };
+}
+
+/** What a replica needs that starts its stages beside itself (durable-objects/replica/facets.ts). */
+function facets(): Worker_Binding[] {
+  const { modules, ...compatibility } = built('stage', STAGE_TOML);
+  return [
+    { name: 'STAGE_LOADER', workerLoader: {} },
+    { name: 'STAGE_CODE', json: JSON.stringify({ modules: modules.map((m) => m.name), ...compatibility }) },
+    service('STAGE_FILES', STAGE_FILES),
+  ];
 }
 
 const texts = (vars: Vars): Worker_Binding[] => Object.entries(vars).map(([name, text]) => ({ name, text }));

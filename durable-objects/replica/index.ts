@@ -22,6 +22,7 @@ import { type ReplicaEnv, replicasHere } from '../env.ts';
 import { objectNamed } from '../place.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import { stubAs } from '../stub.ts';
+import { abortStage, hostStages } from './facets.ts';
 import { begins, engineHere, holding, isHeld, openEngine, served } from './model.ts';
 import { LEAVING } from './port.ts';
 import { stagesOf } from './stages.ts';
@@ -36,6 +37,12 @@ export class Replica extends DurableObject<ReplicaEnv> {
   constructor(ctx: DurableObjectState, env: ReplicaEnv) {
     super(ctx, env);
     begins(ctx.id.toString());
+    hostStages(ctx);
+  }
+
+  /** Ends a stage that is a facet of this object, in the middle of whatever it computes; it is started again when it is called. */
+  abortStage(stage: number): void {
+    abortStage(stage);
   }
 
   override async fetch(request: Request): Promise<Response> {

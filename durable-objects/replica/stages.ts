@@ -18,6 +18,7 @@ import { allocStage, openStage } from '../stage/load.ts';
 import { RemoteStage } from '../stage/port.ts';
 import type { StageObject } from '../stage/wire.ts';
 import { stubAs } from '../stub.ts';
+import { stageFacet } from './facets.ts';
 
 /** The cuts that `STAGES` says, or undefined. Throws when it says something else. */
 export function stagesOf(env: ReplicaEnv): StagesPlan | undefined {
@@ -84,13 +85,18 @@ async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<Sta
     stages.map(({ layers, embed, head, replica }, i) => {
       const part = { layers, embed, head };
       if (replica) return openStage(source, manifest, backend, { part, kv, size, pages });
-      const objects = env[`STAGE_${i}`];
-      if (!objects) throw new Error(`the model has ${stages.length} stages, but STAGE_${i} is not bound`);
-      const object = () => stubAs<StageObject>(objectNamed(objects, `stage-${i}`, env));
+      const object = stageFacet(env, i) ?? stageObject(env, i);
+      if (!object) throw new Error(`the model has ${stages.length} stages, but STAGE_${i} is not bound`);
       return new RemoteStage(`stage ${i}`, object, { build: buildId, pack: digest, model: id, part, kv, size, pages }, undefined, hops);
     }),
   );
   const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, windowPages, maxRows, adapters });
   await staged.open();
   return staged;
+}
+
+/** The stage of that number in a Worker of its own, or undefined where none is bound. */
+function stageObject(env: ReplicaEnv, stage: number): (() => StageObject) | undefined {
+  const objects = env[`STAGE_${stage}`];
+  return objects && (() => stubAs<StageObject>(objectNamed(objects, `stage-${stage}`, env)));
 }

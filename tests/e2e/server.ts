@@ -18,7 +18,7 @@ export const missing: string | null = shipped || existsSync(STORIES) ? null : 'n
 /** A story teller has no chat template; a conversation is its text. */
 const TEMPLATE = '{{ bos_token }}{% for m in messages %}{{ m.content }} {% endfor %}';
 
-/** `keep`: a port and storage that outlive the server. `processes`: all of them compute when it resolves. `given`: another model's path. `stages`: what it is cut into. `patienceMs`: with stages that hang. */
+/** `keep`: a port and storage that outlive the server. `processes`: all of them compute when it resolves. `given`: another model's path. `stages`: what it is cut into. `patienceMs`: with stages that hang. `stagesIn`: where stages are. */
 export async function startTestServer(
   vars: Record<string, string>,
   keep?: { port: number; persist: string },
@@ -27,6 +27,7 @@ export async function startTestServer(
   stages?: number,
   patienceMs?: number,
   adapters?: ReadonlyMap<string, string>,
+  stagesIn?: 'processes' | 'facets',
 ): Promise<Server & { model: string }> {
   const folder = mkdtempSync(join(tmpdir(), 'turnstone-test-'));
   const model = given ?? (shipped ? undefined : await withTemplate(folder));
@@ -35,7 +36,7 @@ export async function startTestServer(
     model,
     persist: keep?.persist ?? join(folder, 'state'),
     processes,
-    ...{ stages, patienceMs, adapters },
+    ...{ stages, stagesIn, patienceMs, adapters },
     vars,
   });
   await server.whole;

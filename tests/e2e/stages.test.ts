@@ -16,16 +16,19 @@ const PATIENCE_MS = 1_500;
 
 describe.skipIf(missing)('a model in three stages', () => {
   let staged: Test;
+  let beside: Test; // in facets
   let one: Test;
   let collector: Awaited<ReturnType<typeof startCollector>>;
   beforeAll(async () => {
     collector = await startCollector();
     const traced = { OTEL_EXPORTER_OTLP_ENDPOINT: collector.url, OTEL_TRACES_SAMPLER_ARG: '0' }; // those that ask for it
     staged = await startTestServer(traced, undefined, 1, undefined, 3, PATIENCE_MS, ORDERS);
+    beside = await startTestServer({}, undefined, 1, undefined, 3, undefined, ORDERS, 'facets');
     one = await startTestServer({}, undefined, 1, undefined, undefined, undefined, ORDERS);
   });
   afterAll(async () => {
     await staged?.stop();
+    await beside?.stop();
     await one?.stop();
     await collector?.stop();
   });
@@ -40,9 +43,9 @@ describe.skipIf(missing)('a model in three stages', () => {
     return (answer as { choices: unknown }).choices;
   };
 
-  const stats = async () =>
+  const stats = async (server = staged) =>
     (
-      (await (await staged.objects.replica('0').fetch('https://replica/ready')).json()) as {
+      (await (await server.objects.replica('0').fetch('https://replica/ready')).json()) as {
         stats: { preemptions: number; pages: { referenced: number } };
       }
     ).stats;
@@ -50,6 +53,7 @@ describe.skipIf(missing)('a model in three stages', () => {
   it('says how it is cut, and runs a process for each stage that is not in the replica’s', () => {
     expect([...(staged.stages?.pids().keys() ?? [])]).toEqual([1, 2]);
     expect(one.stages).toBeUndefined();
+    expect(beside.stages, 'no process but the server’s').toBeUndefined();
   });
 
   it('answers with the tokens and log-probabilities of one piece, drawn and greedy, together and after a prefix hit', async () => {
@@ -60,8 +64,10 @@ describe.skipIf(missing)('a model in three stages', () => {
     ];
     const expected = await Promise.all(bodies.map((b) => choices(one, b)));
     expect(JSON.stringify(expected)).toContain('"logprob":-');
-    expect(await Promise.all(bodies.map((b) => choices(staged, b)))).toEqual(expected);
-    expect(await choices(staged, bodies[1])).toEqual(expected[1]);
+    for (const server of [staged, beside]) {
+      expect(await Promise.all(bodies.map((b) => choices(server, b)))).toEqual(expected);
+      expect(await choices(server, bodies[1])).toEqual(expected[1]);
+    }
   });
 
   it('has adapters: each stage loads its layers of one, and it answers as in one piece, beside the base', async () => {
@@ -77,6 +83,7 @@ describe.skipIf(missing)('a model in three stages', () => {
     const expected = await both(one);
     expect(expected[1]).not.toEqual(expected[0]);
     expect(await both(staged)).toEqual(expected);
+    expect(await both(beside)).toEqual(expected);
   });
 
   it('a trace is one tree from the caller through routes, queue, session and replica to each stage', async () => {
@@ -140,29 +147,30 @@ describe.skipIf(missing)('a model in three stages', () => {
     expect(collector.bodies.join()).not.toMatch(/fox|river|Who are you|Pebble/);
   });
 
-  it(`goes on after each of ${KILLS} SIGKILLs of a stage in the middle of streams, stored or not, and when one hangs, with the same text`, async () => {
-    const story = { temperature: 1, top_p: 1, seed: 11, ignore_eos: true };
-    const stored = { ...story, input: 'Once upon a time', stream: true, max_output_tokens: 90 };
-    const plain = { ...story, prompt: 'Once upon a time', stream: true, max_tokens: 90 };
-    const texts = async (server: Test) => {
-      const [a, b] = await Promise.all([ask(server, '/v1/responses', stored), ask(server, '/v1/completions', plain)]);
-      const [sse, other] = await Promise.all([a.text(), b.text()]);
-      const deltas = [...sse.matchAll(/^data: (\{"type":"response\.output_text\.delta".*)$/gm)].map(
-        (m) => JSON.parse(m[1]).delta as string,
-      );
-      const pieces = [...other.matchAll(/^data: (\{.*)$/gm)].map((m) => (JSON.parse(m[1]).choices[0]?.text ?? '') as string);
-      return {
-        stored: deltas.join(''),
-        plain: pieces.join(''),
-        ended: [sse.includes('response.completed') || sse.includes('response.incomplete'), other.endsWith('data: [DONE]\n\n')],
-      };
+  const story = { temperature: 1, top_p: 1, seed: 11, ignore_eos: true };
+  const stored = { ...story, input: 'Once upon a time', stream: true, max_output_tokens: 90 };
+  const plain = { ...story, prompt: 'Once upon a time', stream: true, max_tokens: 90 };
+  const texts = async (server: Test) => {
+    const [a, b] = await Promise.all([ask(server, '/v1/responses', stored), ask(server, '/v1/completions', plain)]);
+    const [sse, other] = await Promise.all([a.text(), b.text()]);
+    const deltas = [...sse.matchAll(/^data: (\{"type":"response\.output_text\.delta".*)$/gm)].map((m) => JSON.parse(m[1]).delta as string);
+    const pieces = [...other.matchAll(/^data: (\{.*)$/gm)].map((m) => (JSON.parse(m[1]).choices[0]?.text ?? '') as string);
+    return {
+      stored: deltas.join(''),
+      plain: pieces.join(''),
+      ended: [sse.includes('response.completed') || sse.includes('response.incomplete'), other.endsWith('data: [DONE]\n\n')],
     };
+  };
+  /** Where in the streams it happens: over all of them, however fast they are. */
+  const somewhere = (kill: number) => pause(20 + 17 * (kill % 5));
+
+  it(`goes on after each of ${KILLS} SIGKILLs of a stage in the middle of streams, stored or not, and when one hangs, with the same text`, async () => {
     const expected = await texts(one);
     expect(expected.stored.length).toBeGreaterThan(100);
     expect(expected.ended).toEqual([true, true]);
     for (let kill = 0; kill <= KILLS; kill++) {
       const running = texts(staged);
-      await pause(20 + 17 * (kill % 5));
+      await somewhere(kill);
       const pids = staged.stages?.pids() ?? new Map<number, number>();
       const victim = pids.get(1 + (kill % 2)) as number;
       process.kill(victim, kill < KILLS ? 'SIGKILL' : 'SIGSTOP'); // one that stands still is ended by the launcher
@@ -171,6 +179,19 @@ describe.skipIf(missing)('a model in three stages', () => {
     }
     await expect.poll(async () => (await stats()).pages.referenced).toBe(0);
     expect((await stats()).preemptions, 'kills that met a stream').toBeGreaterThan(KILLS);
+  });
+
+  it(`goes on after each of ${KILLS} aborts of a facet in the middle of streams, with the same text`, async () => {
+    const expected = await texts(one);
+    const host = beside.objects.namespace('REPLICA').get('replica-0') as unknown as { abortStage(stage: number): Promise<void> };
+    for (let kill = 0; kill < KILLS; kill++) {
+      const running = texts(beside);
+      await somewhere(kill);
+      await host.abortStage(1 + (kill % 2));
+      expect(await running, `abort ${kill}`).toEqual(expected);
+    }
+    await expect.poll(async () => (await stats(beside)).pages.referenced).toBe(0);
+    expect((await stats(beside)).preemptions, 'aborts that met a stream').toBeGreaterThan(KILLS);
   });
 
   it('a stage refuses a replica that was built from other sources, or has another pack, and computes on', async () => {
