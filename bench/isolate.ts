@@ -21,19 +21,26 @@ export async function isolateMemory(server: Server, inUse = false): Promise<{ js
   return { js, wasm: wasm / MIB };
 }
 
-/** MiB of V8's heap with its buffers, of one Worker of the runtime whose inspector is at `host`. `inUse`: without the pages that V8 keeps for later. */
+/** MiB of V8's heap with its buffers, of one Worker of the runtime whose inspector is at `host`. `inUse`: without garbage, and the pages that V8 keeps for later. */
 export async function jsMemory(host: string, worker: string, inUse = false): Promise<number> {
   const { webSocket } = await fetch(`http://${host}/${worker}`, { headers: { upgrade: 'websocket' } });
   if (!webSocket) throw new Error('the runtime has no inspector');
   webSocket.accept();
   try {
-    const heap = await new Promise<HeapUsage>((resolve) => {
-      webSocket.addEventListener('message', (event: MessageEvent) => {
-        const message = JSON.parse(String(event.data)) as { id?: number; result: HeapUsage };
-        if (message.id === 1) resolve(message.result);
+    let asked = 0;
+    const ask = <T>(method: string) => {
+      const id = ++asked;
+      const answer = new Promise<T>((resolve) => {
+        webSocket.addEventListener('message', (event: MessageEvent) => {
+          const message = JSON.parse(String(event.data)) as { id?: number; result: T };
+          if (message.id === id) resolve(message.result);
+        });
       });
-      webSocket.send(JSON.stringify({ id: 1, method: 'Runtime.getHeapUsage' }));
-    });
+      webSocket.send(JSON.stringify({ id, method }));
+      return answer;
+    };
+    if (inUse) await ask('HeapProfiler.collectGarbage'); // else it counts what nobody has looked for yet
+    const heap = await ask<HeapUsage>('Runtime.getHeapUsage');
     return ((inUse ? heap.usedSize : heap.totalSize) + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB;
   } finally {
     webSocket.close();

@@ -82,12 +82,12 @@ export async function loadModel(o: OpenOptions): Promise<Served> {
   const { manifest, digest } = await openPack(source);
   const { config, generation } = manifest;
   const { plan, memoryBytes, load } = o.layout ? o.layout(manifest, digest) : inOnePiece(manifest, o);
+  const tokenizer = await loadTokenizer(source, manifest); // before memory is taken: reading a large vocabulary leaves tens of MB to be collected
   const made = o.maker.create(memoryBytes);
   const backend = o.numerics ? { ...made, numerics: o.numerics } : made;
   try {
     const weights = await load(backend);
     await backend.submit(); // a device that has no room says so here
-    const tokenizer = await loadTokenizer(source, manifest);
     const { stopIds, ...sampling } = generation;
     return {
       id,
