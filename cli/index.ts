@@ -139,6 +139,7 @@ program
   .option('--max-batch <n>', 'sequences computed together', Number)
   .option('--memory-mb <n>', 'what an isolate may hold (128)', Number)
   .option('--kv <format>', 'i8 or f32: format of the KV cache (i8)')
+  .option('--adapters-mb <n>', 'for LoRA adapters, in each isolate (0)', Number)
   .option('--format <format>', 'as for start', 'auto')
   .option('-o, --out <folder>', 'writes a folder with a wrangler.toml for each script')
   .option('--name <name>', 'name of the Worker, which those of the stages begin with', 'turnstone')

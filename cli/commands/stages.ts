@@ -5,7 +5,7 @@ import { folderPack } from '../../models/node/files.ts';
 import { openPack } from '../../models/pack/load.ts';
 import { formatsIn } from '../../models/pack/manifest.ts';
 import { describeStages } from '../../policy/cuts.ts';
-import { faultsIn } from '../../policy/settings.ts';
+import { faultsIn, readNumber } from '../../policy/settings.ts';
 import { isolatesOf } from '../../policy/stages.ts';
 import { checkName, writeDeployment } from '../deploy/scripts.ts';
 import { findModel } from '../hub/find.ts';
@@ -19,6 +19,7 @@ export interface StagesFlags {
   maxBatch?: number;
   memoryMb?: number;
   kv?: KvFormat;
+  adaptersMb?: number;
   format?: string;
   out?: string;
   name?: string;
@@ -33,12 +34,15 @@ export async function stagesCommand(model: string, o: StagesFlags, print: (line:
   const found = await findModel(model, { memoryMb });
   const pack = await localPack(found?.path, o.json ? console.error : say, o.format, found?.id);
   const { manifest } = await openPack(folderPack(pack.folder));
-  const plan = planStages(manifest.config, formatsIn(manifest.tensors), { ...o, memoryMb, kv, maxSequences: o.maxBatch });
+  const plan = planStages(manifest.config, formatsIn(manifest.tensors), {
+    ...{ ...o, memoryMb, kv, maxSequences: o.maxBatch },
+    adapterBytes: readNumber('ADAPTERS_MB', { ADAPTERS_MB: o.adaptersMb?.toString() }) << 20,
+  });
   const [header, ...rows] = describeStages(plan);
   say(`${pack.id}: ${isolatesOf(plan)} isolates of ${memoryMb} MB, ${plan.context.toLocaleString('en-US')} tokens of context`);
   for (const line of table(header, rows)) say(`  ${line}`);
   if (!o.out) return o.json ? print(JSON.stringify({ model: pack.id, ...plan }, null, 2)) : undefined;
-  const vars = { ...(o.kv && { KV: kv }) };
+  const vars = { ...(o.kv && { KV: kv }), ...(o.adaptersMb && { ADAPTERS_MB: String(o.adaptersMb) }) };
   const shared = { ...(o.memoryMb && { MEMORY_MB: String(memoryMb) }) };
   const scripts = writeDeployment({ model: pack.id, plan, out: o.out, name: o.name, vars, shared });
   if (o.json) return print(JSON.stringify({ model: pack.id, ...plan, scripts }, null, 2));
@@ -53,8 +57,8 @@ export async function stagesCommand(model: string, o: StagesFlags, print: (line:
 }
 
 /** Throws naming the flag that is outside its range; the same as of the settings of `start`. */
-function check({ stages, context, maxBatch, memoryMb, kv, name }: StagesFlags): void {
-  const settings = { STAGES: stages, CONTEXT: context, MAX_BATCH: maxBatch, MEMORY_MB: memoryMb, KV: kv };
+function check({ stages, context, maxBatch, memoryMb, kv, adaptersMb, name }: StagesFlags): void {
+  const settings = { STAGES: stages, CONTEXT: context, MAX_BATCH: maxBatch, MEMORY_MB: memoryMb, KV: kv, ADAPTERS_MB: adaptersMb };
   const faults = faultsIn(Object.fromEntries(Object.entries(settings).map(([key, value]) => [key, value?.toString()])));
   if (faults.length > 0) throw new Error(faults.join('\n'));
   if (stages === 1) throw new Error('--stages is 1: a model in one piece needs no configuration but wrangler.toml');
