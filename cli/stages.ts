@@ -1,7 +1,7 @@
 /** How a model that is larger than an isolate is cut: the engine's own allocations are counted, policy/cuts.ts decides. */
 import { jsBytes } from '../durable-objects/replica/memory.ts';
 import { allocPart, type Part, type TensorShape, tensorList } from '../engine/anatomy.ts';
-import type { Allocator, KvFormat, WeightFormat } from '../engine/backend.ts';
+import { type Allocator, type KvFormat, SUM_BLOCK, type WeightFormat } from '../engine/backend.ts';
 import type { ModelConfig } from '../engine/config.ts';
 import { pageBytes } from '../engine/layout.ts';
 import { allocBest, allocLogits } from '../engine/logits.ts';
@@ -29,7 +29,7 @@ export interface StagesWish {
 export function planStages(config: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: StagesWish): StagesPlan {
   const { maxTokens, maxSequences } = stepSize(config, { ...o, maxTokens: STAGE_TOKENS }, config.context);
   return planCuts({
-    ...{ vocab: config.vocab, limit: o.memoryMb << 20, stages: o.stages, context: config.context, wished: o.context },
+    ...{ vocab: config.vocab, group: SUM_BLOCK, limit: o.memoryMb << 20, stages: o.stages, context: config.context, wished: o.context },
     ...{ maxTokens, maxSequences, mostPages: enoughPages },
     windowPages: (context, pages) => windowPages(config, { context, maxTokens: MOST_IN_STAGES }, pages),
     costs: costsOf(config, formatOf, o),
@@ -58,7 +58,6 @@ function costsOf(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: 
     };
     const runner = (formats: Formats, vocab: number) => measure((be) => allocRunner(be, c, formats, stageSize(size), vocab));
     const bare = runner(none.formats, 0);
-    const best = measure((be) => allocBest(be, stageSize(size).maxRows));
     return {
       layers: memo((from, to) => {
         const range = [from, to] as const;
@@ -71,7 +70,7 @@ function costsOf(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, o: 
       }),
       rows(n) {
         const { weights, formats } = rows(n);
-        return { weights, scratch: runner(formats, n) - bare + best };
+        return { weights, scratch: runner(formats, n) - bare + measure((be) => allocBest(be, stageSize(size).maxRows, n)) };
       },
       stage: { js: jsBytes(0), scratch: countWasm().used + bare },
       replica: {

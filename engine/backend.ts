@@ -112,7 +112,12 @@ export const EDIT_BYTES = 16;
 export interface TopkOut {
   readonly K: number; // at most 64
   readonly data: Buf;
+  /** What the sum is made of, for rows that go on elsewhere: max and sum f32 of each SUM_BLOCK ids, [R, ceil(V / SUM_BLOCK), 2]. CPU backends only. */
+  readonly blocks?: Buf;
 }
+
+/** Ids whose exponentials are summed with a maximum of their own (NUMERICS.md): where a row of logits may be cut without a bit changing. */
+export const SUM_BLOCK = 256;
 
 /** How a layer attends, where it is not all positions with 1 / √d. */
 export interface AttentionOptions {

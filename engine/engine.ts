@@ -305,7 +305,7 @@ export class Engine {
     try {
       const done = pass ?? this.begin(slices);
       const landing = done && (await done);
-      if (landing && 'rows' in landing) return await this.stage.sampleBest(slices, landing.rows);
+      if (landing && 'rows' in landing) return await this.stage.sampleBest(slices, landing);
       landing?.put();
       if (slices.some((s) => s.logits > 0)) return await this.stage.sample(slices);
       await this.backend.submit();

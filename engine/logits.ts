@@ -1,5 +1,6 @@
-import { type Allocator, type Backend, type Buf, EDIT_BYTES, type TopkOut } from './backend.ts';
-import type { Best } from './runner.ts';
+import { type Allocator, type Backend, type Buf, EDIT_BYTES, SUM_BLOCK, type TopkOut } from './backend.ts';
+import { mergeSums } from './numeric.ts';
+import type { Best, Landing } from './runner.ts';
 import {
   bannedOf,
   choose,
@@ -28,6 +29,7 @@ const ROW_EDITS = 320;
 /** In place of a token's id: the constraint allows none, the generation ends. */
 export const END = -1;
 type Token = StepEvent['tokens'][number];
+type WholeRow = (r: number) => Promise<Float32Array>;
 
 /** What a slice's rows came to: tokens that were drawn, and what they tell of the prompt. */
 export interface Told {
@@ -79,28 +81,28 @@ export class LogitsStage {
     const top: TopkOut = { K: k, data: this.out };
     this.be.topk(top, this.logits, this.invTemp, R, this.vocab);
     const back = await this.be.read(this.out, 0, R * rowBytes(k));
-    return this.draw(slices, (r) => (rows[r].ends ? undefined : readRow(back, r, k)));
+    return this.draw(slices, (r) => (rows[r].ends ? undefined : readRow(back, r, k)), this.readLogits);
   }
 
-  /** The same where the best tokens of each row decide (`bestOnly`), and are here already. */
-  sampleBest(slices: readonly Slice[], rows: readonly Row[]): Promise<Told[]> {
-    return this.draw(slices, (r) => rows[r]);
+  /** The same where the best tokens of each row are here already (`bestOnly`). */
+  sampleBest(slices: readonly Slice[], { rows, whole }: Extract<Landing, { rows: unknown }>): Promise<Told[]> {
+    return this.draw(slices, (r) => rows[r], whole);
   }
 
-  /** Draws from rows; there is none where nothing may be drawn. */
-  private async draw(slices: readonly Slice[], rowOf: (r: number) => Row | undefined): Promise<Told[]> {
+  /** Draws from rows; there is none where nothing may be drawn. `whole`: all logits of one. */
+  private async draw(slices: readonly Slice[], rowOf: (r: number) => Row | undefined, whole: WholeRow): Promise<Told[]> {
     const all: Told[] = [];
     let r = 0;
     for (const { seq, start, count, logits, scores, draft } of slices) {
       const told: Told = { tokens: [], prompt: [] };
       for (let i = 0; i < scores; i++) {
         const of = seq.ids[start + count - logits + i + 1];
-        told.prompt.push(await this.score(of, seq.request.promptLogprobs ?? 0, rowOf(r + i), r + i));
+        told.prompt.push(await this.score(of, seq.request.promptLogprobs ?? 0, rowOf(r + i), () => whole(r + i)));
       }
       r += scores;
       for (let i = 0; i < logits - scores && seq.error === undefined; i++) {
         const row = rowOf(r + i);
-        const token = row ? await this.pick(seq, seq.generated + i, row, r + i) : { id: END };
+        const token = row ? await this.pick(seq, seq.generated + i, row, () => whole(r + i)) : { id: END };
         told.tokens.push(token);
         if (token.id !== draft[i]) break;
       }
@@ -111,18 +113,18 @@ export class LogitsStage {
   }
 
   /** Log-probability and rank of a token in row r, and the n best; the softmax's statistics are topk's, as for a token that was drawn. */
-  private async score(id: number, n: number, row: Row | undefined, r: number): Promise<ScoredToken> {
+  private async score(id: number, n: number, row: Row | undefined, all: () => Promise<Float32Array>): Promise<ScoredToken> {
     if (!row) throw new Error('a row that tells of a prompt is not here');
-    return scored(row, id, n) ?? (scored(row, id, n, await this.readLogits(r)) as ScoredToken);
+    return scored(row, id, n) ?? (scored(row, id, n, await all()) as ScoredToken);
   }
 
-  private async pick(seq: Sequence, index: number, row: Row, r: number): Promise<Token> {
+  private async pick(seq: Sequence, index: number, row: Row, all: () => Promise<Float32Array>): Promise<Token> {
     const s = seq.request.sampling;
     const invTemp = inverseTemperature(s);
     let whole: Float32Array | undefined;
     let picked = choose(s, index, row, this.vocab);
     if (typeof picked === 'string') {
-      whole = await this.readLogits(r);
+      whole = await all();
       picked = picked === 'rest' ? { id: drawRest(s, index, row, whole) } : choose(s, index, wholeRow(whole, invTemp, row), this.vocab);
       if (typeof picked === 'string') throw new Error('a whole row of logits did not decide a draw');
     }
@@ -130,7 +132,7 @@ export class LogitsStage {
     if (s.logprobs === undefined) return { id: picked.id };
     let lp = invTemp === 1 ? logprobs(row, picked.id, s.logprobs) : 'row';
     if (lp === 'row' || (lp.top.length < s.logprobs && row.ids.length < this.vocab)) {
-      whole ??= await this.readLogits(r);
+      whole ??= await all();
       const stats = { ...row, ...(invTemp === 1 ? {} : unscaledStats(whole)) };
       lp = logprobs(wholeRow(whole, 1, stats), picked.id, s.logprobs);
     }
@@ -138,10 +140,10 @@ export class LogitsStage {
     return { id: picked.id, logprob: lp.logprob, top: lp.top };
   }
 
-  private async readLogits(r: number): Promise<Float32Array> {
+  private readonly readLogits: WholeRow = async (r) => {
     const bytes = await this.be.read(this.logits, r * this.vocab * 4, this.vocab * 4);
     return new Float32Array(bytes.buffer, bytes.byteOffset, this.vocab);
-  }
+  };
 
   private async applyEdits(rows: LogitsRow[], R: number): Promise<void> {
     const list: (Edit & { row: number })[] = [];
@@ -210,20 +212,28 @@ export function allocLogits(be: Allocator, R: number, vocab: number): LogitsBuff
   };
 }
 
-/** What topk of R rows needs. */
-export const allocBest = (be: Allocator, R: number): { invTemp: Buf; out: Buf } => ({
+/** What topk of R rows needs. `rows`: of the head's part, whose sums go on elsewhere. */
+export const allocBest = (be: Allocator, R: number, rows = 0): { invTemp: Buf; out: Buf; blocks?: Buf } => ({
   invTemp: be.alloc(R * 4, 'invTemp'),
   out: be.alloc(R * rowBytes(K), 'topk'),
+  ...(rows > 0 && { blocks: be.alloc(R * blockBytes(rows), 'sums') }),
 });
 
-/** Whether the best tokens of each row decide all draws of a step, so that whole rows need not be at hand; and how many do. */
+/** Bytes of the sums of a row's part. */
+export const blockBytes = (rows: number): number => Math.ceil(rows / SUM_BLOCK) * 8;
+
+/**
+ * Whether the best tokens of each row and its sum decide all draws of a step, so that whole rows need not be at hand; and how many do. A draw
+ * without top_k may still want a row: one beyond the best, or top_p or min_p that reach beyond them.
+ */
 export function bestOnly(slices: readonly Slice[], vocab: number): Best | undefined {
   const rows = slices.filter((s) => s.logits > 0);
   const decided = rows.every(({ seq, draft, scores }) => {
-    const { temperature, topK, logprobs, logitBias } = seq.request.sampling;
+    const { topK, logprobs, logitBias } = seq.request.sampling;
     if (scores > 0) return false;
     const plain = !seq.request.constraint && !seq.counts && logitBias.length === 0 && bannedOf(seq, []).length === 0;
-    return plain && logprobs === undefined && (temperature <= 0 || (topK > 0 && topK <= Math.min(K, vocab))) && draft.length < K;
+    const told = logprobs === undefined || inverseTemperature(seq.request.sampling) === 1; // else they are of another sum
+    return plain && told && (topK <= Math.min(K, vocab) || topK >= vocab) && draft.length < K;
   });
   if (!decided || rows.length === 0) return undefined;
   const invTemp = rows.flatMap(({ seq, logits }) => new Array<number>(logits).fill(inverseTemperature(seq.request.sampling)));
@@ -233,8 +243,15 @@ export function bestOnly(slices: readonly Slice[], vocab: number): Best | undefi
 /** Bytes of a row that topk answers. */
 export const rowBytes = (k: number): number => (2 * k + 2) * 4;
 
-/** The best k of a row from those of its parts: `from` is the id of a part's first token. `sum` is not known. */
-export function mergeRows(parts: readonly { row: Row; from: number }[], k: number): Row {
+/** A part's answer of a row: its best, with ids from its first token's id on, and max and sum of each of its blocks. */
+interface PartRow {
+  row: Row;
+  from: number;
+  blocks: Float32Array;
+}
+
+/** A row from those of its parts, in their order: the best k, and the sum as one piece has it. */
+export function mergeRows(parts: readonly PartRow[], k: number): Row {
   const ids = new Uint32Array(k).fill(NONE);
   const vals = new Float32Array(k).fill(Number.NEGATIVE_INFINITY);
   const at = parts.map(() => 0);
@@ -249,7 +266,7 @@ export function mergeRows(parts: readonly { row: Row; from: number }[], k: numbe
     ids[i] = row.ids[at[best]] + from;
     vals[i] = row.vals[at[best]++];
   }
-  return { ids, vals, max: Math.max(...parts.map(({ row }) => row.max)), sum: Number.NaN };
+  return { ids, vals, ...mergeSums(parts.flatMap(({ blocks }) => [...blocks])) };
 }
 
 /** In place of an id where there is no winner. */
@@ -265,4 +282,14 @@ export function readRow(bytes: Uint8Array, r: number, k: number): Row {
   const at = bytes.byteOffset + r * rowBytes(k);
   const stats = new Float32Array(bytes.buffer, at + 2 * k * 4, 2);
   return { ids: new Uint32Array(bytes.buffer, at, k), vals: new Float32Array(bytes.buffer, at + k * 4, k), max: stats[0], sum: stats[1] };
+}
+
+/** Row r of what a part of the head answered to `best` (Stage.head): R rows of topk, then their sums. `rows`: of the part. */
+export function readPart(
+  bytes: Uint8Array,
+  r: number,
+  { R, k, rows }: { R: number; k: number; rows: number },
+): Pick<PartRow, 'row' | 'blocks'> {
+  const own = k > 1 ? blockBytes(rows) : 0;
+  return { row: readRow(bytes, r, k), blocks: new Float32Array(bytes.buffer, bytes.byteOffset + R * rowBytes(k) + r * own, own / 4) };
 }

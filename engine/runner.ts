@@ -86,14 +86,17 @@ export function allocRunner(be: Allocator, c: ModelConfig, formats: Formats, siz
   };
 }
 
-/** The best k tokens of each row decide: k, and what logits are multiplied by, a row. */
+/** The best k tokens of each row decide, most likely: k, and what logits are multiplied by, a row. */
 export interface Best {
   k: number;
   invTemp: Float32Array;
 }
 
-/** What a pass elsewhere ends with: what was asked of each row, or logits that `put` writes where they belong. */
-export type Landing = { rows: readonly Row[] } | { put(): void };
+/**
+ * What a pass elsewhere ends with: what was asked of each row, and `whole` for one that this does not decide (all its logits [V], computed
+ * again); or logits that `put` writes where they belong.
+ */
+export type Landing = { rows: readonly Row[]; whole(r: number): Promise<Float32Array> } | { put(): void };
 
 /** What an engine runs its steps on: a model in one piece (Runner), or in stages (StagedRunner). */
 export interface Passes extends Paged {

@@ -3,7 +3,7 @@ import type { Part } from './anatomy.ts';
 import type { Adapter, Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
-import { allocBest, bytesOf, rowBytes } from './logits.ts';
+import { allocBest, blockBytes, bytesOf, rowBytes } from './logits.ts';
 import { type Best, Runner, type RunnerOptions, type RunnerSize } from './runner.ts';
 
 /** Tokens that a stage is sent at once at the most: kernels take four at a time, and each call reads all weights. */
@@ -52,7 +52,10 @@ export interface StagePort {
   embed(ids: Uint32Array): Promise<Uint8Array>;
   /** The residual stream x [T, D] after the part's layers. `copies` are made first. */
   through(slices: readonly StageSlice[], x: Uint8Array, copies: PageCopies): Promise<Uint8Array>;
-  /** Logits [R, rows of the part's head] of x [R, D], or of each row the best and their statistics as topk has them; ids are counted from the part's first row. */
+  /**
+   * Logits [R, rows of the part's head] of x [R, D]; or of each row the best as topk has them, and then, where more than one is wanted, of each row max and
+   * sum of every SUM_BLOCK ids. Ids are counted from the part's first row.
+   */
   head(x: Uint8Array, best?: Best): Promise<Uint8Array>;
   /** What the part has of a page: its layers. `place`: where those that slide have it, −1 where they have lost it. */
   readPage(page: number, place: number): Promise<Uint8Array>;
@@ -62,6 +65,16 @@ export interface StagePort {
 /** Gives an array's memory back at once, where the runtime can: what an isolate holds counts what no collector has found yet. Nobody may use it afterwards. */
 export function release(bytes: Uint8Array): void {
   if (bytes.byteLength === bytes.buffer.byteLength) (bytes.buffer as { transfer?(bytes: number): unknown }).transfer?.(0);
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((n, p) => n + p.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.byteLength;
+  }
+  return all;
 }
 
 /** A part of a model on a backend of this isolate. */
@@ -85,7 +98,7 @@ export class Stage implements StagePort {
     this.find = o.find;
     this.runner = new Runner({ ...o, first: o.part.layers[0] });
     this.pageBytes = this.runner.kv.pageBytes;
-    if (o.part.head) this.best = allocBest(o.backend, o.size.maxRows);
+    if (o.part.head) this.best = allocBest(o.backend, o.size.maxRows, o.part.head[1] - o.part.head[0]);
   }
 
   async open(): Promise<void> {}
@@ -114,7 +127,7 @@ export class Stage implements StagePort {
   }
 
   head(x: Uint8Array, best?: Best): Promise<Uint8Array> {
-    return this.alone(() => {
+    return this.alone(async () => {
       const R = x.byteLength / (this.config.hidden * 4);
       this.runner.putStream(x);
       this.runner.head(R);
@@ -123,8 +136,11 @@ export class Stage implements StagePort {
         const { k, invTemp } = best;
         if (invTemp.length !== R) throw new RangeError(`${R} rows have ${invTemp.length} temperatures`);
         this.be.write(this.best.invTemp, bytesOf(invTemp));
-        this.be.topk({ K: k, data: this.best.out }, this.runner.logits, this.best.invTemp, R, to - from);
-        return this.be.read(this.best.out, 0, R * rowBytes(k));
+        const { out } = this.best;
+        const blocks = k > 1 ? this.best.blocks : undefined; // the best token alone needs no sum
+        this.be.topk({ K: k, data: out, blocks }, this.runner.logits, this.best.invTemp, R, to - from);
+        const read = [this.be.read(out, 0, R * rowBytes(k)), ...(blocks ? [this.be.read(blocks, 0, R * blockBytes(to - from))] : [])];
+        return joined(await Promise.all(read));
       }
       return this.be.read(this.runner.logits, 0, R * (to - from) * 4);
     });

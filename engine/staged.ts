@@ -1,10 +1,10 @@
 import { Adapters } from './adapters.ts';
 import type { Range } from './anatomy.ts';
-import type { Backend, Buf, KvFormat, KvPool, KvShape } from './backend.ts';
+import { type Backend, type Buf, type KvFormat, type KvPool, type KvShape, SUM_BLOCK } from './backend.ts';
 import { type BatchSlice, byAdapter } from './batch.ts';
 import type { ModelConfig } from './config.ts';
 import { attentionBytes, pageBytes } from './layout.ts';
-import { mergeRows, readRow } from './logits.ts';
+import { mergeRows, readPart } from './logits.ts';
 import { Paged, PagesLost } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { type Best, kvShape, type Landing, type Passes, poolShapes, windowsOf } from './runner.ts';
@@ -90,6 +90,10 @@ export class StagedRunner extends Paged implements Passes {
       this.heads.map((s) => s.part.head ?? [0, 0]),
       config.vocab,
     );
+    for (const { part } of this.heads) {
+      const [from] = part.head ?? [0];
+      if (from % SUM_BLOCK !== 0) throw new RangeError(`a head is cut at row ${from}, must be at a multiple of ${SUM_BLOCK}`);
+    }
     this.adapters = o.adapters ? new Adapters(config, { bytes: o.adapters }) : undefined;
     this.pool = new PagePool(o.pages, windowsOf(config, o.pages, o));
     const shape = kvShape(config, o.kv);
@@ -262,21 +266,37 @@ export class StagedRunner extends Paged implements Passes {
     wanted.forEach((t, r) => {
       rows.set(x.subarray(t * D * 4, (t + 1) * D * 4), r * D * 4);
     });
-    const ask = async (stage: StagePort) => {
-      there();
-      return stage.head(rows, best);
+    const ask = (x: Uint8Array, best?: Best) => {
+      const one = async (stage: StagePort) => {
+        there();
+        return stage.head(x, best);
+      };
+      return this.all(this.heads.map((stage, h) => this.lanes.heads[h].run(() => one(stage))));
     };
-    const parts = await this.all(this.heads.map((stage, h) => this.lanes.heads[h].run(() => ask(stage))));
-    release(rows);
+    const parts = await ask(rows, best);
     const range = (h: number) => this.heads[h].part.head ?? [0, 0];
     if (best) {
+      const { k } = best;
       const row = (r: number) =>
         mergeRows(
-          parts.map((part, h) => ({ row: readRow(part, r, best.k), from: range(h)[0] })),
-          best.k,
+          parts.map((part, h) => {
+            const [from, to] = range(h);
+            return { ...readPart(part, r, { R: wanted.length, k, rows: to - from }), from };
+          }),
+          k,
         );
-      return { rows: wanted.map((_, r) => row(r)) };
+      const whole = async (r: number) => {
+        const logits = new Float32Array(V);
+        const all = await ask(rows.slice(r * D * 4, (r + 1) * D * 4));
+        all.forEach((part, h) => {
+          logits.set(new Float32Array(part.buffer, part.byteOffset, part.byteLength / 4), range(h)[0]);
+          release(part);
+        });
+        return logits;
+      };
+      return { rows: wanted.map((_, r) => row(r)), whole };
     }
+    release(rows);
     const put = () =>
       parts.forEach((logits, h) => {
         const [from, to] = range(h);

@@ -6,8 +6,6 @@
  */
 import type { Stage, StageBytes, StagePart, StagesPlan } from './stages.ts';
 
-/** Rows of a matrix that are kept together in memory. */
-const GROUP = 8;
 /** Tokens of a KV page. */
 const PAGE = 16;
 /** Isolates of one model at the most: a queue knows 64 replicas, and what needs more is no model for isolates. */
@@ -46,6 +44,8 @@ export interface Times {
 
 export interface CutsInput {
   vocab: number;
+  /** Rows that are kept together: a head is cut at multiples of it alone. */
+  group: number;
   /** What an isolate may hold, bytes. */
   limit: number;
   /** Isolates, the fewest that do unless given. */
@@ -161,7 +161,7 @@ class Cutter {
         }
       }
     }
-    const groups = Math.ceil(vocab / GROUP);
+    const groups = Math.ceil(vocab / this.input.group);
     let held = range(1, Math.min(count, groups)).find((h) => most[at(h, count, this.layers)] >= vocab);
     if (held === undefined) return undefined;
     const cuts: Cut[] = [];
@@ -177,11 +177,12 @@ class Cutter {
 
   /** Rows that an isolate with layers [from, to) can have and still take no longer than `time`; −1 when it cannot have these layers. */
   private rows(first: boolean, from: number, to: number, time: number): number {
-    const { row } = this.input.times;
+    const { group, times } = this.input;
+    const { row } = times;
     const left = time - (this.before[to] - this.before[from]);
     if (left < 0) return -1;
     const fit = this.beside(first, from, to);
-    return fit < 0 || row === 0 ? fit : Math.min(fit, Math.floor(left / row / GROUP + 1e-9) * GROUP);
+    return fit < 0 || row === 0 ? fit : Math.min(fit, Math.floor(left / row / group + 1e-9) * group);
   }
 
   /** Rows that fit beside layers [from, to); −1 when these do not. */
@@ -201,16 +202,16 @@ class Cutter {
 
   /** Rows that fit into so many bytes: whole groups, or all. */
   private rowsIn(free: number): number {
-    const { vocab } = this.input;
+    const { vocab, group } = this.input;
     const fits = (n: number) => total(this.costs.rows(n)) <= free;
     if (fits(vocab)) return vocab;
-    let [lo, hi] = [0, Math.ceil(vocab / GROUP)]; // groups: lo fits, hi does not
+    let [lo, hi] = [0, Math.ceil(vocab / group)]; // groups: lo fits, hi does not
     while (hi - lo > 1) {
       const middle = (lo + hi) >> 1;
-      if (fits(middle * GROUP)) lo = middle;
+      if (fits(middle * group)) lo = middle;
       else hi = middle;
     }
-    return lo * GROUP;
+    return lo * group;
   }
 
   private bytes(first: boolean, from: number, to: number, rows: number, pages: number): StageBytes {
@@ -231,11 +232,11 @@ class Cutter {
 
   /** The plan of cuts: rows dealt out in order, and as many pages as fit in every stage. */
   plan(cuts: readonly Cut[]): StagesPlan {
-    const { vocab, maxTokens, maxSequences, mostPages, limit } = this.input;
+    const { vocab, group, maxTokens, maxSequences, mostPages, limit } = this.input;
     const bounds = dealt(
-      Math.ceil(vocab / GROUP),
-      cuts.map(({ rows }) => Math.ceil(rows / GROUP)),
-    ).map((group) => Math.min(vocab, group * GROUP));
+      Math.ceil(vocab / group),
+      cuts.map(({ rows }) => Math.ceil(rows / group)),
+    ).map((bound) => Math.min(vocab, bound * group));
     const parts = cuts.map(({ from, to, rows }, i): StagePart => {
       const held = [bounds[i], bounds[i + 1]] as const;
       return { layers: [from, to], ...(rows > 0 && { embed: held, head: held }) };

@@ -4,6 +4,7 @@
  */
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Part } from '../../engine/anatomy.ts';
+import { SUM_BLOCK } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { Engine, GREEDY, type Plan } from '../../engine/index.ts';
 import type { Best } from '../../engine/runner.ts';
@@ -46,7 +47,8 @@ export interface StagedResult {
 /** Tokens of a text before it repeats itself. */
 const PERIOD = 8;
 const MOST_STREAMS = 64;
-const VOCAB = PERIOD * MOST_STREAMS;
+/** More than the texts have: a head is cut at whole blocks alone, and there are 8 stages at the most. */
+const VOCAB = Math.max(PERIOD * MOST_STREAMS, 8 * SUM_BLOCK);
 const HIDDEN = 8;
 /** Tokens a step at the most (cli/stages.ts), and what the replica's loop asks for: alone, for each stage; with others. */
 const STEP_TOKENS = 256;
@@ -116,7 +118,7 @@ export function rowCostOf({ stages, hop, cost }: Pick<StagedSetup, 'stages' | 'h
 /** Calls that a decode step waits for one after the other: rows of the embedding, layers elsewhere, the head's parts at once. */
 export const hopsOf = (stages: number): number => (stages === 1 ? 0 : stages + 1);
 
-const bound = (i: number, stages: number): number => Math.floor((VOCAB * i) / stages / 8) * 8;
+const bound = (i: number, stages: number): number => Math.floor((VOCAB * i) / stages / SUM_BLOCK) * SUM_BLOCK;
 
 /** A part of a model that is busy as long as it would compute. The residual stream carries each token's id and position. */
 class SimulatedStage implements StagePort {

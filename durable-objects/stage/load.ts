@@ -43,7 +43,7 @@ type Held = Pick<StageOrder, 'part' | 'kv' | 'size' | 'pages'>;
 export function allocStage(be: Allocator, { config, tensors }: Manifest, { part, kv, size, pages }: Held): void {
   const { weights } = allocPart(be, config, part, formatsIn(tensors));
   allocRunner(be, config, formatsOf(weights), size, weights.head?.N ?? 0);
-  if (part.head) allocBest(be, size.maxRows);
+  if (part.head) allocBest(be, size.maxRows, part.head[1] - part.head[0]);
   allocPools(be, config, kv, pages, size, part.layers);
 }
 

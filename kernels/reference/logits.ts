@@ -1,4 +1,5 @@
-import { type Buf, EDIT_BYTES, type TopkOut } from '../../engine/backend.ts';
+import { type Buf, EDIT_BYTES, SUM_BLOCK, type TopkOut } from '../../engine/backend.ts';
+import { mergeSums } from '../../engine/numeric.ts';
 import { f32, u32 } from './buffers.ts';
 import { exp, f, lane4, max } from './numeric.ts';
 
@@ -38,8 +39,13 @@ export function topk(out: TopkOut, logits: Buf, invTemp: Buf, R: number, V: numb
       ids.splice(at, 0, id);
       if (ids.length > K) ids.pop();
     }
-    const m = v.reduce(max, -Infinity);
-    const sum = lane4(V, (id) => exp(f(v[id] - m)));
+    const blocks = Array.from({ length: Math.ceil(V / SUM_BLOCK) }, (_, b) => {
+      const own = v.subarray(b * SUM_BLOCK, (b + 1) * SUM_BLOCK);
+      const m = own.reduce(max, -Infinity);
+      return [m, m === -Infinity ? 0 : lane4(own.length, (i) => exp(f(own[i] - m)))];
+    });
+    if (out.blocks) f32(out.blocks).set(blocks.flat(), r * blocks.length * 2);
+    const { max: m, sum } = mergeSums(blocks.flat());
     const at = r * (2 * K + 2);
     for (let i = 0; i < K; i++) {
       u32(out.data)[at + i] = i < ids.length ? ids[i] : 0xffffffff;

@@ -1,4 +1,4 @@
-import { type Buf, EDIT_BYTES, type TopkOut } from '../../engine/backend.ts';
+import { type Buf, EDIT_BYTES, SUM_BLOCK, type TopkOut } from '../../engine/backend.ts';
 import type { Kernels } from './module.ts';
 import { need, ptr } from './pointers.ts';
 
@@ -23,5 +23,10 @@ export function topk(k: Kernels, floats: Float32Array, out: TopkOut, logits: Buf
   need('topk', out.data, R * row);
   need('topk', logits, R * V * 4);
   need('topk', invTemp, R * 4);
-  for (let r = 0; r < R; r++) k.topk(ptr(out.data) + r * row, K, ptr(logits) + r * V * 4, V, floats[(ptr(invTemp) >>> 2) + r]);
+  const own = Math.ceil(V / SUM_BLOCK) * 8;
+  if (out.blocks) need('topk', out.blocks, R * own);
+  for (let r = 0; r < R; r++) {
+    const blocks = out.blocks ? ptr(out.blocks) + r * own : 0;
+    k.topk(ptr(out.data) + r * row, K, ptr(logits) + r * V * 4, V, floats[(ptr(invTemp) >>> 2) + r], blocks);
+  }
 }

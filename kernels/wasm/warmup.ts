@@ -46,6 +46,6 @@ export function warmup(k: Kernels, products: Products): void {
       for (const format of ['w4', 'w8'] as const)
         products[format]({ out: y, act, stride, weights, T: tokens, N, K, bias: 0, accumulate: 0 });
     }
-    k.topk(y, 8, x, K, 1);
+    k.topk(y, 8, x, K, 1, 0);
   }
 }

@@ -1,5 +1,5 @@
 /** What happens to logits: edits and bans, and the best of each row. Rows are dealt out to the tiles and stream in chunks of ids. */
-import { EDIT_BYTES } from '../../engine/backend.ts';
+import { EDIT_BYTES, SUM_BLOCK } from '../../engine/backend.ts';
 import type { DeviceSpec } from '../device/spec.ts';
 import { Builder, Ring } from '../program/builder.ts';
 import type { Program } from '../program/isa.ts';
@@ -7,9 +7,9 @@ import { OPS } from '../vector/index.ts';
 import { topkStateBytes } from '../vector/logits.ts';
 import { bytes, DIV, load, type Options, span, store, vec } from './common.ts';
 
-/** Ids a chunk: a multiple of 32 that leaves room for two of them. */
+/** Ids a chunk: all, or whole blocks of them, so that there is room for two chunks. */
 const chunkOf = (d: DeviceSpec, V: number): number =>
-  Math.min(DIV(V, 32) * 32, Math.floor((d.tile.sramKiB * 1024) / 4 / 4 / 32) * 32, 16384);
+  Math.min(DIV(V, 32) * 32, Math.floor((d.tile.sramKiB * 1024) / 4 / 4 / SUM_BLOCK) * SUM_BLOCK, 16384);
 
 export interface EditShape {
   readonly R: number;

@@ -1,4 +1,5 @@
-import { exp, f, max } from '../../kernels/reference/numeric.ts';
+import { SUM_BLOCK } from '../../engine/backend.ts';
+import { exp, f, lane4, max } from '../../kernels/reference/numeric.ts';
 import type { Sram } from '../run/memory.ts';
 import type { Params } from './rows.ts';
 
@@ -20,14 +21,14 @@ export function edit(s: Sram, p: Params): void {
   }
 }
 
-/** State of a row's top-k: ids u32[K], vals f32[K], max f32, sum f32, then the four partial sums and the count. */
-export const topkStateBytes = (K: number): number => (2 * K + 2 + 5) * 4;
+/** State of a row's top-k: ids u32[K], vals f32[K], max f32, sum f32. */
+export const topkStateBytes = (K: number): number => (2 * K + 2) * 4;
 
 export function topkStart(s: Sram, p: Params): void {
   const at = p.state >> 2;
   s.u32.fill(0xffffffff, at, at + p.K);
   s.f32.fill(-Infinity, at + p.K, at + 2 * p.K + 1);
-  s.f32.fill(0, at + 2 * p.K + 1, at + 2 * p.K + 7);
+  s.f32[at + 2 * p.K + 1] = 0;
 }
 
 /** First pass over ids lo .. lo + n: the best K and the maximum of x · invTemp. */
@@ -50,15 +51,17 @@ export function topkScan(s: Sram, p: Params): void {
   }
 }
 
-/** Second pass: exp(v − max) into the four partial sums by id mod 4; after the last ids, their sum. */
+/** Second pass, over whole blocks of ids: exp(v − the block's own max) by id mod 4; their sum, times exp(that max − max), is added to the row's. */
 export function topkSum(s: Sram, p: Params): void {
   const top = (p.state >> 2) + 2 * p.K;
   const t = s.f32[p.invTemp >> 2];
-  const m = s.f32[top];
-  const lane = top + 2;
-  for (let i = 0; i < p.n; i++) {
-    const at = lane + ((p.lo + i) & 3);
-    s.f32[at] = f(s.f32[at] + exp(f(f(s.f32[(p.x >> 2) + i] * t) - m)));
+  for (let from = 0; from < p.n; from += SUM_BLOCK) {
+    const n = Math.min(SUM_BLOCK, p.n - from);
+    const v = (i: number) => f(s.f32[(p.x >> 2) + from + i] * t);
+    let m = -Infinity;
+    for (let i = 0; i < n; i++) m = max(m, v(i));
+    if (m === -Infinity) continue;
+    const own = lane4(n, (i) => exp(f(v(i) - m)));
+    s.f32[top + 1] = f(s.f32[top + 1] + f(own * exp(f(m - s.f32[top]))));
   }
-  if (p.last) s.f32[top + 1] = f(f(s.f32[lane] + s.f32[lane + 1]) + f(s.f32[lane + 2] + s.f32[lane + 3]));
 }

@@ -174,8 +174,8 @@ it('after preemption and with drafts the bits are the same', async () => {
 
 describe('in stages', () => {
   const stages: Part[] = [
-    { layers: [0, 2], embed: [0, 504], head: [0, 504] },
-    { layers: [2, 3], embed: [504, 1000], head: [504, 1000] },
+    { layers: [0, 2], embed: [0, 512], head: [0, 512] },
+    { layers: [2, 3], embed: [512, 1000], head: [512, 1000] },
   ];
   const find = async (id: string) => randomAdapter(model, RANK, id.charCodeAt(0));
 

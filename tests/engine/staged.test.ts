@@ -15,7 +15,7 @@ import { createReference } from '../../kernels/reference/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
 import { aloneDigest, convolving, digests, gemma, model } from './determinism.ts';
-import { drain, noise, testEngine, tiny } from './random-model.ts';
+import { drain, tiny as narrow, noise, testEngine } from './random-model.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 24 << 20 });
@@ -23,10 +23,10 @@ const wasm = () => createWasm({ modules, memoryBytes: 24 << 20 });
 const biased: ModelConfig = { ...model, family: 'qwen2', qkvBias: true };
 /** Head and embedding cut in two, layers in two stages; vocabulary 1000 and layers 3. */
 const four: Part[] = [
-  { layers: [0, 0], embed: [0, 504], head: [0, 504] },
+  { layers: [0, 0], embed: [0, 512], head: [0, 512] },
   { layers: [0, 2] },
   { layers: [2, 3] },
-  { layers: [3, 3], embed: [504, 1000], head: [504, 1000] },
+  { layers: [3, 3], embed: [512, 1000], head: [512, 1000] },
 ];
 /** The embedding with the first layers, the head with the last. */
 const two: Part[] = [
@@ -52,6 +52,8 @@ describe('tokens and logits have the bits of one piece', () => {
   });
 });
 
+/** Wide enough that its head can be cut. */
+const tiny: ModelConfig = { ...narrow, vocab: 399 };
 const ids = (seed: number, n: number): number[] => {
   const next = noise(seed);
   return Array.from({ length: n }, () => Math.floor(((next() + 1) / 2) * tiny.vocab));
@@ -62,14 +64,14 @@ const request = (id: string, prompt: number[], maxTokens = 24): GenerateRequest 
 });
 
 const small: Part[] = [
-  { layers: [0, 1], embed: [0, 104], head: [0, 104] },
-  { layers: [1, 2], embed: [104, 199], head: [104, 199] },
+  { layers: [0, 1], embed: [0, 256], head: [0, 256] },
+  { layers: [1, 2], embed: [256, 399], head: [256, 399] },
 ];
 
 const mixed: ModelConfig = { ...tiny, layers: 4, layerKinds: ['full', 'conv', 'conv', 'full'], convTaps: 3 };
 const halves: Part[] = [
-  { layers: [0, 2], embed: [0, 104], head: [0, 104] },
-  { layers: [2, 4], embed: [104, 199], head: [104, 199] },
+  { layers: [0, 2], embed: [0, 256], head: [0, 256] },
+  { layers: [2, 4], embed: [256, 399], head: [256, 399] },
 ];
 
 describe('pages', () => {
@@ -143,12 +145,12 @@ describe('a stage that ends', () => {
       made.push(new Mortal(stage));
       return made.at(-1) as Mortal;
     };
-    return { made, engine: testEngine(wasm(), { parts: { stages: small, create: wasm, port } }) };
+    return { made, engine: testEngine(wasm(), { config: tiny, parts: { stages: small, create: wasm, port } }) };
   };
   const requests = [request('a', ids(1, 70)), request('b', ids(2, 33)), request('c', ids(3, 5))];
 
   it('takes what its pages held with it: all sequences go on with the same tokens', async () => {
-    const one = testEngine(wasm());
+    const one = testEngine(wasm(), { config: tiny });
     for (const r of requests) one.add(r);
     const tokens = await drain(one);
     for (const dieAt of [2, 3, 4, 7, 20, 41]) {
@@ -209,9 +211,14 @@ class Slow implements StagePort {
   }
   open = async () => {};
   embed: StagePort['embed'] = (a) => this.stage.embed(a);
-  head: StagePort['head'] = (x, best) => {
+  head: StagePort['head'] = async (x, best) => {
     Slow.heads[best ? 'best' : 'whole']++;
-    return this.stage.head(x, best);
+    const answer = await this.stage.head(x, best);
+    const [R, [from, to]] = [x.byteLength / (4 * tiny.hidden), this.part.head as [number, number]];
+    const { k } = best ?? { k: 0 };
+    const sums = k > 1 ? Math.ceil((to - from) / 256) : 0;
+    expect(answer.byteLength, 'what travels').toBe(R * (best ? 8 * (k + 1 + sums) : 4 * (to - from)));
+    return answer;
   };
   readPage: StagePort['readPage'] = (...a) => this.stage.readPage(...a);
   writePage: StagePort['writePage'] = (...a) => this.stage.writePage(...a);
@@ -231,12 +238,24 @@ describe('several steps are under way', () => {
   const eight = Array.from({ length: 8 }, (_, i) => request(`r${i}`, ids(20 + i, 5 + i), 12));
   const slow = (fault?: (slices: readonly StageSlice[]) => boolean) => {
     Slow.together = 0;
-    return testEngine(wasm(), { parts: { stages: small, create: wasm, port: (stage) => new Slow(stage, fault) } });
+    return testEngine(wasm(), { config: tiny, parts: { stages: small, create: wasm, port: (stage) => new Slow(stage, fault) } });
   };
   const alone = async (requests: readonly GenerateRequest[]) => {
-    const engine = testEngine(wasm());
+    const engine = testEngine(wasm(), { config: tiny });
     for (const r of requests) engine.add(r);
     return drain(engine);
+  };
+
+  /** Tokens with what is said of them. */
+  const told = async (engine: ReturnType<typeof testEngine>) => {
+    const all = new Map<string, object[]>();
+    while (engine.busy) {
+      for (const e of await engine.step()) {
+        if (e.error) throw e.error;
+        all.set(e.request, [...(all.get(e.request) ?? []), ...e.tokens]);
+      }
+    }
+    return all;
   };
 
   it('groups of decoding sequences alternate, so that both stages compute at once, with the same tokens', async () => {
@@ -257,17 +276,26 @@ describe('several steps are under way', () => {
     ['greedy', { temperature: 0 }, 'best'],
     ['of the best 5', { topK: 5 }, 'best'],
     ['of the best 64, nucleus and least probability', { topK: 64, topP: 0.95, minP: 0.01 }, 'best'],
-    ['of the best 5, with log-probabilities', { topK: 5, logprobs: 3 }, 'whole'],
+    ['greedy, with log-probabilities', { temperature: 0, logprobs: 3 }, 'best'],
+    ['of the best 5, with log-probabilities', { temperature: 1, topK: 5, logprobs: 3 }, 'best'],
+    ['of the best 5, with log-probabilities of another temperature', { topK: 5, logprobs: 3 }, 'whole'],
     ['greedy, with a bias', { temperature: 0, logitBias: [[7, 3]] as [number, number][] }, 'whole'],
-    ['of all', {}, 'whole'],
+    ['of all, where they are among the best', { temperature: 0.2 }, 'best'],
+    ['of all, with log-probabilities', { temperature: 1, logprobs: 5 }, 'both'],
+    ['of a nucleus that reaches beyond the best', { topP: 0.9 }, 'both'],
+    ['of those above a least probability', { minP: 0.02 }, 'both'],
   ] as const)('tokens drawn %s: the same, and no more of the logits travels than decides them', async (_, sampling, kind) => {
     const requests = eight.map((r) => ({ ...r, sampling: { ...r.sampling, ...sampling } }));
     const engine = slow();
     Slow.heads = { whole: 0, best: 0 };
     for (const r of requests) engine.add(r);
-    expect(await drain(engine)).toEqual(await alone(requests));
+    const one = testEngine(wasm(), { config: tiny });
+    for (const r of requests) one.add(r);
+    const said = await told(one);
+    expect(await told(engine)).toEqual(said);
+    if ('logprobs' in sampling) expect(JSON.stringify([...said])).toContain('"logprob":-');
     const { whole, best } = Slow.heads;
-    expect(kind === 'best' ? [best > 0, whole] : [whole > 0, best]).toEqual([true, 0]);
+    expect([best > 0, whole > 0]).toEqual([kind !== 'whole', kind !== 'best']);
   });
 
   it('chunks of one prompt follow each other, with the same tokens', async () => {
@@ -321,6 +349,13 @@ describe('what is no cut is refused', () => {
     [[{ layers: [0, 2], embed: [0, 199], head: [0, 96] }], /a tied embedding and head are the same rows/],
     [[{ layers: [0, 2], embed: [0, 100], head: [0, 100] }], /rows of the embedding \[0, 100\) are not whole groups of 8/],
     [[{ layers: [0, 3], embed: [0, 199], head: [0, 199] }], /layers \[0, 3\) are not within \[0, 2\)/],
+    [
+      [
+        { layers: [0, 2], embed: [0, 104], head: [0, 104] },
+        { layers: [2, 2], embed: [104, 199], head: [104, 199] },
+      ],
+      /a head is cut at row 104, must be at a multiple of 256/,
+    ],
   ] as [Part[], RegExp][])('%j', (parts, why) => {
     expect(() => stages(parts)).toThrow(why);
   });

@@ -1,6 +1,10 @@
 import { expect, test } from 'vitest';
+import { type Backend, SUM_BLOCK } from '../../engine/backend.ts';
 import { packWeight } from '../../engine/formats.ts';
+import { mergeSums } from '../../engine/numeric.ts';
+import { createReference } from '../../kernels/reference/index.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
+import { upload } from './cases/case.ts';
 import { compareCase, lowRankCases, cases as shared, v4Cases } from './cases/index.ts';
 import { wasmBackend, wasmModules } from './modules.ts';
 
@@ -42,6 +46,32 @@ test('the last bytes that can be addressed are written, read and computed with',
   );
   b.matmul(y, x, w, 1);
   expect([...new Float32Array((await b.read(y, 0, N * 4)).buffer)]).toEqual(Array.from({ length: N }, (_, n) => n * K));
+});
+
+test('a row that is cut between blocks has the maximum and the sum of one piece, on the reference too', async () => {
+  const V = 1100;
+  const row = Float32Array.from({ length: V }, (_, i) => (i >= 512 && i < 768 ? -Infinity : Math.sin(i * i) * 9)); // a block has nothing to add
+  const stats = async (b: Backend, from: number, to: number) => {
+    const logits = upload(b, row.subarray(from, to), 'logits');
+    const invTemp = upload(b, Float32Array.of(1.25), 'invTemp');
+    const blocks = b.alloc(Math.ceil((to - from) / SUM_BLOCK) * 8, 'sums');
+    const out = b.alloc(4 * 4, 'top');
+    b.topk({ K: 1, data: out, blocks }, logits, invTemp, 1, to - from);
+    const [, , max, sum] = new Float32Array((await b.read(out, 0, 16)).buffer);
+    return { max, sum, blocks: [...new Float32Array((await b.read(blocks, 0, blocks.bytes)).buffer)] };
+  };
+  const all: object[] = [];
+  for (const b of [wasmBackend(modules, 1 << 20), createReference()]) {
+    const { max, sum, blocks } = await stats(b, 0, V);
+    expect(sum).toBeGreaterThan(1);
+    for (const cut of [256, 512, 1024]) {
+      const parts = [await stats(b, 0, cut), await stats(b, cut, V)].flatMap((p) => p.blocks);
+      expect(parts).toEqual(blocks);
+      expect(mergeSums(parts)).toEqual({ max, sum });
+    }
+    all.push({ max, sum, blocks });
+  }
+  expect(all[0]).toEqual(all[1]);
 });
 
 test('what no address reaches is refused with the arithmetic', () => {

@@ -4,19 +4,26 @@ import { RemoteStage } from '../../durable-objects/stage/port.ts';
 import type { StageAnswer, StageObject, StageOrder } from '../../durable-objects/stage/wire.ts';
 import { type GenerateRequest, GREEDY, PagesLost, type Part, type Stage } from '../../engine/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
-import { drain, noise, testEngine } from '../engine/random-model.ts';
+import { drain, noise, testEngine, tiny } from '../engine/random-model.ts';
 import { wasmModules } from '../kernels/modules.ts';
 import { appOf, openShipped, requestTo } from './host.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 24 << 20 });
 const parts: Part[] = [
-  { layers: [0, 1], embed: [0, 104], head: [0, 104] },
-  { layers: [1, 2], embed: [104, 199], head: [104, 199] },
+  { layers: [0, 1], embed: [0, 256], head: [0, 256] },
+  { layers: [1, 2], embed: [256, 399], head: [256, 399] },
 ];
+const config = { ...tiny, vocab: 399 };
 const next = noise(3);
 const request: GenerateRequest = {
-  ...{ id: 'a', prompt: Array.from({ length: 40 }, () => Math.floor(((next() + 1) / 2) * 199)), maxTokens: 20, stopIds: [], salt: '' },
+  ...{
+    id: 'a',
+    prompt: Array.from({ length: 40 }, () => Math.floor(((next() + 1) / 2) * config.vocab)),
+    maxTokens: 20,
+    stopIds: [],
+    salt: '',
+  },
   sampling: GREEDY,
 };
 
@@ -49,6 +56,7 @@ class Hosted implements StageObject {
 const remote = () => {
   const hosted: Hosted[] = [];
   const engine = testEngine(wasm(), {
+    config,
     parts: {
       stages: parts,
       create: wasm,

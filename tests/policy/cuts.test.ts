@@ -29,7 +29,7 @@ function costsOf(w: World): Costs {
 
 const vocabOf = (w: World) => 8 * w.groups - w.odd;
 const inputOf = (w: World, context: number, stages?: number): CutsInput => ({
-  ...{ vocab: vocabOf(w), limit: w.limit, stages, context, maxTokens: 128, maxSequences: 4, costs: () => costsOf(w) },
+  ...{ vocab: vocabOf(w), group: 8, limit: w.limit, stages, context, maxTokens: 128, maxSequences: 4, costs: () => costsOf(w) },
   ...{ times: { layers: w.layers.map((l) => l.time), row: w.rowTime }, mostPages: () => 1000, windowPages: () => undefined },
 });
 

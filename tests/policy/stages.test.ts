@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { shapes } from '../../cli/random-gguf.ts';
 import { planStages, type StagesWish } from '../../cli/stages.ts';
 import { allocPart, type TensorShape } from '../../engine/anatomy.ts';
-import type { WeightFormat } from '../../engine/backend.ts';
+import { SUM_BLOCK, type WeightFormat } from '../../engine/backend.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { allocBest, allocLogits } from '../../engine/logits.ts';
 import { formatsOf } from '../../engine/model.ts';
@@ -46,7 +46,7 @@ function allocated(c: ModelConfig, formatOf: (t: TensorShape) => WeightFormat, p
     windowPages: plan.windowPages,
   };
   allocRunner(be, c, formatsOf(weights), stageSize(size), stage.head ? stage.head[1] - stage.head[0] : 0);
-  if (stage.head) allocBest(be, stageSize(size).maxRows);
+  if (stage.head) allocBest(be, stageSize(size).maxRows, stage.head[1] - stage.head[0]);
   if (stage.replica) {
     allocLogits(be, size.maxRows, c.vocab);
     be.alloc(size.maxRows * c.vocab * 4, 'logits');
@@ -66,6 +66,7 @@ describe.each([
     expect(isolatesOf(plan)).toBe(isolates);
     expect(plan.context).toBeGreaterThanOrEqual(2048);
     expect(plan.pages * 16).toBeGreaterThanOrEqual(plan.context);
+    for (const { head = [0] } of plan.stages) expect(head[0] % SUM_BLOCK, 'the sum over the vocabulary is made of whole blocks').toBe(0);
   });
 
   test('layers that slide keep their part of few pages, where there are some', () => {

@@ -97,8 +97,34 @@ function floorOf(K: i32, top: f32): f32 {
   return low;
 }
 
-/** ids [K], vals [K], max, sum of one row of V logits times invTemp. */
-export function topk(out: usize, K: i32, row: usize, V: i32, invTemp: f32): void {
+/** Ids whose exponentials are summed with a maximum of their own: SUM_BLOCK of engine/backend.ts. */
+const SUM_BLOCK: i32 = 256;
+
+/** The largest of n logits, scaled; −inf when there are only numbers that never win. */
+@inline
+function blockMax(row: usize, n: i32, scale: v128): f32 {
+  let m = f32x4.splat(-Infinity);
+  for (let i = 0; i < n; i += 4) m = f32x4.pmax(m, four(row, i, n, scale));
+  return maxLane(m);
+}
+
+/** Σ exp(v − m) over n logits, by id mod 4; what is beyond n adds nothing. */
+@inline
+function blockSum(row: usize, n: i32, scale: v128, m: f32): f32 {
+  const peak = f32x4.splat(m);
+  const end = row + (<usize>(n & ~3) << 2);
+  let sum = f32x4.splat(0);
+  let p = row;
+  for (; p < end; p += 16) sum = f32x4.add(sum, expBelow4(f32x4.sub(f32x4.mul(v128.load(p), scale), peak)));
+  const rest = n & 3;
+  if (rest == 0) return lane4Sum(sum);
+  const e = expBelow4(f32x4.sub(four(p, 0, rest, scale), peak));
+  const there = i32x4.gt_s(i32x4.splat(rest), i32x4(0, 1, 2, 3));
+  return lane4Sum(f32x4.add(sum, v128.and(e, there)));
+}
+
+/** ids [K], vals [K], max, sum of one row of V logits times invTemp; at `blocks`, unless it is 0, max and sum of each block. */
+export function topk(out: usize, K: i32, row: usize, V: i32, invTemp: f32, blocks: usize): void {
   const vals = out + (<usize>K << 2);
   for (let i: usize = 0; i < <usize>K << 2; i += 4) {
     store<i32>(out + i, -1);
@@ -107,8 +133,6 @@ export function topk(out: usize, K: i32, row: usize, V: i32, invTemp: f32): void
   const scale = f32x4.splat(invTemp);
   const top = group(row, V, scale);
   const floor = f32x4.splat(floorOf(K, top));
-  const peak = f32x4.splat(top);
-  const whole = V & ~3;
   let count = 0;
   let worst: f32 = -Infinity;
   for (let id = 0; id < V; id += 4) {
@@ -122,17 +146,20 @@ export function topk(out: usize, K: i32, row: usize, V: i32, invTemp: f32): void
       if (count == K) worst = f32.load(vals + (<usize>(K - 1) << 2));
     }
   }
-  let sum = f32x4.splat(0);
-  for (let p = row, end = row + (<usize>whole << 2); p < end; p += 16) {
-    sum = f32x4.add(sum, expBelow4(f32x4.sub(f32x4.mul(v128.load(p), scale), peak)));
-  }
-  for (let i = 0; whole + i < V; i++) {
-    const e = f32x4.extract_lane(expBelow4(f32x4.splat(f32.load(row + (<usize>(whole + i) << 2)) * invTemp - top)), 0);
-    if (i == 0) sum = f32x4.replace_lane(sum, 0, f32x4.extract_lane(sum, 0) + e);
-    else if (i == 1) sum = f32x4.replace_lane(sum, 1, f32x4.extract_lane(sum, 1) + e);
-    else sum = f32x4.replace_lane(sum, 2, f32x4.extract_lane(sum, 2) + e);
+  let sum: f32 = 0;
+  for (let id = 0; id < V; id += SUM_BLOCK) {
+    const own = row + (<usize>id << 2);
+    const n = min(SUM_BLOCK, V - id);
+    const m = blockMax(own, n, scale);
+    const s: f32 = m == -Infinity ? 0 : blockSum(own, n, scale, m);
+    if (m != -Infinity) sum += s * f32x4.extract_lane(expBelow4(f32x4.splat(m - top)), 0);
+    if (blocks) {
+      f32.store(blocks, m, 0);
+      f32.store(blocks, s, 4);
+      blocks += 8;
+    }
   }
   const stats = out + (<usize>K << 3);
   f32.store(stats, top, 0);
-  f32.store(stats, lane4Sum(sum), 4);
+  f32.store(stats, sum, 4);
 }

@@ -100,4 +100,5 @@ export const topkCases: Case[] = [
   topkCase(8, 2, 999, 'ties'),
   topkCase(32, 1, 2050, 'ascending'),
   topkCase(8, 2, 64, 'masked'),
+  topkCase(8, 2, 700, 'masked'), // two of its blocks have nothing to add
 ];
