@@ -26,6 +26,7 @@ let seed = 500_000;
 const fresh = (n: number, vocab = VOCAB): number[] => randomIds(n, vocab, seed++);
 
 const STAGED = 'in stages';
+const FACETS = 'in facets';
 const ONE = 'one isolate';
 
 export async function stages(bench: Bench, worker: BenchWorker): Promise<void> {
@@ -42,6 +43,7 @@ export async function stages(bench: Bench, worker: BenchWorker): Promise<void> {
   const vars = { SPECULATE: '0', MAX_BATCH: String(STREAMS) };
   const servers = {
     [STAGED]: await serve(path, vars, bench.progress),
+    [FACETS]: await serve(path, vars, bench.progress, undefined, 'facets'),
     [ONE]: await serve(path, { ...vars, MEMORY_MB: '1024' }, bench.progress, 1),
   };
   const peers = Object.fromEntries(
@@ -68,7 +70,7 @@ async function steps(bench: Bench, worker: BenchWorker, path: string): Promise<v
     const runs: Record<string, (round: number) => Promise<number>> = {
       'a prompt of 128 tokens, a token': async () => (await one.prefill(fresh(128))) / 128,
     };
-    for (const n of [1, 8, 16]) {
+    for (const n of [1, 2, 4, 8, 16]) {
       runs[`a decode step of ${n}`] = async () =>
         (
           await one.batch(
@@ -147,9 +149,10 @@ async function serve(
   vars: Record<string, string>,
   say: (line: string) => void,
   stages?: number,
+  stagesIn?: 'facets',
 ): Promise<Server> {
   const persist = mkdtempSync(join(tmpdir(), 'turnstone-bench-'));
-  const server = await startServer({ port: 0, model, persist, vars, say, stages });
+  const server = await startServer({ port: 0, model, persist, vars, say, stages, stagesIn });
   await server.whole;
   return {
     ...server,
