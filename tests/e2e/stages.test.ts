@@ -191,7 +191,7 @@ describe.skipIf(missing)('a model in three stages', () => {
       expect(await running, `abort ${kill}`).toEqual(expected);
     }
     await expect.poll(async () => (await stats(beside)).pages.referenced).toBe(0);
-    expect((await stats(beside)).preemptions, 'aborts that met a stream').toBeGreaterThan(KILLS);
+    expect((await stats(beside)).preemptions, 'streams that an abort met').toBeGreaterThan(KILLS / 2);
   });
 
   it('a stage refuses a replica that was built from other sources, or has another pack, and computes on', async () => {

@@ -1,12 +1,25 @@
 /** Log-probabilities of a prompt's own tokens have the bits that decoding the same text gives, however the prompt was computed. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Engine, type GenerateRequest, GREEDY, PAGE, type Part, type ScoredToken, type StepEvent } from '../../engine/index.ts';
+import {
+  type Backend,
+  type Engine,
+  type GenerateRequest,
+  GREEDY,
+  PAGE,
+  type Part,
+  type ScoredToken,
+  type StepEvent,
+} from '../../engine/index.ts';
 import { createWasm } from '../../kernels/wasm/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
-import { type TestEngineOptions, testEngine } from './random-model.ts';
+import { testEngine as engineOf, type TestEngineOptions, tiny } from './random-model.ts';
 
 const modules = wasmModules();
 const wasm = () => createWasm({ modules, memoryBytes: 24 << 20 });
+
+/** Wide enough that its head can be cut. */
+const config = { ...tiny, vocab: 399 };
+const testEngine = (be: Backend, o: TestEngineOptions = {}) => engineOf(be, { config, ...o });
 
 const PROMPT = [17, 3, 99, 140, 3, 8, 61];
 const BEST = 5;
@@ -115,8 +128,8 @@ describe('the bits of decoding', () => {
 
   it('in stages, several steps under way', async () => {
     const stages: Part[] = [
-      { layers: [0, 1], embed: [0, 104], head: [0, 104] },
-      { layers: [1, 2], embed: [104, 199], head: [104, 199] },
+      { layers: [0, 1], embed: [0, 256], head: [0, 256] },
+      { layers: [1, 2], embed: [256, 399], head: [256, 399] },
     ];
     const engine = testEngine(wasm(), { parts: { stages, create: wasm } });
     engine.add(request('s', text, { promptLogprobs: BEST }));

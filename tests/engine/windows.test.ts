@@ -16,8 +16,8 @@ const REACH = 6;
 const AT_ONCE = 12;
 const sizes = { config: gemma, maxTokens: 64, maxSequences: 8 };
 const parts: Part[] = [
-  { layers: [0, 1], embed: [0, 504], head: [0, 504] },
-  { layers: [1, 3], embed: [504, 1000], head: [504, 1000] },
+  { layers: [0, 1], embed: [0, 512], head: [0, 512] },
+  { layers: [1, 3], embed: [512, 1000], head: [512, 1000] },
 ];
 const inOne = (o: object = {}) => testEngine(wasm(), { ...sizes, ...o });
 const inStages = (o: object = {}) => inOne({ ...o, parts: { stages: parts, create: wasm } });
