@@ -138,7 +138,7 @@ program
   .option('--context <n>', 'longest sequence in tokens; default: what fits, 2,048 at least', Number)
   .option('--max-batch <n>', 'sequences computed together', Number)
   .option('--memory-mb <n>', 'what an isolate may hold (128)', Number)
-  .option('--kv <format>', 'i8 or f32: format of the KV cache (i8)')
+  .option('--kv <format>', 'i8, i8v4 or f32: format of the KV cache (i8)')
   .option('--adapters-mb <n>', 'for LoRA adapters, in each isolate (0)', Number)
   .option('--format <format>', 'as for start', 'auto')
   .option('-o, --out <folder>', 'writes a folder with a wrangler.toml for each script')
