@@ -70,7 +70,9 @@ export class Engine {
   private readonly stage: LogitsStage;
   private readonly speculation: Speculation;
   private readonly speculates: boolean;
-  private readonly sequences = new Map<string, Sequence>();
+  private readonly sequences = new Set<Sequence>();
+  /** Of requests that were not aborted: an id is free again at once. */
+  private readonly byId = new Map<string, Sequence>();
   /** Adapters that go when nobody has them any more. */
   private readonly leaving = new Set<string>();
   private stepping = false;
@@ -131,7 +133,7 @@ export class Engine {
 
   private freeAdapters(): void {
     if (this.leaving.size === 0) return;
-    const used = new Set([...this.sequences.values()].map(({ adapter }) => adapter?.id));
+    const used = new Set([...this.sequences].map(({ adapter }) => adapter?.id));
     for (const id of this.leaving) {
       if (used.has(id)) continue;
       this.leaving.delete(id);
@@ -170,14 +172,14 @@ export class Engine {
 
   /** Whether it has a sequence of that owner. */
   runs(owner: string): boolean {
-    for (const seq of this.sequences.values()) if (seq.request.owner === owner) return true;
+    for (const seq of this.sequences) if (seq.request.owner === owner) return true;
     return false;
   }
 
   /** Queues a request. Throws RangeError, before any page is allocated, when it can never run. */
   add(request: GenerateRequest): void {
     const n = request.prompt.length + (request.generated?.length ?? 0);
-    if (this.sequences.has(request.id)) throw new RangeError(`request ${request.id} is already here`);
+    if (this.byId.has(request.id)) throw new RangeError(`request ${request.id} is already here`);
     if (request.prompt.length === 0) throw new RangeError('the prompt is empty');
     if (n > this.maxPrompt) throw new RangeError(`the prompt has ${n} tokens, at most ${this.maxPrompt} fit`);
     for (const ids of [request.prompt, request.generated ?? [], request.stopIds, request.sampling.logitBias.map(([id]) => id)]) {
@@ -191,14 +193,16 @@ export class Engine {
     const adapter = request.adapter === undefined ? undefined : this.adapters?.get(request.adapter);
     if (request.adapter !== undefined && !adapter) throw new RangeError(`adapter ${request.adapter} is not loaded`);
     const seq = new Sequence(request, this.arrivals++, adapter);
-    this.sequences.set(request.id, seq);
+    this.sequences.add(seq);
+    this.byId.set(request.id, seq);
     this.scheduler.add(seq);
   }
 
-  /** Takes a request out; its pages are free at once, or after its steps that are under way. */
+  /** Takes a request out; its id is free at once, its pages too, or after its steps that are under way. */
   abort(id: string): void {
-    const seq = this.sequences.get(id);
+    const seq = this.byId.get(id);
     if (!seq) return;
+    this.byId.delete(id);
     if (seq.flying > 0) seq.aborted = true;
     else this.drop(seq);
   }
@@ -208,7 +212,7 @@ export class Engine {
     this.stepping = false;
     this.losses = 0;
     this.landed(this.flights.filter((f) => !f.pass));
-    for (const id of [...this.sequences.keys()]) this.abort(id);
+    for (const id of [...this.byId.keys()]) this.abort(id);
   }
 
   /**
@@ -234,7 +238,7 @@ export class Engine {
       return [];
     } finally {
       this.stepping = false;
-      for (const seq of [...this.sequences.values()]) if (seq.aborted && seq.flying === 0) this.drop(seq);
+      for (const seq of [...this.sequences]) if (seq.aborted && seq.flying === 0) this.drop(seq);
     }
   }
 
@@ -352,7 +356,7 @@ export class Engine {
         seq.fail(error);
       }
     });
-    for (const seq of [...this.sequences.values()]) {
+    for (const seq of [...this.sequences]) {
       if (seq.error === undefined || seq.flying > 0) continue;
       if (!seq.aborted) events.push({ request: seq.request.id, tokens: [], error: seq.error });
       this.drop(seq);
@@ -415,7 +419,8 @@ export class Engine {
       // its last tokens are not kept for others, who compute them again
     } finally {
       this.scheduler.remove(seq);
-      this.sequences.delete(seq.request.id);
+      this.sequences.delete(seq);
+      if (this.byId.get(seq.request.id) === seq) this.byId.delete(seq.request.id);
       this.freeAdapters();
     }
   }
@@ -432,7 +437,7 @@ export class Engine {
 
   /** Prompt tokens of a request whose KV is there, found or computed; undefined when it is not here. */
   computed(id: string): number | undefined {
-    const seq = this.sequences.get(id);
+    const seq = this.byId.get(id);
     return seq && Math.min(seq.computed, seq.promptLength);
   }
 

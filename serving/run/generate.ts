@@ -145,7 +145,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
     if (lease) {
       rt.reporter?.begin(lease, (why) => sink.fail(why));
       rt.reporter?.prompt(lease.id, promptTokens);
-      sink.end.then(() => rt.reporter?.end(lease.id));
+      sink.end.then(() => rt.reporter?.end(lease));
     }
     // off the client's path: what the session lacks
     if (session) {
@@ -168,7 +168,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   const rest = routing.then(answered);
   rest.catch(() => {
     adapter?.release();
-    if (lease) rt.reporter?.end(lease.id);
+    if (lease) rt.reporter?.end(lease);
   });
   return heartbeatsUntil(rest, {
     contentType: answer.contentType,

@@ -69,8 +69,12 @@ export class Reporter {
     this.#o = o;
   }
 
-  /** A leased request has arrived. `stop` ends it when the scheduler says so; `owned`: by a session, which starts it elsewhere. */
+  /**
+   * A leased request has arrived. `stop` ends it when the scheduler says so; `owned`: by a session, which starts it elsewhere. Where it
+   * still runs here under an earlier lease, which its session has let go of, that ends at once.
+   */
   begin(lease: LeaseTag, stop: (why: ApiError) => void, owned = false): void {
+    this.#running.get(lease.id)?.stop(leaseOver());
     this.#replica = lease.replica;
     this.#running.set(lease.id, { id: lease.id, epoch: lease.epoch, output: 0, stop, owned });
     this.#within(this.#running.size === 1 ? SOON_MS : EVERY_MS);
@@ -96,10 +100,10 @@ export class Reporter {
     if (event.cachedTokens !== undefined) p.cachedTokens = (p.cachedTokens ?? 0) + event.cachedTokens;
   }
 
-  /** It ended, however it did. */
-  end(id: string): void {
+  /** It ended, however it did. What has begun since under a later lease goes on. */
+  end({ id, epoch }: Pick<LeaseTag, 'id' | 'epoch'>): void {
     const p = this.#running.get(id);
-    if (!p) return;
+    if (p?.epoch !== epoch) return;
     this.#running.delete(id);
     this.#done.push(plain(p));
     this.#within(SOON_MS);

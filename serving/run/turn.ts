@@ -79,13 +79,10 @@ async function turnWith(
   const traced = watchGeneration(rt, http.headers.get('traceparent'), arrived);
   if (traced) void sink.end.then(() => traced({ timings: sink.timings, input: prompt.length, output: writer.ids.length - prompt.length }));
   sink.end.then(() => adapter?.release());
-  rt.reporter?.begin(
-    { id: order.response, epoch: order.epoch, replica: order.replica },
-    () => sink.breakOff(new Error('the lease is over')),
-    true,
-  );
+  const lease = { id: order.response, epoch: order.epoch, replica: order.replica };
+  rt.reporter?.begin(lease, () => sink.breakOff(new Error('the lease is over')), true);
   rt.reporter?.prompt(order.response, prompt.length);
-  sink.end.then(() => rt.reporter?.end(order.response));
+  sink.end.then(() => rt.reporter?.end(lease));
   // the replica before may have died between its last token and saying so
   const ended = writer.ended(engine.maxPrompt + 1);
   if (ended) sink.conclude(ended);

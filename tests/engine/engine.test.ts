@@ -212,6 +212,20 @@ describe('life of a request', () => {
     expect(engine.busy).toBe(false);
   });
 
+  it('an id is free at once: what was aborted in the middle of a step ends beside the next of that name', async () => {
+    const wanted = await alone(request('a', prompt(2, 30)));
+    const engine = testEngine(wasm());
+    engine.add(request('a', prompt(1, 30)));
+    const step = engine.step();
+    engine.abort('a');
+    engine.add(request('a', prompt(2, 30)));
+    const told = await step;
+    expect(told).toEqual([]);
+    expect((await drain(engine)).get('a')).toEqual(wanted);
+    allPagesBack(engine);
+    expect(engine.busy).toBe(false);
+  });
+
   it('stops at a stop id without reporting it, and not before minTokens', async () => {
     const free = await alone(request('s', prompt(6, 9)));
     const stop = free[3];

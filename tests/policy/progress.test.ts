@@ -32,7 +32,7 @@ test('the queue hears how far a long prompt is computed, and its backlog falls w
     .poll(() => beats.at(-1)?.running[0])
     .toEqual({ id: 'long', epoch: lease.epoch, output: 1, promptTokens: 1_000, cachedTokens: 0 });
   expect(replica.backlog).toBe(0);
-  reporter.end('long');
+  reporter.end(lease);
   await expect.poll(() => replica.running).toBe(0);
   queue.ledger.audit();
   expect([replica.running, replica.kvUsed, replica.backlog]).toEqual([0, 0, 0]);
@@ -56,12 +56,12 @@ test('heartbeats go one at a time: none can overtake another and name what the o
   const reporter = new Reporter({ slots: 8, kvTokens: 10_000, computed: () => undefined, send });
   reporter.begin({ id: 'one', epoch: 1, replica: 'a' }, () => {});
   await expect.poll(() => under).toBe(1); // the first is on its way
-  reporter.end('one');
+  reporter.end({ id: 'one', epoch: 1 });
   reporter.begin({ id: 'two', epoch: 2, replica: 'a' }, () => {});
   await vi.advanceTimersByTimeAsync(150); // longer than it waits to say two things at once
   arrive();
   await expect.poll(() => said.length + under).toBe(2);
-  reporter.end('two');
+  reporter.end({ id: 'two', epoch: 2 });
   await vi.advanceTimersByTimeAsync(150);
   arrive();
   await expect.poll(() => said.length + under).toBe(3);
@@ -69,4 +69,22 @@ test('heartbeats go one at a time: none can overtake another and name what the o
   await expect.poll(() => said.length).toBe(3);
   expect(most).toBe(1);
   expect(said).toEqual(['one|', 'two|one', '|two']);
+});
+
+test('a turn that comes back under a later lease ends the one that still runs here, whose end takes nothing from it', async () => {
+  const beats: Heartbeat[] = [];
+  const send = async (_: string, beat: Heartbeat) => {
+    beats.push(beat);
+    return { abort: [] };
+  };
+  const reporter = new Reporter({ slots: 8, kvTokens: 10_000, computed: () => undefined, send });
+  const stopped: number[] = [];
+  const begin = (epoch: number) => reporter.begin({ id: 'turn', epoch, replica: 'a' }, () => void stopped.push(epoch), true);
+  begin(1);
+  begin(2);
+  expect(stopped).toEqual([1]);
+  reporter.end({ id: 'turn', epoch: 1 });
+  await expect.poll(() => beats.at(-1)).toMatchObject({ running: [{ id: 'turn', epoch: 2 }], done: [] });
+  reporter.end({ id: 'turn', epoch: 2 });
+  await expect.poll(() => beats.at(-1)).toMatchObject({ running: [], done: [{ id: 'turn', epoch: 2 }] });
 });
