@@ -34,6 +34,8 @@ export class Scheduler extends DurableObject<Variables> {
   #settled = 0; // when, ms
   #together?: Promise<void>;
   #alarmAt = Number.POSITIVE_INFINITY;
+  /** In the alarm's place while nothing is stored. */
+  #timer: ReturnType<typeof setTimeout> | null = null;
   /** How many alarms in a row were late. */
   #excused = 0;
 
@@ -225,7 +227,6 @@ export class Scheduler extends DurableObject<Variables> {
   #settle(now: number, progress = false): void {
     this.#settled = now;
     this.#together = undefined;
-    if (!this.keeper.stores) this.#sound(now, () => this.#queue.expire(now)); // there is no alarm; heartbeats and callers come often
     const leases = this.#sound(now, () => this.#queue.dispatch(now, Math.random));
     if (!progress || leases.length > 0 || !this.keeper.stores) this.keeper.write(now);
     for (const lease of leases) this.#answer(lease.id, { kind: 'run', ...lease });
@@ -236,8 +237,12 @@ export class Scheduler extends DurableObject<Variables> {
   }
 
   #arm(at: number): void {
-    if (!this.keeper.stores) return; // an alarm is written too
     this.#alarmAt = at;
+    clearTimeout(this.#timer);
+    if (!this.keeper.stores) {
+      this.#timer = setTimeout(() => this.alarm(), at - Date.now()); // an alarm is written too
+      return;
+    }
     this.keeper.rows.written++;
     void this.ctx.storage.setAlarm(at).catch(() => {});
   }
