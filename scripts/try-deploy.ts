@@ -93,6 +93,7 @@ function ofWorker(method: string, path: string, body: Buffer): Answer | undefine
     workers.set(name, version(worker, { secrets: [...new Set([...last.secrets, secret])] }));
     return { result: { name: secret, type: 'secret_text' } };
   }
+  if (rest === '/references') return { result: {} };
   if (rest === '/secrets') return { result: last.secrets.map((name) => ({ name, type: 'secret_text' })) };
   if (rest === '/versions') return { result: { items: worker.versions.slice(-10).map(shown) } };
   if (rest.startsWith('/versions/')) {
@@ -120,6 +121,7 @@ function ofUser(path: string): Answer | undefined {
   if (path === '/user/tokens/verify') return { result: { id: 't', status: 'active' } };
   if (path === '/accounts') return { result: [{ id: ACCOUNT, name: 'an account' }] };
   if (path === '/graphql') return { result: {} };
+  if (path === '/storage/kv/namespaces' || path.startsWith('/workers/tails/')) return { result: [] };
   if (path === '/memberships') return { result: [{ id: 'm', account: { id: ACCOUNT, name: 'an account' } }] };
   return undefined;
 }
@@ -156,7 +158,8 @@ async function run(words: readonly string[]): Promise<string> {
   let said = '';
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (d) => (said += d));
   const code = await new Promise((resolve) => child.once('close', resolve));
-  if (code !== 0) throw new Error(`${words.join(' ')} ended with ${code}:\n${said}`);
+  if (code !== 0)
+    throw new Error(`${words.join(' ')} ended with ${code}; unknown to the account: ${unknown.join(', ') || 'nothing'}\n${said}`);
   return said;
 }
 
@@ -167,7 +170,7 @@ const commands = [...page.matchAll(/^npm run turnstone -- (deploy .*?)(?:\s+#.*)
 for (const command of commands) {
   const words = command.trim().split(/\s+/);
   const said = await run(words.includes('--remove') ? [...words, '--yes'] : words); // nobody is asked here
-  console.log(`${command}\n  ${said.trim().split('\n').slice(-3).join('\n  ')}`);
+  console.log(`${command}\n  ${said.trim().split('\n').filter(Boolean).slice(-2).join('\n  ')}`);
   if (unknown.length > 0) throw new Error(`wrangler asked for what the account does not know: ${[...new Set(unknown)].join(', ')}`);
 }
 if (workers.size > 0 || objects.size > 0) throw new Error(`left over: ${[...workers.keys(), ...objects.keys()].join(', ')}`);

@@ -22,7 +22,7 @@
 //   7  up to 8 tokens: eight groups of rows that lie far apart go on together, a block of each, after a read of every line of these blocks. All
 //      matrices of a model one after the other, so that they come from memory (SmolLM2's 66 MB of q4_1, 84 MB of Qwen's as q4_k, 110 as q6_k):
 //      q4_1 at 1 token 9.4 → 17.3 (5.9 → 10.8 GB/s), 2 18 → 31, 4 23 → 33; w8 at 1 6.5 → 9; q4_k at 1 10 → 15.5, 2 16 → 25, 4 20 → 27; q6_k at 1 8.2 → 12.2, 2 13.6 → 22.
-//      Of q4_1 at 1 token two groups gave 14.9, four 18.8, six 24.2, eight 24.7 where one gave 11.4 (quiet machine, written out); twelve and sixteen no more.
+//      Of q4_1 at 1 token two groups gave 14.9, four 18.8, six 24.2, eight 24.7 where one gave 11.4 (the quietest runs of a trial, written out); twelve and sixteen no more.
 //      Without the reads ahead as much only where all eight are written out (1.5 MB of code): what reads ahead tells streams apart by instruction
 // What limits it: the two ports that have the dot-add, conversions and multiplications: 11 of 12 operations a block, token and 4 rows.
 // The bare tile (no unpacking, no tails) gives 76 to 80. One token from memory: 11 to 15 GB/s of the 14 to 18 that
