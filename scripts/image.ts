@@ -173,6 +173,8 @@ try {
     '--rm',
     '--volume',
     'turnstone-restored:/data',
+    '--user',
+    '0',
     '--volume',
     `${folder}:/backup:ro`,
     '--entrypoint',
