@@ -15,14 +15,18 @@ interface HeapUsage {
 export async function isolateMemory(server: Server, inUse = false): Promise<{ js: number; wasm: number }> {
   const inspector = server.inspector();
   if (!inspector) throw new Error('the server was started without its inspector');
-  const js = await jsMemory(inspector, 'turnstone', inUse);
-  const { memory } = (await (await globalThis.fetch(`${server.url}/ready`)).json()) as { memory: Record<string, number> };
+  const ready = async () => (await globalThis.fetch(`${server.url}/ready`)).json();
+  const js = await jsMemory(inspector, 'turnstone', inUse ? ready : undefined);
+  const { memory } = (await ready()) as { memory: Record<string, number> };
   const wasm = memory.weights + memory.kv + memory.scratch;
   return { js, wasm: wasm / MIB };
 }
 
-/** MiB of V8's heap with its buffers, of one Worker of the runtime whose inspector is at `host`. `inUse`: without garbage, and the pages that V8 keeps for later. */
-export async function jsMemory(host: string, worker: string, inUse = false): Promise<number> {
+/**
+ * MiB of V8's heap with its buffers, of one Worker of the runtime whose inspector is at `host`. `wake`, which makes it do something: what is in
+ * use alone, without garbage and the pages that V8 keeps for later; V8 collects when the isolate runs next.
+ */
+export async function jsMemory(host: string, worker: string, wake?: () => Promise<unknown>): Promise<number> {
   const { webSocket } = await fetch(`http://${host}/${worker}`, { headers: { upgrade: 'websocket' } });
   if (!webSocket) throw new Error('the runtime has no inspector');
   webSocket.accept();
@@ -39,9 +43,15 @@ export async function jsMemory(host: string, worker: string, inUse = false): Pro
       webSocket.send(JSON.stringify({ id, method }));
       return answer;
     };
-    if (inUse) await ask('HeapProfiler.collectGarbage'); // else it counts what nobody has looked for yet
+    if (wake) {
+      let collected = false;
+      const collecting = ask('HeapProfiler.collectGarbage').then(() => {
+        collected = true;
+      });
+      while (!collected) await Promise.race([collecting, wake()]);
+    }
     const heap = await ask<HeapUsage>('Runtime.getHeapUsage');
-    return ((inUse ? heap.usedSize : heap.totalSize) + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB;
+    return ((wake ? heap.usedSize : heap.totalSize) + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB;
   } finally {
     webSocket.close();
   }
