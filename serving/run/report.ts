@@ -74,7 +74,8 @@ export class Reporter {
    * still runs here under an earlier lease, which its session has let go of, that ends at once.
    */
   begin(lease: LeaseTag, stop: (why: ApiError) => void, owned = false): void {
-    this.#running.get(lease.id)?.stop(leaseOver());
+    const before = this.#running.get(lease.id);
+    if (before && before.epoch !== lease.epoch) before.stop(leaseOver());
     this.#replica = lease.replica;
     this.#running.set(lease.id, { id: lease.id, epoch: lease.epoch, output: 0, stop, owned });
     this.#within(this.#running.size === 1 ? SOON_MS : EVERY_MS);

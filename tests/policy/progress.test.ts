@@ -81,6 +81,7 @@ test('a turn that comes back under a later lease ends the one that still runs he
   const stopped: number[] = [];
   const begin = (epoch: number) => reporter.begin({ id: 'turn', epoch, replica: 'a' }, () => void stopped.push(epoch), true);
   begin(1);
+  begin(1); // it says anew how it is stopped
   begin(2);
   expect(stopped).toEqual([1]);
   reporter.end({ id: 'turn', epoch: 1 });
