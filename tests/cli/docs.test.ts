@@ -39,7 +39,7 @@ const RUN_BY: [RegExp, string][] = [
   [/turnstone -- deploy --dry-run/, 'tests/e2e/deploy-stages.test.ts'],
   [
     /turnstone -- deploy/,
-    'needs an account; tests/e2e/deploy.test.ts has each of its calls, deploy-stages.test.ts serves from the files it writes',
+    'needs an account; scripts/try-deploy.ts runs it against one that is a server here, tests/e2e/deploy.test.ts has each of its calls, deploy-stages.test.ts serves from the files it writes',
   ],
   [/turnstone -- pack/, 'tests/models/cli.test.ts'],
   [/turnstone -- stages/, 'tests/e2e/deploy-stages.test.ts'],
