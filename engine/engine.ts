@@ -201,10 +201,18 @@ export class Engine {
   /** Takes a request out; its id is free at once, its pages too, or after its steps that are under way. */
   abort(id: string): void {
     const seq = this.byId.get(id);
-    if (!seq) return;
-    this.byId.delete(id);
+    if (seq) this.takeOut(seq);
+  }
+
+  private takeOut(seq: Sequence): void {
+    this.forget(seq);
     if (seq.flying > 0) seq.aborted = true;
     else this.drop(seq);
+  }
+
+  /** Its id is free. */
+  private forget(seq: Sequence): void {
+    if (this.byId.get(seq.request.id) === seq) this.byId.delete(seq.request.id);
   }
 
   /** Takes everything out, for a new owner; cached pages stay. What is under way in stages ends with the next steps. */
@@ -212,7 +220,7 @@ export class Engine {
     this.stepping = false;
     this.losses = 0;
     this.landed(this.flights.filter((f) => !f.pass));
-    for (const id of [...this.byId.keys()]) this.abort(id);
+    for (const seq of [...this.sequences]) this.takeOut(seq);
   }
 
   /**
@@ -420,7 +428,7 @@ export class Engine {
     } finally {
       this.scheduler.remove(seq);
       this.sequences.delete(seq);
-      if (this.byId.get(seq.request.id) === seq) this.byId.delete(seq.request.id);
+      this.forget(seq);
       this.freeAdapters();
     }
   }

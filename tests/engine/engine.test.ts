@@ -226,6 +226,17 @@ describe('life of a request', () => {
     expect(engine.busy).toBe(false);
   });
 
+  it('a new owner finds nothing of it, not even of what was aborted in the middle of a step', async () => {
+    const engine = testEngine(wasm());
+    engine.add(request('a', prompt(1, 30)));
+    const step = engine.step();
+    engine.abort('a');
+    engine.reset();
+    allPagesBack(engine);
+    expect(engine.busy).toBe(false);
+    await step;
+  });
+
   it('stops at a stop id without reporting it, and not before minTokens', async () => {
     const free = await alone(request('s', prompt(6, 9)));
     const stop = free[3];
