@@ -204,14 +204,7 @@ class Cutter {
   private rowsIn(free: number): number {
     const { vocab, group } = this.input;
     const fits = (n: number) => total(this.costs.rows(n)) <= free;
-    if (fits(vocab)) return vocab;
-    let [lo, hi] = [0, Math.ceil(vocab / group)]; // groups: lo fits, hi does not
-    while (hi - lo > 1) {
-      const middle = (lo + hi) >> 1;
-      if (fits(middle * group)) lo = middle;
-      else hi = middle;
-    }
-    return lo * group;
+    return fits(vocab) ? vocab : group * largest(Math.floor(vocab / group), (n) => fits(n * group));
   }
 
   private bytes(first: boolean, from: number, to: number, rows: number, pages: number): StageBytes {

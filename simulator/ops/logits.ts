@@ -103,7 +103,7 @@ export function compileTopk(d: DeviceSpec, s: { R: number; V: number; K: number 
         const u = xUses[t]++;
         x.load(b, t, [load([t], span('x', (r * s.V + lo) * 4, n * 4), x.at(u))], u);
         const last = pass === 1 && c === perRow - 1;
-        const params = { ...common, x: x.at(u), lo, n, last: last ? 1 : 0 };
+        const params = { ...common, x: x.at(u), lo, n };
         const reads = [bytes(x.at(u), n * 4), invTemp, stateRange];
         const instr = vec(pass === 0 ? 'topkScan' : 'topkSum', params, n, pass === 0 ? OPS.scan : OPS.sum, reads, [stateRange]);
         x.take(instr, t, u);
