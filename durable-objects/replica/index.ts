@@ -18,12 +18,12 @@ import type { Runtime } from '../../serving/run/runtime.ts';
 import type { SessionFetcher } from '../../serving/run/session-pages.ts';
 import { runTurn } from '../../serving/run/turn.ts';
 import { openTrace } from '../../serving/trace/trace.ts';
-import { type ReplicaEnv, replicasHere } from '../env.ts';
+import type { ReplicaEnv } from '../env.ts';
 import { objectNamed } from '../place.ts';
 import { schedulerOf } from '../scheduler/port.ts';
 import { stubAs } from '../stub.ts';
 import { abortStage, hostStages } from './facets.ts';
-import { begins, engineHere, holding, isHeld, openEngine, served } from './model.ts';
+import { begins, hasRoom, holding, isHeld, openEngine, served } from './model.ts';
 import { LEAVING } from './port.ts';
 import { stagesOf } from './stages.ts';
 
@@ -50,8 +50,8 @@ export class Replica extends DurableObject<ReplicaEnv> {
     if (path === LEAVING) return Response.json({ leaving });
     const answer = await inEnvelope(async () => {
       if (path === '/forget' && !this.runtime) return Response.json({ idle: true }); // it need not be opened for that
-      if (path === '/metrics' && !(await this.#mayOpen())) throw isolateTaken(); // its engine's counters are its neighbour's
-      const beside = LOOKS.includes(path) ? await this.#beside() : undefined;
+      const beside = path === '/metrics' || LOOKS.includes(path) ? await this.#beside() : undefined;
+      if (beside && path === '/metrics') throw isolateTaken(); // its engine's counters are its neighbour's
       if (beside) return tellRoom(beside, await dispatch(beside, request));
       return holding(this.#id, async () => {
         const rt = await this.open();
@@ -75,17 +75,10 @@ export class Replica extends DurableObject<ReplicaEnv> {
     return this.ctx.id.toString();
   }
 
-  /** Whether it has an engine, or one may be made for it, without a neighbour's. */
-  async #mayOpen(): Promise<boolean> {
-    const model = await served(this.env, this.#model(), this.#id);
-    return model.engines.has(this.#id) || model.engines.size < replicasHere(this.env);
-  }
-
-  /** A neighbour's engine, to look at, where the isolate has none for this replica. */
+  /** A neighbour's engine, to look at, where the isolate has none for this replica and makes none. */
   async #beside(): Promise<Runtime | undefined> {
-    if (await this.#mayOpen()) return undefined;
     const model = await served(this.env, this.#model(), this.#id);
-    const kept = engineHere(model, this.#id);
+    const [kept] = hasRoom(model, this.env, this.#id) ? [] : model.engines.values();
     return kept && runtimeOf(model, kept, true);
   }
 

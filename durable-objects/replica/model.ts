@@ -120,20 +120,22 @@ async function load(env: ReplicaEnv, id: string): Promise<Served> {
  * nothing lends its engine, pages and counters with it; where all compute, this throws `isolateTaken`.
  */
 export function openEngine(s: Served, env: ReplicaEnv, replica: string): Kept {
-  const known = s.engines.get(replica);
-  if (known) {
-    known.engine.reset();
-    return known;
-  }
-  const idle = [...s.engines].find(([owner, kept]) => !calledNow(owner) && !computes(kept));
-  const free = s.engines.size < replicasHere(env);
-  if (!free && !idle) throw isolateTaken();
-  const kept = free || !idle ? startEngine(s, isOn('SPECULATE', env) ? undefined : Number.POSITIVE_INFINITY) : idle[1];
-  if (!free && idle) s.engines.delete(idle[0]);
+  const kept =
+    s.engines.get(replica) ??
+    (hasRoom(s, env, replica) ? startEngine(s, isOn('SPECULATE', env) ? undefined : Number.POSITIVE_INFINITY) : lent(s));
   s.engines.set(replica, kept);
   kept.engine.reset();
   return kept;
 }
 
-/** An engine of this isolate to look at, not to compute with: the replica's own, or else a neighbour's. */
-export const engineHere = (s: Served, replica: string): Kept | undefined => s.engines.get(replica) ?? s.engines.values().next().value;
+/** Whether a replica has an engine, or one may be made for it without a neighbour's. */
+export const hasRoom = (s: Served, env: ReplicaEnv, replica: string): boolean =>
+  s.engines.has(replica) || s.engines.size < replicasHere(env);
+
+/** The engine of a replica that computes nothing, which has none from now on. */
+function lent(s: Served): Kept {
+  const idle = [...s.engines].find(([owner, kept]) => !calledNow(owner) && !computes(kept));
+  if (!idle) throw isolateTaken();
+  s.engines.delete(idle[0]);
+  return idle[1];
+}
