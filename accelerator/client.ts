@@ -2,7 +2,7 @@
  * The replica's side of the accelerator's wire (docs/npu-protocol.md): asks for a prompt's pages, uploads ancestors that
  * are missing there, and hands over each page as it arrives, checked.
  */
-import { concat } from '../models/bytes.ts';
+import { concat } from '../engine/bytes.ts';
 import {
   decodeDone,
   decodeFail,

@@ -13,7 +13,7 @@
  */
 
 import type { KvFormat } from '../engine/backend.ts';
-import { concat } from '../models/bytes.ts';
+import { concat } from '../engine/bytes.ts';
 import { FRAME_HEAD, fieldsOf, MAX_FRAME, PAGE_FRAME, PAGE_HEAD, type PageHead, writePageHead } from '../pages/wire.ts';
 
 export const FRAME = { head: 1, ids: 2, page: PAGE_FRAME, done: 4, fail: 5 } as const;

@@ -1,6 +1,7 @@
 import { AdapterMemoryError, type AdapterNumbers, type Adapters, adapterBytes, checkPieces } from './adapters.ts';
 import type { Part } from './anatomy.ts';
 import type { Adapter, Backend } from './backend.ts';
+import { concat } from './bytes.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
 import { allocBest, blockBytes, bytesOf, rowBytes } from './logits.ts';
@@ -67,16 +68,6 @@ export function release(bytes: Uint8Array): void {
   if (bytes.byteLength === bytes.buffer.byteLength) (bytes.buffer as { transfer?(bytes: number): unknown }).transfer?.(0);
 }
 
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((n, p) => n + p.byteLength, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.byteLength;
-  }
-  return all;
-}
-
 /** A part of a model on a backend of this isolate. */
 export class Stage implements StagePort {
   readonly part: Part;
@@ -140,7 +131,7 @@ export class Stage implements StagePort {
         const blocks = k > 1 ? this.best.blocks : undefined; // the best token alone needs no sum
         this.be.topk({ K: k, data: out, blocks }, this.runner.logits, this.best.invTemp, R, to - from);
         const read = [this.be.read(out, 0, R * rowBytes(k)), ...(blocks ? [this.be.read(blocks, 0, R * blockBytes(to - from))] : [])];
-        return joined(await Promise.all(read));
+        return concat(await Promise.all(read));
       }
       return this.be.read(this.runner.logits, 0, R * (to - from) * 4);
     });

@@ -1,5 +1,6 @@
 /** A request's body: read up to a limit, whatever its headers claim, and parsed up to a depth. */
 
+import { concat } from '../engine/bytes.ts';
 import { ApiError, badRequest, clip, payloadTooLarge } from '../openai/errors.ts';
 
 /** Deep enough for any schema or conversation; what later walks the value recursively stays far from the stack's end. */
@@ -52,13 +53,7 @@ const notJson = (why: string): ApiError => badRequest(`The request's body is not
 export async function readBody(request: Request, limit: number): Promise<Uint8Array<ArrayBuffer>> {
   const chunks: Uint8Array[] = [];
   await readBytes(request, limit, (chunk) => void chunks.push(chunk));
-  const bytes = new Uint8Array(chunks.reduce((n, c) => n + c.byteLength, 0));
-  let at = 0;
-  for (const chunk of chunks) {
-    bytes.set(chunk, at);
-    at += chunk.byteLength;
-  }
-  return bytes;
+  return concat(chunks);
 }
 
 /** Reads up to `limit` bytes, each chunk given to `take`, which may throw. */

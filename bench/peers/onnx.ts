@@ -1,5 +1,5 @@
 /** ONNX Runtime Web's 4-bit matrix product (com.microsoft MatMulNBits), one thread, in headless Chromium. */
-import { concat } from '../../models/bytes.ts';
+import { concat } from '../../engine/bytes.ts';
 import { PeerPage } from './browser.ts';
 
 interface Session {

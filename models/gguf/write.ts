@@ -1,4 +1,4 @@
-import { concat } from '../bytes.ts';
+import { concat } from '../../engine/bytes.ts';
 import { typeNamed } from './types.ts';
 
 /** Metadata values to write; `strings`, `i32s` and `f32s` are arrays. */

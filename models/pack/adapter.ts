@@ -4,8 +4,8 @@
  */
 import { type AdapterPiece, checkPieces, pieceBytes } from '../../engine/adapters.ts';
 import type { LayerMatrix } from '../../engine/anatomy.ts';
+import { concat } from '../../engine/bytes.ts';
 import type { ModelConfig } from '../../engine/config.ts';
-import { concat } from '../bytes.ts';
 import { ModelFileError } from '../error.ts';
 import { Fields, parseJsonObject } from '../json.ts';
 import type { lowRank } from '../lora.ts';

@@ -1,8 +1,8 @@
 /** Thousands of damaged files: every one is either read or refused with ModelFileError, soon. */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { concat } from '../../engine/bytes.ts';
 import { philox } from '../../engine/random.ts';
 import { createReference } from '../../kernels/reference/index.ts';
-import { concat } from '../../models/bytes.ts';
 import { ModelFileError } from '../../models/error.ts';
 import { openGguf } from '../../models/gguf/open.ts';
 import { openHf } from '../../models/hf/open.ts';

@@ -1,4 +1,4 @@
-import { concat } from '../../models/bytes.ts';
+import { concat } from '../../engine/bytes.ts';
 import { ggufHead, type MetadataValue, padding, type TensorHead } from '../../models/gguf/write.ts';
 
 export type Value = MetadataValue;

@@ -1,6 +1,7 @@
 /** A small GGUF model with seeded numbers, and the same as a Hugging Face folder. */
+
+import { concat as join } from '../../engine/bytes.ts';
 import type { ModelConfig } from '../../engine/config.ts';
-import { concat as join } from '../../models/bytes.ts';
 import type { Folder } from '../../models/hf/open.ts';
 import { decodeRows } from '../../models/quantize/convert.ts';
 import { memorySource } from '../../models/source.ts';
