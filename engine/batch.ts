@@ -38,6 +38,8 @@ export class BatchBuffers implements Batch {
     blocks: Uint32Array;
     rows: Uint32Array;
   };
+  /** The batch that was filled last as layers that slide see it. */
+  slid?: Batch;
   private readonly ofWindows?: { slot: Buf; blocks: Buf; staged: { slot: Uint32Array; blocks: Uint32Array } };
 
   constructor(be: Allocator, size: { T: number; S: number; R: number; maxBlocks: number; windows?: boolean }) {
@@ -63,11 +65,6 @@ export class BatchBuffers implements Batch {
       blocks: be.alloc(S * maxBlocks * 4, 'blocks of windows'),
       staged: { slot: new Uint32Array(T), blocks: new Uint32Array(S * maxBlocks) },
     };
-  }
-
-  /** The batch as layers that slide see it. */
-  get slid(): Batch | undefined {
-    return this.ofWindows && { ...this, slot: this.ofWindows.slot, blocks: this.ofWindows.blocks };
   }
 
   /**
@@ -116,6 +113,7 @@ export class BatchBuffers implements Batch {
     if (!ofWindows) return;
     be.write(ofWindows.slot, bytes(ofWindows.staged.slot, t));
     be.write(ofWindows.blocks, bytes(ofWindows.staged.blocks, slices.length * this.maxBlocks));
+    this.slid = { ...this, slid: undefined, slot: ofWindows.slot, blocks: ofWindows.blocks };
   }
 }
 

@@ -189,7 +189,7 @@ function inPages(m: Model, batch: Batch, i: number): { kv: KvPool; in: Batch; at
   const slides = ({ attention }: Layer) => m.slid !== undefined && attention.window !== undefined;
   const layer = m.layers[i];
   let at = 0;
-  for (const other of m.layers.slice(m.first, i)) if (other.conv === layer.conv && slides(other) === slides(layer)) at++;
+  for (let k = m.first; k < i; k++) if (m.layers[k].conv === layer.conv && slides(m.layers[k]) === slides(layer)) at++;
   if (!m.slid || !slides(layer)) return { kv: m.kv, in: batch, at };
   if (!batch.slid) throw new Error(`layer ${i} slides, and the batch does not say where its pages are`);
   return { kv: m.slid, in: batch.slid, at };
