@@ -44,36 +44,36 @@ export const dialectFor = ({ template, tokenizer }: Pick<Served, 'template' | 't
 
 type Form = Pick<ChatRequest, 'responseFormat' | 'toolChoice' | 'tools' | 'parallelToolCalls' | 'thinkingBudget'> & { kind?: string };
 
+/** What the form of an answer demands. */
+export interface Demand {
+  /** Of the tokens after a prompt; absent where the text is free. */
+  constraint?: (prompt: readonly number[]) => Constraint;
+  /** Keywords of the request's schemas that no mask enforces, where it asks for no `strict`: each as "#pointer keyword". */
+  notEnforced: readonly string[];
+}
+
+const unenforced = (grammar: Grammar | undefined): readonly string[] => (grammar?.ignored ?? []).map((place) => `#${place}`);
+
 /**
  * What the answer's form demands of every token: a schema, any JSON object, tool calls with valid arguments, or where tools are given
  * and none may be called, text without the beginning of a call. What the model thinks before it answers is free, and bounded where the request says so. A form that comes with tools is what is said instead of a call.
- * Undefined when the text is free. Throws 400 naming the schema's part that cannot be enforced, also where that shows only as it is
- * followed.
+ * Throws 400 naming the schema's part that cannot be enforced, also where that shows only as it is followed.
  */
-export function constraintOf(served: Served, body: Form): ((prompt: readonly number[]) => Constraint) | undefined {
+export function demandOf(served: Served, body: Form): Demand {
   const told = faultOf(body);
   const grammar = told(() => grammarOf(served, body));
-  if (!grammar && body.thinkingBudget === undefined) return undefined;
+  const notEnforced = unenforced(grammar);
+  if (!grammar && body.thinkingBudget === undefined) return { notEnforced };
   const begin = () => (grammar ? follow(grammar.start(), told) : FREE);
-  return (prompt) => afterThinking(served, prompt, begin, body.thinkingBudget);
+  return { notEnforced, constraint: (prompt) => afterThinking(served, prompt, begin, body.thinkingBudget) };
 }
 
 /** The same of a completion, whose text is the answer from its first token on. */
-export function completionConstraint(served: Served, body: CompletionRequest): (() => Constraint) | undefined {
-  const answer = answerOf(body.responseFormat);
-  if (!answer) return undefined;
+export function completionDemand(served: Served, body: CompletionRequest): Demand {
   const told = faultOf(body);
-  const grammar = told(() => compilerOf(served).answer(answer));
-  return () => follow(grammar.start(), told);
-}
-
-/** Keywords of the request's schemas that no mask enforces, where it asks for no `strict`: each as "#pointer keyword". */
-export function notEnforced(served: Served, body: Form | CompletionRequest): readonly string[] {
-  const tools = 'tools' in body ? body.tools : [];
-  if (tools.length === 0 && body.responseFormat.type !== 'json_schema') return [];
   const answer = answerOf(body.responseFormat);
-  const grammar = 'tools' in body ? grammarOf(served, body) : answer && compilerOf(served).answer(answer);
-  return (grammar?.ignored ?? []).map((place) => `#${place}`);
+  const grammar = answer && told(() => compilerOf(served).answer(answer));
+  return { notEnforced: unenforced(grammar), ...(grammar && { constraint: () => follow(grammar.start(), told) }) };
 }
 
 type Told = <T>(what: () => T) => T;

@@ -8,7 +8,7 @@ import { watchGeneration } from '../trace/generation.ts';
 import type { Held } from './adapters.ts';
 import { AnswerWriter } from './answer-writer.ts';
 import { checkIds, outputLimit, promptBest, stopIdsOf } from './checks.ts';
-import { completionConstraint, constraintOf, notEnforced } from './constraint.ts';
+import { completionDemand, demandOf } from './constraint.ts';
 import { heartbeatsUntil, takesLong } from './heartbeats.ts';
 import { promptTokens as promptTold } from './logprobs.ts';
 import { type RouteReport, routeHeader } from './npu.ts';
@@ -58,8 +58,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   const npu = adapter || best !== undefined ? undefined : rt.npu;
   const fingerprint = fingerprintOf(served, adapter);
   checkIds(served, body, prompts.flat());
-  const constraint = chat ? constraintOf(served, body) : completionConstraint(served, body);
-  const loose = notEnforced(served, body);
+  const { constraint, notEnforced: loose } = chat ? demandOf(served, body) : completionDemand(served, body);
   const stopIds = stopIdsOf(served, body);
   const requests: GenerateRequest[] = prompts.flatMap((prompt, p) => {
     const maxTokens = outputLimit(engine, body, prompt.length, param);

@@ -11,7 +11,7 @@ import type { Piece, RunLine, RunOrder } from '../responses/types.ts';
 import { watchGeneration } from '../trace/generation.ts';
 import type { Held } from './adapters.ts';
 import { checkIds, outputLimit, stopIdsOf } from './checks.ts';
-import { constraintOf, notEnforced } from './constraint.ts';
+import { demandOf } from './constraint.ts';
 import type { RouteReport } from './npu.ts';
 import { chatPrompt } from './prompt.ts';
 import type { Runtime } from './runtime.ts';
@@ -50,8 +50,7 @@ async function turnWith(
   const prompt =
     order.prompt.length > 0 ? order.prompt : chatPrompt(served, { ...request, messages }, { limit: engine.maxPrompt, param: 'input' });
   checkIds(served, request, []);
-  const constraint = constraintOf(served, request)?.(prompt);
-  const loose = notEnforced(served, request);
+  const { constraint, notEnforced: loose } = demandOf(served, request);
   const generate: GenerateRequest = {
     id: `${order.response}/0`,
     prompt,
@@ -62,7 +61,7 @@ async function turnWith(
     salt: saltOf(order.tenant, request.cacheSalt),
     adapter: adapter?.id,
     owner: order.tenant,
-    constraint,
+    constraint: constraint?.(prompt),
   };
   const pageSalt = adaptedSalt(generate.salt, adapter?.id);
   const arrived = Date.now();

@@ -7,7 +7,7 @@ import { itemMessages } from '../../openai/requests/items.ts';
 import { templateMessages } from '../../openai/requests/messages.ts';
 import { parseResponses } from '../../openai/requests/responses.ts';
 import { createAnswer } from '../../openai/stream/create.ts';
-import { constraintOf } from '../../serving/run/constraint.ts';
+import { type Demand, demandOf } from '../../serving/run/constraint.ts';
 import type { Served } from '../../serving/run/runtime.ts';
 import { answerText } from '../../serving/run/text.ts';
 import { bytes, small } from '../grammar/vocabularies.ts';
@@ -163,7 +163,7 @@ describe('a form that is demanded, of a model that thinks', () => {
   const form = parseChat({ model: 'm', messages, response_format: { type: 'json_object' } });
   const free = parseChat({ model: 'm', messages, tools: [{ type: 'function', function: f }] });
   const start = (prompt: string, request = form) =>
-    constraintOf(served, request)?.([...bytes(prompt)]) as NonNullable<ReturnType<NonNullable<ReturnType<typeof constraintOf>>>>;
+    demandOf(served, request).constraint?.([...bytes(prompt)]) as ReturnType<NonNullable<Demand['constraint']>>;
   const allowed = (c: ReturnType<typeof start>, id: number) => {
     const mask = c.mask();
     return mask === null || ((mask[id >> 5] >> (id & 31)) & 1) === 1;
