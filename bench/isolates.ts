@@ -15,6 +15,8 @@ const MIB = 1 << 20;
 const LOOK_MS = 100;
 const STREAMS = 64;
 const SESSIONS = 200;
+/** Settings under which a crowd is let in: on a slow machine the queue would refuse who is to wait for long. */
+export const CROWDED = { PUBLIC: '1', MAX_WAIT_S: '600' };
 
 export interface Held {
   script: string;
@@ -72,7 +74,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const pack = await localPack(found?.path, console.error, undefined, found?.id);
   const scripts = (await buildApart(model, out)).filter((s) => !s.name.endsWith('-embedder'));
   const names = scripts.map((s) => s.name);
-  const workers = scripts.map((s) => ({ ...workerOf(s, { PUBLIC: '1', LOG_REQUESTS: '0', MAX_WAIT_S: '600' }), serviceBindings: {} }));
+  const workers = scripts.map((s) => ({ ...workerOf(s, { ...CROWDED, LOG_REQUESTS: '0' }), serviceBindings: {} }));
   const apart = await startApart(workers, [pack]);
   const held = await crowd(apart, pack.id, names, 64);
   await apart.stop();

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type Apart, buildApart, type Script, startApart, workerOf } from '../../bench/apart.ts';
-import { crowd } from '../../bench/isolates.ts';
+import { CROWDED, crowd } from '../../bench/isolates.ts';
 import { stagesCommand } from '../../cli/commands/stages.ts';
 import { embeddingPack } from '../../cli/embedder.ts';
 import { localPack } from '../../cli/packs.ts';
@@ -94,7 +94,7 @@ test('every script of a model in stages passes the dry run, within its size, bou
 
 test('the same files run here together, and answer', async () => {
   apart = await startApart(
-    scripts.map((s) => workerOf(s, { PUBLIC: '1' })),
+    scripts.map((s) => workerOf(s, CROWDED)),
     [await localPack(undefined, () => {}), embeddingPack(undefined)],
   );
   const { url } = apart;
