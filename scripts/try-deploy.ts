@@ -133,7 +133,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   const { method = 'GET', url = '/' } = request;
   const path = new URL(url, 'http://account').pathname.replace(/^\/client\/v4/, '').replace(`/accounts/${ACCOUNT}`, '');
   const given = ofUser(path) ?? ofBucket(method, path, body) ?? ofWorker(method, path, body);
-  if (given instanceof Buffer) return void response.writeHead(200).end(given);
+  if (Buffer.isBuffer(given)) return void response.writeHead(200).end(given);
   if (!given) unknown.push(`${method} ${path}`);
   const { status = 200, result, code } = given ?? { result: {} };
   response.writeHead(status, { 'content-type': 'application/json' });
