@@ -2,7 +2,7 @@ import type { Adapters } from './adapters.ts';
 import type { ModelWeights } from './anatomy.ts';
 import type { Backend } from './backend.ts';
 import type { ModelConfig } from './config.ts';
-import { PAGE } from './layout.ts';
+import { PAGE, PAGE_VERSION } from './layout.ts';
 import { allocLogits, bestOnly, END, LogitsStage, type Told } from './logits.ts';
 import { PagesLost } from './paged.ts';
 import { type Hash, PageNames, type PagePool } from './pages.ts';
@@ -102,7 +102,7 @@ export class Engine {
     this.speculates = o.rowCost !== Number.POSITIVE_INFINITY;
     const { config, plan, backend, weights } = o;
     this.runner = 'pool' in weights ? weights : new Runner({ backend, config, weights, size: plan, kv: plan.kv, pages: plan.pages });
-    this.names = new PageNames(o.hash, { pack: o.pack, kv: plan.kv, numerics: backend.numerics });
+    this.names = new PageNames(o.hash, { pack: o.pack, kv: plan.kv, numerics: backend.numerics }, PAGE_VERSION, this.pool);
     this.publisher = new Publisher(this.pool, this.names);
     const { depth, most } = this.runner;
     const limits = { maxSequences: plan.maxSequences, maxRows: plan.maxRows, maxTokens: Math.min(plan.maxTokens, most), depth };

@@ -4,19 +4,32 @@ import type { Windows } from './windows.ts';
 /** A synchronous SHA-256, given by the host (engine has no I/O and no crypto of its own). */
 export type Hash = (bytes: Uint8Array) => Uint8Array;
 
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
+const HEX = Array.from({ length: 256 }, (_, b) => b.toString(16).padStart(2, '0'));
+const hex = (bytes: Uint8Array): string => {
+  let text = '';
+  for (const b of bytes) text += HEX[b];
+  return text;
+};
 /** ASCII bytes of a JSON value, other characters escaped, so that different values never give the same bytes. */
 const json = (value: unknown): Uint8Array =>
   Uint8Array.from(
     JSON.stringify(value).replace(/[^\0-\x7f]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`),
     (c) => c.charCodeAt(0),
   );
-const unhex = (text: string): Uint8Array =>
-  Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(i * 2, i * 2 + 2), 16));
+/** Of a lower-case digit's character. */
+const digit = (code: number): number => (code < 97 ? code - 48 : code - 87);
+const unhex = (text: string, out: Uint8Array): void => {
+  for (let i = 0; i < text.length; i += 2) out[i >> 1] = (digit(text.charCodeAt(i)) << 4) | digit(text.charCodeAt(i + 1));
+};
 
 /** The salt of pages that an adapter had a part in: no other's are named as they are. */
 export const adaptedSalt = (salt: string, adapter: string | undefined): string =>
   adapter === undefined ? salt : JSON.stringify(['adapter', adapter, salt]);
+
+/** Whole pages by what they hold: the name of the one after `parent` with ids[from .. from + 16). */
+export interface KnownPages {
+  named(parent: string, ids: readonly number[], from: number): string | undefined;
+}
 
 /**
  * Names of KV pages: a chain of SHA-256 over (pack digest, KV format, numerics id, PAGE_VERSION, tenant salt), then for every page
@@ -25,11 +38,13 @@ export const adaptedSalt = (salt: string, adapter: string | undefined): string =
 export class PageNames {
   private readonly hash: Hash;
   private readonly identity: string;
+  private readonly known?: KnownPages;
   private readonly roots = new Map<string, string>();
 
-  /** A page of another version has another name: it is missing, never misread. */
-  constructor(hash: Hash, identity: { pack: string; kv: string; numerics: string }, version = PAGE_VERSION) {
+  /** A page of another version has another name: it is missing, never misread. `known`: pages whose names need not be made again. */
+  constructor(hash: Hash, identity: { pack: string; kv: string; numerics: string }, version = PAGE_VERSION, known?: KnownPages) {
     this.hash = hash;
+    this.known = known;
     this.identity = JSON.stringify([identity.pack, identity.kv, identity.numerics, version]);
   }
 
@@ -46,8 +61,10 @@ export class PageNames {
 
   /** The page after `parent` that holds ids[from .. from + 16). */
   next(parent: string, ids: readonly number[], from: number): string {
+    const known = this.known?.named(parent, ids, from);
+    if (known !== undefined) return known;
     const bytes = new Uint8Array(32 + PAGE * 4);
-    bytes.set(unhex(parent));
+    unhex(parent, bytes);
     const view = new DataView(bytes.buffer);
     for (let i = 0; i < PAGE; i++) view.setUint32(32 + i * 4, ids[from + i], true);
     return hex(this.hash(bytes));
@@ -77,7 +94,7 @@ export interface Content {
  * (cached, evicted least recently used first), referenced by one or more sequences, or free. With `windows` it may have lost the part of
  * layers that slide, and whoever references it says whether that is seen.
  */
-export class PagePool {
+export class PagePool implements KnownPages {
   readonly size: number;
   /** Absent: every page has all its parts as long as it is here. */
   readonly windows?: Windows;
@@ -212,6 +229,15 @@ export class PagePool {
       if (tokens > (best?.tokens ?? 0)) best = { page, tokens };
     }
     return best;
+  }
+
+  /** The name of the whole page after `parent` that holds ids[from .. from + 16), if it is here and its content is known. */
+  named(parent: string, ids: readonly number[], from: number): string | undefined {
+    for (const page of this.children.get(parent) ?? []) {
+      const has = this.contents[page]?.ids;
+      if (has?.length === PAGE && has.every((id, i) => id === ids[from + i])) return this.names[page];
+    }
+    return undefined;
   }
 
   release(p: number): void {

@@ -33,6 +33,29 @@ describe('page names', () => {
     expect(new PageNames(sha256, identity, PAGE_VERSION - 1).chain(ids(16), 't')).not.toEqual(names.chain(ids(16), 't'));
   });
 
+  it('of pages that are here are read, not hashed again, and are the same', () => {
+    const pool = new PagePool(8);
+    let hashed = 0;
+    const counting = (bytes: Uint8Array) => {
+      hashed++;
+      return sha256(bytes);
+    };
+    const knowing = new PageNames(counting, identity, PAGE_VERSION, pool);
+    const prompt = ids(64);
+    const chain = names.chain(prompt, 't');
+    for (const [i, name] of chain.slice(0, 3).entries()) {
+      const parent = i === 0 ? names.root('t') : chain[i - 1];
+      pool.publish(pool.alloc()!, name, { parent, ids: prompt.slice(16 * i, 16 * i + 16) });
+    }
+    pool.keep(pool.alloc()!, { parent: chain[2], ids: prompt.slice(48, 60) }); // not whole: of no name
+    expect(knowing.chain(prompt, 't')).toEqual(chain);
+    expect(hashed).toBe(2); // the root, and the fourth page
+    const other = [...ids(31), 999, ...ids(32, 32)];
+    expect(knowing.chain(other, 't')).toEqual(names.chain(other, 't')); // as far as one token differs
+    expect(knowing.chain(prompt, 'u')).toEqual(names.chain(prompt, 'u')); // another tenant's are not found
+    expect(hashed).toBe(2 + 3 + 5);
+  });
+
   it('salts that differ outside ASCII do not collide', () => {
     expect(names.root('\u0141')).not.toBe(names.root('A'));
     expect(names.root('\\u0141')).not.toBe(names.root('\u0141'));
