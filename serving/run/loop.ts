@@ -22,6 +22,7 @@ const RATE: EwmaRule = { alpha: 0.2, min: 1e-3, max: 1e5 };
 const FLOOR = 16; // tokens: below this a step's fixed cost dominates
 const CLOCK_MS = 0.5; // less: the clock did not move
 const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
+const ALONE_MS = 150; // and twice as many where they take no longer than this
 
 /**
  * Runs an engine's steps while there is work, and lets requests and aborts in between. Rates are learned between
@@ -78,8 +79,9 @@ export class EngineLoop {
         const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
         do {
           const { alone, together } = this.engine;
-          const floor = alone ? ALONE * together : together === 1 ? FLOOR : 2 * ALONE; // in stages two steps with prompts are under way
-          const budget = Math.max(floor, Math.floor((this.tokensPerMs * STEP_MS) / 4) * 4); // kernels take 4 tokens at a time
+          const longer = Math.min(2, (this.tokensPerMs * ALONE_MS) / ALONE);
+          const floor = alone ? ALONE * Math.max(together, longer) : together === 1 ? FLOOR : 2 * ALONE; // in stages two steps with prompts are under way
+          const budget = Math.floor(Math.max(floor, this.tokensPerMs * STEP_MS) / 4) * 4; // kernels take 4 tokens at a time
           const events = await this.engine.step(budget);
           this.steppedAt = Date.now();
           const { tokens, sequences, prefill, ...step } = this.engine.lastStep;
