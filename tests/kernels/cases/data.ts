@@ -55,7 +55,7 @@ export function planes(format: PlaneName, N: number, K: number, seed: number, re
   fill(parts.scales, f.scales);
   fill(parts.minima, f.minima);
   const size = f.block === 256 ? (real ? 2e-5 : 0.001) : 0.01;
-  if (f.scale === 'e8m0') parts.d.set(Array.from(parts.d, (_, i) => (i % 31 === 11 ? i % 3 : 118 + Math.floor(next() * 6))));
+  if (f.scale === 'e8m0') parts.d.set(Array.from(parts.d, (_, i) => (!real && i % 31 === 11 ? i % 3 : 118 + Math.floor(next() * 6))));
   else parts.d.set(scales(parts.d.length, next, size, real));
   parts.m.set(scales(parts.m.length, next, f.block === 256 ? (real ? 0.001 : size) : 8 * size, real));
   return parts;
