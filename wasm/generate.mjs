@@ -102,7 +102,7 @@ function vector(f, j, h) {
 /** Scales (and minima) of the block of 32 at q, as 2 or 4 vectors. */
 function blockScales(f) {
   const at = qBytes(f);
-  if (f.e8m0) return [`powers(i32.load(q, ${at}))`, `powers(i32.load(q, ${at + 4}))`];
+  if (f.e8m0) return [32, 48].map((ends) => `powers(swizzle(v128.load(q, ${at - 8}), v128.load(HIGH_ENDS, ${ends})))`);
   const pair = (o) => [`lowScales(v128.load(q, ${o}))`, `highScales(v128.load(q, ${o}))`];
   return f.min ? [...pair(at), ...pair(at + 16)] : pair(at);
 }
@@ -130,34 +130,43 @@ function superScales(name, f) {
   const place = (sub) => `${Math.floor(sub / parts(f))} * step + ${(sub % parts(f)) * 32}`;
   const scalesAt = f.min ? 32 : 16;
   const minimaAt = scalesAt + n * sum(f.scales);
+  const signed = (planes, zero) => zero || planes[0] === 8;
+  const supers = (d, planes, zero, sign = (v) => v) =>
+    ['low', 'high']
+      .map((half, i) => [i, sign(`${half}Super(x)`)])
+      .map(([i, v]) => `\n  const ${d}${i} = ${signed(planes, zero) ? `f32x4.mul(${v}, f32x4.splat(${2 ** -24}))` : v};`)
+      .join('');
   const expand = (planes, at, zero, d, shift) =>
     list(n / 2, (v) => {
       const lines = [`x = ${integers(planes, n, at, v)};`];
       if (zero) lines.push(`x = i8x16.sub(x, mask(${zero}));`);
-      const signed = zero || planes[0] === 8;
       for (let i = 0; i < 4; i++) {
-        const spread = signed ? `i32x4.shr_s(spreadHigh(x, ${i}), 24)` : `spread(x, ${i})`;
+        const spread = `swizzle(x, ${signed(planes, zero) ? 'high' : 'low'}${i})`; // high: times 2²⁴, which is taken off d
         lines.push(
           `v128.store(out + ${place(2 * v + (i >> 1))}, f32x4.mul(f32x4.convert_i32x4_s(${spread}), ${d}${i & 1}), ${shift + 16 * (i & 1)});`,
         );
       }
       return `\n  ${lines.join('\n  ')}`;
     });
-  return `
-@inline
-function scales_${name}(out: usize, step: usize, q: usize): void {
-  let x = v128.load(q);
-  const d0 = lowSuper(x);
-  const d1 = highSuper(x);${expand(f.scales, scalesAt, f.scaleZero, 'd', 0)}${
+  const body = `
+  let x = v128.load(q);${supers('d', f.scales, f.scaleZero)}${expand(f.scales, scalesAt, f.scaleZero, 'd', 0)}${
     f.min
       ? `
-  x = v128.load(q, 16);
-  const m0 = f32x4.neg(lowSuper(x));
-  const m1 = f32x4.neg(highSuper(x));${expand(f.minima, minimaAt, 0, 'm', 32 * parts(f))}`
+  x = v128.load(q, 16);${supers('m', f.minima, 0, (v) => `f32x4.neg(${v})`)}${expand(f.minima, minimaAt, 0, 'm', 32 * parts(f))}`
       : ''
-  }
+  }`;
+  // tables and masks are held: after a store the engine would load them again
+  const tables = [...new Set(body.match(/\b(low|high)\d\b/g))].map(
+    (t) => `\n  const ${t} = v128.load(${t.slice(0, -1).toUpperCase()}_ENDS, ${16 * Number(t.at(-1))});`,
+  );
+  const masks = [...new Set(body.match(/\bmask\(\d+\)/g))].map((m) => `\n  const ${local(m)} = ${m};`);
+  return `
+@inline
+function scales_${name}(out: usize, step: usize, q: usize): void {${tables.join('')}${masks.join('')}${body.replaceAll(/\bmask\(\d+\)/g, local)}
 }`;
 }
+/** The name of a local that holds a mask. */
+const local = (mask) => mask.replace(/\((\d+)\)/, '$1');
 
 const header = (f) => blockBytes(f) - 8 * qBytes(f);
 
@@ -229,7 +238,7 @@ const tokenBytes = (way) => way.values + 16;
  * What a block adds to its f32 sum, from the sums s of its sub-blocks (NUMERICS.md): with one, f32(s) · (scale · da), plus minimum ·
  * (Σ a · da); with two, (f32(s) · scale + f32(s') · scale') · da, the minima's products added before. x: da.
  */
-const scaled = (s, scale) => `f32x4.mul(f32x4.convert_i32x4_s(${s}), ${scale})`;
+const scaled = (s, scale) => `f32x4.mul(f32x4.sub(${s}, magic), ${scale})`;
 const alone = (f, s, scale, minimum, y) => {
   const product = scaled(s, `f32x4.mul(${scale}, x)`);
   return f.min ? `f32x4.add(${product}, f32x4.mul(${minimum}, ${y}))` : product;
@@ -275,7 +284,7 @@ function products(f, way, T, row, scales) {
   const quads = 8 / parts(f);
   for (let p = 0; p < parts(f); p++) {
     for (let t = 0; t < T; t++) {
-      lines.push(f.min ? `s${t} = i32x4.splat(0);` : `s${t} = v128.load32_splat(a${t}, ${way.values + 4 + 4 * p});`, `u${t} = s${t};`);
+      lines.push(f.min ? `s${t} = magic;` : `s${t} = v128.load32_splat(a${t}, ${way.values + 4 + 4 * p});`, `u${t} = s${t};`);
     }
     for (let j = p * quads; j < (p + 1) * quads; j++) {
       lines.push(...way.weights(j, row));
@@ -293,7 +302,7 @@ function tile(wayName, f, T) {
   return `
 function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
   ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
-  ${way.locals} let c: v128, d: v128;${f.min ? ' let y: v128;' : ''}
+  ${way.locals} let c: v128, d: v128; const magic = v128.load(MAGIC);${f.min ? ' let y: v128;' : ''}
   for (const end = rows + <usize>blocks * ${unpacked(f)}; rows < end; rows += ${unpacked(f)}) {
     ${lines.join('\n    ')}
     ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}
@@ -321,7 +330,7 @@ function fewTile(name, f, T) {
   return `
 function few_${name}_${T}(acc: usize, a: usize, stride: usize, group: usize, apart: usize, blocks: i32, scratch: usize): void {
   ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
-  ${way.locals} let c: v128, d: v128;${f.min ? ' let y: v128;' : ''} let q: usize;
+  ${way.locals} let c: v128, d: v128; const magic = v128.load(MAGIC);${f.min ? ' let y: v128;' : ''} let q: usize;
   let seen = i32x4.splat(0);
   const first = acc;
   const last = acc + ${STREAMS * 32 * T};
@@ -523,7 +532,7 @@ export function generate(relaxed, unit = false) {
   return `// Written by wasm/generate.mjs.
 import { dotAdd } from './dot-add';
 import { finish, finishTile } from './finish';
-import { lookup, mask16, powers, prepareDot, preparePair, spread, spreadHigh, TABLE_FP4, TABLE_NL } from './planes';
+import { HIGH_ENDS, LOW_ENDS, lookup, MAGIC, mask16, powers, prepareDot, preparePair, swizzle, TABLE_FP4, TABLE_NL } from './planes';
 import { highScales, highSuper, lowScales, lowSuper } from './wide';
 
 const CHUNK = ${CHUNK};

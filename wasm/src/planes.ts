@@ -5,40 +5,43 @@ import { ACT_BLOCK, ACT_SCALE } from './act';
 export const TABLE_NL: usize = memory.data<u8>([1, 24, 45, 63, 79, 93, 106, 118, 129, 141, 153, 166, 181, 197, 217, 241], 16);
 export const TABLE_FP4: usize = memory.data<u8>([12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0], 16);
 
+/** Bytes of v at indices 0..15, 0 at those from 128 on. */
+@inline
+export function swizzle(v: v128, indices: v128): v128 {
+  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(v, indices);
+  return i8x16.swizzle(v, indices);
+}
+
 /** The table's bytes at 16 nibbles. */
 @inline
 export function lookup(table: usize, nibbles: v128): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(v128.load(table), nibbles);
-  return i8x16.swizzle(v128.load(table), nibbles);
+  return swizzle(v128.load(table), nibbles);
 }
 
 /** Bytes 0..3, 4..7 … of a vector at the low, and at the high ends of i32s. */
-const LOW_ENDS: usize = memory.data<u8>([0, 128, 128, 128, 1, 128, 128, 128, 2, 128, 128, 128, 3, 128, 128, 128, 4, 128, 128, 128, 5, 128, 128, 128, 6, 128, 128, 128, 7, 128, 128, 128, 8, 128, 128, 128, 9, 128, 128, 128, 10, 128, 128, 128, 11, 128, 128, 128, 12, 128, 128, 128, 13, 128, 128, 128, 14, 128, 128, 128, 15, 128, 128, 128], 16);
-const HIGH_ENDS: usize = memory.data<u8>([128, 128, 128, 0, 128, 128, 128, 1, 128, 128, 128, 2, 128, 128, 128, 3, 128, 128, 128, 4, 128, 128, 128, 5, 128, 128, 128, 6, 128, 128, 128, 7, 128, 128, 128, 8, 128, 128, 128, 9, 128, 128, 128, 10, 128, 128, 128, 11, 128, 128, 128, 12, 128, 128, 128, 13, 128, 128, 128, 14, 128, 128, 128, 15], 16);
-
-@inline
-export function spread(v: v128, i: usize): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(v, v128.load(LOW_ENDS + (i << 4)));
-  return i8x16.swizzle(v, v128.load(LOW_ENDS + (i << 4)));
-}
-
-@inline
-export function spreadHigh(v: v128, i: usize): v128 {
-  if (ASC_FEATURE_RELAXED_SIMD) return i8x16.relaxed_swizzle(v, v128.load(HIGH_ENDS + (i << 4)));
-  return i8x16.swizzle(v, v128.load(HIGH_ENDS + (i << 4)));
-}
+export const LOW_ENDS: usize = memory.data<u8>([0, 128, 128, 128, 1, 128, 128, 128, 2, 128, 128, 128, 3, 128, 128, 128, 4, 128, 128, 128, 5, 128, 128, 128, 6, 128, 128, 128, 7, 128, 128, 128, 8, 128, 128, 128, 9, 128, 128, 128, 10, 128, 128, 128, 11, 128, 128, 128, 12, 128, 128, 128, 13, 128, 128, 128, 14, 128, 128, 128, 15, 128, 128, 128], 16);
+export const HIGH_ENDS: usize = memory.data<u8>([128, 128, 128, 0, 128, 128, 128, 1, 128, 128, 128, 2, 128, 128, 128, 3, 128, 128, 128, 4, 128, 128, 128, 5, 128, 128, 128, 6, 128, 128, 128, 7, 128, 128, 128, 8, 128, 128, 128, 9, 128, 128, 128, 10, 128, 128, 128, 11, 128, 128, 128, 12, 128, 128, 128, 13, 128, 128, 128, 14, 128, 128, 128, 15], 16);
 
 @inline
 export function mask16(): v128 {
   return i16x8.splat(255);
 }
 
-/** 2^(e − 128) of four exponent bytes; the smallest two are subnormal. */
+// in memory: the engine builds a constant with three instructions at every use
+const POWERS: usize = memory.data<u32>([0x00400000, 0x00400000, 0x00400000, 0x00400000, 0x3f000000, 0x3f000000, 0x3f000000, 0x3f000000], 16);
+
+/** 2^(e − 128) of four exponents in the highest bytes of i32s; the smallest two are subnormal. */
 @inline
-export function powers(e: i32): v128 {
-  const bits = i32x4.shl(i32x4.extend_low_i16x8_u(i16x8.extend_low_i8x16_u(i32x4.splat(e))), 23);
-  return f32x4.mul(i32x4.max_u(bits, i32x4.splat(0x00400000)), f32x4.splat(0.5));
+export function powers(e: v128): v128 {
+  return f32x4.mul(i32x4.max_u(i32x4.shr_u(e, 1), v128.load(POWERS, 0)), v128.load(POWERS, 16));
 }
+
+/**
+ * Sums of integers start from the bits of the f32 1.5 · 2²³, so that they are floats of 1.5 · 2²³ more than the sum, which a subtraction
+ * makes exact up to 2²²; a sum of 32 products has 2²⁰ at most. Conversions would go to the ports that products and multiplications need.
+ */
+const MAGIC_BITS: i32 = 0x4b400000;
+export const MAGIC: usize = memory.data<i32>([MAGIC_BITS, MAGIC_BITS, MAGIC_BITS, MAGIC_BITS], 16);
 
 @inline
 function sum16(v: v128): i32 {
@@ -59,8 +62,8 @@ function about(out: usize, act: usize, zero: i32, parts: i32, minima: bool): voi
     f32.store(out, parts == 1 ? <f32>first * scale : <f32>first, 4);
     f32.store(out, <f32>second, 8);
   } else {
-    i32.store(out, -zero * first, 4);
-    i32.store(out, -zero * second, 8);
+    i32.store(out, MAGIC_BITS - zero * first, 4);
+    i32.store(out, MAGIC_BITS - zero * second, 8);
   }
 }
 
