@@ -4,7 +4,7 @@ import type { Adapter, Backend } from './backend.ts';
 import { concat } from './bytes.ts';
 import type { ModelConfig } from './config.ts';
 import { PAGE } from './layout.ts';
-import { allocBest, blockBytes, bytesOf, rowBytes } from './logits.ts';
+import { allocBest, blockBytes, bytesOf, readRow, rowBytes } from './logits.ts';
 import { type Best, Runner, type RunnerOptions, type RunnerSize } from './runner.ts';
 
 /** Tokens that a stage is sent at once at the most: kernels take four at a time, and each call reads all weights. */
@@ -54,14 +54,17 @@ export interface StagePort {
   /** The residual stream x [T, D] after the part's layers. `copies` are made first. */
   through(slices: readonly StageSlice[], x: Uint8Array, copies: PageCopies): Promise<Uint8Array>;
   /**
-   * Logits [R, rows of the part's head] of x [R, D]; or of each row the best as topk has them, and then, where more than one is wanted, of each row max and
-   * sum of every SUM_BLOCK ids. Ids are counted from the part's first row.
+   * Logits [R, rows of the part's head] of x [R, D]; or of each row the best as topk has them, then, where more than one is wanted, of each row max and
+   * sum of every SUM_BLOCK ids, and then, where the part `embedsBest`, the embedding [R, D] of each row's best. Ids are counted from the part's first row.
    */
   head(x: Uint8Array, best?: Best): Promise<Uint8Array>;
   /** What the part has of a page: its layers. `place`: where those that slide have it, −1 where they have lost it. */
   readPage(page: number, place: number): Promise<Uint8Array>;
   writePage(page: number, bytes: Uint8Array, place: number): Promise<void>;
 }
+
+/** Whether a part of the head answers the embedding of the best tokens too, one of which is likely the next that is asked for: it has the same rows of both. */
+export const embedsBest = ({ embed, head }: Part): boolean => !!embed && !!head && embed[0] === head[0] && embed[1] === head[1];
 
 /** Gives an array's memory back at once, where the runtime can: what an isolate holds counts what no collector has found yet. Nobody may use it afterwards. */
 export function release(bytes: Uint8Array): void {
@@ -130,11 +133,19 @@ export class Stage implements StagePort {
         const { out } = this.best;
         const blocks = k > 1 ? this.best.blocks : undefined; // the best token alone needs no sum
         this.be.topk({ K: k, data: out, blocks }, this.runner.logits, this.best.invTemp, R, to - from);
-        const read = [this.be.read(out, 0, R * rowBytes(k)), ...(blocks ? [this.be.read(blocks, 0, R * blockBytes(to - from))] : [])];
-        return concat(await Promise.all(read));
+        const top = await this.be.read(out, 0, R * rowBytes(k));
+        const sums = blocks ? [await this.be.read(blocks, 0, R * blockBytes(to - from))] : [];
+        return concat([top, ...sums, ...(embedsBest(this.part) ? [await this.embedding(top, R, k)] : [])]);
       }
       return this.be.read(this.runner.logits, 0, R * (to - from) * 4);
     });
+  }
+
+  /** Of the best token of each row that topk answered; of any where a row has none. */
+  private embedding(top: Uint8Array, R: number, k: number): Promise<Uint8Array> {
+    const rows = (this.part.head?.[1] ?? 0) - (this.part.head?.[0] ?? 0);
+    this.runner.embed(Uint32Array.from({ length: R }, (_, r) => Math.min(readRow(top, r, k).ids[0], rows - 1)));
+    return this.runner.stream(R);
   }
 
   readPage(page: number, place: number): Promise<Uint8Array> {

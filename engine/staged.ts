@@ -8,7 +8,7 @@ import { mergeRows, readPart } from './logits.ts';
 import { Paged, PagesLost } from './paged.ts';
 import { PagePool } from './pages.ts';
 import { type Best, kvShape, type Landing, type Passes, poolShapes, windowsOf } from './runner.ts';
-import { type PageCopies, release, STAGE_TOKENS, type StagePort } from './stage.ts';
+import { embedsBest, type PageCopies, release, STAGE_TOKENS, type StagePort } from './stage.ts';
 
 export interface StagedOptions {
   /** Of the engine: the logits of a step come here. */
@@ -25,7 +25,10 @@ export interface StagedOptions {
   adapters?: number;
 }
 
-/** Rows of the embedding that are kept at hand: most tokens of a text have come before, and a stage that computes would have to be waited for. */
+/**
+ * Rows of the embedding that are kept at hand: most tokens of a text have come before, or were the best of their row, and a stage that computes would have to be
+ * waited for.
+ */
 const KNOWN_ROWS = 512;
 
 /**
@@ -248,7 +251,7 @@ export class StagedRunner extends Paged implements Passes {
     return x;
   }
 
-  private remember(rows: ReadonlyMap<number, Uint8Array | undefined>): void {
+  private remember(rows: Iterable<readonly [id: number, row: Uint8Array | undefined]>): void {
     for (const [id, row] of rows) {
       this.known.delete(id);
       if (row) this.known.set(id, row);
@@ -277,14 +280,21 @@ export class StagedRunner extends Paged implements Passes {
     const range = (h: number) => this.heads[h].part.head ?? [0, 0];
     if (best) {
       const { k } = best;
-      const row = (r: number) =>
-        mergeRows(
-          parts.map((part, h) => {
-            const [from, to] = range(h);
-            return { ...readPart(part, r, { R: wanted.length, k, rows: to - from }), from };
-          }),
-          k,
-        );
+      const row = (r: number) => {
+        const each = parts.map((part, h) => {
+          const [from, to] = range(h);
+          return { ...readPart(part, r, { R: wanted.length, k, rows: to - from }), from };
+        });
+        const merged = mergeRows(each, k);
+        const [first] = merged.ids;
+        const h = this.heads.findIndex((_, h) => first >= range(h)[0] && first < range(h)[1]);
+        if (h >= 0 && embedsBest(this.heads[h].part)) {
+          const part = parts[h]; // its end
+          const at = part.byteLength - (wanted.length - r) * D * 4;
+          this.remember([[first, part.slice(at, at + D * 4)]]);
+        }
+        return merged;
+      };
       const whole = async (r: number) => {
         const logits = new Float32Array(V);
         const all = await ask(rows.slice(r * D * 4, (r + 1) * D * 4));

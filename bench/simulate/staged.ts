@@ -5,6 +5,7 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { Part } from '../../engine/anatomy.ts';
 import { SUM_BLOCK } from '../../engine/backend.ts';
+import { concat } from '../../engine/bytes.ts';
 import type { ModelConfig } from '../../engine/config.ts';
 import { Engine, GREEDY, type Plan } from '../../engine/index.ts';
 import type { Best } from '../../engine/runner.ts';
@@ -12,6 +13,7 @@ import type { StagePort, StageSlice } from '../../engine/stage.ts';
 import { StagedRunner } from '../../engine/staged.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { VirtualClock } from './clock.ts';
+import { Cores } from './cores.ts';
 
 /** What one isolate takes, ms: layers `step` + `token` · tokens of a call, the head `headStep` + `row` · rows. The first parts read the weights. */
 export interface StepCost {
@@ -31,6 +33,8 @@ export interface StagedSetup {
   /** Chance that the next token is the one that follows in the text before. */
   repeats: number;
   cost: StepCost;
+  /** Of the one machine on which all of them are; each has one of its own unless given. */
+  cores?: number;
   prompt?: number;
   output?: number;
 }
@@ -66,10 +70,12 @@ export async function simulateStaged(o: StagedSetup): Promise<StagedResult> {
   const clock = new VirtualClock();
   const config = configOf(stages);
   const rows = (i: number): readonly [number, number] => [bound(i, stages), bound(i + 1, stages)];
-  const ports = Array.from({ length: stages }, (_, i) => {
+  const machine = { clock, cores: new Cores(clock, o.cores ?? stages) };
+  const ports: SimulatedStage[] = [];
+  for (let i = 0; i < stages; i++) {
     const part = { layers: [i, i + 1], embed: rows(i), head: rows(i) } as const;
-    return new SimulatedStage(clock, part, i === 0 ? 0 : hop, cost, o);
-  });
+    ports.push(new SimulatedStage(machine, ports[0], part, i === 0 ? 0 : hop, cost, o));
+  }
   const plan: Plan = {
     ...{ context: 4096, maxTokens: STEP_TOKENS, maxSequences: MOST_STREAMS, maxRows: MOST_STREAMS, maxBlocks: 256, kv: 'f32' },
     ...{ pages: 4096, bytes: { limit: 0, js: 0, weights: 0, scratch: 0, kv: 0 } },
@@ -115,8 +121,8 @@ export function rowCostOf({ stages, hop, cost }: Pick<StagedSetup, 'stages' | 'h
   return row / (cost.step + cost.headStep / stages + row + hopsOf(stages) * hop);
 }
 
-/** Calls that a decode step waits for one after the other: rows of the embedding, layers elsewhere, the head's parts at once. */
-export const hopsOf = (stages: number): number => (stages === 1 ? 0 : stages + 1);
+/** Calls that a decode step waits for one after the other: layers elsewhere, the head's parts at once, which bring the next row of the embedding along. */
+export const hopsOf = (stages: number): number => (stages === 1 ? 0 : stages);
 
 const bound = (i: number, stages: number): number => Math.floor((VOCAB * i) / stages / SUM_BLOCK) * SUM_BLOCK;
 
@@ -124,14 +130,27 @@ const bound = (i: number, stages: number): number => Math.floor((VOCAB * i) / st
 class SimulatedStage implements StagePort {
   readonly part: Part;
   private readonly clock: VirtualClock;
+  private readonly cores: Cores;
   private readonly hop: number;
   private readonly cost: StepCost;
   private readonly share: number;
   private readonly repeats: number;
-  private busy = 0;
+  /** What it has to compute, one call after the other. */
+  private busy: Promise<unknown> = Promise.resolve();
+  /** The stage in whose isolate whoever asks is: its answers are heard when that one has computed. */
+  private readonly asker: SimulatedStage;
 
-  constructor(clock: VirtualClock, part: Part, hop: number, cost: StepCost, o: Pick<StagedSetup, 'stages' | 'repeats'>) {
-    this.clock = clock;
+  constructor(
+    machine: { clock: VirtualClock; cores: Cores },
+    asker: SimulatedStage | undefined,
+    part: Part,
+    hop: number,
+    cost: StepCost,
+    o: Pick<StagedSetup, 'stages' | 'repeats'>,
+  ) {
+    this.clock = machine.clock;
+    this.cores = machine.cores;
+    this.asker = asker ?? this;
     this.part = part;
     this.hop = hop;
     this.cost = cost;
@@ -174,7 +193,10 @@ class SimulatedStage implements StagePort {
       values.fill(here ? 1 : 0, r * 4 + 1, r * 4 + 3);
     }
     await this.computed(this.share * (this.cost.headStep + this.cost.row * R));
-    return new Uint8Array((best ? top : logits).buffer);
+    if (!best) return new Uint8Array(logits.buffer);
+    const embedding = new Float32Array(R * HIDDEN);
+    for (let r = 0; r < R; r++) embedding[r * HIDDEN] = from + top[r * 4];
+    return concat([new Uint8Array(top.buffer), new Uint8Array(embedding.buffer)]);
   }
 
   async readPage(): Promise<Uint8Array> {
@@ -183,12 +205,13 @@ class SimulatedStage implements StagePort {
 
   writePage = this.readPage as never;
 
-  /** Half a hop, the wait for what came before, the work, half a hop. */
+  /** Half a hop, the wait for what came before, the work, half a hop, and the wait for whoever asks. */
   private async computed(ms: number): Promise<void> {
     await this.clock.until(this.clock.now + this.hop / 2);
-    this.busy = Math.max(this.busy, this.clock.now) + ms;
-    await this.clock.until(this.busy);
+    this.busy = this.busy.then(() => this.cores.compute(ms));
+    await this.busy;
     await this.clock.until(this.clock.now + this.hop / 2);
+    await this.asker.busy;
   }
 }
 

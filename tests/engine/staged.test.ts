@@ -200,6 +200,8 @@ class Slow implements StagePort {
   static together = 0;
   /** Calls for logits: whole rows, and the best of each. */
   static heads = { whole: 0, best: 0 };
+  /** Whose rows of the embedding were asked for. */
+  static asked = new Set<number>();
   readonly part: Part;
   private readonly stage: Stage;
   private readonly fault: (slices: readonly StageSlice[]) => boolean;
@@ -210,14 +212,18 @@ class Slow implements StagePort {
     this.fault = fault;
   }
   open = async () => {};
-  embed: StagePort['embed'] = (a) => this.stage.embed(a);
+  embed: StagePort['embed'] = (ids) => {
+    const [from] = this.part.embed as [number, number];
+    for (const id of ids) Slow.asked.add(from + id);
+    return this.stage.embed(ids);
+  };
   head: StagePort['head'] = async (x, best) => {
     Slow.heads[best ? 'best' : 'whole']++;
     const answer = await this.stage.head(x, best);
     const [R, [from, to]] = [x.byteLength / (4 * tiny.hidden), this.part.head as [number, number]];
     const { k } = best ?? { k: 0 };
     const sums = k > 1 ? Math.ceil((to - from) / 256) : 0;
-    expect(answer.byteLength, 'what travels').toBe(R * (best ? 8 * (k + 1 + sums) : 4 * (to - from)));
+    expect(answer.byteLength, 'what travels').toBe(R * (best ? 8 * (k + 1 + sums) + 4 * tiny.hidden : 4 * (to - from)));
     return answer;
   };
   readPage: StagePort['readPage'] = (...a) => this.stage.readPage(...a);
@@ -296,6 +302,18 @@ describe('several steps are under way', () => {
     if ('logprobs' in sampling) expect(JSON.stringify([...said])).toContain('"logprob":-');
     const { whole, best } = Slow.heads;
     expect([best > 0, whole > 0]).toEqual([kind !== 'whole', kind !== 'best']);
+  });
+
+  it('the embedding of the best tokens comes with them: nobody is asked for what was drawn greedily', async () => {
+    const engine = slow();
+    Slow.asked.clear();
+    const greedy = eight.map((r) => ({ ...r, sampling: GREEDY }));
+    for (const r of greedy) engine.add(r);
+    const tokens = await drain(engine);
+    expect(tokens).toEqual(await alone(greedy));
+    const prompts = new Set(eight.flatMap((r) => r.prompt));
+    expect([...tokens.values()].flat().filter((id) => !prompts.has(id)).length, 'tokens that no prompt has').toBeGreaterThan(20);
+    expect(Slow.asked).toEqual(prompts);
   });
 
   it('chunks of one prompt follow each other, with the same tokens', async () => {

@@ -11,9 +11,7 @@ test('one stream: a token takes exactly the work of all stages, a share of the h
     [5, 0.3],
   ]) {
     const { rate } = await simulateStaged({ ...alone, stages, hop });
-    // the replica's own isolate holds an n-th of the embedding: a lookup there is no hop, and this stream's rows are there
-    const hops = stages === 1 ? 0 : hopsOf(stages) - 1;
-    expect(1000 / rate).toBeCloseTo(cost.step + cost.token + (cost.headStep + cost.row) / stages + hops * hop, 1);
+    expect(1000 / rate).toBeCloseTo(cost.step + cost.token + (cost.headStep + cost.row) / stages + hopsOf(stages) * hop, 1);
   }
 });
 
