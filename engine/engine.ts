@@ -250,8 +250,9 @@ export class Engine {
     }
   }
 
-  /** So long took steps that were nothing but decoding, with so many rows of logits each (`lastStep`): drafts are as long as that pays. */
+  /** So long took steps that were nothing but decoding, with so many rows of logits each (`lastStep`): drafts are as long as that pays, and groups as many. */
   measured(ms: number, rows: readonly number[]): void {
+    this.scheduler.measured(ms, rows);
     if (this.flights.length === 0) this.speculation.measure(ms, rows); // else steps share their time
   }
 

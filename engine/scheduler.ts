@@ -1,4 +1,5 @@
 import type { BatchSlice } from './batch.ts';
+import { Groups } from './groups.ts';
 import { PAGE } from './layout.ts';
 import type { PageNames, PagePool } from './pages.ts';
 import { Sequence } from './sequence.ts';
@@ -55,6 +56,7 @@ export class Scheduler {
   private blocked?: Sequence;
   private steps = 0;
   private readonly shares = new Shares();
+  private readonly groups = new Groups();
 
   constructor(pool: PagePool, names: PageNames, limits: Limits) {
     this.pool = pool;
@@ -134,14 +136,19 @@ export class Scheduler {
     return riding;
   }
 
-  /** Sequences that decode in the next step at the most: all, or a group of so many that all places have one; none while all groups are under way. */
+  /** Sequences that decode in the next step at the most: all, or a group; none while all groups are under way. */
   private group(): number {
-    const { depth } = this.limits;
-    if (depth === 1) return Number.POSITIVE_INFINITY;
+    if (this.limits.depth === 1) return Number.POSITIVE_INFINITY;
     const decoding = this.running.filter((s) => !s.prefills);
-    const size = Math.max(1, Math.ceil(decoding.length / depth / TOGETHER)) * TOGETHER;
+    const fours = Math.max(1, Math.ceil(decoding.length / TOGETHER));
+    const size = Math.ceil(fours / this.groups.of(fours, Math.min(fours, this.limits.depth))) * TOGETHER;
     const under = new Set(decoding.filter((s) => s.flying > 0).map((s) => s.step)).size;
     return under < Math.ceil(decoding.length / size) ? size : 0;
+  }
+
+  /** So long took steps that were nothing but decoding, with so many rows of logits each. */
+  measured(ms: number, rows: readonly number[]): void {
+    this.groups.measure(ms, rows);
   }
 
   /** Tokens of a step that has `decodes` decodes: these are never cut by the budget, and of prompts something is always under way. */

@@ -94,7 +94,10 @@ export async function simulateStaged(o: StagedSetup): Promise<StagedResult> {
     (async () => {
       while (engine.busy) {
         const alone = stages === 1 ? ALONE.one : ALONE.stage * stages;
+        const before = clock.now;
         const events = await engine.step(engine.alone ? alone : WITH_OTHERS);
+        const { rows, prefill } = engine.lastStep;
+        if (!prefill) engine.measured(clock.now - before, [rows]);
         for (const e of events) {
           if (e.error) throw e.error;
           if (e.tokens.length > 0 && begun.size === 0) first = clock.now;

@@ -31,3 +31,17 @@ test('drafted tokens share the hops: the farther the stages, the more speculatio
   expect(near).toBeGreaterThan(0.95);
   expect(far).toBeGreaterThan(1.3);
 });
+
+test.each([2, 5])(
+  '%i stages on one machine: on one core they lose little, on two they gain, and no more than two cores give',
+  async (stages) => {
+    // as a model of half a billion parameters costs: a step of eight takes less than two of four
+    const o = { ...alone, cost: { step: 28, token: 6.8, headStep: 15.5, row: 1.5 }, streams: 8, hop: 0.3, output: 200 };
+    const rate = async (stages: number, cores: number) => (await simulateStaged({ ...o, stages, cores })).rate;
+    const one = await rate(1, 1);
+    const [slow, fast] = [await rate(stages, 1), await rate(stages, 2)];
+    expect(slow / one, 'one group').toBeGreaterThan(0.93);
+    expect(fast / one, 'two groups').toBeGreaterThan(1.1);
+    expect(fast / one).toBeLessThan((2 * (43.5 + 8.3 * 8)) / (2 * (43.5 + 8.3 * 4)));
+  },
+);
