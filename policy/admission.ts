@@ -12,13 +12,13 @@ export function expectedCost(r: AdmitRequest, c: PolicyConfig, s: Service): numb
   return c.promptWeight * r.promptTokens + c.outputWeight * s.output.value * (r.sequences ?? 1);
 }
 
-/** Limits of one tenant. Refills its bucket; takes nothing out of it. */
-export function withinLimits(t: Tenant, c: PolicyConfig, s: Service, now: number): Refusal | undefined {
+/** Limits of one tenant. Refills its bucket; takes nothing out of it. `paid`: it was taken when the request asked first. */
+export function withinLimits(t: Tenant, c: PolicyConfig, s: Service, now: number, paid = false): Refusal | undefined {
   if (c.concurrency > 0 && t.waiting + t.running + t.brief >= c.concurrency) {
     // one of its own requests ends, on average, after duration / running
     return { reason: 'concurrency_limit', retryAfter: seconds(s.duration.value / Math.max(1, t.running)) };
   }
-  if (c.ratePerMinute > 0) {
+  if (c.ratePerMinute > 0 && !paid) {
     t.bucket = refill(t.bucket, c.ratePerMinute, c.burst, now);
     const wait = bucketWait(t.bucket, c.ratePerMinute);
     if (wait > 0) return { reason: 'rate_limit', retryAfter: seconds(wait) };

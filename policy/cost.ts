@@ -38,8 +38,9 @@ export const costOf = ({ isolates, packBytes }: { isolates: number; packBytes: n
   month: (packBytes / 1e9) * PRICES.storedGigabyte,
 });
 
-/** Rows that the queue writes for an answer: admitted, ended (tests/workerd/scheduler.test.ts). */
-export const QUEUE_ROWS = 4;
+/** Rows that the queue writes for an answer at most: one where it is alone, none where others go on (tests/workerd/scheduler.test.ts); and one in ten seconds. */
+export const QUEUE_ROWS = 1;
+const QUEUE_S = 10;
 /** Rows that a session writes for a turn beside its pages, an alarm every three seconds apart (tests/workerd/session-pages.test.ts). */
 export const TURN_ROWS = 20;
 const WATCH_S = 3;
@@ -85,7 +86,8 @@ export function costOfAnswer({ computeMs, isolates, openMs, session: kept }: Ans
   const seconds = openMs / 1000;
   const second = GB * PRICES.gigabyteSecond;
   const calls = CHAT_CALLS + seconds / BEAT_S + (kept ? TURN_CALLS + (WATCH_CALLS * kept.ms) / 1000 / WATCH_S : 0);
-  const written = QUEUE_ROWS + (kept ? TURN_ROWS + kept.ms / 1000 / WATCH_S + Math.ceil(kept.bytes / ROW_BYTES) : 0);
+  const written =
+    QUEUE_ROWS + Math.floor(seconds / QUEUE_S) + (kept ? TURN_ROWS + kept.ms / 1000 / WATCH_S + Math.ceil(kept.bytes / ROW_BYTES) : 0);
   const compute = (computeMs / 1000) * isolates * second;
   const session = kept ? (kept.ms / 1000) * second : 0;
   const requests = PRICES.workerRequest + calls * PRICES.objectRequest;

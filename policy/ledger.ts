@@ -1,6 +1,7 @@
 import { fullBucket, slotsWanted } from './admission.ts';
 import { sent } from './breaker.ts';
-import type { Lane, PolicyConfig } from './config.ts';
+import type { Link } from './chains.ts';
+import { LANES, type Lane, type PolicyConfig } from './config.ts';
 import { newReplica, type Replica } from './replicas.ts';
 import { newService, type Service, started, worked } from './service.ts';
 import { Tenants } from './tenants.ts';
@@ -33,13 +34,18 @@ export class Ledger {
   service: Service = newService();
   /** The newest lease's. */
   epoch = 0;
-  /** Leases up to this one were given out by a queue that is forgotten: what runs under them is left to end. */
+  /** Leases up to this one were given out before a restart, by a queue whose tickets are forgotten: what runs under them is booked as its replica tells of it. */
   base = 0;
+  /** When this queue began, ms. */
+  began = 0;
   /** Lost with a replica that was silent for too long, without an owner who starts them again. It may only have been slow, and run them still. */
   readonly suspects = new Map<string, Ticket>();
-  /** Ids changed since the caller last emptied them. */
-  readonly dirtyTickets = new Set<string>();
+  /** Running tickets by where they run. */
+  readonly #on = new Map<string, Set<Ticket>>();
+  readonly #lanes: Record<Lane, Set<Ticket>> = { tokenize: new Set(), embed: new Set(), simulate: new Set() };
+  /** What is to be stored, changed since the caller last emptied it: replicas by id, and the chains that each was given, in order; null: it holds nothing any more. */
   readonly dirtyReplicas = new Set<string>();
+  readonly placed: [replica: string, chain: readonly Link[] | null][] = [];
 
   constructor(config: PolicyConfig, replicas: readonly string[]) {
     this.config = config;
@@ -76,8 +82,10 @@ export class Ledger {
     r.kvUsed += t.promptTokens + t.output;
     r.backlog += t.backlog;
     r.chains.add(t.chain);
+    if (t.chain.length > 0) this.placed.push([r.id, t.chain]);
     r.breaker = sent(r.breaker, now);
     this.dirtyReplicas.add(r.id);
+    this.#runsOn(t);
     return { id: t.id, replica: r.id, epoch: t.epoch, matched, slots };
   }
 
@@ -87,6 +95,7 @@ export class Ledger {
     const tenant = this.tenants.all.get(t.tenant)!;
     tenant.brief++;
     tenant.turns[lane] = t.epoch;
+    this.#lanes[lane].add(t);
     this.tenants.charge(tenant, t.promptTokens * this.config.lanes[lane].weight);
     return { id: t.id, replica: '', epoch: t.epoch, matched: 0, slots: t.slots };
   }
@@ -97,12 +106,23 @@ export class Ledger {
     t.epoch = ++this.epoch;
     t.dispatched = now;
     t.confirmed = false;
-    this.dirtyTickets.add(t.id);
+  }
+
+  #runsOn(t: Ticket): void {
+    const there = this.#on.get(t.replica);
+    if (there) there.add(t);
+    else this.#on.set(t.replica, new Set([t]));
   }
 
   /** Tickets that run in a lane. */
-  inLane(lane: Lane): Ticket[] {
-    return [...this.tickets.values()].filter((t) => t.state === 'running' && t.lane === lane);
+  inLane(lane: Lane): ReadonlySet<Ticket> {
+    return this.#lanes[lane];
+  }
+
+  /** The replica holds no pages of anybody any more. */
+  forgetChains(r: Replica): void {
+    r.chains.clear();
+    this.placed.push([r.id, null]);
   }
 
   /** What its replica said about a running ticket. */
@@ -127,7 +147,6 @@ export class Ledger {
     r.kvUsed += fresh;
     t.output += fresh;
     worked(this.service, fresh * this.config.outputWeight + (t.output > 0 ? firstWork : 0), now, this.waiting.size);
-    this.dirtyTickets.add(t.id);
     this.dirtyReplicas.add(r.id);
   }
 
@@ -142,7 +161,6 @@ export class Ledger {
     t.slots = slotsWanted(t, this.config);
     this.tenants.enter(this.tenants.all.get(t.tenant)!, t.slots);
     this.waiting.add(t);
-    this.dirtyTickets.add(t.id);
   }
 
   /** Takes a running ticket off its replica and its tenant. */
@@ -151,8 +169,10 @@ export class Ledger {
     this.tenants.dirty.add(tenant.name);
     if (t.lane) {
       tenant.brief--;
+      this.#lanes[t.lane].delete(t);
       return;
     }
+    this.#on.get(t.replica)?.delete(t);
     tenant.running -= t.slots;
     const r = this.replicas.get(t.replica)!;
     r.running -= t.slots;
@@ -191,19 +211,34 @@ export class Ledger {
     const t = this.suspects.get(id);
     if (t?.epoch !== epoch || t.replica !== r.id || this.tickets.has(id)) return undefined;
     this.suspects.delete(id);
-    this.tickets.set(id, t);
+    this.#book(t, r, now);
+    return t;
+  }
+
+  /** It was given out before a restart, and its replica runs it: it is booked from what that says. Undefined when it is not told whose it is, or is placed anew. */
+  adopt(p: Progress, r: Replica, now: number): Ticket | undefined {
+    if (p.epoch > this.base || p.tenant === undefined || this.tickets.has(p.id)) return undefined;
+    const { id, tenant, epoch, output, promptTokens = 0, cachedTokens = 0, slots = 1, owned = false } = p;
+    const t: Ticket = {
+      ...{ id, tenant, priority: 0, promptTokens, chain: [], restart: owned, sequences: slots, slots },
+      ...{ state: 'running', arrived: now, attached: true, detachedAt: 0, replica: r.id, epoch, dispatched: now, confirmed: true },
+      ...{ backlog: 0, output, charged: Math.max(0, promptTokens - cachedTokens) * this.config.promptWeight },
+    };
+    this.#book(t, r, now);
+    return t;
+  }
+
+  #book(t: Ticket, r: Replica, now: number): void {
+    this.tickets.set(t.id, t);
+    this.#runsOn(t);
     this.tenants.get(t.tenant, now, fullBucket(this.config)).running += t.slots;
-    this.tenants.dirty.add(t.tenant);
     r.running += t.slots;
     r.kvUsed += t.promptTokens + t.output;
-    this.dirtyTickets.add(id);
     this.dirtyReplicas.add(r.id);
-    return t;
   }
 
   forget(t: Ticket): void {
     this.tickets.delete(t.id);
-    this.dirtyTickets.add(t.id);
   }
 
   /** The running ticket of this id and epoch. */
@@ -213,7 +248,7 @@ export class Ledger {
   }
 
   on(replica: string): Ticket[] {
-    return [...this.tickets.values()].filter((t) => t.state === 'running' && !t.lane && t.replica === replica);
+    return [...(this.#on.get(replica) ?? [])];
   }
 
   /** Every count against the tickets it stands for; throws on the first that is wrong. */
@@ -230,7 +265,8 @@ export class Ledger {
     }
     wrong('waiting', this.waiting.size, all.filter((t) => t.state === 'waiting').length);
     for (const r of this.replicas.values()) {
-      const mine = this.on(r.id);
+      const mine = all.filter((t) => t.state === 'running' && !t.lane && t.replica === r.id);
+      wrong(`tickets on replica ${r.id}`, this.on(r.id).length, mine.length);
       wrong(`running of replica ${r.id}`, r.running, slots(mine));
       wrong(
         `kvUsed of replica ${r.id}`,
@@ -244,6 +280,11 @@ export class Ledger {
       );
       if (r.running > 0 !== r.deadline > 0) throw new Error(`ledger: replica ${r.id} runs ${r.running} with deadline ${r.deadline}`);
     }
+    for (const lane of LANES) {
+      const there = all.filter((t) => t.state === 'running' && t.lane === lane);
+      wrong(`tickets in lane ${lane}`, this.#lanes[lane].size, there.length);
+    }
+    wrong('tenants that wait', this.tenants.active(), [...this.tenants.all.values()].filter((t) => t.waiting > 0).length);
     for (const t of this.tenants.all.values()) {
       const mine = all.filter((x) => x.tenant === t.name);
       const running = mine.filter((x) => x.state === 'running');

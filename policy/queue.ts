@@ -48,12 +48,12 @@ export class Queue {
       L.forget(victim);
       displaced(victim.id, why);
     }
-    take(L.tenants.all.get(r.tenant)!, r.sequences ?? 1, this.config);
+    if (r.waitedMs === undefined) take(L.tenants.all.get(r.tenant)!, r.sequences ?? 1, this.config);
     L.enter({
       ...r,
       chain: r.chain.slice(-MAX_LINKS),
       state: 'waiting',
-      arrived: now,
+      arrived: now - (r.waitedMs ?? 0),
       attached: true,
       detachedAt: 0,
       replica: '',
@@ -93,7 +93,7 @@ export class Queue {
     const { ledger: L } = this;
     const leases: Lease[] = [];
     for (const lane of LANES) {
-      for (let free = this.config.lanes[lane].atOnce - L.inLane(lane).length; free > 0; free--) {
+      for (let free = this.config.lanes[lane].atOnce - L.inLane(lane).size; free > 0; free--) {
         const t = this.#nextIn(lane);
         if (!t) break;
         leases.push(L.startInLane(t, lane, now));
@@ -131,7 +131,6 @@ export class Queue {
     if (t?.state !== 'waiting' || !t.attached) return;
     t.attached = false;
     t.detachedAt = now;
-    this.ledger.dirtyTickets.add(id);
   }
 
   /** A request ended. False: its epoch is stale or it is unknown, and nothing was counted. */
@@ -168,9 +167,9 @@ export class Queue {
     for (const p of h.done) this.release(p, now);
     const abort: string[] = [];
     for (const p of h.running) {
-      const t = L.running(p.id, p.epoch) ?? L.revive(p.id, p.epoch, r, now);
+      const t = L.running(p.id, p.epoch) ?? L.revive(p.id, p.epoch, r, now) ?? L.adopt(p, r, now);
       if (t?.replica !== id) {
-        if (p.epoch > L.base) abort.push(p.id);
+        if (p.epoch > L.base || L.tickets.has(p.id)) abort.push(p.id);
         continue;
       }
       t.confirmed = true;
@@ -198,7 +197,7 @@ export class Queue {
       if (!t.restart) L.suspect(t);
     }
     r.incarnation = '';
-    r.chains.clear();
+    L.forgetChains(r);
     r.breaker = failed({ ...r.breaker, failures: 1_000_000 }, now); // open at once
     L.dirtyReplicas.add(id);
     return ended;
@@ -220,7 +219,7 @@ export class Queue {
       L.forget(t);
       ended.dropped.push(t.id);
     }
-    for (const t of LANES.flatMap((lane) => L.inLane(lane))) {
+    for (const t of LANES.flatMap((lane) => [...L.inLane(lane)])) {
       if (now - t.dispatched < this.config.laneMs) continue;
       L.stop(t);
       L.forget(t);
@@ -263,9 +262,14 @@ export class Queue {
       if (r.deadline > 0) at = Math.min(at, r.deadline);
       if (L.waiting.size > 0 && r.breaker.openUntil > 0) at = Math.min(at, r.breaker.openUntil);
     }
-    for (const t of LANES.flatMap((lane) => L.inLane(lane))) at = Math.min(at, t.dispatched + this.config.laneMs);
+    for (const lane of LANES) for (const t of L.inLane(lane)) at = Math.min(at, t.dispatched + this.config.laneMs);
     for (const t of L.waiting) if (!t.attached) at = Math.min(at, t.detachedAt + this.config.attachMs);
     return at === Number.POSITIVE_INFINITY ? undefined : at;
+  }
+
+  /** So long after it began the queue may not have been told what runs under leases from before: replicas speak once a second. */
+  untold(now: number): boolean {
+    return now - this.ledger.began < this.config.leaseMs;
   }
 
   /** Whether the books agree with the tickets. */
@@ -283,21 +287,10 @@ export class Queue {
     for (const t of this.ledger.waiting) this.detach(t.id, now);
   }
 
-  /** Puts tickets back after a restart. Their callers' connections are gone: what waits is detached. */
-  restore(tickets: Iterable<Ticket>, now: number): void {
-    for (const t of tickets) {
-      this.ledger.tickets.set(t.id, t);
-      if (t.state !== 'waiting') continue;
-      this.ledger.waiting.add(t);
-      this.detach(t.id, now);
-    }
-  }
-
   #attach(t: Ticket): Arrival {
     if (t.state === 'running')
       return { kind: 'running', lease: { id: t.id, replica: t.replica, epoch: t.epoch, matched: 0, slots: t.slots } };
     t.attached = true;
-    this.ledger.dirtyTickets.add(t.id);
     return { kind: 'queued' };
   }
 
@@ -307,8 +300,8 @@ export class Queue {
     tenant.seen = now;
     if (this.closed || (L.replicas.size > 0 && [...L.replicas.values()].every((x) => x.draining)))
       return { reason: 'draining', retryAfter: 5 };
-    const limited = withinLimits(tenant, c, L.service, now);
-    if (limited || r.lane || L.waiting.size === 0) return limited;
+    const limited = withinLimits(tenant, c, L.service, now, r.waitedMs !== undefined);
+    if (limited || r.lane || r.waitedMs !== undefined || L.waiting.size === 0) return limited;
     let all = 0;
     let own = expectedCost(r, c, L.service); // its own is served while others' turns are
     for (const t of L.waiting) {
@@ -326,15 +319,15 @@ export class Queue {
     const { tenants, waiting } = this.ledger;
     let longest = '';
     let n = (tenants.all.get(newcomer.tenant)?.waiting ?? 0) + slotsWanted(newcomer, this.config);
-    for (const t of tenants.all.values()) {
+    for (const t of tenants.waiting()) {
       if (t.waiting <= n) continue;
       n = t.waiting;
       longest = t.name;
     }
     let victim: Ticket | undefined;
     for (const t of waiting) {
-      // one that ran before (epoch > 0) was admitted and is not put out again
-      if (t.tenant === longest && t.epoch === 0 && (!victim || t.arrived >= victim.arrived)) victim = t;
+      // one that ran before (epoch > 0), or had its place in a queue before this one, was admitted and is not put out again
+      if (t.tenant === longest && t.epoch === 0 && t.waitedMs === undefined && (!victim || t.arrived >= victim.arrived)) victim = t;
     }
     return victim;
   }
@@ -415,6 +408,6 @@ export class Queue {
       if (named.has(`${t.epoch} ${t.id}`)) continue;
       if (t.confirmed || now - t.dispatched > this.config.startMs) this.ledger.lose(t, now, ended);
     }
-    if (restarted) r.chains.clear();
+    if (restarted) this.ledger.forgetChains(r);
   }
 }

@@ -2,7 +2,7 @@ import { type Breaker, breakerState, closedBreaker } from './breaker.ts';
 import { ChainCache } from './chains.ts';
 import type { PolicyConfig } from './config.ts';
 
-/** What is kept of a replica. JSON as it stands; the chains are kept apart, they are only a guess. */
+/** A replica's account. Its counts are those of its tickets; what is stored of it is said in state.ts. */
 export interface ReplicaRecord {
   id: string;
   /** Drawn by the replica when it starts; another value means that what ran before is gone. '' until its first heartbeat. */
@@ -43,11 +43,6 @@ export function newReplica(id: string, c: PolicyConfig): Replica {
     breaker: closedBreaker(),
     chains: new ChainCache(c.kvTokens),
   };
-}
-
-export function record(r: Replica): ReplicaRecord {
-  const { chains: _, ...rest } = r;
-  return rest;
 }
 
 /** May a request of so many prompt tokens start there now? An empty replica takes any; a suspected one takes a single probe. */

@@ -26,6 +26,8 @@ export class Tenants {
   readonly all = new Map<string, Tenant>();
   /** Counter of the tenant that left the queue last. */
   floor = 0;
+  /** Those that wait. */
+  readonly #waiting = new Set<Tenant>();
   /** Names changed since the caller last emptied it. */
   readonly dirty = new Set<string>();
 
@@ -43,13 +45,17 @@ export class Tenants {
   enter(t: Tenant, slots: number): void {
     if (t.waiting === 0) t.counter = Math.max(t.counter, this.lowest());
     t.waiting += slots;
+    this.#waiting.add(t);
     this.dirty.add(t.name);
   }
 
   /** A request of the tenant no longer waits. */
   leave(t: Tenant, slots: number): void {
     t.waiting -= slots;
-    if (t.waiting === 0) this.floor = t.counter;
+    if (t.waiting === 0) {
+      this.floor = t.counter;
+      this.#waiting.delete(t);
+    }
     this.dirty.add(t.name);
   }
 
@@ -62,15 +68,18 @@ export class Tenants {
   /** Lowest counter among tenants that wait, or the floor. */
   lowest(): number {
     let low = Number.POSITIVE_INFINITY;
-    for (const t of this.all.values()) if (t.waiting > 0 && t.counter < low) low = t.counter;
+    for (const t of this.#waiting) if (t.counter < low) low = t.counter;
     return low === Number.POSITIVE_INFINITY ? this.floor : low;
   }
 
   /** Tenants with a request waiting. */
   active(): number {
-    let n = 0;
-    for (const t of this.all.values()) if (t.waiting > 0) n++;
-    return n;
+    return this.#waiting.size;
+  }
+
+  /** Those that wait. */
+  waiting(): ReadonlySet<Tenant> {
+    return this.#waiting;
   }
 
   /** Forgets idle tenants whose account says nothing that a new one would not: returns their names. */

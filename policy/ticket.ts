@@ -19,9 +19,11 @@ export interface AdmitRequest {
   held?: boolean;
   /** It takes no slot and no replica but a turn in this lane. */
   lane?: Lane;
+  /** It asks again, ms after it asked first: what its key's rate limit takes was taken then, and it is as old as it is. */
+  waitedMs?: number;
 }
 
-/** A request the scheduler answers for: waiting or running. JSON as it stands. */
+/** A request the scheduler answers for: waiting or running. Kept in memory alone: after a restart replicas tell of those that run, and who waits asks again. */
 export interface Ticket extends AdmitRequest {
   state: 'waiting' | 'running';
   arrived: number;
@@ -65,6 +67,10 @@ export interface Progress {
   cachedTokens?: number;
   /** Prompt tokens whose KV is there, found or computed. */
   computed?: number;
+  /** Whose it is, how many sequences of it may be computed at once, and whether a session owns it: what a queue that has begun anew books it by. */
+  tenant?: string;
+  slots?: number;
+  owned?: boolean;
   /** Of an ended one: the replica, not the caller, was at fault. */
   failed?: boolean;
 }
@@ -90,6 +96,7 @@ export interface Refusal {
 
 export const MAX_PROMPT = 1 << 22;
 export const MAX_SEQUENCES = 1024;
+export const MAX_WAITED_MS = 86_400_000;
 /** Links that one request may bring: only the last are kept. */
 const MAX_CHAIN = 4096;
 
@@ -107,7 +114,10 @@ export function checkRequest(r: AdmitRequest): AdmitRequest {
   if (!Number.isInteger(r.promptTokens) || r.promptTokens < 0 || r.promptTokens > MAX_PROMPT) {
     throw new Error(`admit: promptTokens must be an integer in 0..${MAX_PROMPT}`);
   }
-  const { sequences = 1, lane } = r;
+  const { sequences = 1, lane, waitedMs = 0 } = r;
+  if (!Number.isInteger(waitedMs) || waitedMs < 0 || waitedMs > MAX_WAITED_MS) {
+    throw new Error(`admit: waitedMs must be an integer in 0..${MAX_WAITED_MS}`);
+  }
   if (!Number.isInteger(sequences) || sequences < 1 || sequences > MAX_SEQUENCES) {
     throw new Error(`admit: sequences must be an integer in 1..${MAX_SEQUENCES}`);
   }

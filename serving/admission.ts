@@ -6,7 +6,7 @@ import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../openai
 import { cellOf } from '../policy/cells.ts';
 import { MAX_LINKS } from '../policy/chains.ts';
 import type { Lane } from '../policy/config.ts';
-import { type AdmitRequest, MAX_PROMPT } from '../policy/ticket.ts';
+import { type AdmitRequest, MAX_PROMPT, MAX_WAITED_MS } from '../policy/ticket.ts';
 import { BYTES_PER_TOKEN, chainTokens, messageChain } from './chain.ts';
 import type { App } from './host.ts';
 import { loadModel } from './models.ts';
@@ -73,7 +73,14 @@ async function askIn(
   if (!queue) return undefined;
   const id = c.get('requestId');
   const { signal } = c.req.raw;
-  const request = { ...what, id, tenant: c.get('tenant'), restart: false };
+  /** Its rate limit takes from a key once, however often it asks: again after a while, at another place, of a queue that began anew. */
+  const asked = (): AdmitRequest => {
+    const now = c.env.clock.now();
+    const since = c.get('queuedAt');
+    if (since === undefined) c.set('queuedAt', now);
+    const waited = since !== undefined && { waitedMs: Math.min(MAX_WAITED_MS, Math.max(0, Math.round(now - since))) };
+    return { ...what, id, tenant: c.get('tenant'), restart: false, ...waited };
+  };
   const gone = new Promise<never>((_, reject) => {
     const leave = () => reject(new ApiError(499, 'The client closed the request.', { code: 'client_closed_request' }));
     if (signal.aborted) leave();
@@ -82,7 +89,7 @@ async function askIn(
   gone.catch(() => {});
   try {
     for (;;) {
-      const answer = await Promise.race([again(() => queue(c.get('model'), cellHere(c)).admit(request, span?.traceparent)), gone]);
+      const answer = await Promise.race([again(() => queue(c.get('model'), cellHere(c)).admit(asked(), span?.traceparent)), gone]);
       if (answer.kind === 'wait') {
         await loadModel(c.env, c.get('model')); // it may have been unloaded just then
         continue;

@@ -79,6 +79,8 @@ export interface App {
     requestId: string;
     /** Salt of shared pages and unit of fairness: a hash of the key, or `public`. */
     tenant: string;
+    /** When it first asked the queue for a place, ms. */
+    queuedAt?: number;
     /** The model that the request is for, by its own name; unset where the replica decides, or none is asked. */
     model?: string;
     /** Of a request that is traced. */

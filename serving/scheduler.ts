@@ -45,7 +45,7 @@ export interface SchedulerPort {
   drain(replica: string, draining: boolean): Promise<number>;
   close(now: boolean): Promise<number>;
   absent(replica: string, absent: boolean): Promise<void>;
-  lease(id: string): Promise<{ state: 'unknown' | 'waiting' | 'running'; epoch: number; replica: string }>;
+  lease(id: string): Promise<{ state: 'unknown' | 'untold' | 'waiting' | 'running'; epoch: number; replica: string }>;
   stats(): Promise<SchedulerStats>;
   secret(): Promise<string>;
 }

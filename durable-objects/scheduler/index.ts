@@ -3,7 +3,7 @@ import { replicasOf } from '../../policy/cells.ts';
 import type { Ended } from '../../policy/ledger.ts';
 import type { Queue } from '../../policy/queue.ts';
 import type { Variables } from '../../policy/settings.ts';
-import { type AdmitRequest, checkRequest, type Heartbeat, type Progress } from '../../policy/ticket.ts';
+import { type AdmitRequest, checkRequest, type Heartbeat, MAX_SEQUENCES, type Progress } from '../../policy/ticket.ts';
 import type { AdmitAnswer, SchedulerStats } from '../../serving/scheduler.ts';
 import { openTrace } from '../../serving/trace/trace.ts';
 import { policyConfig } from './config.ts';
@@ -12,7 +12,7 @@ import { cellNamed } from './port.ts';
 
 /** An answer is held back for so long at most, so that no call hangs on a caller that is gone. */
 const HOLD_MS = 20_000;
-/** An alarm later than that is put off, some times in a row, for longer than replicas take to say something. */
+/** A timer later than that is put off, some times in a row, for longer than replicas take to say something. */
 const LATE_MS = 100;
 const EXCUSE_MS = 1_500;
 const EXCUSES = 5;
@@ -23,9 +23,10 @@ const MAX_BATCH = 4096;
 const CLOSED_S = 5;
 
 /**
- * The queue of all replicas of one model. The policy decides (policy/), this object keeps the rows and the callers that
- * wait. One `admit` a request and one `heartbeat` a replica and second: never a call a token. State is written at the end
- * of each event, before its answer leaves the object, so an evicted scheduler has forgotten nothing it said.
+ * The queue of all replicas of one model. The policy decides (policy/), this object keeps the books and the callers that
+ * wait. One `admit` a request and one `heartbeat` a replica and second: never a call a token. Requests are in memory alone:
+ * after an eviction replicas tell of what they run within a second, and who waits asks again with its age. What no one could
+ * tell is stored, at most once in ten seconds and when the last request has ended.
  */
 export class Scheduler extends DurableObject<Variables> {
   private readonly keeper: Keeper;
@@ -33,11 +34,13 @@ export class Scheduler extends DurableObject<Variables> {
   readonly #held = new Map<string, { answer: (a: AdmitAnswer) => void; timer: ReturnType<typeof setTimeout> }>();
   #settled = 0; // when, ms
   #together?: Promise<void>;
-  #alarmAt = Number.POSITIVE_INFINITY;
-  /** In the alarm's place while nothing is stored. */
+  /** While callers are held, which keep this object in memory: when something ends by time alone. */
   #timer: ReturnType<typeof setTimeout> | null = null;
-  /** How many alarms in a row were late. */
+  #dueAt = Number.POSITIVE_INFINITY;
+  /** How many timers in a row were late. */
   #excused = 0;
+  /** With nobody held: whose time an event has found to be over, and when. */
+  #found = { due: 0, at: 0 };
 
   constructor(ctx: DurableObjectState, env: Variables) {
     super(ctx, env);
@@ -73,6 +76,7 @@ export class Scheduler extends DurableObject<Variables> {
 
   async #admit(request: AdmitRequest, now: number): Promise<AdmitAnswer> {
     const r = checkRequest(request);
+    this.#catchUp(now);
     const arrival = this.#sound(now, () => this.#queue.arrive(r, now, (id, why) => this.#answer(id, { kind: 'refused', ...why })));
     if (arrival.kind === 'running') return { ...arrival.lease, kind: 'run' };
     if (arrival.kind === 'refused') {
@@ -92,6 +96,7 @@ export class Scheduler extends DurableObject<Variables> {
   /** The caller gave up: a waiting request leaves at once; a running one is aborted by its replica at its next heartbeat. */
   cancel(id: string): boolean {
     const now = Date.now();
+    this.#catchUp(now);
     const known = this.#sound(now, () => this.#queue.cancel(id));
     this.#answer(id, { kind: 'wait' });
     this.#settle(now);
@@ -103,13 +108,14 @@ export class Scheduler extends DurableObject<Variables> {
     const now = Date.now();
     const { waiting, running } = this.#sound(now, () => this.#queue.erase(tenant));
     for (const id of waiting) this.#answer(id, { kind: 'refused', reason: 'erased', retryAfter: CLOSED_S });
-    this.#settle(now);
+    this.#settle(now, true);
     return { waiting: waiting.length, running };
   }
 
   /** Requests that ended; for a caller that never reached its replica, or saw it fail (`failed`). Answers how many were counted. */
   release(list: Progress[]): number {
     const now = Date.now();
+    this.#catchUp(now);
     let counted = 0;
     for (const p of list.slice(0, MAX_BATCH).map(bounded)) if (this.#sound(now, () => this.#queue.release(p, now))) counted++;
     this.#settle(now);
@@ -121,8 +127,9 @@ export class Scheduler extends DurableObject<Variables> {
     const now = Date.now();
     if (!this.#queue.ledger.replicas.has(replica)) throw new Error(`heartbeat: there is no replica "${replica}"; check REPLICAS`);
     const checked = boundedBeat(beat);
+    this.#catchUp(now);
     const { abort, draining } = this.#sound(now, () => this.#queue.heartbeat(replica, checked, now));
-    this.#settle(now, checked.done.length === 0);
+    this.#settle(now);
     return { abort, draining };
   }
 
@@ -137,7 +144,7 @@ export class Scheduler extends DurableObject<Variables> {
   /** For deploys: a draining replica finishes what it runs and gets nothing new. Answers how much it still runs. */
   drain(replica: string, draining: boolean): number {
     this.#queue.drain(replica, draining);
-    this.#settle(Date.now());
+    this.#settle(Date.now(), true);
     return this.#queue.ledger.replicas.get(replica)?.running ?? 0;
   }
 
@@ -166,13 +173,17 @@ export class Scheduler extends DurableObject<Variables> {
     this.#settle(now);
   }
 
-  /** Where a request stands: what its owner asks before starting it again. */
-  lease(id: string): { state: 'unknown' | 'waiting' | 'running'; epoch: number; replica: string } {
+  /** Where a request stands: what its owner asks before starting it again. `untold`: this queue has just begun, and its replica may run it and not have said so. */
+  lease(id: string): { state: 'unknown' | 'untold' | 'waiting' | 'running'; epoch: number; replica: string } {
+    const now = Date.now();
+    this.#catchUp(now);
     const t = this.#queue.ledger.tickets.get(id);
-    return t ? { state: t.state, epoch: t.epoch, replica: t.replica } : { state: 'unknown', epoch: 0, replica: '' };
+    if (t) return { state: t.state, epoch: t.epoch, replica: t.replica };
+    return { state: this.#queue.untold(now) ? 'untold' : 'unknown', epoch: 0, replica: '' };
   }
 
   stats(): SchedulerStats {
+    this.#catchUp(Date.now());
     const L = this.#queue.ledger;
     return {
       closed: this.#queue.closed,
@@ -206,45 +217,58 @@ export class Scheduler extends DurableObject<Variables> {
     return this.keeper.secret;
   }
 
-  override alarm(): void {
+  /** Of a version before, whose queue armed it. */
+  override alarm(): void {}
+
+  /** Something's time is over, or soon will be. */
+  #tick(): void {
     const now = Date.now();
-    const late = now - this.#alarmAt;
-    this.#alarmAt = Number.POSITIVE_INFINITY;
+    const late = now - this.#dueAt;
+    this.#dueAt = Number.POSITIVE_INFINITY;
     // who was held up himself cannot say that others were silent: what they said may be waiting to be heard
     this.#excused = late > LATE_MS && this.#excused < EXCUSES ? this.#excused + 1 : 0;
-    if (this.#excused > 0) {
-      this.#arm(now + EXCUSE_MS);
-      return;
-    }
+    if (this.#excused > 0) this.#arm(now + EXCUSE_MS);
+    else this.#expire(now);
+  }
+
+  #expire(now: number): void {
     this.#sound(now, () => this.#queue.expire(now));
     this.#settle(now);
   }
 
   /**
-   * Ends every event: starts what can start, writes what changed, arms the alarm. `progress`: nothing ended; how far answers are is
-   * written with the next event, as replicas say it again each second.
+   * Before each event. While nobody is held, nobody waits for a time to be over, and no timer runs: the next who comes finds it so. Replicas that
+   * were silent until then have a little longer, as what they said may be behind this event.
    */
-  #settle(now: number, progress = false): void {
+  #catchUp(now: number): void {
+    if (this.#held.size > 0) return;
+    const due = this.#queue.nextDeadline();
+    if (due === undefined || due > now) return;
+    if (due !== this.#found.due) this.#found = { due, at: now };
+    if (now - this.#found.at >= EXCUSE_MS) this.#expire(now);
+  }
+
+  /** Ends every event: starts what can start, stores what is to be stored (`must`: at once), arms the timer. */
+  #settle(now: number, must = false): void {
     this.#settled = now;
     this.#together = undefined;
     const leases = this.#sound(now, () => this.#queue.dispatch(now, Math.random));
-    if (!progress || leases.length > 0 || !this.keeper.stores) this.keeper.write(now);
+    this.keeper.settle(now, must);
     for (const lease of leases) this.#answer(lease.id, { kind: 'run', ...lease });
-    const due = this.#queue.nextDeadline();
-    // an alarm that comes too early finds nothing to do and arms the next: heartbeats need not move it
-    if (due === undefined || due >= this.#alarmAt) return;
-    this.#arm(Math.max(due, now));
+    const due = this.#held.size > 0 ? this.#queue.nextDeadline() : undefined;
+    if (due === undefined) {
+      clearTimeout(this.#timer);
+      this.#dueAt = Number.POSITIVE_INFINITY;
+      return;
+    }
+    // one that comes too early finds nothing to do and arms the next: heartbeats need not move it
+    if (due < this.#dueAt) this.#arm(Math.max(due, now));
   }
 
   #arm(at: number): void {
-    this.#alarmAt = at;
+    this.#dueAt = at;
     clearTimeout(this.#timer);
-    if (!this.keeper.stores) {
-      this.#timer = setTimeout(() => this.alarm(), at - Date.now()); // an alarm is written too
-      return;
-    }
-    this.keeper.rows.written++;
-    void this.ctx.storage.setAlarm(at).catch(() => {});
+    this.#timer = setTimeout(() => this.#tick(), at - Date.now());
   }
 
   /** An event of the queue. One that throws has found it unsound: it begins anew, and who waits asks again. */
@@ -286,6 +310,10 @@ function bounded(p: Progress): Progress {
   if (p.promptTokens !== undefined) count('promptTokens', p.promptTokens, 1 << 22);
   if (p.cachedTokens !== undefined) count('cachedTokens', p.cachedTokens, 1 << 22);
   if (p.computed !== undefined) count('computed', p.computed, 1 << 22);
+  if (p.slots !== undefined) count('slots', p.slots, MAX_SEQUENCES);
+  if (p.tenant !== undefined && (typeof p.tenant !== 'string' || p.tenant.length === 0 || p.tenant.length > 128)) {
+    throw new Error('tenant must be a string of 1..128 characters');
+  }
   return p;
 }
 

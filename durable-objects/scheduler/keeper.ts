@@ -1,7 +1,8 @@
 import type { PolicyConfig } from '../../policy/config.ts';
-import { Queue } from '../../policy/queue.ts';
+import type { Queue } from '../../policy/queue.ts';
+import { load } from '../../policy/state.ts';
 import { counted, type Rows } from '../rows.ts';
-import { QueueStore, settled } from './store.ts';
+import { isChanged, QueueStore, settled } from './store.ts';
 
 /** Storage that failed is left alone for so long, twice as long each time, up to the second figure. */
 const REST_MS = 30_000;
@@ -27,23 +28,25 @@ const memories = new Map<string, Memory>();
 
 const random = (): string => Array.from(crypto.getRandomValues(new Uint8Array(32)), (b) => b.toString(16).padStart(2, '0')).join('');
 
-/** A queue that begins: its epochs are above those of any queue before it, whose leases are nobody's now. */
-export function newQueue(config: PolicyConfig, ids: readonly string[], now: number): Queue {
-  const q = new Queue(config, ids);
-  q.ledger.epoch = now;
-  q.ledger.base = now;
-  return q;
-}
+/** A queue that begins. */
+const newQueue = (config: PolicyConfig, ids: readonly string[], now: number): Queue =>
+  load(config, ids, { tenants: [], replicas: [], chains: {} }, now);
+
+/** What changed is written so long after the first change at the latest, while events come; sooner when the last request has ended. */
+const EVERY_MS = 10_000;
 
 /**
- * Keeps the queue in the object's storage. What is damaged there is erased and begun anew; what cannot be stored is kept in memory,
- * and tried again later: no request waits or fails for it.
+ * Keeps what must survive of the queue in the object's storage: accounts of keys, what is known of replicas, the clock of leases. What
+ * is damaged there is erased and begun anew; what cannot be stored is kept in memory, and tried again later: no request waits or fails for it.
  */
 export class Keeper {
   readonly #storage: DurableObjectStorage;
   readonly #store: QueueStore;
   private readonly memory: Memory;
   readonly rows: Rows = { written: 0 };
+  /** When the first change came that is not written, ms; undefined: there is none. */
+  #since?: number;
+  #busy = false;
   #syncing = false;
 
   constructor(ctx: DurableObjectState, config: PolicyConfig, ids: readonly string[], now: number) {
@@ -86,8 +89,21 @@ export class Keeper {
     return this.memory.restUntil === 0;
   }
 
-  /** Stores what changed. Never throws. */
-  write(now: number): void {
+  /** After each event: stores what changed when it is time to, or `now` when it must not be forgotten. Never throws. */
+  settle(now: number, must: boolean): void {
+    const { queue } = this.memory;
+    const busy = queue.ledger.tickets.size > 0;
+    const ended = this.#busy && !busy;
+    this.#busy = busy;
+    if (isChanged(queue)) this.#since ??= now;
+    const due = this.#since !== undefined && now - this.#since >= EVERY_MS;
+    if (!must && !ended && !due && this.stores) return;
+    queue.ledger.tenants.prune(now, queue.config.headroomMs);
+    this.#write(now);
+    this.#since = undefined;
+  }
+
+  #write(now: number): void {
     const m = this.memory;
     if (now < m.restUntil) {
       settled(m.queue); // all of it is written later
@@ -96,7 +112,7 @@ export class Keeper {
     try {
       m.begun++;
       if (m.restUntil > 0) m.secret = this.#store.kept('secret', () => m.secret);
-      if (!this.#store.write(m.queue, now)) m.begun--;
+      if (!this.#store.write(m.queue)) m.begun--;
       else this.#sync();
     } catch (error) {
       this.#store.behind();
@@ -113,8 +129,7 @@ export class Keeper {
   /** The stored queue, or undefined when it was damaged and is erased. Throws when it cannot even be erased. */
   #load(config: PolicyConfig, ids: readonly string[], now: number): Queue | undefined {
     try {
-      const q = this.#store.load(config, ids, now);
-      return q.ledger.epoch > 0 ? q : undefined;
+      return this.#store.load(config, ids, now);
     } catch (error) {
       console.error('the stored queue is damaged and begins anew:', error instanceof Error ? error.message : error);
       this.#store.clear();

@@ -1,26 +1,20 @@
 import type { PolicyConfig } from '../../policy/config.ts';
 import type { Queue } from '../../policy/queue.ts';
-import { record } from '../../policy/replicas.ts';
-import { load, metaOf, type Saved } from '../../policy/state.ts';
+import { type Account, accountOf, type Known, knownOf, load, type Meta, metaOf, type Saved } from '../../policy/state.ts';
 import type { Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 
-/** Chains are a guess: they are written at most so often. */
-const CHAINS_EVERY_MS = 10_000;
+/** Events that are kept; the one after them writes all of the queue anew. */
+const EVENTS = 256;
+/** Characters of a row: SQLite's may have 2 MB. */
+const ROW = 1 << 20;
 
-/** Events in the journal; with the one after them, all that they changed is written to its tables. */
-const EVENTS = 64;
-
-const TABLES = ['tickets', 'tenants', 'replicas', 'chains', 'meta'] as const;
-const JOURNAL = 'CREATE TABLE IF NOT EXISTS journal (id INTEGER PRIMARY KEY, data TEXT NOT NULL);';
 const QUEUE: Schema = {
   part: 'queue',
-  version: 3, // 2: slots and lanes, 3: a journal
-  tables: [...TABLES, 'journal'],
-  upgrade: { 2: JOURNAL },
-  create:
-    TABLES.map((table) => `CREATE TABLE IF NOT EXISTS ${table} (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID;`).join('\n') +
-    JOURNAL,
+  version: 4, // 2: slots and lanes, 3: a journal, 4: no tickets
+  tables: ['state', 'events', 'journal', 'tickets', 'tenants', 'replicas', 'chains', 'meta'], // after the first two, those of older versions
+  create: `CREATE TABLE IF NOT EXISTS events (id INTEGER PRIMARY KEY, data TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS state (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID`,
 };
 
 const KEPT: Schema = {
@@ -30,32 +24,37 @@ const KEPT: Schema = {
   create: 'CREATE TABLE IF NOT EXISTS kept (id TEXT PRIMARY KEY, data TEXT NOT NULL) WITHOUT ROWID',
 };
 
-type Table = (typeof TABLES)[number];
-type Changing = 'tickets' | 'tenants' | 'replicas';
-const isChanging = (table: Table): table is Changing => table !== 'chains' && table !== 'meta';
+/** All of the queue but chains, as it was after an event. */
+interface Whole {
+  seq: number;
+  meta: Meta;
+  tenants: Account[];
+  replicas: Known[];
+}
 
-type Change = [table: Table, id: string, value: unknown];
-
-/** What an event left of each thing that it changed; null: it is gone. */
+/** What an event left of each thing that changed since the one before; null: it is gone, and of chains: the replica holds none any more. */
 interface Event {
   seq: number;
-  changed: Change[];
+  meta: Meta;
+  tenants: [string, Account | null][];
+  replicas: Known[];
+  placed: Queue['ledger']['placed'];
 }
 
 /**
- * The queue in storage: a row each of its tickets, tenants and replicas and, since what is billed is rows, one row an event in which
- * what it changed stands together. Tables and the events after them are the queue.
+ * What must survive of the queue in storage. What is billed is rows: an event is one, in which all that changed stands together, and
+ * one in some hundreds writes all of it anew, as one row, and one more for each replica whose chains have changed.
  */
 export class QueueStore {
   readonly #sql: Sql;
-  #chainsAt = 0;
   /** The rows say nothing of what the queue is: all are to be written. */
   #behind = false;
-  /** Of the last event, and of the last that the tables have. */
+  /** Of the last event, and of the last that the whole has. */
   #seq = 0;
-  #tabled = 0;
-  /** What the events since then have changed. */
-  readonly #changed: Record<Changing, Set<string>> = { tickets: new Set(), tenants: new Set(), replicas: new Set() };
+  #whole = 0;
+  /** Rows of the whole, and replicas whose chains have changed since. */
+  #parts = 0;
+  readonly #chains = new Set<string>();
 
   constructor(sql: Sql) {
     this.#sql = sql;
@@ -64,24 +63,44 @@ export class QueueStore {
   /** The stored queue. Throws when a row is damaged: then `clear`, the queue can be made anew. */
   load(config: PolicyConfig, ids: readonly string[], now: number): Queue {
     prepare(this.#sql, QUEUE);
-    const tables = Object.fromEntries(TABLES.map((table) => [table, this.#all(table)])) as Record<Table, Map<string, unknown>>;
-    this.#replay(tables);
-    const saved = {
-      meta: tables.meta.get('meta'),
-      tickets: [...tables.tickets.values()],
-      tenants: [...tables.tenants.values()],
-      replicas: [...tables.replicas.values()],
-      chains: Object.fromEntries(tables.chains),
-    } as Saved;
-    return load(config, ids, saved, now);
+    const rows = new Map([...this.#sql.exec<{ id: string; data: string }>('SELECT id, data FROM state')].map((r) => [r.id, r.data]));
+    let text = '';
+    for (this.#parts = 0; rows.has(`queue/${this.#parts}`); this.#parts++) text += rows.get(`queue/${this.#parts}`);
+    const events = [...this.#sql.exec<{ data: string }>('SELECT data FROM events')].map((r) => JSON.parse(r.data) as Event);
+    if (text === '') {
+      if (rows.size + events.length > 0) throw new Error('state: it is missing');
+      return load(config, ids, { tenants: [], replicas: [], chains: {} }, now);
+    }
+    const whole = JSON.parse(text) as Whole;
+    const tenants = new Map(whole.tenants.map((t) => [t.name, t]));
+    const replicas = new Map(whole.replicas.map((r) => [r.id, r]));
+    let { meta } = whole;
+    const later = events.filter((e) => e.seq > whole.seq).sort((a, b) => a.seq - b.seq);
+    this.#seq = this.#whole = whole.seq;
+    for (const e of later) {
+      if (e.seq !== ++this.#seq) throw new Error(`events: number ${this.#seq} is missing`);
+      for (const [name, account] of e.tenants) account ? tenants.set(name, account) : tenants.delete(name);
+      for (const r of e.replicas) replicas.set(r.id, r);
+      meta = e.meta;
+    }
+    const chains: Saved['chains'] = {};
+    for (const [id, data] of rows) if (id.startsWith(CHAINS)) chains[id.slice(CHAINS.length)] = JSON.parse(data);
+    const q = load(config, ids, { meta, tenants: [...tenants.values()], replicas: [...replicas.values()], chains }, now);
+    for (const [id, chain] of later.flatMap((e) => e.placed)) {
+      this.#chains.add(id);
+      const cache = q.ledger.replicas.get(id)?.chains;
+      if (chain === null) cache?.clear();
+      else cache?.add(chain);
+    }
+    return q;
   }
 
   /** Erases the queue, and not what is kept beside it. */
   clear(): void {
     for (const table of QUEUE.tables) this.#sql.exec(`DROP TABLE IF EXISTS ${table}`);
     prepare(this.#sql, QUEUE);
-    for (const ids of Object.values(this.#changed)) ids.clear();
-    this.#seq = this.#tabled = 0;
+    this.#chains.clear();
+    this.#seq = this.#whole = this.#parts = 0;
   }
 
   /** A text that outlives the queue, made when there is none. */
@@ -98,87 +117,71 @@ export class QueueStore {
     this.#behind = true;
   }
 
-  /** Writes what changed; false: nothing did. Called at the end of every event, without an await before, so that it is one transaction. */
-  write(q: Queue, now: number): boolean {
+  /** Writes what changed since the last time; false: nothing did. One transaction: there is no await in it. */
+  write(q: Queue): boolean {
     const L = q.ledger;
-    const whole = this.#behind;
-    if (whole) this.#mark(q);
-    else if (L.dirtyTickets.size + L.dirtyReplicas.size + L.tenants.dirty.size === 0) return false;
-    const replicaOf = (id: string) => {
+    if (!this.#behind && !isChanged(q)) return false;
+    for (const [id] of L.placed) this.#chains.add(id);
+    if (this.#behind) {
+      this.clear();
+      for (const id of L.replicas.keys()) this.#chains.add(id);
+    }
+    const known = (id: string) => {
       const r = L.replicas.get(id);
-      return r && record(r);
+      return r ? [knownOf(r)] : [];
     };
-    const changed: Change[] = [
-      ...[...L.dirtyTickets].map((id): Change => ['tickets', id, L.tickets.get(id) ?? null]),
-      ...[...L.tenants.dirty].map((id): Change => ['tenants', id, L.tenants.all.get(id) ?? null]),
-      ...[...L.dirtyReplicas].map((id): Change => ['replicas', id, replicaOf(id) ?? null]),
-    ];
-    for (const [table, id] of changed) if (isChanging(table)) this.#changed[table].add(id);
+    const account = (name: string) => {
+      const t = L.tenants.all.get(name);
+      return t ? accountOf(t) : null;
+    };
     this.#seq++;
-    if (whole || this.#seq > this.#tabled + EVENTS) {
-      for (const id of this.#changed.tickets) this.#put('tickets', id, L.tickets.get(id));
-      for (const id of this.#changed.tenants) this.#put('tenants', id, L.tenants.all.get(id));
-      for (const id of this.#changed.replicas) this.#put('replicas', id, replicaOf(id));
-      this.#put('meta', 'meta', { ...metaOf(q), seq: this.#seq });
-      for (const ids of Object.values(this.#changed)) ids.clear();
-      this.#tabled = this.#seq;
-    } else {
-      changed.push(['meta', 'meta', metaOf(q)]);
-      const event: Event = { seq: this.#seq, changed };
-      this.#sql.exec('INSERT OR REPLACE INTO journal (id, data) VALUES (?, ?)', this.#seq % EVENTS, JSON.stringify(event));
-    }
-    if (now - this.#chainsAt >= CHAINS_EVERY_MS) {
-      for (const r of L.replicas.values()) this.#put('chains', r.id, r.chains.save());
-      this.#chainsAt = now;
-    }
+    const event: Event = {
+      ...{ seq: this.#seq, meta: metaOf(q), placed: L.placed },
+      tenants: [...L.tenants.dirty].map((name) => [name, account(name)]),
+      replicas: [...L.dirtyReplicas].flatMap(known),
+    };
+    const data = this.#whole > 0 && this.#seq <= this.#whole + EVENTS ? JSON.stringify(event) : '';
+    if (data === '' || data.length > ROW) this.#writeWhole(q);
+    else this.#sql.exec('INSERT OR REPLACE INTO events (id, data) VALUES (?, ?)', this.#seq % EVENTS, data);
     this.#behind = false;
     settled(q);
     return true;
   }
 
-  /** Marks all of the queue as changed, on rows that are erased. */
-  #mark(q: Queue): void {
-    this.clear();
-    const L = q.ledger;
-    settled(q);
-    for (const id of L.tickets.keys()) L.dirtyTickets.add(id);
-    for (const id of L.replicas.keys()) L.dirtyReplicas.add(id);
-    for (const id of L.tenants.all.keys()) L.tenants.dirty.add(id);
-  }
-
-  /** Brings the tables' rows forward by the events after them. Throws when one is missing. */
-  #replay(tables: Record<Table, Map<string, unknown>>): void {
-    this.#tabled = (tables.meta.get('meta') as { seq?: number } | undefined)?.seq ?? 0;
-    const rows = [...this.#sql.exec<{ data: string }>('SELECT data FROM journal')].map((r) => JSON.parse(r.data) as Event);
-    const events = rows.filter((e) => e.seq > this.#tabled).sort((a, b) => a.seq - b.seq);
-    this.#seq = this.#tabled;
-    for (const { seq, changed } of events) {
-      if (seq !== ++this.#seq) throw new Error(`journal: event ${this.#seq} is missing`);
-      for (const [table, id, value] of changed) {
-        if (value === null) tables[table].delete(id);
-        else tables[table].set(id, value);
-        if (isChanging(table)) this.#changed[table].add(id);
-      }
+  #writeWhole(q: Queue): void {
+    const { tenants, replicas } = q.ledger;
+    const whole: Whole = {
+      ...{ seq: this.#seq, meta: metaOf(q) },
+      tenants: [...tenants.all.values()].map(accountOf),
+      replicas: [...replicas.values()].map(knownOf),
+    };
+    // in ASCII, so that it may be cut anywhere
+    const text = JSON.stringify(whole).replace(/[\u007f-\uffff]/g, (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, '0')}`);
+    const parts = Math.ceil(text.length / ROW);
+    for (let i = 0; i < parts; i++) this.#put(`queue/${i}`, text.slice(i * ROW, (i + 1) * ROW));
+    for (let i = parts; i < this.#parts; i++) this.#sql.exec('DELETE FROM state WHERE id = ?', `queue/${i}`);
+    for (const id of this.#chains) {
+      const r = replicas.get(id);
+      if (r) this.#put(CHAINS + id, JSON.stringify(r.chains.save()));
     }
+    this.#chains.clear();
+    this.#parts = parts;
+    this.#whole = this.#seq;
   }
 
-  #put(table: Table, id: string, value: unknown): void {
-    if (value === undefined) this.#sql.exec(`DELETE FROM ${table} WHERE id = ?`, id);
-    else this.#sql.exec(`INSERT OR REPLACE INTO ${table} (id, data) VALUES (?, ?)`, id, JSON.stringify(value));
-  }
-
-  #all(table: Table): Map<string, unknown> {
-    const rows = new Map<string, unknown>();
-    for (const row of this.#sql.exec<{ id: string; data: string }>(`SELECT id, data FROM ${table}`)) {
-      rows.set(row.id, JSON.parse(row.data));
-    }
-    return rows;
+  #put(id: string, data: string): void {
+    this.#sql.exec('INSERT OR REPLACE INTO state (id, data) VALUES (?, ?)', id, data);
   }
 }
 
+const CHAINS = 'chains/';
+
+/** Whether there is anything to be stored. */
+export const isChanged = ({ ledger: L }: Queue): boolean => L.dirtyReplicas.size + L.tenants.dirty.size + L.placed.length > 0;
+
 /** Nothing of it is to be written any more, or nothing can be. */
-export function settled(q: Queue): void {
-  q.ledger.dirtyTickets.clear();
-  q.ledger.dirtyReplicas.clear();
-  q.ledger.tenants.dirty.clear();
+export function settled({ ledger: L }: Queue): void {
+  L.dirtyReplicas.clear();
+  L.tenants.dirty.clear();
+  L.placed.length = 0;
 }

@@ -124,7 +124,7 @@ export class Runs {
     const go = this.#goes.get(id);
     if (!go) return;
     const lease = await this.#queueOf(id).lease(id);
-    if (lease.state === 'running' && lease.epoch === go.epoch) return;
+    if (lease.state === 'untold' || (lease.state === 'running' && lease.epoch === go.epoch)) return;
     go.abort.abort(new Error('the lease is over'));
   }
 
@@ -202,6 +202,8 @@ export class Runs {
         promptTokens: Math.min(MAX_PROMPT, Math.max(chainTokens(chain), turns.prompt(id).length)),
         chain: chain.slice(-MAX_LINKS),
         restart: true,
+        // it had a place before
+        ...(answer.epoch > 0 && { waitedMs: Math.min(MAX_AGE_MS, Math.max(0, Date.now() - 1000 * turn.created)) }),
       };
       const place = await this.#queueOf(id).admit(asked, wait?.traceparent);
       wait?.end(Date.now());

@@ -1,6 +1,7 @@
 import type { StepEvent } from '../../engine/index.ts';
 import { ApiError } from '../../openai/errors.ts';
 import type { Heartbeat, Progress } from '../../policy/ticket.ts';
+import { TENANT } from './tenant.ts';
 
 /** While anything runs, the scheduler hears from its replica so often; sooner when a prompt is done or a request ends. */
 const EVERY_MS = 1_000;
@@ -17,6 +18,8 @@ export interface LeaseTag {
   replica: string;
   /** Sequences that may be computed at once; undefined: all. */
   slots?: number;
+  /** Whose it is: a queue that has begun anew books it by that. */
+  tenant?: string;
 }
 
 export interface Reported {
@@ -35,7 +38,7 @@ export function leaseOf(headers: Headers): LeaseTag | undefined {
   const epoch = Number(headers.get('x-turnstone-epoch') ?? Number.NaN);
   const slots = Number(headers.get('x-turnstone-slots') ?? Number.NaN);
   if (!id || !replica || !Number.isSafeInteger(epoch)) return undefined;
-  return { id, epoch, replica, slots: slots >= 1 ? slots : undefined };
+  return { id, epoch, replica, slots: slots >= 1 ? slots : undefined, tenant: headers.get(TENANT) ?? undefined };
 }
 
 interface Leased {
@@ -77,7 +80,8 @@ export class Reporter {
     const before = this.#running.get(lease.id);
     if (before && before.epoch !== lease.epoch) before.stop(leaseOver());
     this.#replica = lease.replica;
-    this.#running.set(lease.id, { id: lease.id, epoch: lease.epoch, output: 0, stop, owned });
+    const { id, epoch, tenant, slots } = lease;
+    this.#running.set(id, { id, epoch, tenant, slots, output: 0, stop, owned });
     this.#within(this.#running.size === 1 ? SOON_MS : EVERY_MS);
   }
 
@@ -157,10 +161,13 @@ export class Reporter {
   }
 }
 
-const plain = ({ id, epoch, output, promptTokens, cachedTokens, computed }: Progress): Progress => ({
+const plain = ({ id, epoch, output, promptTokens, cachedTokens, computed, tenant, slots, owned }: Progress): Progress => ({
   id,
   epoch,
   output,
+  ...(tenant !== undefined ? { tenant } : {}),
+  ...(slots !== undefined ? { slots } : {}),
+  ...(owned ? { owned } : {}),
   ...(promptTokens !== undefined ? { promptTokens } : {}),
   ...(computed !== undefined ? { computed } : {}),
   ...(cachedTokens !== undefined ? { cachedTokens: Math.min(cachedTokens, promptTokens ?? cachedTokens) } : {}),

@@ -78,7 +78,7 @@ async function turnWith(
   const traced = watchGeneration(rt, http.headers.get('traceparent'), arrived);
   if (traced) void sink.end.then(() => traced({ timings: sink.timings, input: prompt.length, output: writer.ids.length - prompt.length }));
   sink.end.then(() => adapter?.release());
-  const lease = { id: order.response, epoch: order.epoch, replica: order.replica };
+  const lease = { id: order.response, epoch: order.epoch, replica: order.replica, tenant: order.tenant };
   rt.reporter?.begin(lease, () => sink.breakOff(new Error('the lease is over')), true);
   rt.reporter?.prompt(order.response, prompt.length);
   sink.end.then(() => rt.reporter?.end(lease));

@@ -113,7 +113,7 @@ describe.skipIf(missing)('two models of a deployed Worker', () => {
     (await (await worker.dispatchFetch(`http://turnstone/__calls${reset ? '?reset' : ''}`)).json()) as Calls;
   /** What another object or the route asks of an object; the rest are methods that it calls itself. */
   const ASKED =
-    /^(Replica\.fetch|Session\.(fetch|begin|get|missing|alarm)|Scheduler\.(admit|heartbeat|release|lease|died|secret)|Tenant\.\w+)$/;
+    /^(Replica\.fetch|Session\.(fetch|begin|get|missing|alarm)|Scheduler\.(admit|heartbeat|release|lease|died|secret|alarm)|Tenant\.\w+)$/;
   const asked = (all: Calls) =>
     Object.fromEntries(Object.entries(all).flatMap(([name, { calls }]) => (ASKED.test(name) ? [[name, calls]] : [])));
   const sum = (counts: Record<string, number>) => Object.values(counts).reduce((a, b) => a + b, 0);

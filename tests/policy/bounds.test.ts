@@ -11,7 +11,16 @@ import { hasRoom, newReplica } from '../../policy/replicas.ts';
 import { completed, newService, started, timeFor, worked } from '../../policy/service.ts';
 import { load, save } from '../../policy/state.ts';
 import { type Tenant, Tenants } from '../../policy/tenants.ts';
-import { type AdmitRequest, checkRequest, type Heartbeat, MAX_PROMPT, MAX_SEQUENCES } from '../../policy/ticket.ts';
+import {
+  type AdmitRequest,
+  checkRequest,
+  type Heartbeat,
+  type Lease,
+  MAX_PROMPT,
+  MAX_SEQUENCES,
+  MAX_WAITED_MS,
+  type Ticket,
+} from '../../policy/ticket.ts';
 
 const nothing = () => {};
 const half = () => 0.5;
@@ -27,6 +36,7 @@ describe('a request that came over the wire', () => {
   test.each<[string, unknown[], unknown[]]>([
     ['id', ['x', 'x'.repeat(128)], ['', 'x'.repeat(129), 7, undefined]],
     ['tenant', ['x', 'x'.repeat(128)], ['', 'x'.repeat(129), null]],
+    ['waitedMs', [0, MAX_WAITED_MS, undefined], [-1, MAX_WAITED_MS + 1, 0.5, Number.NaN, '1']],
     ['priority', [-1000, 0, 1000], [-1001, 1001, 0.5, Number.NaN, '1']],
     ['promptTokens', [0, MAX_PROMPT], [-1, MAX_PROMPT + 1, 0.5, Number.POSITIVE_INFINITY]],
     ['sequences', [undefined, 1, MAX_SEQUENCES], [0, MAX_SEQUENCES + 1, 1.5]],
@@ -179,7 +189,6 @@ describe('time', () => {
     expect(q.expire(7_999).lost).toEqual([]);
     expect(q.dispatch(7_999, half)).toEqual([]);
     expect(q.expire(8_000).lost).toEqual(['x']);
-    expect(q.ledger.dirtyTickets.has('x')).toBe(true);
     expect(ids(q.dispatch(8_000, half))).toEqual(['y']);
     q.ledger.audit();
   });
@@ -453,7 +462,7 @@ describe('accounts of keys', () => {
     make('ahead', { counter: 11, seen: 0 });
     make('runs', { counter: 10, running: 1 });
     make('brief', { counter: 10, brief: 1 });
-    make('waits', { counter: 10, waiting: 1 });
+    t.enter(make('waits', { counter: 10 }), 1);
     t.dirty.clear();
     expect(t.prune(1_000, 1_000)).toEqual([]);
     expect(t.prune(1_001, 1_000)).toEqual(['idle']);
@@ -465,21 +474,21 @@ describe('accounts of keys', () => {
     const q = new Queue(rules({ slots: 2 }), ['a']);
     const L = q.ledger;
     const marked = (work: () => void) => {
-      for (const set of [L.dirtyTickets, L.dirtyReplicas, L.tenants.dirty]) set.clear();
+      for (const set of [L.dirtyReplicas, L.tenants.dirty]) set.clear();
+      L.placed.length = 0;
       work();
-      return [[...L.dirtyTickets], [...L.dirtyReplicas], [...L.tenants.dirty]];
+      return [[...L.dirtyReplicas], [...L.tenants.dirty], L.placed.map(([id, links]) => [id, links?.length ?? 0])];
     };
-    const all = [['x'], ['a'], ['t']];
-    expect(marked(() => void q.arrive(ask('x', { restart: true }), 0, nothing))).toEqual([['x'], [], ['t']]);
-    expect(marked(() => q.detach('x', 1))).toEqual([['x'], [], []]);
-    expect(marked(() => q.detach('x', 2))).toEqual([[], [], []]);
-    expect(marked(() => void q.arrive(ask('x', { restart: true }), 3, nothing))).toEqual([['x'], [], []]);
-    expect(marked(() => void q.dispatch(4, half))).toEqual(all);
-    expect(marked(() => q.drain('a', true))).toEqual([[], ['a'], []]);
-    expect(marked(() => void q.die('a', 5))).toEqual(all);
-    expect(marked(() => q.join('a'))).toEqual([[], ['a'], []]);
-    expect(marked(() => void q.cancel('x'))).toEqual([['x'], [], ['t']]);
-    expect(marked(() => void q.erase('t'))).toEqual([[], [], ['t']]);
+    const chain = [{ hash: 'h', tokens: 9 }];
+    expect(marked(() => void q.arrive(ask('x', { restart: true, chain }), 0, nothing))).toEqual([[], ['t'], []]);
+    expect(marked(() => q.detach('x', 1))).toEqual([[], [], []]);
+    expect(marked(() => void q.arrive(ask('x', { restart: true }), 3, nothing))).toEqual([[], [], []]);
+    expect(marked(() => void q.dispatch(4, half))).toEqual([['a'], ['t'], [['a', 1]]]);
+    expect(marked(() => q.drain('a', true))).toEqual([['a'], [], []]);
+    expect(marked(() => void q.die('a', 5))).toEqual([['a'], ['t'], [['a', 0]]]);
+    expect(marked(() => q.join('a'))).toEqual([['a'], [], []]);
+    expect(marked(() => void q.cancel('x'))).toEqual([[], ['t'], []]);
+    expect(marked(() => void q.erase('t'))).toEqual([[], ['t'], []]);
     expect(marked(() => q.drain('none', true))).toEqual([[], [], []]);
     expect([q.cancel('x'), q.erase('t'), q.die('none', 6)]).toEqual([
       false,
@@ -552,44 +561,85 @@ describe('a stored queue', () => {
     const q = new Queue(rules({ slots: 2 }), ['a', 'b']);
     for (let i = 0; i < 5; i++) q.arrive(ask(`x${i}`, { chain: [{ hash: `h${i}`, tokens: 9 }] }), i, nothing);
     q.dispatch(9, half);
+    q.drain('b', true);
     return q;
   };
   const plain = <T>(v: T): T => JSON.parse(JSON.stringify(v)) as T;
+  const none = { tenants: [], replicas: [], chains: {} };
 
-  test('comes back as it was, its callers gone; a replica that is no longer there drains, or is forgotten when it runs nothing', () => {
+  test('comes back with its accounts and without its requests, above all leases before; a replica that is no longer there is forgotten', () => {
     const saved = plain(save(filled()));
     const q = load(rules({ slots: 2 }), ['a', 'b'], plain(saved), 20);
-    expect(save(q)).toEqual({
-      ...saved,
-      tickets: saved.tickets.map((t) => (t.state === 'waiting' ? { ...t, attached: false, detachedAt: 20 } : t)),
-    });
-    const fewer = load(rules({ slots: 2 }), ['a'], plain(saved), 20);
-    expect([...fewer.ledger.replicas.values()].map((r) => [r.id, r.draining])).toEqual([
-      ['a', false],
-      ['b', true],
+    const { meta, ...rest } = save(q);
+    expect({ ...rest, meta: { ...meta, epoch: 0 } }).toEqual({ ...saved, meta: { ...saved.meta, epoch: 0 } });
+    expect([q.ledger.epoch, q.ledger.base, q.ledger.tickets.size]).toEqual([20_000, 20_000, 0]);
+    expect([...q.ledger.replicas.values()].map((r) => [r.id, r.running, r.kvUsed, r.deadline, r.draining])).toEqual([
+      ['a', 0, 0, 0, false],
+      ['b', 0, 0, 0, true],
     ]);
-    for (const r of saved.replicas) r.running = r.id === 'b' ? 0 : r.running;
-    const idle = {
-      ...saved,
-      tickets: [],
-      replicas: saved.replicas.map((r) => ({ ...r, running: 0, kvUsed: 0, backlog: 0, deadline: 0 })),
-      tenants: [],
+    expect([...q.ledger.tenants.all.values()].map((t) => [t.name, t.waiting, t.running, t.brief])).toEqual([['t', 0, 0, 0]]);
+    expect([...load(rules(), ['a', 'c'], plain(saved), 20).ledger.replicas.keys()]).toEqual(['a', 'c']);
+    expect(load(rules(), ['a'], none, 7).ledger.epoch).toBe(7_000);
+    const ahead = { ...saved, meta: { ...saved.meta!, epoch: 20_000 } };
+    expect(load(rules(), ['a'], ahead, 20).ledger.epoch).toBe(20_000 + 2 ** 20); // the clock went back
+    expect(load(rules(), ['a'], { ...saved, meta: { ...saved.meta!, epoch: 19_999 } }, 20).ledger.epoch).toBe(20_000);
+  });
+
+  test('is told by replicas what they run, and books it; what was placed anew meanwhile is aborted, and what does not say whose it is is left to end', () => {
+    const before = filled();
+    const leases = [...before.ledger.tickets.values()].filter((t) => t.state === 'running');
+    const q = load(rules({ slots: 2 }), ['a', 'b'], plain(save(before)), 20);
+    expect([q.untold(20), q.untold(20 + POLICY.leaseMs - 1), q.untold(20 + POLICY.leaseMs)]).toEqual([true, true, false]);
+    const counter = () => q.ledger.tenants.all.get('t')!.counter;
+    const was = counter();
+    const [one, two, three] = leases as [Ticket, Ticket, Ticket];
+    q.arrive(ask(two.id), 21, nothing); // its caller had no answer
+    const told = { output: 7, promptTokens: 100, cachedTokens: 40, tenant: 't', slots: 1 };
+    const said = {
+      ...{ incarnation: 'i', slots: 2, kvTokens: 10_000, done: [] },
+      running: [
+        { ...told, id: one.id, epoch: one.epoch },
+        { ...told, id: two.id, epoch: two.epoch },
+        { id: three.id, epoch: three.epoch, output: 1 },
+        { ...told, id: 'later', epoch: q.ledger.base + 1 }, // cancelled since
+      ],
     };
-    expect([...load(rules(), ['a', 'c'], plain(idle), 20).ledger.replicas.keys()].sort()).toEqual(['a', 'c']);
-    expect(load(rules(), ['a'], { tickets: [], tenants: [], replicas: [], chains: {} }, 0).ledger.epoch).toBe(0);
+    expect(q.heartbeat('a', said, 22).abort).toEqual([two.id, 'later']);
+    q.ledger.audit();
+    const a = q.ledger.replicas.get('a')!;
+    expect([a.running, a.kvUsed, a.deadline > 22, q.ledger.tenants.all.get('t')!.running]).toEqual([1, 107, true, 1]);
+    expect(q.ledger.running(one.id, one.epoch)).toMatchObject({ replica: 'a', confirmed: true, output: 7, charged: 60 });
+    expect(counter()).toBe(was); // charged before
+    expect(q.heartbeat('a', { ...said, running: [{ ...told, id: one.id, epoch: one.epoch, output: 9 }] }, 23).abort).toEqual([]);
+    expect(counter()).toBe(was + 2 * POLICY.outputWeight);
+    expect(q.release({ ...told, id: one.id, epoch: one.epoch, output: 9 }, 24)).toBe(true);
+    q.ledger.audit();
+    expect([a.running, a.kvUsed, a.deadline]).toEqual([0, 0, 0]);
+  });
+
+  test('a request that asks again is as old as it is, and takes from its key’s rate once; it is not put out of a full queue', () => {
+    const q = new Queue(rules({ slots: 1, ratePerMinute: 60, burst: 1, maxQueue: 2 }), ['a']);
+    expect(q.arrive(ask('x'), 10_000, nothing).kind).toBe('queued');
+    expect(q.arrive(ask('y'), 10_000, nothing)).toMatchObject({ kind: 'refused', reason: 'rate_limit' });
+    const [{ epoch }] = q.dispatch(10_000, half) as [Lease];
+    q.release({ id: 'x', epoch, output: 0, failed: true }, 10_001); // the replica was gone
+    expect(q.arrive(ask('x', { waitedMs: 1 }), 10_001, nothing).kind).toBe('queued');
+    expect(q.ledger.tickets.get('x')?.arrived).toBe(10_000);
+    expect(q.ledger.tenants.all.get('t')!.bucket.tokens).toBeCloseTo(0);
+    q.dispatch(10_001, half);
+    for (const id of ['y', 'z']) expect(q.arrive(ask(id, { waitedMs: 500 }), 10_002, nothing).kind).toBe('queued');
+    const out: string[] = [];
+    expect(q.arrive(ask('new', { tenant: 'u' }), 10_003, (id) => out.push(id)).kind).toBe('refused');
+    expect(out).toEqual([]);
   });
 
   test.each<[string, (s: ReturnType<typeof save>) => void, RegExp]>([
-    ['a ticket without a field', (s) => void delete (s.tickets[0] as { epoch?: number }).epoch, /^ticket: .*is none/],
-    ['a ticket with a word for a number', (s) => void ((s.tickets[0] as { output: unknown }).output = 'many'), /^ticket: /],
-    ['a number that is none', (s) => void (s.tickets[0]!.charged = Number.NaN), /^ticket: /],
+    ['a number that is none', (s) => void (s.tenants[0]!.counter = Number.NaN), /^tenant: .*is none/],
     ['a tenant without its bucket', (s) => void ((s.tenants[0] as { bucket: unknown }).bucket = null), /^tenant: /],
     ['a replica without its breaker’s', (s) => void delete (s.replicas[0]!.breaker as { pauseMs?: number }).pauseMs, /^replica: /],
+    ['a word for a number', (s) => void ((s.replicas[0] as { slots: unknown }).slots = 'many'), /^replica: /],
     ['chains that are no list', (s) => void ((s.chains as Record<string, unknown>).a = {}), /^chains: /],
     ['a clock that is none', (s) => void ((s.meta as { epoch: unknown }).epoch = '7'), /^state of the queue: /],
-    ['a count that the tickets do not have', (s) => void s.replicas[0]!.running++, /^ledger: running of replica a/],
-    ['a tenant’s count', (s) => void s.tenants[0]!.waiting--, /^ledger: waiting of tenant t/],
-    ['a ticket of nobody', (s) => void (s.tickets[0]!.tenant = 'who'), /^ledger: ticket x0 is of nobody/],
   ])('with %s is refused, not misread', (_, damage, why) => {
     const saved = plain(save(filled()));
     damage(saved);

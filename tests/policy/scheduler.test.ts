@@ -1,6 +1,7 @@
 /** The queue's object, in Node: what it answers, keeps and arms, with a clock that the test moves. Inside workerd, with its real storage: tests/workerd/scheduler.test.ts. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Scheduler } from '../../durable-objects/scheduler/index.ts';
+import type { Queue } from '../../policy/queue.ts';
 import type { Heartbeat, Progress } from '../../policy/ticket.ts';
 import { Tables } from './tables.ts';
 
@@ -17,13 +18,10 @@ vi.mock('cloudflare:workers', () => ({
 
 let made = 0;
 function storage(tables = new Tables()) {
-  const alarms: number[] = [];
   const synced: (() => void)[] = [];
   const s = {
     sql: tables,
-    alarms,
     synced,
-    setAlarm: async (at: number) => void alarms.push(at),
     sync: async () => {},
   };
   return s;
@@ -119,7 +117,7 @@ describe('a caller', () => {
     expect(kept.sql.writes).toBe(before);
     await vi.advanceTimersByTimeAsync(1);
     for (const answer of [first, ...rest]) expect(await now(answer)).toMatchObject({ kind: 'run' });
-    expect(kept.sql.writes - before).toBe(1); // one event in the journal
+    expect(kept.sql.writes).toBe(before); // nor then: what runs is not stored
   });
 });
 
@@ -263,81 +261,137 @@ describe('operators', () => {
     s.absent(a.replica, false);
     expect(await now(again)).toMatchObject({ kind: 'run', replica: a.replica });
     expect(s.died(b.replica)).toMatchObject({ lost: ['b'] });
+    vi.setSystemTime(Date.now() + 1_000); // so long a queue that begins may not have been told
     expect(s.lease('b')).toEqual({ state: 'unknown', epoch: 0, replica: '' });
   });
 });
 
-describe('the alarm', () => {
-  it('ends leases of who is silent; one that comes late itself is put off, five times at most', async () => {
-    const { s, kept, a } = await full();
+describe('time', () => {
+  const leaseOf = (s: Scheduler, id: string) => s.lease(id).state;
+
+  it('is over at once for who is silent while somebody waits for it; a timer that comes late itself is put off, five times at most', async () => {
+    const { s, a } = await full();
     s.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 1 }]));
-    expect(kept.alarms.length).toBeGreaterThan(0);
+    const held = s.admit(ask('c'));
+    await vi.advanceTimersByTimeAsync(1_100); // the lease is a second
+    expect(leaseOf(s, 'a')).toBe('unknown');
+    expect(await now(held)).toBe('pending'); // its replica is left alone for a second, and the other may still be loading
+    const late = await full();
+    late.s.heartbeat(late.a.replica, beat([{ id: 'a', epoch: late.a.epoch, output: 1 }]));
+    void late.s.admit(ask('c'));
+    await vi.advanceTimersByTimeAsync(6);
     for (let i = 0; i < 5; i++) {
-      vi.setSystemTime((kept.alarms.at(-1) as number) + 101);
-      s.alarm();
-      expect(kept.alarms.at(-1), `put off ${i + 1} times`).toBe(Date.now() + 1_500);
-      expect(s.lease('a').state).toBe('running');
+      vi.setSystemTime(Date.now() + 1_700); // and no timer came
+      await vi.advanceTimersByTimeAsync(1_500);
+      expect(leaseOf(late.s, 'a'), `put off ${i + 1} times`).toBe('running');
     }
-    vi.setSystemTime((kept.alarms.at(-1) as number) + 101);
-    s.alarm();
-    expect(s.lease('a').state).toBe('unknown');
+    vi.setSystemTime(Date.now() + 1_700);
+    await vi.advanceTimersByTimeAsync(1_500);
+    expect(leaseOf(late.s, 'a')).not.toBe('running');
   });
 
-  it('in time ends them at once', async () => {
-    const { s, kept, a } = await full();
+  it('is over for who is silent when somebody comes, and has said nothing a second and a half after that; no timer runs for it', async () => {
+    const { s, a } = await full();
     s.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 1 }]));
-    for (let i = 0; i < 20 && s.lease('a').state === 'running'; i++) {
-      vi.setSystemTime((kept.alarms.at(-1) as number) + 100); // as late as it may be
-      s.alarm();
-    }
-    expect(s.lease('a').state).toBe('unknown');
-    expect(s.lease('b').state, 'its replica may still be loading').toBe('running');
-    expect(Date.now() - BEGAN).toBeLessThan(30_000);
+    expect(vi.getTimerCount()).toBe(0);
+    vi.setSystemTime(Date.now() + 60_000);
+    expect(leaseOf(s, 'a')).toBe('running'); // what its replica said may be behind this call
+    vi.setSystemTime(Date.now() + 1_499);
+    expect(leaseOf(s, 'a')).toBe('running');
+    vi.setSystemTime(Date.now() + 1);
+    expect(leaseOf(s, 'a')).toBe('unknown');
+    expect(leaseOf(s, 'b'), 'its replica had a minute to load').toBe('unknown');
   });
 
-  it('is moved only forward: a heartbeat writes none', async () => {
-    const { s, kept, a } = await full();
-    const before = kept.alarms.length;
-    for (let i = 0; i < 5; i++) {
-      await vi.advanceTimersByTimeAsync(100);
-      s.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: i }]));
-    }
-    expect(kept.alarms.length - before).toBeLessThanOrEqual(1);
+  it('is not over for who speaks meanwhile', async () => {
+    const { s, a } = await full();
+    const said = () => s.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 1 }]));
+    said();
+    vi.setSystemTime(Date.now() + 10_000);
+    expect(leaseOf(s, 'a')).toBe('running');
+    said();
+    vi.setSystemTime(Date.now() + 1_600);
+    expect(leaseOf(s, 'a')).toBe('running');
+    said();
+    expect(leaseOf(s, 'a')).toBe('running');
   });
 });
 
 describe('what is kept', () => {
-  it('is the queue as it was, for the next object; the secret for ever', async () => {
-    const { s, kept, a } = await full();
+  it('are accounts and the secret, no request: the next object is told by replicas what they run, and who waited asks again', async () => {
+    const { s, kept, a, b } = await full({ vars: { RATE_PER_MINUTE: '6000' } });
     const held = s.admit(ask('c', { restart: true }));
     await vi.advanceTimersByTimeAsync(6);
     const secret = s.secret();
     expect(secret).toMatch(/^[0-9a-f]{64}$/);
+    s.drain('1', false); // is not to be forgotten: all is written
+    const before = s.stats();
     const next = scheduler({ kept }).s;
     expect(next.secret()).toBe(secret);
-    expect(next.stats()).toMatchObject({ waiting: 1, epoch: s.stats().epoch, stored: true });
+    const after = next.stats();
+    expect(after).toMatchObject({ waiting: 0, stored: true });
+    expect(after.epoch).toBeGreaterThan(before.epoch);
+    expect(after.tenants.map((t) => [t.name, t.counter])).toEqual(before.tenants.map((t) => [t.name, t.counter]));
+    expect(await now(held)).toBe('pending'); // its object is gone
+    expect([next.lease('a').state, next.lease('c').state]).toEqual(['untold', 'untold']);
+    for (const [id, { replica, epoch }] of Object.entries({ a, b }))
+      expect(next.heartbeat(replica, beat([{ id, epoch, output: 1, tenant: 't', slots: 1 }])).abort).toEqual([]);
     expect(next.lease('a')).toEqual({ state: 'running', epoch: a.epoch, replica: a.replica });
     expect(await admit(next, ask('a'))).toMatchObject({ kind: 'run', epoch: a.epoch });
-    expect(await now(held)).toBe('pending'); // its object is gone
+    const again = next.admit(ask('c', { restart: true, waitedMs: 10 } as object));
+    expect(await now(again)).toBe('pending');
+    expect(next.release([{ id: 'a', epoch: a.epoch, output: 1 }])).toBe(1);
+    expect(await now(again)).toMatchObject({ kind: 'run', replica: a.replica });
+    await vi.advanceTimersByTimeAsync(1_000); // the lease
+    expect(next.lease('nobody').state).toBe('unknown');
     expect(scheduler().s.secret()).not.toBe(secret);
   });
 
-  it('is followed by every event: after any number of them the next object has the same', async () => {
+  it('is written when the last request has ended, and once in ten seconds before: a row each', async () => {
     const { s, kept } = scheduler();
     for (const r of ['0', '1']) s.heartbeat(r, beat([], { slots: 4 }));
-    for (let i = 0; i < 150; i++) {
-      await vi.advanceTimersByTimeAsync(7);
-      const lease = await admit(s, ask(`r${i}`, { tenant: `t${i % 3}` }));
+    const begun = async (id: string) => {
+      const lease = await admit(s, ask(id, { chain: [{ hash: id, tokens: 90 }] }));
       if (lease.kind !== 'run') throw new Error('not admitted');
-      if (i % 50 === 49) {
-        const next = scheduler({ kept }).s;
-        expect(next.lease(`r${i}`), `after ${i + 1} requests`).toEqual(s.lease(`r${i}`));
-        expect(next.stats().tenants).toEqual(s.stats().tenants);
-      }
-      s.release([{ id: `r${i}`, epoch: lease.epoch, output: 2, promptTokens: 100 }]);
+      return lease;
+    };
+    const end = ({ id, epoch }: { id: string; epoch: number }) => s.release([{ id, epoch, output: 2, promptTokens: 100 }]);
+    end(await begun('first')); // the whole: its row, and one of the chains of its replica
+    const from = kept.sql.writes;
+    for (let i = 0; i < 10; i++) end(await begun(`alone ${i}`));
+    expect(kept.sql.writes - from).toBe(10);
+    let last = await begun('busy');
+    const until = Date.now() + 60_000;
+    let chats = 0;
+    while (Date.now() < until) {
+      await vi.advanceTimersByTimeAsync(100);
+      const next = await begun(`busy ${chats++}`);
+      end(last);
+      last = next;
     }
-    expect(kept.sql.count('journal')).toBeLessThanOrEqual(64);
-    expect(kept.sql.count('tickets')).toBeLessThanOrEqual(64);
+    expect(chats).toBeGreaterThan(500);
+    expect(kept.sql.writes - from).toBeLessThanOrEqual(10 + 6);
+    end(last);
+    const stats = s.stats();
+    expect(scheduler({ kept }).s.stats()).toMatchObject({ tenants: stats.tenants, waiting: 0 });
+  });
+
+  it('is followed by every write: after any number of them the next object has the same, chains and all', async () => {
+    const { s, kept } = scheduler();
+    for (const r of ['0', '1']) s.heartbeat(r, beat([], { slots: 4 }));
+    for (let i = 0; i < 600; i++) {
+      await vi.advanceTimersByTimeAsync(7);
+      const lease = await admit(s, ask(`r${i}`, { tenant: `tänant ${i % 3}`, chain: [{ hash: `h${i % 5}`, tokens: 90 }] }));
+      if (lease.kind !== 'run') throw new Error('not admitted');
+      s.release([{ id: `r${i}`, epoch: lease.epoch, output: 2, promptTokens: 100 }]);
+      if (i % 100 !== 99) continue;
+      const next = scheduler({ kept }).s;
+      expect(next.stats().tenants).toEqual(s.stats().tenants);
+      const [here, there] = [s, next].map((x) => (x as unknown as { keeper: { queue: Queue } }).keeper.queue.ledger.replicas);
+      for (const id of ['0', '1']) expect(there!.get(id)!.chains.save(), `after ${i + 1}`).toEqual(here!.get(id)!.chains.save());
+    }
+    expect(kept.sql.count('events')).toBeLessThanOrEqual(256);
+    expect(kept.sql.count('state')).toBe(2); // all but chains, and those of the replica that got all
     expect(
       scheduler({ kept })
         .s.stats()
@@ -345,16 +399,28 @@ describe('what is kept', () => {
     ).toEqual([0, 0]);
   });
 
+  it('may be larger than a row', async () => {
+    const { s, kept } = scheduler({ vars: { RATE_PER_MINUTE: '1' } });
+    const name = (i: number) => `${'é'.repeat(100)}${i}`; // six characters each in a row
+    for (let i = 0; i < 3_000; i++) void s.admit(ask(`r${i}`, { tenant: name(i) }));
+    await vi.advanceTimersByTimeAsync(6);
+    s.drain('0', false);
+    expect(kept.sql.count('state')).toBeGreaterThan(2);
+    const next = scheduler({ kept }).s;
+    expect(next.stats().tenants.map((t) => t.name)).toEqual(s.stats().tenants.map((t) => t.name));
+    expect(next.stats().tenants.length).toBeGreaterThan(2_000);
+  });
+
   it('damaged, is erased and begun anew above all epochs before', async () => {
     const error = vi.spyOn(console, 'error').mockImplementation(() => {});
     const { s, kept, a } = await full();
     const secret = s.secret();
-    kept.sql.damage('tickets');
-    kept.sql.damage('journal');
+    s.drain('0', true);
+    kept.sql.damage('state');
     await vi.advanceTimersByTimeAsync(1_000);
     const next = scheduler({ kept }).s;
     expect(error).toHaveBeenCalledWith(expect.stringContaining('damaged'), expect.anything());
-    expect(next.lease('a').state).toBe('unknown');
+    expect(next.lease('a').state).toBe('untold');
     expect(next.stats().epoch).toBeGreaterThan(a.epoch);
     expect(next.secret()).toBe(secret);
   });

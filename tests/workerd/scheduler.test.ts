@@ -1,4 +1,4 @@
-import { abortAllDurableObjects, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
+import { abortAllDurableObjects, runInDurableObject } from 'cloudflare:test';
 import { env } from 'cloudflare:workers';
 import { expect, test } from 'vitest';
 import { QUEUE_ROWS } from '../../policy/cost.ts';
@@ -75,7 +75,7 @@ test('a tenant that is erased waits and runs no more, and has no account', async
   expect((await stub.stats()).tenants.map((t) => t.name)).toEqual(['stays']);
   await abortAllDurableObjects();
   const after = scheduler(name).stub;
-  expect((await after.stats()).tenants.map((t) => t.name)).toEqual(['stays']);
+  expect((await after.stats()).tenants.map((t) => t.name)).toEqual(['stays']); // it is written at once
   expect(await stub.erase('gone').catch(() => after.erase('gone'))).toEqual({ waiting: 0, running: 0 });
 });
 
@@ -92,61 +92,47 @@ test('a full queue refuses with a Retry-After', async () => {
   expect(await Promise.all(held)).toEqual(new Array(8).fill({ kind: 'wait' }));
 });
 
-test('evicted: what runs and what waits is remembered, and nothing runs twice', async () => {
+test('evicted: what runs is told by its replica, who waits asks again, and nothing runs twice', async () => {
   const { name, stub } = scheduler();
   await oneSlotEach(stub);
   const a = await stub.admit(ask('a'));
   const b = await stub.admit(ask('b'));
   void stub.admit(ask('c')).catch(() => {}); // never answered: its object is gone
-  const written = () =>
-    runInDurableObject(stub, (_, s) => s.storage.sql.exec(`SELECT 1 FROM journal WHERE data LIKE '%"tickets","c"%'`).toArray());
-  await expect.poll(written).toHaveLength(1); // who comes right after another is written down a turn later
+  await expect.poll(async () => (await stub.stats()).waiting).toBe(1);
   if (a.kind !== 'run' || b.kind !== 'run') throw new Error('not admitted');
   await abortAllDurableObjects();
   const again = scheduler(name).stub;
-  expect(await again.stats()).toMatchObject({ waiting: 1, epoch: b.epoch });
+  expect((await again.lease('a')).state).toBe('untold'); // a session waits for it to be told
+  const told = { tenant: 't', slots: 1, output: 1, promptTokens: 100 };
+  for (const { id, epoch, replica } of [a, b]) {
+    expect((await again.heartbeat(replica, beat([{ ...told, id, epoch }], { slots: 1 }))).abort).toEqual([]);
+  }
+  expect(await again.stats()).toMatchObject({ waiting: 0, tenants: [{ running: 2 }] });
   expect(await again.admit(ask('a'))).toMatchObject({ kind: 'run', replica: a.replica, epoch: a.epoch });
-  const c = again.admit(ask('c'));
-  expect((await again.stats()).waiting).toBe(1); // its old place, not a second one
+  const c = again.admit(ask('c', { waitedMs: 5 }));
+  expect((await again.stats()).waiting).toBe(1);
   expect(await again.release([{ id: 'a', epoch: a.epoch, output: 1 }])).toBe(1);
   expect(await again.release([{ id: 'a', epoch: a.epoch, output: 1 }])).toBe(0);
-  expect(await c).toMatchObject({ kind: 'run', replica: a.replica, epoch: b.epoch + 1 });
+  const third = await c;
+  expect(third).toMatchObject({ kind: 'run', replica: a.replica });
+  expect(third.kind === 'run' && third.epoch).toBeGreaterThan(b.epoch);
 });
 
-test('a replica that falls silent: the alarm ends its lease; a session gets its place again under a new epoch', async () => {
+test('a replica that falls silent: its lease ends; a session gets its place again under a new epoch', async () => {
   const { stub } = scheduler();
   const s = await stub.admit(ask('s', { restart: true }));
   const p = await stub.admit(ask('p', { tenant: 'u', chain: [] }));
   if (s.kind !== 'run' || p.kind !== 'run') throw new Error('not admitted');
   for (const l of [s, p]) await stub.heartbeat(l.replica, beat([{ id: l.id, epoch: l.epoch, output: 3 }]));
-  // at most the lease and, where this machine was slow, its excuse
-  await expect.poll(async () => (await stub.lease('s')).state).toBe('waiting');
-  await expect.poll(async () => (await stub.lease('p')).state).toBe('unknown'); // its replica spoke later
+  // at most the lease and, as nobody waits for it, its excuse
+  await expect.poll(async () => (await stub.lease('s')).state, { timeout: 5_000 }).toBe('waiting');
+  await expect.poll(async () => (await stub.lease('p')).state, { timeout: 5_000 }).toBe('unknown'); // its replica spoke later
   const probe = { incarnation: 'new' };
   await stub.heartbeat('0', beat([], probe));
   const again = await stub.admit(ask('s', { restart: true }));
   if (again.kind !== 'run') throw new Error('not admitted again');
   expect(again.epoch).toBeGreaterThan(p.epoch);
   expect(await stub.release([{ id: 's', epoch: s.epoch, output: 4 }])).toBe(0);
-});
-
-test('an alarm that comes late itself proves no silence: it is put off once', async () => {
-  const { stub } = scheduler();
-  const p = await stub.admit(ask('p'));
-  if (p.kind !== 'run') throw new Error('not admitted');
-  const running = beat([{ id: 'p', epoch: p.epoch, output: 1 }]);
-  const state = async () => (await stub.lease('p')).state;
-  await stub.heartbeat(p.replica, running);
-  await runInDurableObject(stub, (queue) => {
-    for (const until = Date.now() + 1_400; Date.now() < until; ); // the lease is a second
-    queue.alarm?.(); // as it comes when the thread is free
-  });
-  expect(await state()).toBe('running');
-  expect(await runInDurableObject(stub, (_, s) => s.storage.getAlarm())).toBeGreaterThan(Date.now()); // it is put off
-  await stub.heartbeat(p.replica, running);
-  expect(await runDurableObjectAlarm(stub)).toBe(true);
-  expect(await state()).toBe('running');
-  await expect.poll(state).toBe('unknown'); // silent for good
 });
 
 test('draining: new requests are refused when every replica drains, what runs may end', async () => {
@@ -169,39 +155,38 @@ test('what came over the wire is bounded before it counts', async () => {
   expect(await wrong(stub.heartbeat('0', beat([{ id: 'a', epoch: 1, output: -1 }])))).toMatch(/output is -1/);
 });
 
-test('rows follow the queue: none is left of requests that ended, and evicted at any time it is what it was', async () => {
+test('what must survive follows the queue: evicted whenever nothing runs, its accounts are what they were', async () => {
   let { stub, name } = scheduler();
-  const ids: string[] = [];
-  for (let i = 0; i < 100; i++) {
-    const a = await stub.admit(ask(`r${i}`));
-    if (a.kind === 'run' && i % 50 > 0) await stub.release([{ id: a.id, epoch: a.epoch, output: 1 }]);
-    else ids.push(a.kind === 'run' ? `${a.id} ${a.epoch}` : a.kind);
-    if (i !== 40 && i !== 77) continue; // what it was is what it is again, wherever in its journal it stood
+  for (let i = 0; i < 300; i++) {
+    const a = await stub.admit(ask(`r${i}`, { tenant: `t${i % 7}`, chain: [{ hash: `h${i % 20}`, tokens: 90 }] }));
+    if (a.kind !== 'run') throw new Error('not admitted');
+    await stub.release([{ id: a.id, epoch: a.epoch, output: 1 }]);
+    if (i !== 40 && i !== 277) continue;
     const before = await stub.stats();
     await abortAllDurableObjects();
     ({ stub } = scheduler(name));
-    expect(await stub.stats()).toEqual({ ...before, rowsWritten: expect.any(Number) });
+    const same = { ...before, rowsWritten: expect.any(Number), epoch: expect.any(Number) };
+    expect(await stub.stats()).toEqual(same);
   }
   const count = (table: string) =>
     runInDurableObject(stub, (_, state) => state.storage.sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}`).one().n);
-  expect(await count('tickets')).toBeLessThanOrEqual(3); // two run, one ran when they were written
-  expect(await count('journal')).toBe(64);
-  for (const id of ids) expect(await stub.lease(id.split(' ')[0]!)).toMatchObject({ state: 'running', epoch: Number(id.split(' ')[1]) });
+  expect(await count('events')).toBe(256);
+  expect(await count('state')).toBeLessThanOrEqual(3);
 });
 
 const damages: [string, string][] = [
-  ['a row that is no JSON', "UPDATE meta SET data = '{broken'"],
-  ['a row of another kind', `UPDATE tenants SET data = '{"name":"t"}'`],
-  ['a number that is none', "UPDATE replicas SET data = json_set(data, '$.kvUsed', 'much')"],
-  ['counts that are not those of the requests', "UPDATE replicas SET data = json_set(data, '$.running', 7)"],
-  ['a table that is gone', 'DROP TABLE tickets'],
-  ['an event that is missing', 'DELETE FROM journal WHERE id = 1'],
-  ['tables of an older server', "UPDATE schema SET version = 1 WHERE part = 'queue'"],
+  ['a row that is no JSON', "UPDATE state SET data = '{broken'"],
+  ['a row of another kind', `UPDATE state SET data = '{"seq":1,"meta":{},"tenants":[{}],"replicas":[]}'`],
+  ['a number that is none', "UPDATE state SET data = json_set(data, '$.replicas[0].slots', 'much')"],
+  ['a table that is gone', 'DROP TABLE events'],
+  ['an event that is missing', 'DELETE FROM events WHERE id = 2'],
+  ['tables of an older server', "UPDATE schema SET version = 3 WHERE part = 'queue'"],
   ['tables of a newer server', "UPDATE schema SET version = 99 WHERE part = 'queue'"],
 ];
-test.each(damages)('damaged in storage (%s): it begins anew, above all epochs before, and what runs is left to end', async (_, sql) => {
+test.each(damages)('damaged in storage (%s): it begins anew, above all epochs before, and what runs goes on', async (_, sql) => {
   const { name, stub } = scheduler();
   const secret = await stub.secret();
+  for (let i = 0; i < 3; i++) expect(await stub.drain('1', i % 2 === 0)).toBe(0); // an event each
   const a = await stub.admit(ask('a'));
   if (a.kind !== 'run') throw new Error('not admitted');
   await runInDurableObject(stub, (_, state) => state.storage.sql.exec(sql));
@@ -211,10 +196,12 @@ test.each(damages)('damaged in storage (%s): it begins anew, above all epochs be
   if (b.kind !== 'run') throw new Error('not admitted');
   expect(b.epoch).toBeGreaterThan(a.epoch);
   expect(await again.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 5 }]))).toMatchObject({ abort: [] });
-  expect(await again.stats()).toMatchObject({ waiting: 0, stored: true });
+  const { waiting, stored, replicas } = await again.stats();
+  expect([waiting, stored, replicas.some((r) => r.draining)]).toEqual([0, true, false]); // forgotten
   expect(await again.secret()).toBe(secret); // ids given out before still hold
+  await again.drain('1', true);
   await abortAllDurableObjects();
-  expect(await scheduler(name).stub.lease('b')).toMatchObject({ state: 'running', epoch: b.epoch }); // and is stored again
+  expect((await scheduler(name).stub.stats()).replicas.map((r) => r.draining)).toEqual([false, true]); // and is stored again
 });
 
 test('an event that finds the books wrong begins them anew and is answered', async () => {
@@ -239,15 +226,15 @@ test('a write that is never stored: the next object goes on in memory, and leave
   await runInDurableObject(stub, (object, state) => {
     const memory = (object as unknown as { keeper: { memory: { begun: number } } }).keeper.memory;
     memory.begun++; // as when the disk is full: the object breaks before it learns of it
-    state.storage.sql.exec('DELETE FROM tickets');
-    state.storage.sql.exec('DELETE FROM journal');
+    state.storage.sql.exec('DELETE FROM state');
+    state.storage.sql.exec('DELETE FROM events');
   });
   await abortAllDurableObjects();
   const again = scheduler(name).stub;
   expect(await again.lease('a')).toMatchObject({ state: 'running', epoch: a.kind === 'run' && a.epoch });
   expect((await again.stats()).stored).toBe(false);
   expect((await again.admit(ask('b'))).kind).toBe('run');
-  const events = await runInDurableObject(again, (_, state) => state.storage.sql.exec('SELECT count(*) AS n FROM journal').one().n);
+  const events = await runInDurableObject(again, (_, state) => state.storage.sql.exec('SELECT count(*) AS n FROM events').one().n);
   expect(events).toBe(0); // nothing was written
   await runInDurableObject(again, (object) => {
     (object as unknown as { keeper: { memory: { restUntil: number } } }).keeper.memory.restUntil = 1; // it has rested
@@ -255,46 +242,33 @@ test('a write that is never stored: the next object goes on in memory, and leave
   expect(await again.release([{ id: 'b', epoch: 0, output: 1 }])).toBe(0);
   await again.cancel('b');
   await expect.poll(async () => (await again.stats()).stored).toBe(true);
+  await again.drain('1', true);
   await abortAllDurableObjects();
-  expect(await scheduler(name).stub.lease('a')).toMatchObject({ state: 'running' }); // all of it is stored again
+  expect((await scheduler(name).stub.stats()).replicas.map((r) => r.draining)).toEqual([false, true]); // all of it is stored again
 });
 
-test('what a chat costs in its queue: 4 rows on average, however often its replica says how far it is', async () => {
+test('what a chat costs in its queue: a row where it is alone, none where others go on, however often its replica says how far it is', async () => {
   const { stub } = scheduler();
   await oneSlotEach(stub);
-  const before = (await stub.stats()).rowsWritten;
-  const chats = 40;
-  for (let i = 0; i < chats; i++) {
-    const id = `a${i}`;
+  const written = async () => (await stub.stats()).rowsWritten;
+  const chat = async (id: string, beats: number) => {
     const place = await stub.admit(ask(id));
     if (place.kind !== 'run') throw new Error('not admitted');
     const { epoch, replica } = place;
-    for (let output = 0; output < (i === 7 ? 30 : 1); output++) {
-      await stub.heartbeat(replica, beat([{ id, epoch, output, promptTokens: 100 }]));
-    }
-    await stub.heartbeat(replica, beat([], { done: [{ id, epoch, output: 30, promptTokens: 100 }] }));
-  }
-  const { rowsWritten, tenants } = await stub.stats();
-  expect(tenants).toEqual([expect.objectContaining({ running: 0, waiting: 0 })]);
-  expect((rowsWritten - before) / chats).toBeGreaterThan(2);
-  expect((rowsWritten - before) / chats).toBeLessThanOrEqual(QUEUE_ROWS);
-});
-
-test('evicted between two heartbeats: what ran has its whole lease to say so', async () => {
-  const { name, stub } = scheduler();
-  const a = await stub.admit(ask('a'));
-  if (a.kind !== 'run') throw new Error('not admitted');
-  await runInDurableObject(stub, (_, state) =>
-    state.storage.sql.exec(
-      'UPDATE journal SET data = ?',
-      ((d: string) => d.replace(/"deadline":[1-9]\d*/g, '"deadline":1'))(
-        state.storage.sql.exec<{ data: string }>('SELECT data FROM journal').one().data,
-      ),
-    ),
-  );
-  await abortAllDurableObjects();
-  const again = scheduler(name).stub;
-  expect((await again.lease('a')).state).toBe('running');
-  expect(await again.heartbeat(a.replica, beat([{ id: 'a', epoch: a.epoch, output: 5 }]))).toMatchObject({ abort: [] });
-  expect((await again.lease('a')).state).toBe('running');
+    for (let output = 0; output < beats; output++) await stub.heartbeat(replica, beat([{ id, epoch, output, promptTokens: 100 }]));
+    return () => stub.heartbeat(replica, beat([], { done: [{ id, epoch, output: 30, promptTokens: 100 }] }));
+  };
+  await (await chat('first', 1))(); // all of the queue is written once
+  const before = await written();
+  const chats = 40;
+  for (let i = 0; i < chats; i++) await (await chat(`a${i}`, i === 7 ? 30 : 1))();
+  expect((await written()) - before).toBe(chats * QUEUE_ROWS);
+  const end = await chat('goes on', 1);
+  const busy = await written();
+  const from = Date.now();
+  for (let i = 0; i < chats; i++) await (await chat(`b${i}`, 2))();
+  expect((await written()) - busy).toBeLessThanOrEqual((Date.now() - from) / 10_000); // one in ten seconds
+  await end();
+  expect((await stub.stats()).tenants).toEqual([expect.objectContaining({ running: 0, waiting: 0 })]);
+  expect(await runInDurableObject(stub, (_, s) => s.storage.getAlarm())).toBeNull(); // which is a row, too
 });
