@@ -24,6 +24,12 @@
 //      q4_1 at 1 token 9.4 → 17.3 (5.9 → 10.8 GB/s), 2 18 → 31, 4 23 → 33; w8 at 1 6.5 → 9; q4_k at 1 10 → 15.5, 2 16 → 25, 4 20 → 27; q6_k at 1 8.2 → 12.2, 2 13.6 → 22.
 //      Of q4_1 at 1 token two groups gave 14.9, four 18.8, six 24.2, eight 24.7 where one gave 11.4 (the quietest runs of a trial, written out); twelve and sixteen no more.
 //      Without the reads ahead as much only where all eight are written out (1.5 MB of code): what reads ahead tells streams apart by instruction
+//   8  what is not a product: scales of super-blocks with tables and masks in locals and constants in memory, signed integers converted at 2²⁴ times
+//      their size (a super-block of 8 rows: q4_k 365 → 251 instructions, q6_k 282 → 194, any_k 563 → 383); sums that are floats already, so that no
+//      conversion takes a multiplication's port (w4 at 128 tokens 69 → 72, q3_k 59 → 61)
+//   9  minima read once for all tokens, not after every store again: q4_1 at 2 to 4 tokens 52 → 56, q5_1 44 → 49
+// Tried then: masks in locals where rows are unpacked (the engine does that by itself), two sums a row for shorter chains, two blocks of a super-block
+// together with sums in locals (101 → 94 instructions a block of q4_k): within the noise, all. What counts is what the three vector ports do.
 // What limits it: the two ports that have the dot-add, conversions and multiplications: 11 of 12 operations a block, token and 4 rows.
 // The bare tile (no unpacking, no tails) gives 76 to 80. One token from memory: 11 to 15 GB/s of the 14 to 18 that
 // reading alone gives. A single stream gave 6: its lines came one page after the other, and the core's window holds 12 of them. Reads ahead in that
@@ -159,14 +165,14 @@ function superScales(name, f) {
   const tables = [...new Set(body.match(/\b(low|high)\d\b/g))].map(
     (t) => `\n  const ${t} = v128.load(${t.slice(0, -1).toUpperCase()}_ENDS, ${16 * Number(t.at(-1))});`,
   );
-  const masks = [...new Set(body.match(/\bmask\(\d+\)/g))].map((m) => `\n  const ${local(m)} = ${m};`);
+  const masks = [...new Set(body.match(/\bmask\(\d+\)/g))].map((m) => `\n  const ${held(m)} = ${m};`);
   return `
 @inline
-function scales_${name}(out: usize, step: usize, q: usize): void {${tables.join('')}${masks.join('')}${body.replaceAll(/\bmask\(\d+\)/g, local)}
+function scales_${name}(out: usize, step: usize, q: usize): void {${tables.join('')}${masks.join('')}${body.replaceAll(/\bmask\(\d+\)/g, held)}
 }`;
 }
 /** The name of a local that holds a mask. */
-const local = (mask) => mask.replace(/\((\d+)\)/, '$1');
+const held = (mask) => mask.replace(/\((\d+)\)/, '$1');
 
 const header = (f) => blockBytes(f) - 8 * qBytes(f);
 
@@ -234,16 +240,6 @@ const ways = {
 /** Bytes of a token's block. */
 const tokenBytes = (way) => way.values + 16;
 
-/**
- * What a block adds to its f32 sum, from the sums s of its sub-blocks (NUMERICS.md): with one, f32(s) · (scale · da), plus minimum ·
- * (Σ a · da); with two, (f32(s) · scale + f32(s') · scale') · da, the minima's products added before. x: da.
- */
-const scaled = (s, scale) => `f32x4.mul(f32x4.sub(${s}, magic), ${scale})`;
-const alone = (f, s, scale, minimum, y) => {
-  const product = scaled(s, `f32x4.mul(${scale}, x)`);
-  return f.min ? `f32x4.add(${product}, f32x4.mul(${minimum}, ${y}))` : product;
-};
-
 /** Scales and minima of an unpacked block: `at` is the address of the first. */
 const storedScales = (f, at, offset) => ({
   scale: (part, h) => `v128.load(${at}, ${offset + 32 * part + 16 * h})`,
@@ -254,26 +250,30 @@ const storedScales = (f, at, offset) => ({
 const packedScales = (f) =>
   f.super ? storedScales(f, 'e', 0) : { scale: (_, h) => blockScales(f)[h], minimum: (_, h) => blockScales(f)[2 + h] };
 
-/** What part p does with its sums: f32 sums are in memory at acc, of the first of two parts at HALVES. */
-function finish(f, way, p, T, { scale: at, minimum }) {
-  const lines = [`c = ${at(p, 0)};`, `d = ${at(p, 1)};`];
-  const sum = (t, part) => `v128.load32_splat(a${t}, ${way.values + 4 + 4 * part})`;
+/**
+ * What a block adds to its f32 sum, from the sums s of its sub-blocks (NUMERICS.md): with one, f32(s) · (scale · da), plus minimum ·
+ * (Σ a · da); with two, (f32(s) · scale + f32(s') · scale') · da, the minima's products added before. x: da, m: minima, y:
+ * what multiplies them. The sums are in memory at acc, what the first of two parts adds at HALVES.
+ */
+function finish(f, way, p, T, { scale, minimum }) {
+  const n = parts(f);
+  const last = p === n - 1;
+  const lines = [`c = ${scale(p, 0)};`, `d = ${scale(p, 1)};`];
+  // minima once for all tokens: the engine does not know that a store leaves them as they are
+  if (f.min && last) for (let i = 0; i < 2 * n; i++) lines.push(`m${i} = ${minimum(i >> 1, i & 1)};`);
   for (let t = 0; t < T; t++) {
-    if (p === parts(f) - 1) lines.push(`x = v128.load32_splat(a${t}, ${way.values});`);
-    if (f.min && parts(f) === 1) lines.push(`y = ${sum(t, 0)};`);
-    ['s', 'u'].forEach((s, h) => {
-      const [at, scale] = [32 * t + 16 * h, h ? 'd' : 'c'];
-      if (parts(f) === 1) {
-        lines.push(`v128.store(acc, f32x4.add(v128.load(acc, ${at}), ${alone(f, s + t, scale, minimum(0, h), 'y')}), ${at});`);
-      } else if (p === 0) {
-        lines.push(`v128.store(HALVES, ${scaled(s + t, scale)}, ${at});`);
-      } else {
-        let both = `f32x4.add(v128.load(HALVES, ${at}), ${scaled(s + t, scale)})`;
-        if (f.min)
-          both = `f32x4.add(${both}, f32x4.add(f32x4.mul(${minimum(0, h)}, ${sum(t, 0)}), f32x4.mul(${minimum(1, h)}, ${sum(t, 1)})))`;
-        lines.push(`v128.store(acc, f32x4.add(v128.load(acc, ${at}), f32x4.mul(${both}, x)), ${at});`);
-      }
-    });
+    if (last) lines.push(`x = v128.load32_splat(a${t}, ${way.values});`);
+    if (f.min && last) for (let i = 0; i < n; i++) lines.push(`y${i} = v128.load32_splat(a${t}, ${way.values + 4 + 4 * i});`);
+    for (const h of [0, 1]) {
+      const [at, own] = [32 * t + 16 * h, 'cd'[h]];
+      const product = (scale) => `f32x4.mul(f32x4.sub(${'su'[h]}${t}, magic), ${scale})`;
+      const minima = list(n, (i) => `${i ? ', ' : ''}f32x4.mul(m${2 * i + h}, y${i})`);
+      const plus = (v) => (f.min ? `f32x4.add(${v}, ${n === 1 ? minima : `f32x4.add(${minima})`})` : v);
+      const add = (v) => `v128.store(acc, f32x4.add(v128.load(acc, ${at}), ${v}), ${at});`;
+      if (!last) lines.push(`v128.store(HALVES, ${product(own)}, ${at});`);
+      else if (n === 1) lines.push(add(plus(product(`f32x4.mul(${own}, x)`))));
+      else lines.push(add(`f32x4.mul(${plus(`f32x4.add(v128.load(HALVES, ${at}), ${product(own)})`)}, x)`));
+    }
   }
   return lines;
 }
@@ -295,6 +295,9 @@ function products(f, way, T, row, scales) {
   return lines;
 }
 
+const locals = (way, f) =>
+  `${way.locals} let c: v128, d: v128; const magic = v128.load(MAGIC);${f.min ? ' let y0: v128, y1: v128, m0: v128, m1: v128, m2: v128, m3: v128;' : ''}`;
+
 /** A tile of 8 unpacked rows × T tokens: sums at acc [T][8] go on. */
 function tile(wayName, f, T) {
   const way = ways[wayName];
@@ -302,7 +305,7 @@ function tile(wayName, f, T) {
   return `
 function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
   ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
-  ${way.locals} let c: v128, d: v128; const magic = v128.load(MAGIC);${f.min ? ' let y: v128;' : ''}
+  ${locals(way, f)}
   for (const end = rows + <usize>blocks * ${unpacked(f)}; rows < end; rows += ${unpacked(f)}) {
     ${lines.join('\n    ')}
     ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}
@@ -316,10 +319,10 @@ function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize,
  */
 function fewTile(name, f, T) {
   const way = ways.dot;
-  const lines = products(f, way, T, (i, h) => vector(f, i, h), packedScales(f));
   const step = 32 * parts(f) * (f.min ? 2 : 1);
+  const lines = products(f, way, T, (i, h) => vector(f, i, h), packedScales(f));
   const bytes = f.super ? qBytes(f) : blockBytes(f);
-  const touch = list(Math.ceil(bytes / 64), (i) => `seen = v128.or(seen, v128.load(q, ${Math.min(64 * i, bytes - 16)})); `);
+  const touch = list(Math.ceil(bytes / 64), (i) => `seen |= i32.load(q, ${Math.min(64 * i, bytes - 4)}); `);
   const block = `
       q = group;${list(STREAMS, () => `\n      ${touch}q += apart;`)}
       q = group;
@@ -330,8 +333,8 @@ function fewTile(name, f, T) {
   return `
 function few_${name}_${T}(acc: usize, a: usize, stride: usize, group: usize, apart: usize, blocks: i32, scratch: usize): void {
   ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
-  ${way.locals} let c: v128, d: v128; const magic = v128.load(MAGIC);${f.min ? ' let y: v128;' : ''} let q: usize;
-  let seen = i32x4.splat(0);
+  ${locals(way, f)} let q: usize;
+  let seen = 0;
   const first = acc;
   const last = acc + ${STREAMS * 32 * T};
   const end = a + <usize>blocks * ${tokenBytes(way)};
@@ -350,7 +353,7 @@ function few_${name}_${T}(acc: usize, a: usize, stride: usize, group: usize, apa
     group += ${bytes};`
   }
   }
-  v128.store(SEEN, seen); // or the compiler leaves the reads out
+  i32.store(SEEN, seen); // or the compiler leaves the reads out
 }`;
 }
 
