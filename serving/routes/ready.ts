@@ -2,6 +2,7 @@
 
 import type { Context } from 'hono';
 import { ApiError, asApiError } from '../../openai/errors.ts';
+import { cellsOf } from '../../policy/cells.ts';
 import { type App, type Clock, STATE } from '../host.ts';
 import { callReplica } from '../replica.ts';
 import { maxBodyBytes } from '../room.ts';
@@ -16,14 +17,16 @@ const SOON_MS = 50;
 type Part = string;
 
 /**
- * 200 when a chat would be answered: the queue and a replica are there. The first replica's own words (`model`, `memory`, `stats`), and
+ * 200 when a chat would be answered: the queue of every cell and a replica are there. The first replica's own words (`model`, `memory`, `stats`), and
  * `parts`. 503 with the parts otherwise, and the error of what is missing.
  */
 export async function ready(c: Context<App>): Promise<Response> {
   maxBodyBytes(c.env); // throws with its name
   const { vars, queue: queueOf, embedder, accelerator, clock } = c.env;
   const within = <T>(ms: number, work: Promise<T>): Promise<T> => Promise.race([work, late(clock, ms)]);
-  const stats = queueOf && within(LATE_MS, queueOf().stats());
+  const cells = queueOf ? Array.from({ length: cellsOf(vars) }, (_, cell) => cell) : [];
+  // each is asked before any is waited for
+  const stats = cells.map((cell) => within(LATE_MS, queueOf!(undefined, cell).stats()));
   const beside: [string, Promise<Part>][] = [];
   if (embedder) beside.push(['embedder', said(within(SOON_MS, embedder.fetch('https://embedder/model')))]);
   if (accelerator)
@@ -32,16 +35,23 @@ export async function ready(c: Context<App>): Promise<Response> {
   const parts: Record<string, Part> = {};
   let first: Response | undefined;
   let wrong: unknown;
-  const queue = await stats?.catch((error: unknown) => {
-    wrong = error;
-    parts.queue = why(error);
-  });
-  if (queue) {
-    if (queue.closed) wrong = new ApiError(503, 'The server is stopping.', { code: 'server_stopping' });
-    parts.queue = queue.closed ? 'closed' : queue.stored ? 'ready' : 'in memory only: its storage failed and is tried again later';
-    parts.sessions = queue.stored ? 'ready' : 'responses may not be stored now';
+  const absent = new Set<string>();
+  let queued = true;
+  for (const [cell, said] of (await Promise.allSettled(stats)).entries()) {
+    const name = cells.length > 1 ? `queue ${cell}` : 'queue';
+    if (said.status === 'rejected') {
+      wrong ??= said.reason;
+      queued = false;
+      parts[name] = why(said.reason);
+      continue;
+    }
+    const { closed, stored, replicas } = said.value;
+    if (closed) wrong = new ApiError(503, 'The server is stopping.', { code: 'server_stopping' });
+    queued &&= !closed;
+    parts[name] = closed ? 'closed' : stored ? 'ready' : 'in memory only: its storage failed and is tried again later';
+    if (!stored || !parts.sessions) parts.sessions = stored ? 'ready' : 'responses may not be stored now';
+    for (const r of replicas) if (r.absent) absent.add(r.id);
   }
-  const absent = new Set(queue?.replicas.filter((r) => r.absent).map((r) => r.id));
   await Promise.all(
     replicaNames(vars).map(async (replica, i) => {
       if (absent.has(replica)) {
@@ -61,7 +71,7 @@ export async function ready(c: Context<App>): Promise<Response> {
     }),
   );
   for (const [name, part] of beside) parts[name] = await part;
-  if (first && !queue?.closed && !(stats && !queue)) return Response.json({ ...((await first.json()) as object), parts });
+  if (first && queued) return Response.json({ ...((await first.json()) as object), parts });
   if (wrong instanceof Response) return wrong; // a replica's own words: why its model does not load
   const shown =
     wrong instanceof ApiError

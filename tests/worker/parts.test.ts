@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ApiError } from '../../openai/errors.ts';
 import { parseChat } from '../../openai/requests/chat.ts';
 import { version } from '../../package.json';
+import type { AdmitRequest } from '../../policy/ticket.ts';
 import { createApp } from '../../serving/app.ts';
 import { isKey, keyNamed, tenantNamed, tenantOf } from '../../serving/auth.ts';
 import { type BatchKeeper, found } from '../../serving/batches.ts';
@@ -527,6 +528,16 @@ describe('a host', () => {
     ]);
     const away = await parts({ queue: queue(async () => stats({ replicas: [{ id: '0', absent: true }] })) });
     expect(away).toEqual([503, 'not ready', { ...fine, 'replica 0': 'absent' }, '1', null]);
+    const cells = (second: () => Promise<object>) => ({
+      vars: { PUBLIC: '1', MODEL_ID: 'a', CELLS: '2' },
+      queue: (_?: string, cell = 0) => ({ stats: cell === 0 ? async () => stats() : second }) as unknown as SchedulerPort,
+    });
+    const both = { 'queue 0': 'ready', 'queue 1': 'ready', sessions: 'ready', 'replica 0': 'ready', 'replica 1': 'ready' };
+    expect(await parts(cells(async () => stats()))).toEqual([200, 'ready', both, null, undefined]);
+    const lost = await parts(cells(() => Promise.reject(new Error('gone'))));
+    expect(lost).toEqual([503, 'not ready', { ...both, 'queue 1': 'gone' }, '1', null]);
+    const half = (await parts(cells(async () => stats({ stored: false }))))[2] as Record<string, string>;
+    expect([half['queue 0'], half.sessions]).toEqual(['ready', failing.sessions]);
     const beside = {
       embedder: service('e', () => new Response('', { status: 500 })),
       accelerator: service('n', () => new Response('', { headers: { 'x-turnstone-state': 'starting' } })),
@@ -554,6 +565,33 @@ describe('a host', () => {
       '/ready',
     );
     expect([own.status, own.json()]).toEqual([507, { error: { message: 'no memory' } }]);
+  });
+
+  it('asks for a place once and again, with how long it has waited: its key’s rate limit takes once', async () => {
+    const places: AdmitRequest[] = [];
+    let at = 1_000;
+    const queue = () =>
+      ({
+        admit: async (r: AdmitRequest) => {
+          places.push(r);
+          at += 50;
+          return places.length === 1
+            ? { kind: 'wait' }
+            : { kind: 'run', id: r.id, replica: '0', epoch: places.length, matched: 0, slots: 1 };
+        },
+        release: async () => 1,
+      }) as unknown as SchedulerPort;
+    let called = 0;
+    const replica = () => ({
+      fetch: async () => {
+        if (++called === 1) throw new Error('Network connection lost.');
+        return Response.json({ said: called });
+      },
+    });
+    const of = host({ queue, replica, clock: { now: () => at, sleep: async () => {} } });
+    expect((await ask(of, '/v1/completions', post({ prompt: 'a' }))).json()).toEqual({ said: 2 });
+    expect(new Set(places.map((p) => p.id)).size).toBe(1);
+    expect(places.map((p) => p.waitedMs)).toEqual([undefined, 50, 100]);
   });
 
   it('tells metrics of all its replicas, each sample with whose it is', async () => {
