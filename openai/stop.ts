@@ -52,9 +52,9 @@ export class StopMatcher {
     return all.slice(0, all.length - keep);
   }
 
-  /** Goes on after a stop string that does not count: the text that it was, and what may be shown of the rest. */
+  /** Goes on after a stop string that was found and does not count: the text that it was, and what may be shown of the rest. */
   resume(): [stop: string, rest: string] {
-    const stop = this.#found ?? '';
+    const stop = this.#found as string;
     this.#stopped = false;
     this.#found = undefined;
     this.#at.fill(0);

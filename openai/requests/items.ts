@@ -67,7 +67,7 @@ const PREFIX = { message: 'msg', function_call: 'fc', function_call_output: 'fco
 
 /** The response that an item's id names; undefined when it is no such id. */
 export function responseOfItem(item: string): string | undefined {
-  const [, turn] = /^[a-z]{2,4}_([0-9a-f]{64})_(?:in)?[0-9]{1,6}$/.exec(item) ?? [];
+  const turn = /^[a-z]{2,4}_([0-9a-f]{64})_(?:in)?[0-9]{1,6}$/.exec(item)?.[1];
   return turn && `resp_${turn}`;
 }
 

@@ -1,6 +1,9 @@
 /** The queue's object, in Node: what it answers, keeps and arms, with a clock that the test moves. Inside workerd, with its real storage: tests/workerd/scheduler.test.ts. */
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { policyConfig } from '../../durable-objects/scheduler/config.ts';
 import { Scheduler } from '../../durable-objects/scheduler/index.ts';
+import { schedulerOf } from '../../durable-objects/scheduler/port.ts';
+import { POLICY } from '../../policy/config.ts';
 import type { Queue } from '../../policy/queue.ts';
 import type { Heartbeat, Progress } from '../../policy/ticket.ts';
 import { Tables } from './tables.ts';
@@ -29,7 +32,7 @@ function storage(tables = new Tables()) {
 function scheduler(o: { vars?: Record<string, string>; kept?: ReturnType<typeof storage>; name?: string } = {}) {
   const kept = o.kept ?? storage();
   const name = o.name ?? `object ${made++}`;
-  const ctx = { id: { toString: () => name }, storage: kept };
+  const ctx = { id: { name, toString: () => name }, storage: kept, waitUntil: () => {} };
   const env = { REPLICAS: '2', LEASE_S: '1', MAX_QUEUE: '8', ...o.vars };
   return { s: new Scheduler(ctx as never, env as never), kept, name };
 }
@@ -423,5 +426,137 @@ describe('what is kept', () => {
     expect(next.lease('a').state).toBe('untold');
     expect(next.stats().epoch).toBeGreaterThan(a.epoch);
     expect(next.secret()).toBe(secret);
+  });
+});
+
+describe('its place', () => {
+  it('is named by model and cell, near and within what is set', () => {
+    const namespace = (within?: string): object => ({
+      jurisdiction: (j: string) => namespace(j),
+      idFromName: (name: string) => name,
+      get: (name: string, near?: object) => [name, near, within],
+    });
+    const at = (model?: string, cell?: number, vars: object = {}) =>
+      schedulerOf({ SCHEDULER: namespace() as never, MODEL_ID: 'a', ...vars }, model, cell);
+    expect([at(), at('a'), at('a:x'), at(undefined, 0)]).toEqual(Array(4).fill(['scheduler', undefined, undefined]));
+    expect([at('b'), at('b:y')]).toEqual(Array(2).fill(['scheduler/b', undefined, undefined]));
+    expect([at('a', 3), at('b', 1)].map((x) => (x as unknown as string[])[0])).toEqual(['scheduler~3', 'scheduler/b~1']);
+    expect(at('a', 0, { REGION: 'weur', JURISDICTION: 'eu' })).toEqual(['scheduler', { locationHint: 'weur' }, 'eu']);
+  });
+
+  it('says which replicas it has', () => {
+    const ids = (name: string, vars: object = {}) =>
+      scheduler({ name, vars: { CELLS: '3', ...vars } })
+        .s.stats()
+        .replicas.map((r) => r.id);
+    expect([ids('scheduler/named'), ids('scheduler/named~2'), ids('scheduler/named~1', { REPLICAS: '1' })]).toEqual([
+      ['0', '1'],
+      ['4', '5'],
+      ['1'],
+    ]);
+  });
+
+  it('has its rules from the settings', () => {
+    expect(policyConfig({})).toEqual({ ...POLICY, shared: false });
+    const vars = { MAX_QUEUE: '3', MAX_WAIT_S: '4', RATE_PER_MINUTE: '5', RATE_BURST: '6', CONCURRENCY: '7', LEASE_S: '8', MAX_BATCH: '9' };
+    expect(policyConfig(vars)).toEqual({
+      ...{ ...POLICY, maxQueue: 3, maxWaitMs: 4_000, ratePerMinute: 5, burst: 6, concurrency: 7, leaseMs: 8_000, slots: 9, shared: false },
+    });
+    const shared = (API_KEYS?: string) => policyConfig({ API_KEYS }).shared;
+    expect([undefined, '', 'one', 'one,', ' , one ', 'ann:1,ann:2', 'ann:1 , ann:2'].map(shared)).toEqual(Array(7).fill(false));
+    expect(['one,two', 'ann:1,bob:2', 'ann:1,2', ':1,:2'].map(shared)).toEqual(Array(4).fill(true));
+  });
+});
+
+it('tells a trace how a request fared, under its caller, and nobody who is not asked for', async () => {
+  const posts: { url: string; body: { resourceSpans: { scopeSpans: { spans: Record<string, unknown>[] }[] }[] } }[] = [];
+  vi.stubGlobal('fetch', async (url: string, init: { body: string }) => {
+    posts.push({ url, body: JSON.parse(init.body) });
+    return new Response();
+  });
+  const { s } = scheduler({ vars: { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector', MAX_QUEUE: '0' } });
+  const from = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-`;
+  s.heartbeat('0', beat());
+  await s.admit(ask('plain'));
+  await s.admit(ask('unsampled'), `${from}00`);
+  expect(posts).toEqual([]);
+  const refused = await s.admit(ask('a'), `${from}01`);
+  expect(refused).toMatchObject({ kind: 'refused', reason: 'queue_full' });
+  await vi.advanceTimersByTimeAsync(0);
+  expect(posts.map((p) => p.url)).toEqual(['http://collector/v1/traces']);
+  const spanOf = (i: number) => posts[i]!.body.resourceSpans[0]!.scopeSpans[0]!.spans[0]!;
+  expect(spanOf(0)).toMatchObject({
+    ...{ traceId: 'ab'.repeat(16), parentSpanId: 'cd'.repeat(8), name: 'admit', kind: 2 },
+    attributes: [
+      { key: 'turnstone.waiting', value: { intValue: '0' } },
+      { key: 'turnstone.answer', value: { stringValue: 'refused' } },
+      { key: 'turnstone.reason', value: { stringValue: 'queue_full' } },
+    ],
+  });
+  const run = scheduler({ vars: { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector' } }).s;
+  run.heartbeat('0', beat());
+  const lease = run.admit(ask('b'), `${from}01`);
+  await vi.advanceTimersByTimeAsync(6);
+  const { replica } = (await lease) as { replica: string };
+  await vi.advanceTimersByTimeAsync(0);
+  expect(spanOf(1).attributes).toEqual([
+    { key: 'turnstone.waiting', value: { intValue: '0' } },
+    { key: 'turnstone.answer', value: { stringValue: 'run' } },
+    { key: 'turnstone.replica', value: { stringValue: replica } },
+    { key: 'turnstone.matched', value: { intValue: '0' } },
+  ]);
+});
+
+describe('storage that fails', () => {
+  function failing() {
+    const kept = storage();
+    let broken = false;
+    const exec = kept.sql.exec.bind(kept.sql);
+    let tried = 0;
+    kept.sql.exec = ((sql: string, ...given: unknown[]) => {
+      if (broken && /^(INSERT|DELETE|DROP)/.test(sql)) {
+        tried++;
+        throw new Error('disk full');
+      }
+      return exec(sql, ...given);
+    }) as typeof kept.sql.exec;
+    return { kept, fail: (yes: boolean) => void (broken = yes), tried: () => tried };
+  }
+
+  it('is left alone for 30 seconds, then for twice as long each time, up to 300; nobody waits for it', async () => {
+    const error = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const { kept, fail, tried } = failing();
+    const { s } = scheduler({ kept });
+    s.heartbeat('0', beat([], { slots: 100 }));
+    fail(true);
+    let n = 0;
+    const event = async () => {
+      const lease = await admit(s, ask(`r${n++}`));
+      if (lease.kind !== 'run') throw new Error('not admitted');
+      s.release([{ id: lease.id, epoch: lease.epoch, output: 1 }]);
+    };
+    await event();
+    for (const rest of [30, 60, 120, 240, 300, 300]) {
+      expect(error.mock.calls.at(-1)).toEqual([
+        `the queue is not stored for ${rest} s: disk full. It goes on in memory; is the disk full?`,
+      ]);
+      expect(s.stats().stored).toBe(false);
+      const before = tried();
+      await vi.advanceTimersByTimeAsync(rest * 1000 - 100);
+      await event();
+      expect(tried(), `within ${rest} s`).toBe(before);
+      await vi.advanceTimersByTimeAsync(100);
+      await event();
+      expect(tried()).toBeGreaterThan(before);
+    }
+    fail(false);
+    await vi.advanceTimersByTimeAsync(300_000);
+    await event();
+    expect(s.stats().stored).toBe(true);
+    const next = scheduler({ kept }).s;
+    expect(next.stats().tenants).toEqual(s.stats().tenants);
+    fail(true);
+    await event();
+    expect(error.mock.calls.at(-1)![0]).toContain('not stored for 30 s'); // from the beginning again
   });
 });

@@ -7,6 +7,7 @@ import type { Miniflare } from 'miniflare';
 import OpenAI, { toFile } from 'openai';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { tenantNamed } from '../../serving/auth.ts';
+import type { BatchKeeper } from '../../serving/batches.ts';
 import { bundle } from './bundle.ts';
 import { sessionServer } from './session-server.ts';
 
@@ -94,6 +95,41 @@ it('a batch answers each line, and tells of each that is wrong', async () => {
     { custom_id: 'bad', response: { status_code: 400, body: { error: { param: 'temperature' } } } },
   ]);
   expect((await client.batches.list()).data[0]).toEqual(done);
+  const { metadata, input_file_id, created_at, output_file_id, error_file_id, completed_at } = done;
+  expect(batch).toEqual({
+    ...{
+      id: batch.id,
+      object: 'batch',
+      endpoint: '/v1/responses',
+      input_file_id,
+      completion_window: '24h',
+      errors: null,
+      status: 'in_progress',
+    },
+    ...{
+      output_file_id: null,
+      error_file_id: null,
+      created_at,
+      expires_at: created_at + 86_400,
+      in_progress_at: created_at,
+      failed_at: null,
+    },
+    ...{ finalizing_at: null, completed_at: null, expired_at: null, cancelling_at: null, cancelled_at: null, metadata },
+    request_counts: { total: 3, completed: 0, failed: 0 },
+  });
+  const ends = { status: 'completed', finalizing_at: completed_at, completed_at, output_file_id, error_file_id };
+  expect(done).toEqual({ ...batch, ...ends, request_counts: { total: 3, completed: 2, failed: 1 } });
+  expect(completed_at).toBeGreaterThanOrEqual(created_at);
+  expect(answers.map((l) => [(l as { id?: string }).id, l.error, typeof l.response?.request_id])).toEqual(
+    [0, 2].map((i) => [`batch_req_${batch.id.slice(6)}_${i}`, null, 'string']),
+  );
+  const output = await client.files.retrieve(output_file_id!);
+  expect(output).toMatchObject({ filename: `${batch.id}_output.jsonl`, purpose: 'batch_output', status: 'processed' });
+  expect(output.expires_at! - output.created_at).toBe(30 * 86_400);
+  expect((await client.files.retrieve(error_file_id!)).filename).toBe(`${batch.id}_error.jsonl`);
+  const again = await begin(client, [line('a', 'x')]);
+  expect((await client.batches.list()).data.map((b) => b.id)).toEqual([again.id, batch.id]);
+  expect((await ended(client, again.id)).error_file_id).toBe(null);
   await expect(clientOf(OTHER).batches.retrieve(batch.id)).rejects.toMatchObject({ status: 404 });
 });
 
@@ -113,7 +149,8 @@ it('a file that is no batch fails with the line and the reason, before anything 
   const client = clientOf(KEY);
   const lines = [line('a', 'x'), '{', line('a', 'x'), line('d', 'x', {}, '/v1/completions'), line('e', 'x', { stream: true })];
   const batch = await begin(client, lines);
-  expect(batch.status).toBe('failed');
+  expect(batch).toMatchObject({ status: 'failed', in_progress_at: null, failed_at: batch.created_at, request_counts: { total: 1 } });
+  expect(await client.batches.retrieve(batch.id)).toEqual(batch);
   expect(batch.errors!.data!.map((e) => [e.line, e.code])).toEqual([
     [2, 'invalid_json_line'],
     [3, 'duplicate_custom_id'],
@@ -174,6 +211,89 @@ it('a batch whose 24 hours are over expires: what was answered is kept, the rest
   expect(Math.min(completed, failed)).toBeGreaterThan(0);
   expect((await linesOf(client, done.output_file_id)).length).toBe(completed);
   expect((await linesOf(client, done.error_file_id)).map((l) => l.error?.code)).toEqual(Array(failed).fill('batch_expired'));
+});
+
+/** The object of a tenant that nobody asks through the API. */
+type Kept = BatchKeeper & {
+  wake(): Promise<void>;
+  kept(): Promise<{ rows: number[]; alarm: number | null }>;
+  age(s: number): Promise<void>;
+  fill(times: number, life: number, size: number): Promise<unknown>;
+  beginAll(times: number, batch: object): Promise<unknown>;
+};
+const keeper = async (name: string): Promise<Kept> => {
+  const objects = await server.getDurableObjectNamespace('BATCHES');
+  return objects.get(objects.idFromName(name)) as unknown as Kept;
+};
+const DAY = 86_400;
+const about = (life: number) => ({ filename: 'x', purpose: 'batch', life });
+const asked = (inputFile: string) => ({ inputFile, endpoint: '/v1/responses' as const, window: DAY, metadata: null, outputLife: DAY });
+const added = async (kept: Kept, life: number, bytes: Uint8Array) => {
+  const file = await kept.addFile(about(life), bytes);
+  if (!file.ok) throw new Error(file.why);
+  return file.value;
+};
+
+it('a file of several rows comes back as it was, and a key has so many bytes of files', async () => {
+  const kept = await keeper('large');
+  expect(await kept.kept()).toEqual({ rows: [], alarm: null }); // to look makes nothing
+  expect([await kept.files(), await kept.batches(), await kept.file('x'), await kept.cancel('x')]).toEqual([
+    [],
+    [],
+    ...Array(2).fill({ ok: false, why: 'not_found' }),
+  ]);
+  expect(await kept.kept()).toEqual({ rows: [], alarm: null });
+  const bytes = Uint8Array.from({ length: (2 << 20) + 1 }, (_, i) => (i * 7 + (i >> 8)) & 255);
+  const file = await added(kept, DAY, bytes);
+  expect(file).toEqual({
+    id: file.id,
+    object: 'file',
+    bytes: bytes.length,
+    created_at: file.created_at,
+    expires_at: file.created_at + DAY,
+    filename: 'x',
+    purpose: 'batch',
+    status: 'processed',
+  });
+  const read = (await kept.file(file.id, true)) as { value: { bytes: Uint8Array } };
+  expect(Buffer.compare(read.value.bytes, bytes)).toBe(0);
+  expect(await kept.file(file.id)).toEqual({ ok: true, value: { file } });
+  expect(await kept.kept()).toEqual({ rows: [1, 3, 0, 0], alarm: file.expires_at * 1000 });
+  const whole = await added(kept, DAY, bytes.subarray(0, 2 << 20));
+  expect((await kept.kept()).rows).toEqual([2, 5, 0, 0]);
+  await kept.fill(1, DAY, (64 << 20) - (4 << 20) - 1);
+  expect(await kept.addFile(about(DAY), new Uint8Array(1))).toEqual({ ok: false, why: 'full' });
+  expect(await kept.addFile(about(DAY), new Uint8Array(0))).toMatchObject({ ok: true });
+  expect(await kept.removeFile(whole.id)).toEqual({ ok: true, value: null });
+  expect(await kept.removeFile(whole.id)).toEqual({ ok: false, why: 'not_found' });
+  expect(await kept.addFile(about(DAY), new Uint8Array(1))).toMatchObject({ ok: true });
+  await kept.erase();
+  expect(await kept.kept()).toEqual({ rows: [], alarm: null });
+});
+
+it('a key has so many files and batches, and none of them for longer than it is kept', async () => {
+  const kept = await keeper('many');
+  const bad = await added(kept, DAY, new TextEncoder().encode('{')); // batches of it end as they begin
+  expect(await kept.beginAll(64, asked(bad.id))).toMatchObject({ ok: true, value: { status: 'failed' } });
+  expect(await kept.begin('t', asked(bad.id))).toEqual({ ok: false, why: 'full' });
+  expect(await kept.begin('t', asked('file-none'))).toEqual({ ok: false, why: 'not_found' });
+  expect(await kept.fill(255, 2 * DAY, 1)).toMatchObject({ ok: true });
+  expect(await kept.addFile(about(DAY), new Uint8Array(1))).toEqual({ ok: false, why: 'full' });
+  expect(await kept.kept()).toEqual({ rows: [256, 256, 64, 0], alarm: bad.expires_at * 1000 });
+  await kept.age(DAY);
+  expect(await kept.file(bad.id)).toEqual({ ok: false, why: 'not_found' });
+  expect([(await kept.files()).length, (await kept.kept()).rows[0]]).toEqual([255, 256]);
+  await kept.wake();
+  expect((await kept.kept()).rows).toEqual([255, 255, 64, 0]);
+  await kept.age(28 * DAY);
+  await kept.wake();
+  expect((await kept.kept()).rows).toEqual([0, 0, 64, 0]);
+  const { alarm } = await kept.kept();
+  expect(Math.abs(alarm! / 1000 - (bad.created_at + DAY))).toBeLessThan(60); // the batches are 29 days old
+  await kept.age(DAY + 60);
+  await kept.wake();
+  expect(await kept.kept()).toEqual({ rows: [], alarm: null }); // nothing left: nothing is kept
+  await kept.wake();
 });
 
 it('erasing a tenant takes its files and batches along', async () => {

@@ -1,6 +1,7 @@
 /** The app with real sessions and a real scheduler, beside a replica that says what its instructions say, a word a token. */
 
 import { DurableObject } from 'cloudflare:workers';
+import type { NewBatch } from '../../openai/requests/batches.ts';
 import type { ChatRequest, ResponsesRequest, TokenizeRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/create.ts';
 import { outputOf } from '../../openai/stream/response-events.ts';
@@ -17,8 +18,39 @@ export { Tenant } from '../../durable-objects/tenant/index.ts';
 
 export default { fetch: (request, env, context) => createApp(hostOf(env)).fetch(request, context) } satisfies ExportedHandler<Env>;
 
-/** A test may say that a batch's time is over. */
+/** A test may say that a batch's time is over, wake the object, and look what it keeps and when it wakes by itself. */
 export class Batches extends RealBatches {
+  async wake(): Promise<void> {
+    await this.alarm();
+  }
+
+  async kept(): Promise<{ rows: number[]; alarm: number | null }> {
+    const { sql } = this.ctx.storage;
+    const begun = sql.exec("SELECT 1 FROM sqlite_master WHERE name = 'batches'").toArray().length > 0;
+    const count = (table: string) => sql.exec<{ n: number }>(`SELECT count(*) AS n FROM ${table}`).one().n;
+    return { rows: begun ? ['files', 'chunks', 'batches', 'lines'].map(count) : [], alarm: await this.ctx.storage.getAlarm() };
+  }
+
+  /** As many files of zeros, batches of one file: what the last was answered. */
+  async fill(times: number, life: number, size: number): Promise<unknown> {
+    let last: unknown;
+    for (let i = 0; i < times; i++) last = await this.addFile({ filename: 'x', purpose: 'batch', life }, new Uint8Array(size));
+    return last;
+  }
+
+  async beginAll(times: number, batch: NewBatch): Promise<unknown> {
+    let last: unknown;
+    for (let i = 0; i < times; i++) last = await this.begin('t', batch);
+    return last;
+  }
+
+  /** As if all had been made so long ago, s. */
+  async age(s: number): Promise<void> {
+    const { sql } = this.ctx.storage;
+    sql.exec('UPDATE files SET expires = expires - ?', s);
+    sql.exec("UPDATE batches SET data = json_set(data, '$.created_at', json_extract(data, '$.created_at') - ?)", s);
+  }
+
   async endTime(id: string): Promise<void> {
     const now = Math.floor(Date.now() / 1000);
     this.ctx.storage.sql.exec("UPDATE batches SET data = json_set(data, '$.expires_at', ?) WHERE id = ?", now, id);
