@@ -13,9 +13,9 @@ let instance: string | undefined;
 export class Stage extends DurableObject<StageEnv> implements StageObject {
   readonly #answered = new Map<StageCall['op'], Uint8Array>();
 
-  async open(order: StageOrder): Promise<{ instance: string } | { refused: string }> {
+  async open(order: StageOrder): ReturnType<StageObject['open']> {
     if (order.build !== buildId)
-      return { refused: `it was built from other sources (${buildId}) than the replica (${order.build}); deploy both again` };
+      return { refused: `it was built from other sources (${buildId}) than the replica (${order.build}); deploy both again`, again: true };
     const wanted = JSON.stringify(order);
     try {
       if (held?.order !== wanted) {

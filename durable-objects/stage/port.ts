@@ -7,6 +7,8 @@ import type { StageCall, StageObject, StageOrder } from './wire.ts';
 /** How long a stage that does not answer is waited for: locally it is started again, and reads its weights, in a few seconds. */
 const WAIT_MS = 15_000;
 const PAUSE_MS = 50;
+/** One that refuses since it, or this, is about to be replaced is asked again so late. */
+const REPLACED_MS = 1000;
 /** How long a call may take: far more than a step computes, wherever. */
 const CALL_MS = 60_000;
 
@@ -18,7 +20,11 @@ export class RemoteStage implements StagePort {
   readonly #order: StageOrder;
   readonly #wait: { openMs: number; callMs: number };
   readonly #hops?: Hops;
+  #stub?: StageObject;
   #instance?: string;
+  /** Calls under way, and the one timer that looks after all of them: a step makes many calls, and a timer costs as much as some of them. */
+  readonly #waiting = new Set<{ until: number; give(): void }>();
+  #timer?: unknown;
 
   /** `object`: a new stub; one that failed stays broken. */
   constructor(name: string, object: () => StageObject, order: StageOrder, wait = { openMs: WAIT_MS, callMs: CALL_MS }, hops?: Hops) {
@@ -35,12 +41,16 @@ export class RemoteStage implements StagePort {
     const { openMs } = this.#wait;
     for (const until = Date.now() + openMs; ; ) {
       try {
-        const answer = await within(openMs, this.#object().open(this.#order));
+        const answer = await within(openMs, this.#stage().open(this.#order));
         dispose(answer);
-        if ('refused' in answer) throw new PagesLost(`${this.#name} refuses: ${answer.refused}`);
-        this.#instance = answer.instance;
-        return;
+        if (!('refused' in answer)) {
+          this.#instance = answer.instance;
+          return;
+        }
+        if (!answer.again || Date.now() + REPLACED_MS > until) throw new PagesLost(`${this.#name} refuses: ${answer.refused}`);
+        await sleep(REPLACED_MS);
       } catch (error) {
+        this.#stub = undefined;
         if (error instanceof PagesLost) throw error;
         if (Date.now() > until) throw new PagesLost(`${this.#name} does not answer: ${error instanceof Error ? error.message : error}`);
         await sleep(PAUSE_MS);
@@ -84,7 +94,8 @@ export class RemoteStage implements StagePort {
     if (instance === undefined) throw new PagesLost(`${this.#name} is not open`);
     const start = Date.now();
     const trace = this.#hops?.tell(this.#name);
-    const answer = await within(this.#wait.callMs, this.#object().call(instance, call, trace)).catch((error: unknown) => {
+    const answer = await this.#within(this.#stage().call(instance, call, trace)).catch((error: unknown) => {
+      this.#stub = undefined;
       console.warn(`${this.#name} was lost:`, error instanceof Error ? error.message : error);
       return { gone: true } as const;
     });
@@ -94,6 +105,30 @@ export class RemoteStage implements StagePort {
     if ('error' in answer) throw new Error(`${this.#name}: ${answer.error}`);
     if (this.#instance === instance) this.#instance = undefined;
     throw new PagesLost(`${this.#name} was lost`);
+  }
+
+  #stage(): StageObject {
+    this.#stub ??= this.#object();
+    return this.#stub;
+  }
+
+  /** Rejects when a call takes longer than it may, by a quarter of that at the most. */
+  #within<T>(call: Promise<T>): Promise<T> {
+    const { callMs } = this.#wait;
+    return new Promise<T>((resolve, reject) => {
+      const waits = { until: Date.now() + callMs, give: () => reject(new Error(`no answer in ${callMs} ms`)) };
+      this.#waiting.add(waits);
+      this.#look();
+      call.then(resolve, reject).finally(() => this.#waiting.delete(waits));
+    });
+  }
+
+  #look(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      for (const { until, give } of this.#waiting) if (until <= Date.now()) give();
+      if (this.#waiting.size > 0) this.#look();
+    }, this.#wait.callMs / 4);
   }
 }
 

@@ -27,8 +27,11 @@ export type StageAnswer = { bytes: Uint8Array } | { gone: true } | { error: stri
 
 /** A stage's Durable Object. */
 export interface StageObject {
-  /** Loads its part, and names what it holds from now on: whoever opened it before is shut out. */
-  open(order: StageOrder): Promise<{ instance: string } | { refused: string }>;
+  /**
+   * Loads its part, and names what it holds from now on: whoever opened it before is shut out. `again`: it may be otherwise soon, since one of the two is
+   * of a build that is being replaced.
+   */
+  open(order: StageOrder): Promise<{ instance: string } | { refused: string; again?: boolean }>;
   /** `trace`: the `traceparent` of a generation that is traced, with its first call. */
   call(instance: string, call: StageCall, trace?: string): Promise<StageAnswer>;
 }

@@ -33,6 +33,8 @@ class Hosted implements StageObject {
   opened = 0;
   calls = 0;
   refused?: string;
+  /** Refuses so often, since it is of another build. */
+  replaced = 0;
   private readonly stage: Stage;
 
   constructor(stage: Stage) {
@@ -40,6 +42,7 @@ class Hosted implements StageObject {
   }
   async open() {
     if (this.refused) return { refused: this.refused };
+    if (this.replaced-- > 0) return { refused: 'it was built from other sources', again: true };
     return { instance: String(++this.opened) };
   }
   async call(instance: string, call: Parameters<StageObject['call']>[1]): Promise<StageAnswer> {
@@ -53,7 +56,7 @@ class Hosted implements StageObject {
   }
 }
 
-const remote = () => {
+const remote = (openMs = 100) => {
   const hosted: Hosted[] = [];
   const engine = testEngine(wasm(), {
     config,
@@ -64,7 +67,7 @@ const remote = () => {
         const host = new Hosted(stage);
         hosted.push(host);
         return new RemoteStage(`stage ${hosted.length - 1}`, () => host, { part: stage.part } as StageOrder, {
-          openMs: 100,
+          openMs,
           callMs: 1_500,
         });
       },
@@ -84,6 +87,19 @@ describe('a stage', () => {
     expect(await drain(engine)).toEqual(tokens);
     expect(hosted.map((h) => h.opened)).toEqual([2, 2]);
     expect(engine.stats().pages.referenced).toBe(0);
+  });
+
+  it('that was replaced before the replica is waited for, and the answer goes on with the same tokens; not for ever', async () => {
+    const tokens = await drain(remote().engine);
+    const { engine, hosted } = remote(5_000);
+    await engine.step();
+    hosted[1].opened++; // what was opened is gone: its code is another
+    hosted[1].replaced = 2;
+    expect((await drain(engine)).get('a')).toEqual(tokens.get('a'));
+    expect(hosted[1].replaced, 'it was asked until it took the replica').toBeLessThan(0);
+    const never = remote();
+    never.hosted[1].replaced = Number.POSITIVE_INFINITY;
+    await expect(drain(never.engine)).rejects.toThrow('stage 1 refuses: it was built from other sources');
   });
 
   it('that refuses is named with its reason', async () => {
