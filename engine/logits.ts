@@ -3,6 +3,7 @@ import { mergeSums } from './numeric.ts';
 import type { Best, Landing } from './runner.ts';
 import {
   bannedOf,
+  bestOf,
   choose,
   drawRest,
   type Edit,
@@ -12,7 +13,6 @@ import {
   type Row,
   scored,
   unscaledStats,
-  wholeRow,
 } from './sampler.ts';
 import type { Slice } from './scheduler.ts';
 import type { Sequence } from './sequence.ts';
@@ -20,6 +20,8 @@ import type { Constraint, ScoredToken, StepEvent } from './types.ts';
 
 /** Best tokens that are read back of a row: the contract's most; a draw that wants more reads the whole row. */
 const K = 64;
+/** How far below the last of these one that does is searched, in nats: a little, more, everywhere. */
+const FARTHER = [1, 4, Number.POSITIVE_INFINITY];
 /**
  * Edits that are applied at once: 300 biases (what a request may give) and 20 bans for each row, and room for penalties of some 2,000 ids;
  * more go in several passes.
@@ -125,16 +127,23 @@ export class LogitsStage {
     let picked = choose(s, index, row, this.vocab);
     if (typeof picked === 'string') {
       whole = await all();
-      picked = picked === 'rest' ? { id: drawRest(s, index, row, whole) } : choose(s, index, wholeRow(whole, invTemp, row), this.vocab);
+      if (picked === 'rest') picked = { id: drawRest(s, index, row, whole) };
+      const least = row.vals[row.vals.length - 1];
+      for (const nats of FARTHER)
+        if (typeof picked === 'string') picked = choose(s, index, bestOf(whole, invTemp, row, least - nats), this.vocab);
       if (typeof picked === 'string') throw new Error('a whole row of logits did not decide a draw');
     }
     if (!(picked.id >= 0 && picked.id < this.vocab)) throw new Error('no token can be drawn: the logits are no numbers, or all banned');
     if (s.logprobs === undefined) return { id: picked.id };
     let lp = invTemp === 1 ? logprobs(row, picked.id, s.logprobs) : 'row';
     if (lp === 'row' || (lp.top.length < s.logprobs && row.ids.length < this.vocab)) {
-      whole ??= await all();
-      const stats = { ...row, ...(invTemp === 1 ? {} : unscaledStats(whole)) };
-      lp = logprobs(wholeRow(whole, 1, stats), picked.id, s.logprobs);
+      const logits = (whole ??= await all());
+      const stats = { ...row, ...(invTemp === 1 ? {} : unscaledStats(logits)) };
+      // so many of the scaled row's best bound the unscaled row's best
+      const bound = row.ids.length < s.logprobs ? [] : row.ids.subarray(0, Math.max(1, s.logprobs));
+      const least =
+        bound.length > 0 && bound.every((id) => id < this.vocab) ? Math.min(...Array.from(bound, (id) => logits[id])) : -Infinity;
+      lp = scored(bestOf(logits, 1, stats, least), picked.id, s.logprobs, logits) ?? 'row';
     }
     if (lp === 'row') throw new Error(`token ${picked.id} is not in its own row`);
     return { id: picked.id, logprob: lp.logprob, top: lp.top };

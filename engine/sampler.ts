@@ -51,7 +51,7 @@ export function editsOf(seq: Sequence, drafted: readonly number[], banned: reado
   return [...edits.values()].sort((a, b) => a.id - b.id);
 }
 
-/** The chosen id; that the best K do not decide and the whole row, sorted, must be asked; or that the draw lies beyond them (`drawRest`). */
+/** The chosen id; that the best K do not decide and more of the row must be asked; or that the draw lies beyond them (`drawRest`). */
 type Pick = { id: number } | 'row' | 'rest';
 
 /**
@@ -78,7 +78,7 @@ export function choose(s: Sampling, index: number, row: Row, vocab: number): Pic
     total += weights[i];
     kept++;
   }
-  const mass = limit > K && !whole ? row.sum : total; // of the candidates that top_k left
+  const mass = limit < vocab ? total : row.sum; // of the candidates that top_k left
   if (s.topP < 1) {
     let cum = 0;
     let n = 0;
@@ -134,23 +134,34 @@ const f32 = new Float32Array(1);
 const u32 = new Uint32Array(f32.buffer);
 const IDS = 1 << 20;
 
-/** The whole row as `Row`, sorted by value, ties to the lowest id. `max` and `sum` stay topk's, so that the draw is the same. */
-export function wholeRow(logits: Float32Array, invTemp: number, stats: Row): Row {
+/**
+ * Those of a whole row that are not below `from`, as `Row`: sorted by value, ties to the lowest id. `max` and `sum` stay topk's, so that the
+ * draw is the same. Only they are sorted.
+ */
+export function bestOf(logits: Float32Array, invTemp: number, stats: Row, from: number): Row {
   // value and id in one integer below 2⁵², so that a plain numeric sort orders by value, then by id
   const keys = new Float64Array(logits.length);
+  let n = 0;
   for (let id = 0; id < logits.length; id++) {
-    f32[0] = logits[id] * invTemp + 0; // + 0: no negative zero
+    const v = Math.fround(logits[id] * invTemp);
+    if (!(v >= from)) continue;
+    f32[0] = v + 0; // + 0: no negative zero
     const bits = u32[0];
     const order = bits >>> 31 ? ~bits >>> 0 : (bits | 0x80000000) >>> 0; // ascending with the value
-    keys[id] = (0xffffffff - order) * IDS + id;
+    keys[n++] = (0xffffffff - order) * IDS + id;
   }
-  keys.sort();
-  const ids = Uint32Array.from(keys, (k) => k % IDS);
-  return { ids, vals: Float32Array.from(ids, (i) => logits[i] * invTemp), max: stats.max, sum: stats.sum };
+  const best = keys.subarray(0, n).sort();
+  const ids = new Uint32Array(n);
+  const vals = new Float32Array(n);
+  for (let i = 0; i < n; i++) {
+    ids[i] = best[i] % IDS;
+    vals[i] = logits[ids[i]] * invTemp;
+  }
+  return { ids, vals, max: stats.max, sum: stats.sum };
 }
 
 /** Log-probabilities under the unscaled distribution (after penalties, bias and bans). `row` must be unscaled. */
-export function logprobs(row: Row, chosen: number, best: number): { logprob: number; top: TokenLogprob[] } | 'row' {
+export function logprobs(row: Row, chosen: number, best: number): { logprob: number; top: readonly TokenLogprob[] } | 'row' {
   const lse = row.max + log(row.sum);
   const at = row.ids.indexOf(chosen);
   if (at < 0) return 'row';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { choose, drawRest, type Row, wholeRow } from '../../engine/sampler.ts';
+import { bestOf, choose, drawRest, type Row } from '../../engine/sampler.ts';
 import { GREEDY, type Sampling } from '../../engine/types.ts';
 import { noise } from './random-model.ts';
 
@@ -13,15 +13,16 @@ const stats = {
   max,
   sum: Math.fround(logits.reduce((s, x) => s + Math.exp(x - max), 0)),
 };
-const whole = wholeRow(logits, 1, stats);
+const whole = bestOf(logits, 1, stats, -Infinity);
 const best = (k: number): Row => ({ ...stats, ids: whole.ids.slice(0, k), vals: whole.vals.slice(0, k) });
 const with_ = (o: Partial<Sampling>, seed: number): Sampling => ({ ...GREEDY, temperature: 1, seed: [seed, 0], ...o });
 
-/** As the engine does it: from the best 64, from the whole row where those do not decide. */
+/** As the engine does it: from the best 64, from more of the row where those do not decide. */
 function draw(s: Sampling): number {
   const p = choose(s, 0, best(64), V);
   if (p === 'rest') return drawRest(s, 0, best(64), logits);
-  const q = p === 'row' ? choose(s, 0, whole, V) : p;
+  const more = p === 'row' ? choose(s, 0, bestOf(logits, 1, stats, best(64).vals[63] - 1), V) : p;
+  const q = more === 'row' ? choose(s, 0, whole, V) : more;
   if (typeof q === 'string') throw new Error('undecided');
   return q.id;
 }
@@ -54,9 +55,35 @@ function expected(o: { topK?: number; topP?: number; minP?: number }): Float64Ar
 describe('sampling', () => {
   it('sorts a row by value, ties to the lowest id, negative zero and infinities included', () => {
     const row = Float32Array.of(0, 5, -0, Number.NEGATIVE_INFINITY, 5, -3);
-    expect([...wholeRow(row, 1, stats).ids]).toEqual([1, 4, 0, 2, 5, 3]);
+    expect([...bestOf(row, 1, stats, -Infinity).ids]).toEqual([1, 4, 0, 2, 5, 3]);
     const sorted = [...whole.ids].map((id) => logits[id]);
     expect(sorted).toEqual([...logits].sort((a, b) => b - a));
+  });
+
+  it('the best of a row are the beginning of it all, however many are asked for, and a draw that they decide is the same', () => {
+    const flat = noise(9);
+    const row = Float32Array.from({ length: 2000 }, () => Math.round(flat() * 40) / 8); // many ties
+    row.set([Number.NEGATIVE_INFINITY, 9, -700, -0, 0], 40);
+    for (const invTemp of [0.25, 1, Math.fround(1 / 0.7)]) {
+      const top = Math.fround(Math.max(...row) * invTemp);
+      const mass = { ...stats, max: top, sum: Math.fround(row.reduce((sum, x) => sum + Math.exp(Math.fround(x * invTemp) - top), 0)) };
+      const all = bestOf(row, invTemp, mass, -Infinity);
+      expect(all.ids).toHaveLength(row.length);
+      const some = bestOf(row, invTemp, mass, all.vals[900]);
+      expect(some.ids.length).toBeLessThan(row.length);
+      for (const n of [1, 2, 64, 500, 1999]) {
+        const best = bestOf(row, invTemp, mass, all.vals[n]);
+        expect(best.ids.length).toBeGreaterThan(n); // and those that tie with it
+        expect(best.ids.length === row.length || all.vals[best.ids.length] < all.vals[n]).toBe(true);
+        expect(best.ids).toEqual(all.ids.subarray(0, best.ids.length));
+        expect(best.vals).toEqual(all.vals.subarray(0, best.ids.length));
+      }
+      for (const o of [{ topP: 0.3 }, { topP: 0.8 }, { minP: 0.1 }, { topK: 300 }, { topK: 300, topP: 0.9, minP: 0.01 }]) {
+        const draws = Array.from({ length: 20 }, (_, seed) => choose(with_(o, seed), 0, some, row.length));
+        if (invTemp >= 1) expect(draws).not.toContain('row');
+        if (!draws.includes('row')) expect(draws).toEqual(Array.from(draws, (_, seed) => choose(with_(o, seed), 0, all, row.length)));
+      }
+    }
   });
 
   it.each([
