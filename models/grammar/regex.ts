@@ -185,9 +185,9 @@ class Parser {
   private hexBraced(): CharSet {
     const end = this.chars.indexOf('}', this.at);
     const s = this.chars.slice(this.at, end).join('');
-    if (end < 0 || !/^[0-9A-Fa-f]{1,6}$/.test(s)) this.fail('a bad hexadecimal escape');
-    this.at = end + 1;
     const cp = Number.parseInt(s, 16);
+    if (end < 0 || !/^[0-9A-Fa-f]{1,6}$/.test(s) || cp > 0x10ffff) this.fail('a bad hexadecimal escape');
+    this.at = end + 1;
     return union([cp, cp]);
   }
 }

@@ -1,12 +1,16 @@
 /** The small parts of a replica, each to the letter, without an engine. */
+
+import { concatBytes } from '@noble/hashes/utils.js';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { Backend, StepEvent } from '../../engine/index.ts';
+import type { Backend, Engine, StepEvent } from '../../engine/index.ts';
+import { PAGE } from '../../engine/layout.ts';
 import { DeviceLostError } from '../../kernels/webgpu/index.ts';
 import type { Tokenizer } from '../../models/tokenizer/tokenizer.ts';
 import { ApiError } from '../../openai/errors.ts';
 import { LIMITS } from '../../openai/requests/generation.ts';
 import type { Answer } from '../../openai/stream/answer.ts';
 import type { Heartbeat } from '../../policy/ticket.ts';
+import { frame, parseFrames } from '../../serving/responses/frames.ts';
 import { AnswerWriter, type AnswerWriterOptions } from '../../serving/run/answer-writer.ts';
 import { checkIds, outputLimit, promptBest, stopIdsOf } from '../../serving/run/checks.ts';
 import { DEVICE_FAILED, explained, faultOf } from '../../serving/run/device-fault.ts';
@@ -17,6 +21,7 @@ import { logprobsOf, promptTokens } from '../../serving/run/logprobs.ts';
 import { beatOf, isStream, Outlet } from '../../serving/run/outlet.ts';
 import { leaseOf, Reporter } from '../../serving/run/report.ts';
 import type { Runtime } from '../../serving/run/runtime.ts';
+import { keptBytes, pullPages, pushPages } from '../../serving/run/session-pages.ts';
 import { answerText, opened } from '../../serving/run/text.ts';
 import { afterThinking, type Followed, FREE } from '../../serving/run/thinking.ts';
 import { adapterNamed, fingerprintOf, withAdapter } from '../../serving/run/with-adapter.ts';
@@ -589,6 +594,99 @@ describe('an adapter', () => {
     expect([fingerprintOf({ fingerprint: 'fp' }, undefined), fingerprintOf({ fingerprint: 'fp' }, held as never)]).toEqual([
       'fp',
       'fp-lora-abcdef012345',
+    ]);
+  });
+});
+
+describe('pages of a session', () => {
+  const names = Array.from({ length: 10 }, (_, i) => `${i}`.repeat(64));
+  const page = (i: number) => new Uint8Array(8).fill(i);
+  /** An engine that has the first `first` pages, room for `room`, and pages of so many bytes as it says. */
+  const engine = (first: number, room: number, pageBytes: number, most = names.length) => {
+    const took: string[] = [];
+    const of = {
+      names: { chain: () => names },
+      pool: { prefix: () => first, available: room, has: (n: string) => names.indexOf(n) < first },
+      kv: { pageBytes },
+      importPage: (name: string) => took.length < most && took.push(name) > 0,
+      exportPage: async (name: string) => (names.indexOf(name) < most ? page(names.indexOf(name)) : undefined),
+    } as unknown as Engine;
+    return { of, took };
+  };
+  const asks = (serve: (wanted: string[]) => Promise<Uint8Array | null>) => {
+    const asked: string[][] = [];
+    const session = {
+      missing: async () => [],
+      fetch: async (_: string, init: RequestInit) => {
+        const { names: wanted } = JSON.parse(init.body as string) as { names: string[] };
+        asked.push(wanted);
+        const bytes = await serve(wanted);
+        return new Response(bytes as Uint8Array<ArrayBuffer>, { status: bytes ? 200 : 500 });
+      },
+    };
+    return { asked, session };
+  };
+  const frames = async (wanted: string[]) => concatBytes(...(await Promise.all(wanted.map((n) => frame(n, page(names.indexOf(n)))))));
+  const HALF = 1 << 20; // two of them in a piece
+
+  it('are pulled from where the engine’s end, in pieces, as many as there is room for', async () => {
+    for (const [first, room, pieces] of [
+      [0, 5, [[0, 1], [2, 3], [4]]],
+      [7, 9, [[7, 8], [9]]],
+      [8, 9, [[8, 9]]],
+      [0, 0, [[]]],
+    ] as const) {
+      const { of, took } = engine(first, room, HALF);
+      const { asked, session } = asks(frames);
+      expect(await pullPages(of, session, [], 's')).toBe(pieces.flat().length);
+      expect(asked).toEqual(pieces.map((p) => p.map((i) => names[i])));
+      expect(took).toEqual(pieces.flat().map((i) => names[i]));
+    }
+    const { asked, session } = asks(frames);
+    expect([await pullPages(engine(10, 5, HALF).of, session, [], 's'), asked]).toEqual([0, []]);
+    expect(await pullPages(engine(0, 3, 1 << 30).of, session, [], 's')).toBe(3);
+    expect(asked.map((a) => a.length)).toEqual([1, 1, 1]);
+  });
+
+  it('end where one is missing, is another, or is not taken', async () => {
+    const fewer = asks(async (wanted) => frames(wanted.slice(0, 1)));
+    expect([await pullPages(engine(0, 9, HALF).of, fewer.session, [], 's'), fewer.asked.length]).toEqual([1, 1]);
+    const other = asks(async (wanted) => frames([wanted[0], names[9]]));
+    expect(await pullPages(engine(0, 9, HALF).of, other.session, [], 's')).toBe(1);
+    expect(await pullPages(engine(0, 9, HALF, 3).of, asks(frames).session, [], 's')).toBe(3);
+    const refusing = asks(async () => null);
+    expect([await pullPages(engine(0, 9, HALF).of, refusing.session, [], 's'), refusing.asked.length]).toEqual([0, 1]);
+  });
+
+  it('are handed over where the session lacks them', async () => {
+    const push = async (of: Engine, lacking: string[], turn?: string, ok = true) => {
+      const put: [string, string, string[]][] = [];
+      let asked: string[] = [];
+      const session = {
+        missing: async (n: string[]) => {
+          asked = n;
+          return lacking;
+        },
+        fetch: async (url: string, init: RequestInit) => {
+          const bytes = new Uint8Array(await new Response(init.body).arrayBuffer());
+          put.push([init.method as string, url, (await parseFrames(bytes)).map((f) => f.name)]);
+          return new Response('no room', { status: ok ? 200 : 507 });
+        },
+      };
+      return [await pushPages(of, session, [], 's', turn), asked, put];
+    };
+    const has = names.slice(0, 5);
+    const lacking = names.slice(1, 4);
+    const url = 'https://session/pages';
+    expect(await push(engine(5, 0, 128 << 10).of, lacking)).toEqual([3, has, [['PUT', url, lacking]]]);
+    expect(await push(engine(5, 0, 1 << 30).of, lacking, 'resp_1')).toEqual([3, has, [['PUT', `${url}?response=resp_1`, lacking]]]);
+    expect(await push(engine(5, 0, 128 << 10, 3).of, lacking)).toEqual([2, has, [['PUT', url, names.slice(1, 3)]]]); // the third is gone by now
+    expect(await push(engine(5, 0, 1).of, [])).toEqual([0, has, []]);
+    expect(await push(engine(0, 0, 1).of, lacking)).toEqual([0, [], []]);
+    await expect(push(engine(5, 0, 1).of, lacking, undefined, false)).rejects.toThrow('the session did not take the pages: no room');
+    const { of } = engine(0, 0, 10);
+    expect([keptBytes(of, 0), keptBytes(of, PAGE - 1), keptBytes(of, PAGE), keptBytes(of, 2 * PAGE + 1), keptBytes(of, -5)]).toEqual([
+      0, 0, 10, 20, 0,
     ]);
   });
 });

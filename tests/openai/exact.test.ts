@@ -29,6 +29,7 @@ import { parseChat } from '../../openai/requests/chat.ts';
 import { parseCompletion } from '../../openai/requests/completion.ts';
 import { array, bodyObject, boolean, identifier, integer, number, object, oneOf, optional, string } from '../../openai/requests/fields.ts';
 import { itemMessages, readInput, responseOfItem, withIds } from '../../openai/requests/items.ts';
+import { templateMessages, templateTools } from '../../openai/requests/messages.ts';
 import { parseOllamaChat, parseOllamaGenerate } from '../../openai/requests/ollama.ts';
 import { parseRerank, parseScore } from '../../openai/requests/rerank.ts';
 import { choiceSeed, resolveSampling, samplingFields } from '../../openai/requests/sampling.ts';
@@ -540,6 +541,46 @@ describe('items', () => {
     expect(readInput([{ type: 'reasoning', summary: [] }])).toEqual([]);
     expect(fault(() => readInput([{ type: 'image' }]))).toEqual([400, 'unsupported_value', 'input[0].type']);
   });
+});
+
+it('messages are what templates print: arguments as objects where they are one, else as they came', () => {
+  const { messages: read } = parseChat({
+    messages: [
+      { role: 'developer', content: 'd', name: 'n' },
+      { role: 'assistant', content: 'a', reasoning_content: 'r' },
+      {
+        role: 'assistant',
+        tool_calls: ['{"a": 1}', '[1]', '7', 'null', '"x"', '{', ''].map((args) => ({ id: 'c', function: { name: 'f', arguments: args } })),
+      },
+      { role: 'tool', content: 't', tool_call_id: 'c' },
+      { role: 'tool', content: 't', tool_call_id: 'other' },
+      { role: 'assistant', refusal: 'no' },
+    ],
+  });
+  expect(templateMessages(read)).toEqual([
+    { role: 'system', content: 'd', name: 'n' },
+    { role: 'assistant', content: 'a', reasoning_content: 'r' },
+    {
+      ...{ role: 'assistant', content: '' },
+      tool_calls: [{ a: 1 }, [1], '7', 'null', '"x"', '{', {}].map((args) => ({
+        id: 'c',
+        type: 'function',
+        function: { name: 'f', arguments: args },
+      })),
+    },
+    { role: 'tool', content: 't', tool_call_id: 'c', name: 'f' },
+    { role: 'tool', content: 't', tool_call_id: 'other', name: undefined },
+    { role: 'assistant', content: 'no' },
+  ]);
+  expect(
+    templateTools([
+      { name: 'f', parameters: { a: 1 } },
+      { name: 'g', description: 'd', parameters: {} },
+    ] as never),
+  ).toEqual([
+    { type: 'function', function: { name: 'f', parameters: { a: 1 } } },
+    { type: 'function', function: { name: 'g', description: 'd', parameters: {} } },
+  ]);
 });
 
 const meta = { id: 'abc', model: 'm', created: 1_700_000_000 };

@@ -219,7 +219,11 @@ describe('response.cancel', () => {
     const s = slow();
     answers = [s.answer, Response.json({})];
     sent = [];
-    const running = say(t, create());
+    const running = say(t, create()); // nothing is known of it yet
+    answers.push(Response.json({}));
+    await expect.poll(() => asked.length).toBe(3);
+    await say(t, { type: 'response.cancel', response_id: 'resp_2' });
+    expect([sent, asked.splice(3).map((a) => a.url)]).toEqual([[], ['http://localhost/v1/responses/resp_2/cancel']]);
     s.event({ type: 'response.created', response: response() });
     await begun(1);
     await say(t, { type: 'response.cancel', response_id: 'resp_1' });

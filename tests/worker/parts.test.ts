@@ -755,6 +755,116 @@ describe('a host', () => {
     expect((await ask(host(), '/v1/files')).json().error.code).toBe('batches_off');
   });
 
+  it('answers for files of packs from its own place, then from the assets', async () => {
+    const assets = (status: number) => ({
+      fetch: async (r: Request) =>
+        new Response(status === 304 ? null : `asset ${new URL(r.url).pathname}`, { status, headers: { 'x-own': '1' } }),
+    });
+    const own = (answer: Response | null) => async (path: string) => (path === 'a b/model.json' ? answer : null);
+    expect((await ask(host({ packFile: own(new Response('own')) }), '/packs/a%20b/model.json')).text).toBe('own');
+    const asset = await ask(host({ packFile: own(null), assets: assets(200) }), '/packs/m/model.json');
+    expect([asset.status, asset.text, asset.headers.get('x-own')]).toEqual([200, 'asset /packs/m/model.json', '1']);
+    expect((await ask(host({ assets: assets(304) }), '/packs/m/x')).status).toBe(304);
+    for (const none of [host({ assets: assets(404) }), host()]) expect((await ask(none, '/packs/m/x')).json().error.code).toBe('not_found');
+    expect((await ask(host({ assets: assets(200) }), `/packs/${'x'.repeat(1024)}`)).status).toBe(200);
+    expect((await ask(host({ assets: assets(200) }), `/packs/${'x'.repeat(1025)}`)).status).toBe(404);
+  });
+
+  it('lists models of the launcher with what it knows of them, and adapters as what they are', async () => {
+    const launcher = service('launcher', () =>
+      Response.json({
+        data: [
+          { id: 'a', bytes: 7, state: 'loaded' },
+          { id: 'b', state: 'cold', kind: 'chat' },
+        ],
+      }),
+    );
+    const replica = () =>
+      service('r', () =>
+        Response.json({
+          data: [
+            { id: 'a', created: 1 },
+            { id: 'a:x', parent: 'a', state: 'cold' },
+          ],
+        }),
+      );
+    expect((await ask(host({ launcher, replica }), '/v1/models')).json().data).toEqual([
+      { id: 'a', created: 1, bytes: 7, kind: 'chat', state: 'loaded' },
+      { id: 'a:x', parent: 'a', state: 'cold', kind: 'chat' },
+      { id: 'b', state: 'cold', kind: 'chat' },
+    ]);
+    const refusing = host({ replica: () => service('r', () => Response.json({ error: { message: 'no' } }, { status: 503 })) });
+    expect([(await ask(refusing, '/v1/models')).status, (await ask(refusing, '/api/tags')).json()]).toEqual([503, { error: 'no' }]);
+  });
+
+  it('opens a WebSocket to those who may', async () => {
+    const socket = async (tenant: string) => new Response(`for ${tenant}`);
+    const open = (of: Host, headers: Record<string, string> = {}) =>
+      ask(of, '/v1/responses', { headers: { upgrade: 'WebSocket', ...headers } });
+    expect((await open(host({ socket }))).text).toBe('for public');
+    expect((await open(host({ socket }), { origin: 'http://localhost' })).text).toBe('for public');
+    expect((await open(host({ socket }), { origin: 'https://a.example' })).json().error.code).toBe('origin_not_allowed');
+    const allowing = host({ socket, vars: { PUBLIC: '1', CORS_ORIGINS: 'https://a.example' } });
+    expect((await open(allowing, { origin: 'https://a.example' })).text).toBe('for public');
+    expect((await open(host())).json().error.code).toBe('websocket_off');
+    const plain = await ask(host({ socket }), '/v1/responses');
+    expect([plain.status, plain.headers.get('allow')]).toEqual([405, 'POST']);
+    expect((await ask(host({ socket }), '/v1/responses', { headers: { upgrade: 'h2c' } })).status).toBe(405);
+    expect((await ask(host(), '/v1/responses/nothing', { method: 'POST' })).status).toBe(404);
+  });
+
+  it('asks in a tenant’s name without a key, and takes Anthropic’s header for one', async () => {
+    const tenants: (string | null)[] = [];
+    const replica = () => ({
+      fetch: async (_: string, init: RequestInit = {}) => {
+        tenants.push(new Headers(init.headers).get('x-turnstone-tenant'));
+        return Response.json({ count: 1 });
+      },
+    });
+    const vars = { API_KEYS: 'ann:key-of-ann', MODEL_ID: 'a' };
+    const count = (of: Host, headers: Record<string, string> = {}) => {
+      const { headers: own, ...init } = post({ model: 'a', messages: [{ role: 'user', content: 'x' }] });
+      return ask(of, '/v1/messages/count_tokens', { ...init, headers: { ...own, ...headers } });
+    };
+    expect((await count(host({ vars, replica, tenant: 'one' }))).status).toBe(200);
+    expect((await count(host({ vars, replica }), { 'x-api-key': 'key-of-ann' })).status).toBe(200);
+    expect((await count(host({ vars, replica }), { 'x-api-key': 'key-of-bob' })).status).toBe(401);
+    expect((await count(host({ vars, replica }))).status).toBe(401);
+    expect(tenants).toEqual(['one', await tenantNamed('ann')]);
+  });
+
+  it('looks for another place while a replica says that another computes in its isolate, 64 times at most', async () => {
+    let places = 0;
+    const released: { output: number; failed?: boolean }[] = [];
+    const held: unknown[] = [];
+    const queue = () =>
+      ({
+        admit: async (r: { held?: boolean }) => {
+          held.push(r.held);
+          return { kind: 'run', id: 'x', replica: String(places++), epoch: 1, matched: 0, slots: 1 };
+        },
+        release: async (list: typeof released) => released.push(...list),
+      }) as unknown as SchedulerPort;
+    const busy = (times: number) => (name: string) =>
+      service(name, () =>
+        Number(name) < times ? Response.json({}, { status: 503, headers: { 'x-turnstone-elsewhere': '1' } }) : new Response('ok'),
+      );
+    const chat = post({ model: 'a', messages: [{ role: 'user', content: 'x' }] });
+    const { text } = await ask(host({ queue, replica: busy(10) }), '/v1/chat/completions', chat);
+    expect([text, places, released]).toEqual(['ok', 11, []]);
+    places = 0;
+    expect([(await ask(host({ queue, replica: busy(999) }), '/v1/chat/completions', chat)).status, places]).toEqual([503, 64]);
+    expect(released.splice(0).map((r) => r.failed)).toEqual([true]);
+    places = 0;
+    held.length = 0;
+    await ask(host({ queue, replica: busy(0) }), '/v1/turnstone/pages', chat);
+    expect([asked[0].slice(0, 28), held, released]).toEqual([
+      '0 POST /v1/turnstone/pages {',
+      [true],
+      [expect.objectContaining({ output: 0, failed: false })],
+    ]);
+  });
+
   it('erases a tenant in every queue and replica, and asks again while sessions are left', async () => {
     let left = 2;
     let now = 0;
