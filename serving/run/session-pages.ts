@@ -2,11 +2,24 @@ import { concatBytes } from '@noble/hashes/utils.js';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
 import { countFrames, frame, parseFrames } from '../responses/frames.ts';
+import { Gate } from './gate.ts';
 
 /** Pages are pulled in pieces of about so much, one ahead, so that they never fill the isolate. */
 const BATCH_BYTES = 2 << 20;
 /** And handed over in pieces of so much: answers are generated meanwhile. */
 const PUSH_BYTES = 256 << 10;
+/** Sessions whose pages come at once, and go: a crowd's pieces together would fill the isolate too. */
+const SESSIONS = 2;
+const WAIT_MS = 10_000;
+
+/** By engine: those of one isolate. */
+const gates = new WeakMap<Engine, { pull: Gate; push: Gate }>();
+const newGates = () => ({ pull: new Gate(SESSIONS, WAIT_MS), push: new Gate(SESSIONS, WAIT_MS) });
+function gatesOf(engine: Engine) {
+  const mine = gates.get(engine) ?? newGates();
+  gates.set(engine, mine);
+  return mine;
+}
 
 /** What a replica needs of a session (SessionPort has it). */
 export interface SessionFetcher {
@@ -23,8 +36,13 @@ export const keptBytes = (engine: Engine, tokens: number): number => Math.max(0,
  */
 export async function pullPages(engine: Engine, session: SessionFetcher, ids: readonly number[], salt: string): Promise<number> {
   const names = engine.names.chain(ids, salt);
+  if (engine.pool.prefix(names) === names.length) return 0;
+  return gatesOf(engine).pull.through(() => pull(engine, session, names));
+}
+
+async function pull(engine: Engine, session: SessionFetcher, names: readonly string[]): Promise<number> {
   const first = engine.pool.prefix(names);
-  if (first === names.length) return 0;
+  if (first === names.length) return 0; // another brought them meanwhile
   const wanted = names.slice(first, first + engine.pool.available);
   const batch = Math.max(1, Math.floor(BATCH_BYTES / engine.kv.pageBytes));
   // read whole: a stream read in pieces costs more than the pages do
@@ -62,7 +80,11 @@ export async function pushPages(
   salt: string,
   turn?: string,
 ): Promise<number> {
-  const names = engine.names.chain(ids, salt).filter((name) => engine.pool.has(name));
+  return gatesOf(engine).push.through(() => push(engine, session, engine.names.chain(ids, salt), turn));
+}
+
+async function push(engine: Engine, session: SessionFetcher, all: readonly string[], turn: string | undefined): Promise<number> {
+  const names = all.filter((name) => engine.pool.has(name));
   if (names.length === 0) return 0;
   const lacking = await session.missing(names);
   if (lacking.length === 0) return 0;
@@ -76,7 +98,7 @@ export async function pushPages(
         if (page === undefined) break;
         frames.push(await frame(lacking[sent++], page));
       }
-      if (frames.length > 0) controller.enqueue(concatBytes(...frames));
+      if (frames.length > 0) controller.enqueue(frames.length === 1 ? frames[0] : concatBytes(...frames));
       if (frames.length < batch) controller.close();
     },
   });
