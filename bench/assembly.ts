@@ -11,23 +11,19 @@ import { parseArgs } from 'node:util';
 import { ROOT } from '../cli/build.ts';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { all: { type: 'boolean', default: false } } });
-const names = positionals.length > 0 ? positionals : ['tile_dot_32_4', 'tile_dot_32m_4', 'few_w4_1', 'few_q4_1_1'];
+const SHOWN = ['tile_dot_32_4', 'tile_dot_32m_4', 'few_w4_1', 'few_w4_2', 'few_q4_1_1', 'few_q4_k_1', 'few_q6_k_1'];
+const ATTENTION = ['attention-i8/scores', 'attention-i8/scores2', 'attention-i8/values', 'attention-i8/values2'];
+const names = positionals.length > 0 ? positionals : [...SHOWN, ...ATTENTION];
 
-/** Calls every product once at 1 and 64 tokens, so that V8 compiles what is asked for. */
-const CALLS = `
-const { readFileSync } = require('node:fs');
-const memory = new WebAssembly.Memory({ initial: 100 });
-const kernels = new WebAssembly.Instance(new WebAssembly.Module(readFileSync(process.argv[2])), { env: { memory } }).exports;
-for (const [name, run] of Object.entries(kernels))
-  if (/^dot_(?!tokens)/.test(name)) for (const T of [1, 2, 3, 4, 64]) run(4 << 20, 65536, 1 << 20, T, 64, 256, 0, 64, 0, 0, 16384, 4096);
-`;
+/** V8 compiles everything when it is told not to wait for calls. */
+const COMPILE = "new WebAssembly.Module(require('node:fs').readFileSync(process.argv[2]))";
 
 interface Instruction {
   at: number;
   text: string;
 }
 
-/** The instructions from the target of a backward jump to the jump: the loop that has the most dot-adds, the innermost of them. */
+/** The instructions from the target of a backward jump to the jump: the loop that has the most products of integers, the innermost of them. */
 function innerLoop(list: readonly Instruction[]): Instruction[] {
   const loops = list.flatMap(({ at, text }, i) => {
     const target = Number(/^j\w+ (0x[0-9a-f]+)/.exec(text)?.[1] ?? Number.NaN);
@@ -40,21 +36,21 @@ function innerLoop(list: readonly Instruction[]): Instruction[] {
         ]
       : [];
   });
-  const dots = (loop: readonly Instruction[]) => loop.filter(({ text }) => /dpbusd|sdot/.test(text)).length;
+  const dots = (loop: readonly Instruction[]) => loop.filter(({ text }) => /dpbusd|sdot|pmaddwd|smull/.test(text)).length;
   return loops.sort((a, b) => dots(b) - dots(a) || a.length - b.length)[0] ?? [];
 }
 
 execFileSync(process.execPath, [join(ROOT, 'wasm/build.mjs'), '--text']);
 const text = readFileSync(join(ROOT, '.build/wasm/turnstone-relaxed.wat'), 'utf8');
-const functions = [...text.matchAll(/^ \(func \$(\S+)/gm)].map(([, name]) => name.split('/').at(-1));
+const functions = [...text.matchAll(/^ \(func \$(\S+)/gm)].map(([, name]) => `/${name}`);
 const folder = mkdtempSync(join(tmpdir(), 'turnstone-assembly-'));
 const script = join(folder, 'calls.cjs');
-writeFileSync(script, CALLS);
+writeFileSync(script, COMPILE);
 console.log(`V8 ${process.versions.v8}, ${process.arch}`);
 for (const name of names) {
-  const index = functions.indexOf(name);
+  const index = functions.findIndex((f) => f.endsWith(`/${name}`));
   if (index < 0) throw new Error(`there is no function ${name}`);
-  const flags = ['--no-liftoff', `--print-wasm-code-function-index=${index}`];
+  const flags = ['--no-liftoff', '--no-wasm-lazy-compilation', `--print-wasm-code-function-index=${index}`];
   const printed = execFileSync(process.execPath, [...flags, script, join(ROOT, '.build/wasm/turnstone-relaxed.wasm')], {
     ...{ encoding: 'utf8', maxBuffer: 1 << 28 },
   });

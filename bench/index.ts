@@ -17,7 +17,7 @@ import { real } from './suites/real.ts';
 import { roofline } from './suites/roofline.ts';
 import { serving } from './suites/serving.ts';
 import { sessions } from './suites/sessions.ts';
-import { speculation } from './suites/speculation.ts';
+import { speculationTargets } from './suites/speculation.ts';
 import { stages } from './suites/stages.ts';
 import { start } from './suites/start.ts';
 import { BenchWorker } from './workerd/host.ts';
@@ -32,7 +32,11 @@ const SUITES: Record<string, Suite> = {
   roofline: { about: 'what one core can do at most: memory, int8, f32', rounds: 5, run: roofline },
   kernels: { about: 'matrix products, attention and top-k in real layer shapes, beside those limits', rounds: 5, run: kernels },
   engine: { about: 'prefill and decode by length, depth and batch, in workerd and in Node', rounds: 5, run: engine },
-  speculation: { about: 'prompt-lookup speculation on the shipped model', rounds: 3, run: speculation },
+  speculation: {
+    about: 'prompt-lookup speculation on ten tasks, of the shipped model or of real ones',
+    rounds: 3,
+    run: speculationTargets,
+  },
   adapters: {
     about: 'eight sequences over four LoRA adapters beside the same on the base alone, in Node',
     rounds: 5,
@@ -62,7 +66,7 @@ const program = new Command('npm run bench --')
   .argument('[suite]', Object.keys(SUITES).join(', '), 'engine')
   .option('--json <file>', 'writes the report')
   .option('--rounds <n>', 'runs of each measurement')
-  .option('--only <models>', 'quality, real: measures these models alone, comma-separated')
+  .option('--only <models>', 'quality, real, speculation: measures these models alone, comma-separated')
   .option('--clock <wall|cpu>', "what is timed: cpu, the processes' own time, for machines that do other work too (Linux)", 'wall')
   .option('--publish', 'writes the report into docs/performance, and docs/performance.md anew')
   .addHelpText(

@@ -2,7 +2,7 @@
  * Where a step's time goes: a real model in this process, each op of the backend timed, decode and then a prompt. A kernel's way depends on
  * this Node's V8: dot-add needs 22 or newer.
  *
- *   npx tsx bench/ops.ts [--model smollm2] [--streams 1] [--prompt 128]
+ *   npx tsx bench/ops.ts [--model smollm2] [--streams 1] [--depth 16] [--prompt 128]
  */
 import { parseArgs } from 'node:util';
 import type { Weight } from '../engine/backend.ts';
@@ -15,7 +15,7 @@ import { REAL_MODELS, type RealName, realModel } from './real-models.ts';
 const { values: o } = parseArgs({
   options: {
     ...{ model: { type: 'string', default: 'smollm2' }, streams: { type: 'string', default: '1' } },
-    ...{ prompt: { type: 'string', default: '128' } },
+    ...{ prompt: { type: 'string', default: '128' }, depth: { type: 'string', default: '16' } },
   },
 });
 const [STEPS, VOCAB] = [64, 32768];
@@ -68,8 +68,8 @@ async function tell(what: string, steps: number, run: (round: number) => Promise
 }
 
 console.log(`${REAL_MODELS[o.model as RealName].name}; ${describeMachine(machine())}; V8 ${process.versions.v8}, ${node.variant}`);
-await tell(`a step of ${streams} together`, STEPS, async (round) => {
-  const prompts = Array.from({ length: streams }, (_, i) => randomIds(16, VOCAB, 1 + round * 16 + i));
+await tell(`a step of ${streams} together, from depth ${o.depth} on`, STEPS, async (round) => {
+  const prompts = Array.from({ length: streams }, (_, i) => randomIds(Number(o.depth), VOCAB, 1 + round * 16 + i));
   await node.runner.prefill(prompts, STEPS + 8);
   return () => node.runner.decode(STEPS);
 });

@@ -28,7 +28,7 @@ const TITLES: Record<string, string> = {
   peers: 'Beside llama.cpp, wllama and ONNX Runtime Web',
   real: 'Real models beside llama.cpp',
   engine: 'The engine alone',
-  speculation: 'Speculation on the shipped model',
+  speculation: 'Speculation',
   adapters: 'Adapters beside the base',
   serving: 'Over HTTP',
   sessions: 'Sessions on a cold replica',
@@ -84,14 +84,16 @@ export function render(): void {
     for (const picture of pictures(r)) parts.push(`![${picture}](performance/${picture}.svg)\n`);
     parts.push(figures(r.figures));
   }
-  const told = reports.filter((r) => r.suite === 'gate' || r.suite === 'real');
+  const without = join(FOLDER, 'without-vnni.md'); // bench/ways.ts
+  if (existsSync(without)) parts.push(readFileSync(without, 'utf8'));
+  const told = reports.filter((r) => ['gate', 'real', 'speculation'].includes(r.suite));
   parts.push(limits(told.length > 0 ? told : undefined));
   writeFileSync(join(ROOT, 'docs/performance.md'), parts.join('\n'));
   writeMeasured(reports);
 }
 
 /**
- * What limits the targets that the gate and the real models missed: the sections of limits.md that name them, in a comment of the
+ * What limits the targets that the gate, the real models and speculation missed: the sections of limits.md that name them, in a comment of the
  * beginnings of targets' names. All sections while neither was published. A missed target that no section names is said.
  */
 export function limits(reports: readonly Report[] | undefined, file = readFileSync(join(FOLDER, 'limits.md'), 'utf8')): string {

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeMachine, machine } from '../../bench/machine.ts';
 import { withMeasured } from '../../bench/measured.ts';
 import { limits, unpublishable } from '../../bench/publish.ts';
 import { REAL_MODELS } from '../../bench/real-models.ts';
 import type { Report } from '../../bench/report.ts';
+import { TASKS } from '../../bench/suites/speculation.ts';
 
 const file =
   '## Limits\n\nIntro.\n\n### One\n<!-- pp128 against native; pp512 against native -->\n\nFirst.\n\n### Two\n<!-- HTTP costs -->\n\nSecond.\n';
@@ -40,8 +42,23 @@ describe('what limits the missed targets', () => {
   it('knows every target of the real models', () => {
     const columns = ['pp128', 'pp512', 'tg64 at depth 0', 'tg64 at depth 1024'].map((c) => `${c} against native llama.cpp`);
     const streams = [2, 8].map((n) => `${n} streams together, of one`);
-    const names = [REAL_MODELS.smollm2, REAL_MODELS['qwen-coder']].flatMap((m) => [...columns, ...streams].map((c) => `${m.name}: ${c}`));
+    const apart = '2 streams of two processes, of one stream of one';
+    const tasks = TASKS.map((task) => `speculation on ${task}`);
+    const held = [REAL_MODELS.smollm2, REAL_MODELS['qwen-coder']];
+    const names = held.flatMap((m) => [...columns, ...streams, apart, ...tasks].map((c) => `${m.name}: ${c}`));
     expect(limits(gate(...names.map((n): [string, number] => [n, 0])))).not.toContain('not looked into');
+  });
+
+  it('there are ten tasks of speculation', () => {
+    expect(TASKS).toHaveLength(10);
+  });
+
+  it('knows every target that a published report misses', () => {
+    const folder = join(import.meta.dirname, '../../docs/performance');
+    const reports = ['gate', 'real', 'speculation'].map(
+      (suite) => JSON.parse(readFileSync(join(folder, `${suite}.json`), 'utf8')) as Report,
+    );
+    expect(limits(reports)).not.toContain('not looked into');
   });
 
   it('knows every target of the gate', () => {
@@ -58,7 +75,8 @@ describe('what limits the missed targets', () => {
       'memory of an isolate with the SmolLM2 shape',
       'first token after a fresh start, shipped model',
       'a pack loads from local storage',
-      ...['extraction', 'rewriting', 'stories', 'reading', 'identity', 'arithmetic'].map((g) => `speculation on ${g}`),
+      ...TASKS.map((task) => `speculation on ${task}`),
+      ...['one process', '2 processes'].map((n) => `64 streams at once, of one after the other, ${n}`),
       '4-bit product qkv 960×576 M=1 against ONNX Runtime Web',
     ];
     expect(limits(gate(...names.map((n): [string, number] => [n, 0])))).not.toContain('not looked into');
