@@ -226,6 +226,28 @@ describe('the books', () => {
     expect(queue.ledger.tickets.get('b')?.chain).toHaveLength(MAX_LINKS);
   });
 
+  it('let a key have what its rate gives, over hours, after an idle day too: its burst, then one at a time', () => {
+    const queue = new Queue({ ...POLICY, ratePerMinute: 30, burst: 5 }, ['0']);
+    let n = 0;
+    const asked = (now: number): boolean => {
+      const answer = queue.arrive(ask(`${n++}`), now, nothing);
+      if (answer.kind === 'refused') expect(answer).toEqual({ kind: 'refused', reason: 'rate_limit', retryAfter: expect.any(Number) });
+      queue.cancel(`${n - 1}`); // who gives a place back has had it
+      return answer.kind === 'queued';
+    };
+    const DAY = 86_400_000;
+    for (const begin of [0, DAY, 8 * DAY]) {
+      let admitted = 0;
+      for (let t = 0; t < 7_200_000; t += 500) {
+        if (asked(begin + t)) admitted++;
+        expect(admitted).toBeLessThanOrEqual(5 + t / 2_000);
+        expect(admitted).toBeGreaterThanOrEqual(Math.min(1 + t / 500, 4 + t / 2_000) - 1);
+      }
+      expect(admitted).toBe(5 + Math.floor(7_199_500 / 2_000));
+    }
+    expect(queue.sound()).toBe(true);
+  });
+
   it('remember 4,096 that were lost by silence, the newest', () => {
     const ledger = new Ledger(POLICY, ['0']);
     const lost = (i: number) => ledger.suspect({ id: `${i}` } as Ticket);
