@@ -234,3 +234,147 @@ describe('a schema', () => {
     expect(of({ maximum: 4 }, { minimum: 5 }, '4', '5', '6')).toEqual(['4', '5', '6']);
   });
 });
+
+describe('a reference', () => {
+  const integer = { $anchor: 'x', type: 'integer' };
+  const takes = (schema: object) => ['1', '"a"', 'null'].filter((t) => compiler.jsonSchema(schema).matches(bytes(t)));
+  const inside = (keyword: string, value: unknown) => ({ $ref: '#x', $defs: { d: { [keyword]: value } } });
+  it.each([
+    'additionalProperties',
+    'propertyNames',
+    'items',
+    'additionalItems',
+    'contains',
+    'not',
+    'if',
+    'then',
+    'else',
+    'unevaluatedProperties',
+    'unevaluatedItems',
+  ])('finds an anchor in the schema of %s', (keyword) => expect(takes(inside(keyword, integer))).toEqual(['1']));
+  it.each(['allOf', 'anyOf', 'oneOf', 'prefixItems', 'items'])('finds an anchor among those of %s', (keyword) => {
+    expect(takes(inside(keyword, [true, integer]))).toEqual(['1']);
+  });
+  it.each(['properties', 'patternProperties', '$defs', 'definitions', 'dependentSchemas', 'dependencies'])(
+    'finds an anchor by a name of %s',
+    (keyword) => {
+      expect(takes(inside(keyword, { k: integer }))).toEqual(['1']);
+    },
+  );
+  it.each(['enum', 'const', 'examples', 'default', 'other'])('finds none in %s, which holds no schemas', (keyword) => {
+    expect(why(() => takes(inside(keyword, [integer])))).toContain('"#x" does not exist');
+    expect(why(() => takes(inside(keyword, integer)))).toContain('"#x" does not exist');
+  });
+
+  it('follows pointers, names and bases', () => {
+    const $defs = {
+      'a/b': { type: 'integer' },
+      'c~d': { type: 'null' },
+      'e%f': { type: 'string' },
+      list: { anyOf: [{ type: 'null' }, { type: 'integer' }] },
+    };
+    const to = ($ref: string) => takes({ $ref, $defs });
+    expect(to('#/$defs/a~1b')).toEqual(['1']);
+    expect(to('#/$defs/c~0d')).toEqual(['null']);
+    expect(to('#/$defs/e%25f')).toEqual(['"a"']);
+    expect(to('#/$defs/e%f')).toEqual(['"a"']);
+    expect(to('#/%24defs/list/anyOf/1')).toEqual(['1']);
+    for (const none of ['#/$defs/x', '#/$defs/list/anyOf/2', '#/type', '#nobody'])
+      expect(
+        why(() => to(none)),
+        none,
+      ).toContain(`"${none}" does not exist`);
+    for (const other of ['https://a.example/b', 'b.json', '/b#/x'])
+      expect(
+        why(() => to(other)),
+        other,
+      ).toContain('leads to another document');
+    const bases = {
+      ...{ $id: 'https://a.example/one', $ref: 'two#/$defs/e' },
+      $defs: { d: { $id: 'two', $defs: { e: { $ref: '#y' }, f: { $anchor: 'y', type: 'integer' } } }, g: { $anchor: 'y', type: 'null' } },
+    };
+    expect(takes(bases)).toEqual(['1']);
+    expect(takes({ ...bases, $ref: '#y' })).toEqual(['null']);
+    expect(takes({ ...bases, $ref: 'https://a.example/two#y' })).toEqual(['1']);
+    expect(takes({ ...bases, $ref: '/one#/$defs/g' })).toEqual(['null']);
+    expect(takes({ $dynamicRef: '#z', $defs: { d: { $dynamicAnchor: 'z', type: 'null' } } })).toEqual(['null']);
+  });
+});
+
+/** Taken where a validator of JSON Schema takes them too: all arrays and numbers of a small kind. */
+describe('arrays and numbers', () => {
+  const values = ['1', '2', '"a"'];
+  const arrays = textsOf('012', 4).map((t) => `[${[...t].map((i) => values[Number(i)]).join(', ')}]`);
+  const taken = (schema: object, texts: readonly string[]) => texts.filter((t) => compiler.jsonSchema(schema).matches(bytes(t)));
+  const unlike = (a: unknown[]) => new Set(a.map((v) => JSON.stringify(v))).size === a.length;
+  it.each<[object, (a: unknown[]) => boolean]>([
+    [{ items: { enum: [1, 2, 'a'] } }, () => true],
+    [{ items: { enum: [1, 2] } }, (a) => !a.includes('a')],
+    [{ minItems: 1, maxItems: 2, items: { enum: [1, 2, 'a'] } }, (a) => a.length >= 1 && a.length <= 2],
+    [{ minItems: 3, items: { enum: [1, 2, 'a'] } }, (a) => a.length >= 3],
+    [{ maxItems: 0 }, (a) => a.length === 0],
+    [{ uniqueItems: true, items: { enum: [1, 2, 'a'] } }, unlike],
+    [{ uniqueItems: true, minItems: 2, maxItems: 2, items: { enum: [1, 2, 'a'] } }, (a) => unlike(a) && a.length === 2],
+    [{ uniqueItems: true, maxItems: 1 }, (a) => a.length <= 1],
+    [{ uniqueItems: true, items: { enum: [1, 1.0, 2] } }, (a) => unlike(a) && !a.includes('a')],
+    [{ prefixItems: [{ const: 1 }], items: { enum: [2, 'a'] } }, (a) => (a.length === 0 || a[0] === 1) && !a.slice(1).includes(1)],
+    [{ prefixItems: [{ const: 1 }, { const: 2 }], items: false }, (a) => a.length <= 2 && a.every((v, i) => v === i + 1)],
+    [
+      { prefixItems: [{ const: 1 }], minItems: 2, maxItems: 3, items: { enum: [1, 2, 'a'] } },
+      (a) => a[0] === 1 && a.length >= 2 && a.length <= 3,
+    ],
+    [{ contains: { const: 1 }, items: { enum: [1, 2, 'a'] } }, (a) => a.includes(1)],
+    [
+      { contains: { const: 1 }, minContains: 2, maxContains: 3, items: { enum: [1, 2, 'a'] } },
+      (a) => [2, 3].includes(a.filter((v) => v === 1).length),
+    ],
+    [
+      { contains: { type: 'integer' }, minContains: 0, maxContains: 1, items: { enum: [1, 2, 'a'] } },
+      (a) => a.filter((v) => v !== 'a').length <= 1,
+    ],
+    [{ contains: { const: 1 }, minItems: 3, maxItems: 3, items: { enum: [1, 2, 'a'] } }, (a) => a.includes(1) && a.length === 3],
+  ])('%j', (schema, right) => {
+    expect(taken({ type: 'array', ...schema }, arrays)).toEqual(arrays.filter((t) => right(JSON.parse(t) as unknown[])));
+  });
+
+  const numbers = [
+    '-3',
+    '-2.5',
+    '-2',
+    '-0.5',
+    '0',
+    '0.1',
+    '0.25',
+    '0.3',
+    '0.5',
+    '1',
+    '1.5',
+    '2',
+    '2.5',
+    '3',
+    '5',
+    '9.75',
+    '10',
+    '15',
+    '100',
+  ];
+  it.each<[object, (n: number) => boolean]>([
+    [{ type: 'integer' }, Number.isInteger],
+    [{ type: 'integer', minimum: -2, maximum: 10 }, (n) => Number.isInteger(n) && n >= -2 && n <= 10],
+    [{ type: 'integer', exclusiveMinimum: -2, exclusiveMaximum: 10 }, (n) => Number.isInteger(n) && n > -2 && n < 10],
+    [{ type: 'number', minimum: -2.5, maximum: 2.5 }, (n) => n >= -2.5 && n <= 2.5],
+    [{ type: 'number', exclusiveMinimum: -2.5, exclusiveMaximum: 2.5 }, (n) => n > -2.5 && n < 2.5],
+    [{ type: 'number', minimum: 0.25 }, (n) => n >= 0.25],
+    [{ type: 'number', exclusiveMaximum: 0 }, (n) => n < 0],
+    [{ type: 'integer', multipleOf: 5 }, (n) => n % 5 === 0],
+    [{ type: 'integer', multipleOf: 3, minimum: 0 }, (n) => n >= 0 && n % 3 === 0],
+    [{ type: 'number', multipleOf: 0.5 }, (n) => Number.isInteger(n * 2)],
+    [{ type: 'number', multipleOf: 0.25, minimum: 0 }, (n) => n >= 0 && Number.isInteger(n * 4)],
+    [{ type: 'number', multipleOf: 2.5 }, (n) => Number.isInteger(n / 2.5)],
+    [{ type: 'number', multipleOf: 1e1 }, (n) => n % 10 === 0],
+    [{ enum: [1.5, 2, -3] }, (n) => [1.5, 2, -3].includes(n)],
+    [{ type: 'number', not: { enum: [1, 2.5] } }, (n) => n !== 1 && n !== 2.5],
+  ])('%j', (schema, right) => {
+    expect(taken(schema, numbers)).toEqual(numbers.filter((t) => right(Number(t))));
+  });
+});
