@@ -4,7 +4,7 @@ import type { Item } from '../../openai/requests/item-types.ts';
 import { Answer } from '../../serving/responses/answer.ts';
 import { inputItems, insertTurn, readHistory, removeTurn, turnSoFar } from '../../serving/responses/begin.ts';
 import { converse } from '../../serving/responses/conversation.ts';
-import { type Frame, frameBytes, frameHead, readFrames } from '../../serving/responses/frames.ts';
+import { type Frame, frameBytes, frameHead, free, readFrames } from '../../serving/responses/frames.ts';
 import { tooLong } from '../../serving/responses/turns.ts';
 import type { BeginAnswer, BeginRequest, ConversationAnswer, ConversationOp, StoredResponse } from '../../serving/responses/types.ts';
 import { counted, type Rows, type Sql } from '../rows.ts';
@@ -215,6 +215,7 @@ export class Session extends DurableObject<SessionEnv> {
       const taken = stores.pages.put(held);
       stored += taken;
       refused += held.length - taken;
+      for (const f of held) free(f.payload);
       held = [];
       bytes = 0;
     };

@@ -1,5 +1,5 @@
 import { bytesToHex, concatBytes, hexToBytes } from '@noble/hashes/utils.js';
-import type { Frame } from '../../serving/responses/frames.ts';
+import { type Frame, free } from '../../serving/responses/frames.ts';
 import type { Sql } from '../rows.ts';
 import { prepare, type Schema } from '../schema.ts';
 
@@ -203,7 +203,9 @@ export class PageStore {
       const first = at === 0 ? JSON.stringify(held) : null;
       const part = data.slice(at, at + ROW_BYTES); // a view would drag all of its buffer along
       this.#sql.exec('INSERT INTO pages (id, held, data) VALUES (?, ?, ?)', this.#next++, first, part);
+      free(part);
     }
+    if (frames.length > 1) free(data);
     this.#came = true;
     const pack = this.#add(id, this.#next - id, held);
     this.#packs.set(id, pack);

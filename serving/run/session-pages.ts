@@ -1,7 +1,7 @@
 import { concatBytes } from '@noble/hashes/utils.js';
 import type { Engine } from '../../engine/index.ts';
 import { PAGE } from '../../engine/layout.ts';
-import { countFrames, frame, parseFrames } from '../responses/frames.ts';
+import { countFrames, digestOf, frameHead, free, parseFrames } from '../responses/frames.ts';
 import { Gate } from './gate.ts';
 
 /** Pages are pulled in pieces of about so much, one ahead, so that they never fill the isolate. */
@@ -64,6 +64,7 @@ async function pull(engine: Engine, session: SessionFetcher, names: readonly str
       if (f.name !== wanted[taken] || !engine.importPage(f.name, f.payload)) return taken;
       taken++;
     }
+    free(bytes);
     if (!full) break;
   }
   return taken;
@@ -89,20 +90,44 @@ async function push(engine: Engine, session: SessionFetcher, all: readonly strin
   const lacking = await session.missing(names);
   if (lacking.length === 0) return 0;
   const batch = Math.max(1, Math.floor(PUSH_BYTES / engine.kv.pageBytes));
+  const { readable, writable, taken } = pipe();
+  const writer = writable.getWriter();
+  const write = async (bytes: Uint8Array) => {
+    await writer.write(bytes);
+    if (taken) free(bytes);
+  };
   let sent = 0;
-  const body = new ReadableStream<Uint8Array>({
-    async pull(controller) {
-      const frames: Uint8Array[] = [];
-      while (frames.length < batch && sent < lacking.length) {
-        const page = await engine.exportPage(lacking[sent]);
-        if (page === undefined) break;
-        frames.push(await frame(lacking[sent++], page));
+  const send = async () => {
+    for (let more = true; more; ) {
+      const parts: Uint8Array[] = [];
+      while (parts.length < 2 * batch && more) {
+        const page = sent < lacking.length ? await engine.exportPage(lacking[sent]) : undefined;
+        more = page !== undefined;
+        if (page) parts.push(frameHead(lacking[sent++], await digestOf(page), page.byteLength), page);
       }
-      if (frames.length > 0) controller.enqueue(frames.length === 1 ? frames[0] : concatBytes(...frames));
-      if (frames.length < batch) controller.close();
-    },
+      // many small pages in one write: each is a hop
+      if (parts.length <= 2) for (const part of parts) await write(part);
+      else {
+        const piece = concatBytes(...parts);
+        parts.forEach(free);
+        await write(piece);
+      }
+    }
+    await writer.close();
+  };
+  const sending = send().catch((error) => writer.abort(error));
+  sending.catch(() => {}); // nobody reads: the answer says why
+  const response = await session.fetch(`https://session/pages${turn === undefined ? '' : `?response=${turn}`}`, {
+    method: 'PUT',
+    body: readable,
   });
-  const response = await session.fetch(`https://session/pages${turn === undefined ? '' : `?response=${turn}`}`, { method: 'PUT', body });
   if (!response.ok) throw new Error(`the session did not take the pages: ${await response.text()}`);
   return sent;
+}
+
+/** A body that is written. `taken`: a write settles when its bytes were read and are the writer's again, as the runtime's own pipes do; elsewhere readers may keep them. */
+function pipe(): TransformStream<Uint8Array, Uint8Array> & { taken: boolean } {
+  const { IdentityTransformStream: Native } = globalThis as { IdentityTransformStream?: new () => TransformStream<Uint8Array, Uint8Array> };
+  const { readable, writable } = Native ? new Native() : new TransformStream<Uint8Array, Uint8Array>();
+  return { readable, writable, taken: Native !== undefined };
 }

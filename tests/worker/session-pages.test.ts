@@ -49,7 +49,7 @@ it('a crowd of sessions gets its pages two at a time, all of them and as they ar
         chunks.push(r.value);
         await new Promise((next) => setTimeout(next, 1));
       }
-      const frames = (await Promise.all(chunks.map(parseFrames))).flat();
+      const frames = await parseFrames(concatBytes(...chunks));
       got.push(...frames.map((f) => f.payload[0] as number));
       open--;
       return new Response();
