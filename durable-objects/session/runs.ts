@@ -3,6 +3,7 @@ import { cellOf } from '../../policy/cells.ts';
 import { MAX_LINKS } from '../../policy/chains.ts';
 import { MAX_PROMPT, type RefusalReason } from '../../policy/ticket.ts';
 import { chainTokens, messageChain } from '../../serving/chain.ts';
+import { either } from '../../serving/either.ts';
 import { loadModel } from '../../serving/models.ts';
 import type { Answer } from '../../serving/responses/answer.ts';
 import { drive, type Place, type TurnLease } from '../../serving/responses/drive.ts';
@@ -218,7 +219,7 @@ export class Runs {
       }
       const abort = new AbortController();
       this.#goes.set(id, { epoch: place.epoch, abort });
-      return { session, replica: place.replica, epoch: place.epoch, history, signal: AbortSignal.any([signal, abort.signal]) };
+      return { session, replica: place.replica, epoch: place.epoch, history, signal: either(signal, abort.signal) };
     }
     return undefined;
   }

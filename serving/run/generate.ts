@@ -4,6 +4,7 @@ import { choiceSeed, resolveSampling } from '../../openai/requests/sampling.ts';
 import type { ChatRequest, CompletionRequest, ResponsesRequest } from '../../openai/requests/types.ts';
 import { createAnswer } from '../../openai/stream/create.ts';
 import type { Cost } from '../../policy/cost.ts';
+import { either } from '../either.ts';
 import { watchGeneration } from '../trace/generation.ts';
 import type { Held } from './adapters.ts';
 import { AnswerWriter } from './answer-writer.ts';
@@ -95,7 +96,7 @@ async function generateWith(rt: Runtime, adapter: Held | undefined, body: Asked,
   if (session && best === undefined) await pullPages(engine, session, prompts[0], pageSalt).catch((error) => console.warn('pages', error));
   const decided = Date.now();
   const leave = new AbortController();
-  const gone = AbortSignal.any([http.signal, leave.signal]);
+  const gone = either(http.signal, leave.signal);
   let asked: RouteReport | undefined;
   // one prompt at a time is worth a transfer; several of a request share the loop as they are
   const routing = prompts.length === 1 ? npu?.prefill(prompts[0], salt, gone, (report) => (asked = report)) : undefined;

@@ -19,6 +19,7 @@ import {
   settled,
 } from '../../policy/route.ts';
 import { readChoice, readNumber, readText, type Variables } from '../../policy/settings.ts';
+import { either } from '../either.ts';
 import { sleep } from '../sleep.ts';
 import type { EngineLoop } from './loop.ts';
 
@@ -221,7 +222,7 @@ export class NpuAdapter {
     try {
       const answer = await this.ask(ids, names, have, salt, {
         deadlineMs: Math.min(Math.ceil(wait + (localMs ?? 0)), DEVICE_WAIT_MS),
-        signal: AbortSignal.any([signal, limit.signal]),
+        signal: either(signal, limit.signal),
         onPage: (name, bytes) => {
           report.bytes += bytes.length;
           received += PAGE;
