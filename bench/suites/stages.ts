@@ -3,13 +3,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Server, startServer } from '../../cli/start.ts';
-import { useClock } from '../clock.ts';
+import { start, useClock } from '../clock.ts';
 import { inWorkerd } from '../contenders.ts';
 import { randomIds } from '../engine/runner.ts';
 import { complete, rate } from '../http.ts';
 import { packOf } from '../model.ts';
 import { installPeers } from '../peers/install.ts';
 import { LlamaPeer } from '../peers/llama.ts';
+import { workerds } from '../process.ts';
 import { REAL_MODELS, realModel } from '../real-models.ts';
 import type { Bench } from '../report.ts';
 import { alternate, quantile, spread } from '../stats.ts';
@@ -105,13 +106,31 @@ async function compare(bench: Bench, servers: Record<string, Server>, peers: Rec
     ...over(async (s) => (1000 * PROMPT) / (await complete(s.url, s.pack.id, fresh(PROMPT), 1)).ttft),
     ...beside(async (p) => (1000 * PROMPT) / (await p.prefill(fresh(PROMPT)))),
   });
+  const crowd = async (s: Server) =>
+    (await Promise.all(Array.from({ length: STREAMS }, () => complete(s.url, s.pack.id, fresh(16), TOKENS)))).reduce(
+      (n, x) => n + x.tokens,
+      0,
+    );
+  for (const s of Object.values(servers)) for (let n = 0; n < 3; n++) await crowd(s); // the scheduler tries out how many groups are best
   const together = await figures(`${STREAMS} streams of ${TOKENS} tokens`, {
     ...over(async (s) => {
       const from = performance.now();
-      const all = await Promise.all(Array.from({ length: STREAMS }, () => complete(s.url, s.pack.id, fresh(16), TOKENS)));
-      return (1000 * all.reduce((n, x) => n + x.tokens, 0)) / (performance.now() - from);
+      return (1000 * (await crowd(s))) / (performance.now() - from);
     }),
   });
+  if (process.platform === 'linux') {
+    // of all processes: how much of two cores' time is computed, and how much more in stages than in one isolate
+    const computed = over((s) => spent(() => complete(s.url, s.pack.id, fresh(PROMPT), 1)));
+    for (const [name, value] of Object.entries(await alternate(computed, bench.rounds)))
+      bench.figure({ name: `prefill of ${PROMPT} tokens, processor time, ${name}`, unit: 'ms', value });
+    for (const [name, value] of Object.entries(
+      await alternate(
+        over((s) => spent(() => crowd(s))),
+        bench.rounds,
+      ),
+    ))
+      bench.figure({ name: `${STREAMS} streams of ${TOKENS} tokens, processor time, ${name}`, unit: 'ms', value });
+  }
   const decode = await figures('decode of one stream', {
     ...over(async (s) => rate(await complete(s.url, s.pack.id, fresh(16), DECODED))),
     ...beside(async (p) => (1000 * DECODED) / (await p.decode(short, DECODED))),
@@ -127,6 +146,15 @@ async function compare(bench: Bench, servers: Record<string, Server>, peers: Rec
   }
   bench.target({ name: `${STREAMS} streams in stages against one isolate`, got: together.one, want: 1.6, unit: '×' });
   bench.target({ name: 'decode of one stream in stages against one isolate', got: decode.one, want: 0.85, unit: '×' });
+}
+
+/** ms that all Workers' processes were on a processor meanwhile. */
+async function spent(work: () => Promise<unknown>): Promise<number> {
+  const clock = useClock('cpu');
+  const since = start(workerds());
+  useClock(clock);
+  await work();
+  return since();
 }
 
 /** What a hop costs: calls to a stage that computes nothing, with the bytes of a token's activations; many in a row, since a runtime's clock is coarse. */
