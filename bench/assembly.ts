@@ -1,5 +1,5 @@
 /**
- * What V8 makes of a kernel: the instructions of its inner loop, counted, or all of them with --all. Needs Node 22 or newer.
+ * What V8 makes of a kernel: the instructions of its inner loops, counted, or all of them with --all. Needs Node 22 or newer.
  *
  *   npx tsx bench/assembly.ts [tile_dot_32m_4 few_q4_1_1 …] [--all]
  */
@@ -23,22 +23,20 @@ interface Instruction {
   text: string;
 }
 
-/** The instructions from the target of a backward jump to the jump: the loop that has the most products of integers, the innermost of them. */
-function innerLoop(list: readonly Instruction[]): Instruction[] {
-  const loops = list.flatMap(({ at, text }, i) => {
+/** Loops, from the target of a backward jump to the jump, that call nothing (the way back from an interrupt does) and that no shorter one is in. */
+function innerLoops(list: readonly Instruction[]): Instruction[][] {
+  const loops = list.flatMap(({ at, text }, to) => {
     const target = Number(/^j\w+ (0x[0-9a-f]+)/.exec(text)?.[1] ?? Number.NaN);
-    return target < at
-      ? [
-          list.slice(
-            list.findIndex((x) => x.at === target),
-            i + 1,
-          ),
-        ]
-      : [];
+    const from = target < at ? list.findIndex((x) => x.at === target) : -1;
+    return from < 0 || list.slice(from, to).some((x) => /^(call|ret)/.test(x.text)) ? [] : [{ from, to }];
   });
-  const dots = (loop: readonly Instruction[]) => loop.filter(({ text }) => /dpbusd|sdot|pmaddwd|smull/.test(text)).length;
-  return loops.sort((a, b) => dots(b) - dots(a) || a.length - b.length)[0] ?? [];
+  return loops
+    .filter(({ from, to }) => !loops.some((l) => l.from <= to && from <= l.to && l.to - l.from < to - from))
+    .map(({ from, to }) => list.slice(from, to + 1));
 }
+
+/** What computes with vectors: all but loads, stores, moves and broadcasts, which other ports do. */
+const computes = ({ text }: Instruction) => /^v(?!mov|broadcast)/.test(text);
 
 execFileSync(process.execPath, [join(ROOT, 'wasm/build.mjs'), '--text']);
 const text = readFileSync(join(ROOT, '.build/wasm/turnstone-relaxed.wat'), 'utf8');
@@ -57,13 +55,16 @@ for (const name of names) {
   const list = [...printed.matchAll(/^(0x[0-9a-f]+) +[0-9a-f]+ +[0-9a-f]+ +(?:REX\.W )?(.*)$/gm)].map(([, at, line]) => ({
     ...{ at: Number(at), text: line.trim() },
   }));
-  const loop = innerLoop(list);
-  const counts = new Map<string, number>();
-  for (const { text } of loop) counts.set(text.split(' ')[0], (counts.get(text.split(' ')[0]) ?? 0) + 1);
-  const told = [...counts].sort((a, b) => b[1] - a[1]).map(([op, n]) => `${n} ${op}`);
-  console.log(
-    `\n${name}: ${loop.length} instructions in its inner loop, ${loop.filter(({ text }) => text.includes('[rbp')).length} on the stack`,
-  );
-  console.log(values.all ? loop.map(({ text }) => `  ${text}`).join('\n') : `  ${told.join(', ')}`);
+  console.log(`\n${name}`);
+  for (const loop of innerLoops(list)) {
+    const counts = new Map<string, number>();
+    for (const { text } of loop) counts.set(text.split(' ')[0], (counts.get(text.split(' ')[0]) ?? 0) + 1);
+    const told = [...counts].sort((a, b) => b[1] - a[1]).map(([op, n]) => `${n} ${op}`);
+    const stack = loop.filter(({ text }) => text.includes('[rbp')).length;
+    console.log(
+      `  a loop of ${loop.length} instructions, of which ${loop.filter(computes).length} compute with vectors, ${stack} on the stack`,
+    );
+    console.log(values.all ? loop.map(({ text }) => `    ${text}`).join('\n') : `    ${told.join(', ')}`);
+  }
 }
 rmSync(folder, { recursive: true });

@@ -86,14 +86,14 @@ export function render(): void {
   }
   const without = join(FOLDER, 'without-vnni.md'); // bench/ways.ts
   if (existsSync(without)) parts.push(readFileSync(without, 'utf8'));
-  const told = reports.filter((r) => ['gate', 'real', 'speculation'].includes(r.suite));
+  const told = reports.filter((r) => ['gate', 'real', 'speculation', 'kernels'].includes(r.suite));
   parts.push(limits(told.length > 0 ? told : undefined));
   writeFileSync(join(ROOT, 'docs/performance.md'), parts.join('\n'));
   writeMeasured(reports);
 }
 
 /**
- * What limits the targets that the gate, the real models and speculation missed: the sections of limits.md that name them, in a comment of the
+ * What limits the targets that the gate, the real models, speculation and the kernels missed: the sections of limits.md that name them, in a comment of the
  * beginnings of targets' names. All sections while neither was published. A missed target that no section names is said.
  */
 export function limits(reports: readonly Report[] | undefined, file = readFileSync(join(FOLDER, 'limits.md'), 'utf8')): string {

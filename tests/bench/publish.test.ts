@@ -55,7 +55,7 @@ describe('what limits the missed targets', () => {
 
   it('knows every target that a published report misses', () => {
     const folder = join(import.meta.dirname, '../../docs/performance');
-    const reports = ['gate', 'real', 'speculation'].map(
+    const reports = ['gate', 'real', 'speculation', 'kernels'].map(
       (suite) => JSON.parse(readFileSync(join(folder, `${suite}.json`), 'utf8')) as Report,
     );
     expect(limits(reports)).not.toContain('not looked into');
