@@ -77,6 +77,8 @@ export interface Apart {
   options: MiniflareOptions;
   /** MiB that V8 holds of a script's isolate; its wasm memory is beside it. */
   js(script: string): Promise<number>;
+  /** And what of it is in use, after a collection. */
+  inUse(script: string): Promise<number>;
   stop(): Promise<void>;
 }
 
@@ -97,6 +99,9 @@ export async function startApart(workers: WorkerOptions[], packs: readonly Local
   return {
     ...{ url, miniflare, options },
     js: async (script) => jsMemory((await miniflare.getInspectorURL()).host, `core:user:${script}`),
+    // every script has a part in it
+    inUse: async (script) =>
+      jsMemory((await miniflare.getInspectorURL()).host, `core:user:${script}`, () => fetch(`${url}/ready`).catch(() => {})),
     stop: () => miniflare.dispose(),
   };
 }

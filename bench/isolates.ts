@@ -77,12 +77,16 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const workers = scripts.map((s) => ({ ...workerOf(s, { ...CROWDED, LOG_REQUESTS: '0' }), serviceBindings: {} }));
   const apart = await startApart(workers, [pack]);
   const held = await crowd(apart, pack.id, names, 64);
+  const inUse = new Map<string, number>();
+  for (const name of names) inUse.set(name, await apart.inUse(name));
   await apart.stop();
   rmSync(out, { recursive: true, force: true });
   console.log(
     `${cpus()[0].model}, ${new Date().toISOString().slice(0, 10)}, ${pack.id}: ${STREAMS} streams and ${SESSIONS} sessions at once`,
   );
-  const rows = held.map(({ script, js, wasm }) => [script, js.toFixed(1), wasm.toFixed(1), (js + wasm).toFixed(1)]);
-  for (const line of table(['script', 'JavaScript, MiB', 'wasm, MiB', 'together, of 128'], rows)) console.log(line);
+  const rows = held.map(({ script, js, wasm }) =>
+    [script, js, inUse.get(script) ?? 0, wasm, js + wasm].map((v) => (typeof v === 'number' ? v.toFixed(1) : v)),
+  );
+  for (const line of table(['script', 'JavaScript, MiB', 'in use after it', 'wasm, MiB', 'together, of 128'], rows)) console.log(line);
   process.exit(0);
 }
