@@ -117,4 +117,7 @@ test('64 streams and 200 sessions at once: replica, sessions with queue, and rou
     expect([script, js > 1]).toEqual([script, true]);
     expect(js + wasm, script).toBeLessThan(ISOLATE_MIB);
   }
+  // what is in use of it is what the plan sets aside; the rest is V8's to collect
+  const { memory } = (await (await fetch(`${apart.url}/ready`)).json()) as { memory: { js: number } };
+  expect(await apart.inUse('small-replica')).toBeLessThan(memory.js / 2 ** 20);
 });
