@@ -1,7 +1,7 @@
 /** What must be built before anything is served: the runner's modules, the wasm kernels, the page, the Worker's bundle. Each is skipped while its inputs are unchanged. */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -140,12 +140,21 @@ export async function build(say: (line: string) => void = () => {}, names: strin
 /** What the replica and its stages must have in common: two builds with the same compute the same bits, and understand each other. */
 export const buildId = (): string => digestOf(['engine', 'kernels', 'wasm', 'durable-objects/stage']).slice(0, 16);
 
-/** A shipped pack is a static asset too, so that a deployment without R2 answers. */
+/**
+ * A shipped pack is a static asset too, so that a deployment without R2 answers. What is there already is left alone, and a file is whole as soon as
+ * it has its name: several may start at once, and a server may be reading it.
+ */
 function shipPack(name: string, folder: string): void {
   const from = join(ROOT, 'models', name);
   const to = join(ROOT, folder, name);
-  mkdirSync(to, { recursive: true });
-  for (const f of readdirSync(from, { withFileTypes: true })) if (f.isFile()) cpSync(join(from, f.name), join(to, f.name));
+  for (const made of [to, join(ROOT, '.build')]) mkdirSync(made, { recursive: true });
+  for (const f of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [join(from, f.name), join(to, f.name)];
+    if (!f.isFile() || (existsSync(target) && readFileSync(target).equals(readFileSync(source)))) continue;
+    const whole = join(ROOT, '.build', `${f.name}.${process.pid}`);
+    copyFileSync(source, whole);
+    renameSync(whole, target);
+  }
 }
 
 /** SHA-256 over paths and contents. */
