@@ -20,26 +20,41 @@ const REPEATING: readonly string[] = ['extraction', 'rewriting'];
 /** How many times faster an answer is wanted: where there is something to repeat, and elsewhere. */
 export const wantedOf = (task: string): number => (REPEATING.includes(task) ? 1.4 : 0.98);
 const REWRITING = /\b(replace|instead|change|swap|rewrite|sort|order|alphabet|reverse|backwards)\b/i;
-/** Answers of a task, tokens of one at the most, how often it is asked for, and steps that tell what rows cost. */
+/** Answers of a task, tokens of one at the most, and of one that repeats its prompt; how often it is asked for, and steps that tell what rows cost. */
 interface Size {
   items: number;
   most: number;
+  long: number;
   repeats: number;
   steps: number;
 }
-const SHIPPED: Size = { items: 12, most: 160, repeats: 5, steps: 64 };
+const SHIPPED: Size = { items: 12, most: 160, long: 160, repeats: 5, steps: 64 };
 /** A token of a real model takes 20 to 100 times as long. */
-const REAL: Size = { items: 3, most: 64, repeats: 3, steps: 16 };
+const REAL: Size = { items: 2, most: 48, long: 128, repeats: 3, steps: 16 };
 const WAYS = ['plain', 'speculating'] as const;
 type Way = (typeof WAYS)[number];
 
 interface Item {
+  task?: string;
   messages: { role: string; content: string }[];
   tools?: Record<string, unknown>[];
 }
 
-/** Prompts as the chat API would make them, by task. `rewriting` are the lists' items whose answer repeats their input. */
-async function prompts(folder: string, most: number): Promise<{ groups: Map<string, number[][]>; stopIds: readonly number[] }> {
+const itemsOf = (file: string): Item[] =>
+  readFileSync(join(ROOT, file), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Item);
+
+/**
+ * Prompts as the chat API would make them, by task. `rewriting` are the lists' items whose answer repeats their input; a real model is asked
+ * to rewrite and to extract what people ask it for (bench/skills/long.jsonl), since sentences of ten words show nothing of it.
+ */
+async function prompts(
+  folder: string,
+  most: number,
+  real: boolean,
+): Promise<{ groups: Map<string, number[][]>; stopIds: readonly number[] }> {
   const source = folderPack(folder);
   const { manifest } = await openPack(source);
   const tokenizer = await loadTokenizer(source, manifest);
@@ -47,11 +62,10 @@ async function prompts(folder: string, most: number): Promise<{ groups: Map<stri
   const text = (id: number | undefined) => (id === undefined ? undefined : new TextDecoder().decode(tokenizer.bytesOf(id)));
   const template = compileTemplate(manifest.chatTemplate, { bos: text(tokenizer.bos), eos: text(tokenizer.eos) });
   const groups = new Map<string, number[][]>();
+  const asked = ({ messages, tools }: Item) => template.render({ messages, tools, addGenerationPrompt: true });
+  const encoded = (items: readonly Item[]) => items.map((i) => [...tokenizer.encode(asked(i), { special: true, bos: false })]);
   for (const skill of SKILLS) {
-    const lines = readFileSync(join(ROOT, 'training/eval', `${skill}.jsonl`), 'utf8')
-      .trim()
-      .split('\n');
-    const items = lines.map((line) => JSON.parse(line) as Item).filter((i) => i.messages.every((m) => typeof m.content === 'string'));
+    const items = itemsOf(`training/eval/${skill}.jsonl`).filter((i) => i.messages.every((m) => typeof m.content === 'string'));
     const rewrites = (i: Item) => REWRITING.test(i.messages.at(-1)!.content);
     const tasks: Record<string, Item[]> =
       skill === 'lists'
@@ -59,14 +73,11 @@ async function prompts(folder: string, most: number): Promise<{ groups: Map<stri
         : { [skill === 'json' ? 'extraction' : skill]: items };
     for (const [task, all] of Object.entries(tasks)) {
       const step = Math.max(1, Math.floor(all.length / most));
-      const taken = all.filter((_, i) => i % step === 0).slice(0, most);
-      const asked = ({ messages, tools }: Item) => template.render({ messages, tools, addGenerationPrompt: true });
-      groups.set(
-        task,
-        taken.map((i) => [...tokenizer.encode(asked(i), { special: true, bos: false })]),
-      );
+      groups.set(task, encoded(all.filter((_, i) => i % step === 0).slice(0, most)));
     }
   }
+  const long = real ? itemsOf('bench/skills/long.jsonl') : [];
+  for (const task of new Set(long.map((i) => i.task!))) groups.set(task, encoded(long.filter((i) => i.task === task)));
   return { groups, stopIds: [...new Set([...tokenizer.stopIds, ...manifest.generation.stopIds])] };
 }
 
@@ -109,12 +120,13 @@ export async function speculation(bench: Bench, worker: BenchWorker, real?: Real
   await worker.load({ id: pack.id, context: 1024, sequences: 4, verify: false });
   await worker.calibrate();
   await measureRows(worker, size.steps);
-  const { groups, stopIds } = await prompts(pack.folder, size.items);
+  const { groups, stopIds } = await prompts(pack.folder, size.items, real !== undefined);
   const ratios = new Map<string, number>();
   for (const [group, list] of groups) {
     // an answer takes a few ms: each is measured several times a round, and its middle counts; its prompt is cached by then
     const times: Record<Way, number[]> = { plain: [], speculating: [] };
     let tokens = 0;
+    const most = REPEATING.includes(group) ? size.long : size.most;
     for (let round = 0; round < bench.rounds; round++) {
       const sum: Record<Way, number> = { plain: 0, speculating: 0 };
       tokens = 0;
@@ -124,9 +136,9 @@ export async function speculation(bench: Bench, worker: BenchWorker, real?: Real
         const outputs = new Set<string>();
         for (let repeat = 0; repeat < size.repeats; repeat++) {
           for (const way of WAYS) {
-            const o = { prompts: [prompt], maxTokens: size.most, stopIds: [...stopIds], speculate: way === 'speculating' };
+            const o = { prompts: [prompt], maxTokens: most, stopIds: [...stopIds], speculate: way === 'speculating' };
             const first = await worker.prefill(o); // of a cached prompt: one token, which may bring drafted ones along
-            own[way].push(first.ms + (await worker.decode(size.most)).ms);
+            own[way].push(first.ms + (await worker.decode(most)).ms);
             const { output } = (await worker.drop()).value;
             outputs.add(output[0].join());
             if (repeat === 0 && way === 'plain') tokens += output[0].length;
