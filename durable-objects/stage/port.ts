@@ -20,13 +20,9 @@ export class RemoteStage implements StagePort {
   readonly #order: StageOrder;
   readonly #wait: { openMs: number; callMs: number };
   readonly #hops?: Hops;
-  #stub?: StageObject;
   #instance?: string;
-  /** Calls under way, and the one timer that looks after all of them: a step makes many calls, and a timer costs as much as some of them. */
-  readonly #waiting = new Set<{ until: number; give(): void }>();
-  #timer?: unknown;
 
-  /** `object`: a new stub; one that failed stays broken. */
+  /** `object`: a new stub for each call: one that failed stays broken, and none may be used by another object than the one that made it, nor may a timer. */
   constructor(name: string, object: () => StageObject, order: StageOrder, wait = { openMs: WAIT_MS, callMs: CALL_MS }, hops?: Hops) {
     this.#wait = wait;
     this.#hops = hops;
@@ -41,7 +37,7 @@ export class RemoteStage implements StagePort {
     const { openMs } = this.#wait;
     for (const until = Date.now() + openMs; ; ) {
       try {
-        const answer = await within(openMs, this.#stage().open(this.#order));
+        const answer = await within(openMs, this.#object().open(this.#order));
         dispose(answer);
         if (!('refused' in answer)) {
           this.#instance = answer.instance;
@@ -50,7 +46,6 @@ export class RemoteStage implements StagePort {
         if (!answer.again || Date.now() + REPLACED_MS > until) throw new PagesLost(`${this.#name} refuses: ${answer.refused}`);
         await sleep(REPLACED_MS);
       } catch (error) {
-        this.#stub = undefined;
         if (error instanceof PagesLost) throw error;
         if (Date.now() > until) throw new PagesLost(`${this.#name} does not answer: ${error instanceof Error ? error.message : error}`);
         await sleep(PAUSE_MS);
@@ -94,8 +89,7 @@ export class RemoteStage implements StagePort {
     if (instance === undefined) throw new PagesLost(`${this.#name} is not open`);
     const start = Date.now();
     const trace = this.#hops?.tell(this.#name);
-    const answer = await this.#within(this.#stage().call(instance, call, trace)).catch((error: unknown) => {
-      this.#stub = undefined;
+    const answer = await within(this.#wait.callMs, this.#object().call(instance, call, trace)).catch((error: unknown) => {
       console.warn(`${this.#name} was lost:`, error instanceof Error ? error.message : error);
       return { gone: true } as const;
     });
@@ -105,30 +99,6 @@ export class RemoteStage implements StagePort {
     if ('error' in answer) throw new Error(`${this.#name}: ${answer.error}`);
     if (this.#instance === instance) this.#instance = undefined;
     throw new PagesLost(`${this.#name} was lost`);
-  }
-
-  #stage(): StageObject {
-    this.#stub ??= this.#object();
-    return this.#stub;
-  }
-
-  /** Rejects when a call takes longer than it may, by a quarter of that at the most. */
-  #within<T>(call: Promise<T>): Promise<T> {
-    const { callMs } = this.#wait;
-    return new Promise<T>((resolve, reject) => {
-      const waits = { until: Date.now() + callMs, give: () => reject(new Error(`no answer in ${callMs} ms`)) };
-      this.#waiting.add(waits);
-      this.#look();
-      call.then(resolve, reject).finally(() => this.#waiting.delete(waits));
-    });
-  }
-
-  #look(): void {
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
-      for (const { until, give } of this.#waiting) if (until <= Date.now()) give();
-      if (this.#waiting.size > 0) this.#look();
-    }, this.#wait.callMs / 4);
   }
 }
 

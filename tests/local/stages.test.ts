@@ -56,7 +56,7 @@ class Hosted implements StageObject {
   }
 }
 
-const remote = (openMs = 100) => {
+const remote = (openMs = 100, stubOf: (host: Hosted) => StageObject = (host) => host) => {
   const hosted: Hosted[] = [];
   const engine = testEngine(wasm(), {
     config,
@@ -66,7 +66,7 @@ const remote = (openMs = 100) => {
       port(stage) {
         const host = new Hosted(stage);
         hosted.push(host);
-        return new RemoteStage(`stage ${hosted.length - 1}`, () => host, { part: stage.part } as StageOrder, {
+        return new RemoteStage(`stage ${hosted.length - 1}`, () => stubOf(host), { part: stage.part } as StageOrder, {
           openMs,
           callMs: 1_500,
         });
@@ -78,6 +78,23 @@ const remote = (openMs = 100) => {
 };
 
 describe('a stage', () => {
+  it('is called through a stub of whoever calls: the replica that made the last one may be gone', async () => {
+    let object = 0; // workerd: "Cannot perform I/O on behalf of a different Durable Object"
+    const stubOf = (host: Hosted): StageObject => {
+      const mine = object;
+      const own = <T>(what: () => Promise<T>) => (mine === object ? what() : Promise.reject(new Error('a stub of another object')));
+      return { open: () => own(() => host.open()), call: (instance, call) => own(() => host.call(instance, call)) };
+    };
+    const { engine, hosted } = remote(100, stubOf);
+    let tokens = 0;
+    while (engine.busy) {
+      for (const e of await engine.step()) tokens += e.tokens.length;
+      object++;
+    }
+    expect(tokens).toBe(20);
+    expect(hosted.map((h) => h.opened)).toEqual([1, 1]); // none was lost
+  });
+
   it('that hangs is given up in time and opened again, and the answer goes on with the same tokens', async () => {
     const calm = remote();
     const tokens = await drain(calm.engine);
