@@ -81,10 +81,13 @@ async function prompts(
   return { groups, stopIds: [...new Set([...tokenizer.stopIds, ...manifest.generation.stopIds])] };
 }
 
+/** A token and the longest draft. An engine that drafted into a step of so many rows as were never measured waits until they are, and nobody else tells it here. */
+const MOST_ROWS = 8;
+
 /** What a step of several rows costs here, told to the engine that speculates. */
 async function measureRows(worker: BenchWorker, steps: number): Promise<void> {
   for (let round = 0; round < 6; round++) {
-    for (let rows = 1; rows <= 4; rows++) {
+    for (let rows = 1; rows <= MOST_ROWS; rows++) {
       const ids = Array.from({ length: rows }, (_, i) => randomIds(16, 4096, 1 + i + 10 * round));
       await worker.prefill({ prompts: ids, maxTokens: steps + 8 });
       const { ms } = await worker.decode(steps);
@@ -117,7 +120,7 @@ export async function speculation(bench: Bench, worker: BenchWorker, real?: Real
   const name = real ? `${REAL_MODELS[real].name}: ` : '';
   const pack = await packOf(real && realModel(real).path, bench.progress);
   await worker.upload(pack);
-  await worker.load({ id: pack.id, context: 1024, sequences: 4, verify: false });
+  await worker.load({ id: pack.id, context: 1024, sequences: MOST_ROWS, verify: false });
   await worker.calibrate();
   await measureRows(worker, size.steps);
   const { groups, stopIds } = await prompts(pack.folder, size.items, real !== undefined);
