@@ -25,20 +25,12 @@ import { keptBytes, pullPages, pushPages } from '../../serving/run/session-pages
 import { answerText, opened } from '../../serving/run/text.ts';
 import { afterThinking, type Followed, FREE } from '../../serving/run/thinking.ts';
 import { adapterNamed, fingerprintOf, withAdapter } from '../../serving/run/with-adapter.ts';
+import { fault } from '../fault.ts';
 
 afterEach(() => {
   vi.useRealTimers();
   vi.restoreAllMocks();
 });
-const fault = (f: () => unknown): unknown[] => {
-  try {
-    f();
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    return [error.status, error.code, error.param];
-  }
-  return ['none'];
-};
 
 /** Tokens are these texts; those in brackets are control tokens, which have none. */
 const TEXTS = ['a', 'b', ' ', '<think>', '</think>', '<tool_call>', '<', 'think', '>', 'é'.slice(0, 1)];

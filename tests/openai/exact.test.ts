@@ -39,17 +39,7 @@ import type { PromptToken, TokenLogprobs } from '../../openai/stream/answer.ts';
 import { createAnswer } from '../../openai/stream/create.ts';
 import { finishReason, frame, oneLine, promptLogprobs, usageObject } from '../../openai/stream/frames.ts';
 import { OllamaAnswer, ollamaError, ollamaName } from '../../openai/stream/ollama.ts';
-
-/** Status, type, code and param of what is thrown. */
-function fault(f: () => unknown): unknown[] {
-  try {
-    f();
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    return [error.status, error.code, error.param];
-  }
-  return ['none'];
-}
+import { fault } from '../fault.ts';
 
 describe('errors', () => {
   it.each<[ApiError, number, string, string | null, string | null, Record<string, string>]>([

@@ -19,18 +19,9 @@ import { conversationBytes, maxBodyBytes, noteRoom } from '../../serving/room.ts
 import { replicaNames, type SchedulerPort } from '../../serving/scheduler.ts';
 import { allows, originsOf } from '../../serving/security.ts';
 import { packFile } from '../../worker/packs.ts';
+import { laterFault as fault } from '../fault.ts';
 
 const MiB = 1 << 20;
-/** Status, code, param and headers of what is thrown. */
-async function fault(work: unknown): Promise<unknown[]> {
-  try {
-    await (typeof work === 'function' ? work() : work);
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    return [error.status, error.code, error.param];
-  }
-  return ['none'];
-}
 afterEach(() => {
   vi.useRealTimers();
   vi.restoreAllMocks();
