@@ -17,20 +17,14 @@ const FOLDER = join(ROOT, 'python');
 const CACHE = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'turnstone');
 const REQUIREMENTS = join(FOLDER, 'requirements-test.txt');
 
-const skipped: Noted['skipped'] = [];
-const result = { numPassedTests: 0, numFailedTests: 0, numPendingTests: 0 };
+const noted: Noted = { open: [], ended: true, passed: 0, failed: 0, retried: [], skipped: [] };
 const python = environment();
 if (typeof python === 'string') process.exitCode = tests(python);
 else {
   console.log(`skipped: ${python.reason}`);
-  result.numPendingTests = 1;
-  skipped.push({ why: python.reason, tests: 1 });
+  noted.skipped.push({ why: python.reason, tests: 1 });
 }
-writeFileSync(
-  join(ROOT, '.build/tests-python.json'),
-  JSON.stringify({ ...result, success: process.exitCode === undefined || process.exitCode === 0 }),
-);
-if (process.env.NOTES) writeFileSync(process.env.NOTES, JSON.stringify({ retried: [], skipped } satisfies Noted));
+if (process.env.NOTES) writeFileSync(process.env.NOTES, JSON.stringify(noted));
 
 /** The interpreter that has all requirements, or why there is none. */
 function environment(): string | { reason: string } {
@@ -89,10 +83,9 @@ function tests(interpreter: string): number {
   process.stdout.write(r.stdout ?? '');
   process.stderr.write(r.stderr ?? '');
   const count = (word: string): number => Number(new RegExp(`(\\d+) ${word}`).exec(r.stdout ?? '')?.[1] ?? 0);
-  result.numPassedTests = count('passed');
-  result.numFailedTests = count('failed') + count('errors?') + (r.error ? 1 : 0);
-  result.numPendingTests = count('skipped');
-  for (const [, n, why] of (r.stdout ?? '').matchAll(/^SKIPPED \[(\d+)\] \S+?:\d+: (.*)$/gm)) skipped.push({ why, tests: Number(n) });
+  noted.passed = count('passed');
+  noted.failed = count('failed') + count('errors?') + (r.error ? 1 : 0);
+  for (const [, n, why] of (r.stdout ?? '').matchAll(/^SKIPPED \[(\d+)\] \S+?:\d+: (.*)$/gm)) noted.skipped.push({ why, tests: Number(n) });
   if (r.error) console.log(`python: ${r.error.message} (${TESTS_S} s at most)`);
   console.log(`python: ${((Date.now() - started) / 1000).toFixed(0)} s`);
   return r.status ?? 1;

@@ -1,7 +1,14 @@
 /** Why tests were skipped, and what of it `REQUIRE` can name. */
 
-/** What a run of a suite notes for the gate (scripts/notes.ts, scripts/python.ts). */
+/** What a run of a suite notes for the gate (scripts/notes.ts, scripts/python.ts), as it goes. */
 export interface Noted {
+  /** Files of tests that have not ended; the gate runs them once more when they hang. */
+  open: string[];
+  /** All have been told of; what follows is the end of a process. */
+  ended: boolean;
+  /** Of the files that have ended, as all that follows. */
+  passed: number;
+  failed: number;
   /** Tests that passed only when they were tried again. */
   retried: { test: string; times: number; why: string }[];
   skipped: { why: string; tests: number }[];

@@ -3,8 +3,8 @@
  * non-zero when anything failed. `REQUIRE=data,models,browser,gpu,python,npm` (any of these): a test skipped for want of it fails the gate.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { build, ROOT } from '../cli/build.ts';
 import { kindOf, NO_REASON, type Noted, wantedKinds } from './skips.ts';
@@ -18,22 +18,19 @@ interface Suite {
   quiet?: boolean;
   /** Beside this process's own variables. */
   env?: Record<string, string>;
-  /** It has hung before it began, on a busy machine and rarely: then it is run once more, which counts as a try again. */
-  again?: boolean;
+  /** Vitest: it notes as it goes which files have not ended. One that hangs is run once more with these, which counts as a try again. */
+  vitest?: boolean;
 }
 
 const node = process.execPath;
 const vitest = join(ROOT, 'node_modules/vitest/vitest.mjs');
 const built = (file: string) => join(ROOT, '.build', file);
-const report = (name: string) => built(`tests-${name}.json`);
 const notes = (name: string) => built(`tests-${name}-notes.json`);
 const suite = (name: string, limitS: number, ...args: string[]): Suite => ({
   name,
   limitS,
-  command: [
-    ...[node, vitest, 'run', ...args, '--reporter=default', '--reporter=json', `--outputFile.json=${report(name)}`],
-    ...['--reporter', join(ROOT, 'scripts/notes.ts')],
-  ],
+  command: [node, vitest, 'run', ...args, '--reporter=default', '--reporter', join(ROOT, 'scripts/notes.ts')],
+  vitest: true,
 });
 const script = (name: string, limitS: number): Suite => ({
   name,
@@ -43,8 +40,10 @@ const script = (name: string, limitS: number): Suite => ({
 
 /** Tests over real servers are tried again when they fail; that may hide a fault, so more than one of them fails the gate. */
 const MOST_RETRIES = 1;
-/** From a suite's report to its end. One that hangs after all its tests have passed counts as a try again. */
+/** From a suite's last test to its end. One that hangs after all its tests have passed counts as a try again. */
 const EXIT_MS = 30_000;
+/** No test takes so long; a suite of which none ends meanwhile hangs: a worker that loops, a browser's GPU process that answers no more. */
+const STALL_MS = 400_000;
 
 /** One after the other; what is together runs at once, and fills what the others leave of two cores: they wait a lot. */
 const LANES: Suite[][] = [
@@ -52,7 +51,7 @@ const LANES: Suite[][] = [
   [suite('node', 1_200, '--project', 'node'), { ...script('python', 1_200), quiet: true }],
   [
     { ...suite('e2e', 1_800, '--project', 'e2e'), env: { E2E: 'together' } }, // two files at a time
-    { ...suite('workerd', 600, '--config', 'vitest.workerd.config.ts'), again: true, quiet: true },
+    { ...suite('workerd', 600, '--config', 'vitest.workerd.config.ts'), quiet: true },
   ],
   [{ ...suite('timed', 900, '--project', 'e2e'), env: { E2E: 'timed' } }], // over real servers, too; by itself
 ];
@@ -98,38 +97,38 @@ console.log(
 process.exit(failed > 0 ? 1 : 0);
 
 async function one(suite: Suite): Promise<void> {
-  const { name } = suite;
-  for (const file of [report(name), notes(name)]) rmSync(file, { force: true });
   const started = Date.now();
   if (!(await run(suite))) failed++;
-  times.push(`${name} ${seconds(started)}`);
-  if (existsSync(report(name))) {
-    const r = read<{ numPassedTests: number; numFailedTests: number; numPendingTests: number }>(report(name));
-    total.passed += r.numPassedTests;
-    total.failed += r.numFailedTests;
-    total.skipped += r.numPendingTests;
-  } // else it did not get that far, and has failed
-  if (!existsSync(notes(name))) return;
-  const { retried, skipped } = read<Noted>(notes(name));
-  for (const r of retried) {
+  times.push(`${suite.name} ${seconds(started)}`);
+}
+
+function add(noted: Noted): void {
+  total.passed += noted.passed;
+  total.failed += noted.failed;
+  for (const r of noted.retried) {
     console.log(`tried again ${r.times} time${r.times > 1 ? 's' : ''}: ${r.test}: ${r.why}`);
     retries += r.times;
   }
-  for (const { why, tests } of skipped) reasons.set(why, (reasons.get(why) ?? 0) + tests);
+  for (const { why, tests } of noted.skipped) {
+    total.skipped += tests;
+    reasons.set(why, (reasons.get(why) ?? 0) + tests);
+  }
 }
 
 function seconds(since: number): string {
   return `${((Date.now() - since) / 1000).toFixed(0)} s`;
 }
 
-function read<T>(file: string): T {
-  return JSON.parse(readFileSync(file, 'utf8')) as T;
+/** What has been noted so far; undefined: it did not get that far. */
+function read(name: string): Noted | undefined {
+  return existsSync(notes(name)) ? (JSON.parse(readFileSync(notes(name), 'utf8')) as Noted) : undefined;
 }
 
-/** Whether it succeeded. */
-async function run(suite: Suite): Promise<boolean> {
+/** Whether it succeeded. `files`: these alone, which hung when they ran among the others. */
+async function run(suite: Suite, files?: string[]): Promise<boolean> {
   const { name, limitS, quiet } = suite;
-  const [file, ...args] = suite.command;
+  rmSync(notes(name), { force: true });
+  const [file, ...args] = [...suite.command, ...(files ?? [])];
   if (!quiet) console.log(`\n── ${name} ──`);
   const env = { ...process.env, WRANGLER_SEND_METRICS: 'false', CLOUDFLARE_CF_FETCH_ENABLED: 'false', NOTES: notes(name), ...suite.env };
   // a group of its own, so that nothing it started outlives it
@@ -143,30 +142,33 @@ async function run(suite: Suite): Promise<boolean> {
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (d) => (said += d));
   running.add(child);
   const over = new Promise<number>((done) => child.once('close', (code) => done(code ?? 1)));
-  const code = await Promise.race([over, tooLong(name, limitS * 1000)]);
+  const code = await Promise.race([over, tooLong(suite, limitS * 1000)]);
   if (quiet) console.log(`\n── ${name} ──\n${said.trim()}`);
   running.delete(child);
+  if (typeof code === 'string') end(child);
+  const noted = read(name);
+  if (noted) add(noted);
   if (typeof code === 'number') return code === 0;
-  end(child);
   console.log(`${name}: ${code}`);
-  if (suite.again && !existsSync(report(name))) {
-    retries++;
-    return run({ ...suite, again: false });
-  }
-  const clean = existsSync(report(name)) && read<{ success: boolean }>(report(name)).success;
-  if (clean) retries++;
-  return clean;
+  if (!suite.vitest) return false;
+  retries++;
+  if (noted?.ended) return noted.failed === 0 && noted.open.length === 0;
+  if (files) return false;
+  const open = noted?.open ?? []; // none: it hung before it began, and all are run
+  for (const f of open) console.log(`${name}: not at its end: ${relative(ROOT, f)}`);
+  return (await run(suite, open)) && (noted?.failed ?? 0) === 0;
 }
 
-/** Resolves with what is wrong when the suite goes on for longer than `limitMs`, or than EXIT_MS after its report. */
-async function tooLong(name: string, limitMs: number): Promise<string> {
-  const until = Date.now() + limitMs;
-  let reported = 0;
+/** Resolves with what is wrong when the suite goes on for longer than `limitMs`, than STALL_MS without a word, or than EXIT_MS after its last test. */
+async function tooLong({ name, vitest }: Suite, limitMs: number): Promise<string> {
+  const began = Date.now();
   for (;;) {
     await pause(1000, undefined, { ref: false });
-    if (Date.now() > until) return `not done after ${limitMs / 1000} s, ended`;
-    if (reported === 0 && existsSync(report(name))) reported = Date.now();
-    if (reported > 0 && Date.now() > reported + EXIT_MS) return `its tests are done, it is not: ended ${EXIT_MS / 1000} s later`;
+    if (Date.now() > began + limitMs) return `not done after ${limitMs / 1000} s, ended`;
+    if (!vitest) continue;
+    const quietMs = Date.now() - (statSync(notes(name), { throwIfNoEntry: false })?.mtimeMs ?? began);
+    if (quietMs > STALL_MS) return `no test has ended for ${STALL_MS / 1000} s, ended`;
+    if (quietMs > EXIT_MS && read(name)?.ended) return `its tests are done, it is not: ended ${EXIT_MS / 1000} s later`;
   }
 }
 

@@ -10,7 +10,7 @@ import { skipWithoutChromium } from '../webgpu/require.ts';
 import { missing, startTestServer } from './server.ts';
 
 const START = 300_000; // ms: builds included
-const SLOW = 240_000; // a software adapter compiles every kernel on one core
+const SLOW = 180_000; // a software adapter compiles every kernel on one core
 
 describe.skipIf(skipWithoutChromium ?? missing)('run on this device', () => {
   let server: Server;

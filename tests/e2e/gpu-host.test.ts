@@ -15,7 +15,7 @@ const adapter = 'gpu' in found ? await openDevice(found.gpu) : null;
 const why = reason('why' in found ? found.why : adapter ? undefined : 'no adapter found');
 adapter?.device.destroy();
 
-const SLOW = 590_000; // ms
+const SLOW = 390_000; // ms
 interface Token {
   token: string;
   logprob: number;

@@ -10,7 +10,7 @@ import { Turnstone } from '../../bench/compare/turnstone.ts';
 import { fileDigest, type RealName, realModel } from '../../bench/real-models.ts';
 import type { KvFormat } from '../../engine/index.ts';
 
-vi.setConfig({ testTimeout: 600_000 }); // 23 to 161 s each were seen on a busy machine
+vi.setConfig({ testTimeout: 390_000 }); // 23 to 161 s each were seen on a busy machine
 
 const fixture = (name: string): Fixture => JSON.parse(readFileSync(new URL(`../fixtures/compare-${name}.json`, import.meta.url), 'utf8'));
 

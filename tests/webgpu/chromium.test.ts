@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { localPack } from '../../cli/packs.ts';
 import type { Features } from '../../kernels/webgpu/index.ts';
 import { wasmModules } from '../kernels/modules.ts';
@@ -10,21 +10,23 @@ import type { BrowserApi, CasesReport } from './browser-page.ts';
 import { launchChromium, openPage } from './chromium.ts';
 import type { EngineReport } from './engine-check.ts';
 import { engineTests } from './engine-expect.ts';
-import { full, required, skipWithoutChromium } from './require.ts';
-
-const SLOW = 900_000; // ms: a software adapter on a busy machine
+import { full, required, SLOW, skipWithoutChromium } from './require.ts';
 
 const NONE = 'Chromium finds no adapter';
 
 declare const window: { api: BrowserApi };
 
-describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
-  let browser: Browser;
+/** Once more in a new browser: the GPU's process of one, software as it is, has hung, rarely. */
+const retry = 1;
+
+describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', { retry }, () => {
+  let browser: Browser | undefined;
   let page: Page;
   let adapter: string | null = null;
   let folder = '';
 
-  beforeAll(async () => {
+  beforeEach(async () => {
+    if (browser) return;
     wasmModules();
     browser = await launchChromium();
     page = await openPage(browser, './browser-page.ts');
@@ -36,7 +38,14 @@ describe.skipIf(skipWithoutChromium)('WebGPU in headless Chromium', () => {
     console.log(adapter ? `webgpu in Chromium: ${adapter}` : `webgpu tests skipped: ${NONE}`);
     if (required) expect(adapter).toBeTruthy();
   }, SLOW);
-  afterAll(() => browser?.close());
+  const close = async () => {
+    await browser?.close();
+    browser = undefined;
+  };
+  afterEach(async ({ task }) => {
+    if (task.result?.state === 'fail') await close();
+  });
+  afterAll(close);
 
   const suite = (without: (keyof Features)[]) => page.evaluate(([w, all]) => window.api.runCases(w, all), [without, full] as const);
   const engine = async (what: string, model?: string): Promise<EngineReport> => {

@@ -3,10 +3,8 @@ import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { shared } from '../shared.ts';
 import type { EngineReport } from './engine-check.ts';
-import { full } from './require.ts';
+import { full, SLOW } from './require.ts';
 import { GAP, LOGPROB, MEAN } from './tolerance.ts';
-
-const SLOW = 900_000; // ms: a software adapter on a busy machine
 
 const story = shared('models/stories260K/stories260K-f32.gguf');
 const told = shared('models/stories260K/greedy-200.txt');

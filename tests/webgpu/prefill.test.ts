@@ -21,7 +21,7 @@ const adapter = 'gpu' in found ? await openDevice(found.gpu) : null;
 const why = reason('why' in found ? found.why : adapter ? undefined : 'no adapter found');
 adapter?.device.destroy();
 
-const SLOW = 590_000; // ms
+const SLOW = 390_000; // ms
 const SECRET = 'a secret of the test alone';
 const SALT = JSON.stringify(['public', '']);
 /** Of a page's values, relative to its largest: two steps of its 8 bits. */

@@ -12,4 +12,7 @@ export function reason(why: string | undefined): string | undefined {
   return required ? undefined : why;
 }
 
+/** ms; on a software adapter 2 to 24 s each were seen, so that what takes longer hangs. */
+export const SLOW = full ? 900_000 : 180_000;
+
 export const skipWithoutChromium = reason(noChromium);
