@@ -8,7 +8,8 @@ export interface Link {
 
 /** Links kept of one request: the last ones, a deep link implies those before it. */
 export const MAX_LINKS = 256;
-const MAX_CACHE_LINKS = 8_192;
+/** Links of one replica: at 100 bytes each, 64 replicas' take 13 MB of the queue's isolate at most, whatever clients send. */
+const MAX_CACHE_LINKS = 2_048;
 
 /**
  * What one replica probably holds: an LRU of links, bounded by the tokens its KV pages hold. A guess, never a promise:
