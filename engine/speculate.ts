@@ -70,8 +70,9 @@ export class Speculation {
     const squares = shared.reduce((n, [, c]) => n + c * c, 0);
     for (const [r, c] of shared) {
       const learns = fresh.length > 0 ? Math.max(LEARNS, c / rows.length) : LEARNS;
-      this.ms[r] += (learns * error * c) / squares;
-      this.ms[r] = Math.min(this.ms[1] * 1.5 * r, Math.max(r > 1 ? this.ms[1] : 0, this.ms[r]));
+      const ms = this.ms[r] + (learns * error * c) / squares;
+      // of many sizes at once a plain step's share of the error may be more than all that it takes
+      this.ms[r] = r === 1 ? Math.max(ms, this.ms[1] / 2) : Math.min(this.ms[1] * 1.5 * r, Math.max(this.ms[1], ms));
       this.known.add(r);
     }
     this.extrapolate();
@@ -169,7 +170,7 @@ function lastOccurrence(ids: readonly number[], n: number): number {
 function further(ids: readonly number[], at: number): number {
   const end = ids.length - NGRAM;
   let n = 0;
-  while (n < FAR && at - n > 0 && ids[at - 1 - n] === ids[end - 1 - n]) n++;
+  while (n < FAR && ids[at - 1 - n] === ids[end - 1 - n]) n++; // before the first id is none
   return n;
 }
 
