@@ -58,3 +58,83 @@ describe('groups', () => {
     expect(decode(g, { fours: 2, most: 2, cores: 1, steps: 80 })[1]).toBeGreaterThan(40);
   });
 });
+
+describe('step by step', () => {
+  /** Runs of steps in the same number of groups, as [groups, steps], where `best` groups are fastest; `per` steps are measured together. */
+  const runs = (best: number, most: number, steps: number, per = 1) => {
+    const g = new Groups();
+    const out: [groups: number, steps: number][] = [];
+    for (let i = 0; i < steps; i++) {
+      const groups = g.of(8, most);
+      const last = out.at(-1);
+      if (last?.[0] === groups) last[1]++;
+      else out.push([groups, 1]);
+      g.measure((10 + Math.abs(groups - best)) * per, new Array(per).fill(4));
+    }
+    return out;
+  };
+
+  // a trial is twelve steps after four that settle; between two of the same neighbour are sixteen
+  it.each([
+    [3, 3, [3, 16, 2, 16, 3, 4 + 16 * 12, 2, 16, 3, 4 + 16 * 12, 2, 16]],
+    [2, 3, [3, 16, 2, 16, 1, 16, 2, 4 + 14 * 12, 3, 16, 2, 16, 1, 16, 2, 4 + 14 * 12, 3, 16]],
+    [1, 4, [4, 16, 3, 16, 2, 16, 1, 4 + 16 * 12, 2, 16, 1, 4 + 16 * 12]],
+    [3, 4, [4, 16, 3, 16, 2, 16, 3, 4 + 14 * 12, 4, 16, 3, 16, 2, 16]],
+  ])('%i of at most %i groups are best', (best, most, expected) => {
+    const flat = runs(best, most, 600).flat();
+    expect(flat.slice(0, expected.length)).toEqual(expected);
+  });
+
+  it('steps that are measured together count as so many', () => {
+    expect(runs(2, 2, 100, 5)).toEqual([
+      [2, 3],
+      [1, 3],
+      [2, 48],
+      [1, 3],
+      [2, 43],
+    ]);
+  });
+
+  it.each([1e6, 1e-3])('what the first four steps after a change took, %d ms, says nothing', (wild) => {
+    const g = new Groups();
+    for (const ms of [10, 11, 10]) {
+      const groups = g.of(8, 2);
+      expect(groups).toBe(ms === 10 ? 2 : 1);
+      for (let i = 0; i < 16; i++) {
+        expect(g.of(8, 2)).toBe(groups);
+        g.measure(i < 4 ? wild : ms, [4]);
+      }
+    }
+    for (let i = 0; i < 3; i++) g.of(4, 1); // others, for a while
+    expect(g.of(8, 2)).toBe(2);
+    for (let i = 0; i < 4; i++) g.measure(wild, [4]);
+    for (let i = 0; i < 11; i++) g.measure(10, [4]);
+    expect(g.of(8, 2)).toBe(2);
+  });
+
+  it('rows decide, not steps: twice as many in less than twice the time are better', () => {
+    const g = new Groups();
+    const at: number[] = [];
+    for (let i = 0; i < 40; i++) {
+      const groups = g.of(2, 2);
+      at.push(groups);
+      g.measure(groups === 1 ? 19 : 10, groups === 1 ? [8] : [4]);
+    }
+    expect(at.slice(16)).toEqual(new Array(24).fill(1));
+  });
+
+  it('where there may be fewer than were best, the best of those', () => {
+    const g = new Groups();
+    for (let i = 0; i < 100; i++) {
+      const groups = g.of(3, 3);
+      g.measure(20 - groups, [4]);
+    }
+    expect([g.of(3, 3), g.of(3, 2), g.of(3, 1), g.of(3, 3)]).toEqual([3, 2, 1, 3]);
+    for (let i = 0; i < 40; i++) {
+      const groups = g.of(3, 2);
+      expect(groups).toBeLessThan(3);
+      g.measure(20 - groups, [4]);
+    }
+    expect(g.of(3, 2)).toBe(2);
+  });
+});

@@ -119,6 +119,7 @@ describe('to the number', () => {
     const three = [0.9, 0.87, 0.8].map((p) => most(s, p, { rows: 3, sequences: 3 }));
     expect(three).toEqual([2, 1, 0]); // 3 tokens in 2 steps; 3.9 in 2.5, 4.71 in 3; 3.87 and 4.63; 3.8 and 4.44
     expect(most(new Speculation(0))).toBe(7);
+    expect(most(new Speculation(0), 0.03, { most: 30 }), 'no longer than it gives more').toBeLessThan(15);
   });
 
   it('one token is tried where none pays, if it may be lost', () => {
@@ -175,6 +176,7 @@ describe('to the number', () => {
     s.measure(18, [3]);
     expect([most(s), most(s)]).toEqual([2, 2]);
     s.measure(1000, [1, 17]); // more rows than are kept
+    s.measure(1000, [1, 17]);
     expect(s.costOf(2)).toBeCloseTo(1.4, 9);
     expect([most(s, 1, { rows: 16 }), most(s, 1, { rows: 16 })]).toEqual([2, 2]); // is never measured
     expect([most(s, 1, { rows: 14 }), most(s, 1, { rows: 14 })]).toEqual([2, 0]);
