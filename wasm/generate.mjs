@@ -28,6 +28,10 @@
 //      their size (a super-block of 8 rows: q4_k 365 → 251 instructions, q6_k 282 → 194, any_k 563 → 383); sums that are floats already, so that no
 //      conversion takes a multiplication's port (w4 at 128 tokens 69 → 72, q3_k 59 → 61)
 //   9  minima read once for all tokens, not after every store again: q4_1 at 2 to 4 tokens 52 → 56, q5_1 44 → 49
+//  10  from 5 tokens on the first tile, which unpacks in registers, also stores what it unpacked, of two blocks of all eight groups (eight of a super-block),
+//      and the other tiles find it in the first-level cache: of 8 tokens w4 72 → 81, w8 66 → 76, q4_1 62 → 72, q4_k 62 → 71, q5_0 61 → 73, q6_k 51 → 62.
+//      From memory, in a step of 16 (there one group alone was unpacked, without reads ahead): q5_0 64 → 77, w8 58 → 75, q4_1 63 → 74
+//      Tried before: all unpacked by a loop of its own, then the tiles of all tokens: 62, 59, 62, 62, 62, 54; one block at a time or eight, not two: within 4 %
 // Tried then: masks in locals where rows are unpacked (the engine does that by itself), two sums a row for shorter chains, two blocks of a super-block
 // together with sums in locals (101 → 94 instructions a block of q4_k): within the noise, all. What counts is what the three vector ports do.
 // What limits it: the two ports that have the dot-add, conversions and multiplications: 11 of 12 operations a block, token and 4 rows.
@@ -278,8 +282,8 @@ function finish(f, way, p, T, { scale, minimum }) {
   return lines;
 }
 
-/** One block of 8 rows × T tokens: sums, products, scales. `row(i, h)` says where half h of row i's weights is. */
-function products(f, way, T, row, scales) {
+/** One block of 8 rows × T tokens: sums, products, scales. `row(i, h)` says where half h of row i's weights is; `keep` writes what is unpacked. */
+function products(f, way, T, row, scales, keep = () => []) {
   const lines = [];
   const quads = 8 / parts(f);
   for (let p = 0; p < parts(f); p++) {
@@ -287,7 +291,7 @@ function products(f, way, T, row, scales) {
       lines.push(f.min ? `s${t} = magic;` : `s${t} = v128.load32_splat(a${t}, ${way.values + 4 + 4 * p});`, `u${t} = s${t};`);
     }
     for (let j = p * quads; j < (p + 1) * quads; j++) {
-      lines.push(...way.weights(j, row));
+      lines.push(...way.weights(j, row), ...keep(j));
       for (let t = 0; t < T; t++) lines.push(...way.product(j, t));
     }
     lines.push(...finish(f, way, p, T, scales));
@@ -313,6 +317,14 @@ function tile_${wayName}_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize,
 }`;
 }
 
+/** Reads of each line of a block of `bytes` of STREAMS groups that lie `apart`. */
+const touches = (bytes) => {
+  const touch = list(Math.ceil(bytes / 64), (i) => `seen |= i32.load(q, ${Math.min(64 * i, bytes - 4)}); `);
+  return `
+      q = group;${list(STREAMS, () => `\n      ${touch}q += apart;`)}
+      q = group;`;
+};
+
 /**
  * STREAMS groups of 8 packed rows that lie \`apart\`, × T tokens: unpacked in registers, nothing but sums is written, at acc [STREAMS][T][8].
  * A block of each group after the other; before them, a read of each line of these blocks.
@@ -322,10 +334,7 @@ function fewTile(name, f, T) {
   const step = 32 * parts(f) * (f.min ? 2 : 1);
   const lines = products(f, way, T, (i, h) => vector(f, i, h), packedScales(f));
   const bytes = f.super ? qBytes(f) : blockBytes(f);
-  const touch = list(Math.ceil(bytes / 64), (i) => `seen |= i32.load(q, ${Math.min(64 * i, bytes - 4)}); `);
-  const block = `
-      q = group;${list(STREAMS, () => `\n      ${touch}q += apart;`)}
-      q = group;
+  const block = `${touches(bytes)}
       for (acc = first; acc < last; acc += ${32 * T}, q += apart${f.super ? `, e += ${8 * step}` : ''}) {
         ${lines.join('\n        ')}
       }
@@ -357,35 +366,116 @@ function few_${name}_${T}(acc: usize, a: usize, stride: usize, group: usize, apa
 }`;
 }
 
-/** Tiles of tokens whose weights are unpacked in registers, for each tile anew; so many tokens are multiplied so, more with unpacked rows in memory. */
+/** The first tile of several: what it unpacks it writes to out [blocks][STREAMS] too, where the others find it. */
+function firstTile(name, f, T) {
+  const way = ways.dot;
+  const size = unpacked(f);
+  const scales = f.super ? storedScales(f, 'o', 256) : packedScales(f);
+  const keep = (j) => ['v', 'w'].map((v, h) => `v128.store(o, ${v}, ${32 * j + 16 * h});`);
+  const lines = products(f, way, T, (i, h) => vector(f, i, h), scales, keep);
+  const names = ['c', 'd', ...(f.min ? ['m0', 'm1'] : [])];
+  const keepScales = f.super ? '' : list(names.length, (i) => `\n        v128.store(o, ${names[i]}, ${256 + 16 * i});`);
+  const bytes = f.super ? qBytes(f) : blockBytes(f);
+  return `
+function first_${name}_${T}(acc: usize, a: usize, stride: usize, group: usize, apart: usize, blocks: i32, out: usize): void {
+  ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
+  ${locals(way, f)} let q: usize;
+  let seen = 0;
+  const first = acc;
+  const last = acc + ${STREAMS * 32 * T};
+  const end = a + <usize>blocks * ${tokenBytes(way)};
+  let o = out;${
+    f.super
+      ? `
+  q = group;
+  for (let i = 0; i < STREAMS; i++, o += ${size}, q += apart) scales_${name}(o + 256, ${STREAMS * size}, q);
+  group += ${header(f)};
+  o = out;`
+      : ''
+  }
+  for (; a0 < end; group += ${bytes}) {${touches(bytes)}
+      for (acc = first; acc < last; acc += ${32 * T}, q += apart, o += ${size}) {
+        ${lines.join('\n        ')}${keepScales}
+      }
+      ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}
+  }
+  i32.store(SEEN, seen); // or the compiler leaves the reads out
+}`;
+}
+
+/** Another tile, from unpacked rows [blocks][STREAMS]. */
+function restTile(f, T) {
+  const way = ways.dot;
+  const size = unpacked(f);
+  const lines = products(f, way, T, (i, h) => `v128.load(rows, ${32 * i + 16 * h})`, storedScales(f, 'rows', 256));
+  return `
+function rest_${shapeOf(f)}_${T}(acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
+  ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
+  ${locals(way, f)}
+  const first = acc;
+  const last = acc + ${STREAMS * 32 * T};
+  for (const end = rows + <usize>blocks * ${STREAMS * size}; rows < end; ) {
+    for (acc = first; acc < last; acc += ${32 * T}, rows += ${size}) {
+      ${lines.join('\n      ')}
+    }
+    ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}
+  }
+}`;
+}
+
+const rest = (f) => `${REST.map((T) => restTile(f, T)).join('\n')}
+@inline
+function rest_${shapeOf(f)}(T: i32, acc: usize, a: usize, stride: usize, rows: usize, blocks: i32): void {
+          ${choose(REST, (T) => `rest_${shapeOf(f)}_${T}(acc, a, stride, rows, blocks)`)}
+}`;
+
+/** Tiles that unpack in registers: all tokens of a call, or the first of more. */
 const FEW = [4, 3, 2, 1];
-const MOST_FEW = 8;
+const FIRST = [4, 3];
+/** Tiles that come after: 5 tokens are 3 and 2, 6 twice 3. */
+const REST = [4, 3, 2];
 /**
  * Groups of rows that go on together, each in other pages of memory: the core reads ahead in every one of them, and the lines that it has not yet
  * are asked for at once, so that it waits less often. It tells streams apart by the instructions that read them: the reads ahead are written out.
  */
 const STREAMS = 8;
+/** Blocks of all groups that are unpacked at a time for the tiles after the first: at most 25 KB. */
+const step = (f) => (f.super ? 8 : 2);
 
-const few = (name, f) => `${FEW.map((T) => fewTile(name, f, T)).join('\n')}
-/** Rows [from, to), which are a multiple of 8 · STREAMS, for up to 8 tokens. */
-function few_${name}(y: usize, a: usize, q: usize, tokens: i32, N: i32, blocks: i32, from: i32, to: i32, bias: usize, accumulate: bool, scratch: usize, acc: usize): void {
+/** Calls the function of a tile of T tokens, of `sizes`. */
+const choose = (sizes, call) =>
+  sizes.map((T, i) => `${i ? 'else ' : ''}${i < sizes.length - 1 ? `if (T == ${T}) ` : ''}${call(T)};`).join('\n          ');
+
+const together = (name, f) => `${[...FEW.map((T) => fewTile(name, f, T)), ...FIRST.map((T) => firstTile(name, f, T))].join('\n')}
+/** Rows [from, to), which are a multiple of 8 · STREAMS, for all tokens; their sums, by tiles, are at acc [STREAMS][T][8]. */
+function together_${name}(y: usize, a: usize, q: usize, tokens: i32, N: i32, blocks: i32, from: i32, to: i32, bias: usize, accumulate: bool, scratch: usize, acc: usize): void {
   const stride = <usize>blocks * ${tokenBytes(ways.dot)};
   const group = <usize>(${f.super ? 'blocks >> 3' : 'blocks'}) * ${blockBytes(f)};
   const rows = (to - from) / STREAMS;
   const apart = <usize>(rows >> 3) * group;
   for (const end = from + rows; from < end; from += 8, q += group) {
-    for (let t = 0; t < tokens; ) {
-      const left = tokens - t;
-      const T = left == 4 || left > 6 ? 4 : min(left, 3); // 5 are 3 and 2, 6 twice 3
-      const x = a + <usize>t * stride;
-      memory.fill(acc, 0, <usize>T * (STREAMS << 5));
-      if (T == 4) few_${name}_4(acc, x, stride, q, apart, blocks, scratch);
-      else if (T == 3) few_${name}_3(acc, x, stride, q, apart, blocks, scratch);
-      else if (T == 2) few_${name}_2(acc, x, stride, q, apart, blocks, scratch);
-      else few_${name}_1(acc, x, stride, q, apart, blocks, scratch);
+    memory.fill(acc, 0, <usize>tokens * (STREAMS << 5));
+    let T = tokens;
+    if (tokens <= 4) {
+          ${choose(FEW, (T) => `few_${name}_${T}(acc, a, stride, q, apart, blocks, scratch)`)}
+    } else {
+      let x = a;
+      let part = q;
+      for (let b = 0; b < blocks; b += ${step(f)}, x += ${step(f) * tokenBytes(ways.dot)}, part += ${f.super ? blockBytes(f) : step(f) * blockBytes(f)}) {
+        const count = min(${step(f)}, blocks - b);
+        for (let t = 0; t < tokens; t += T) {
+          T = tileOf(tokens - t);
+          const sums = acc + <usize>t * (STREAMS << 5);
+          if (t > 0) rest_${shapeOf(f)}(T, sums, x + <usize>t * stride, stride, scratch, count);
+          else ${choose(FIRST, (T) => `first_${name}_${T}(sums, x, stride, part, apart, count, scratch)`)}
+        }
+      }
+    }
+    for (let t = 0; t < tokens; t += T) {
+      T = tileOf(tokens - t);
       const out = y + ((<usize>t * <usize>N) << 2);
-      for (let i = 0; i < STREAMS; i++) finishTile(out, acc + (<usize>(i * T) << 5), T, from + i * rows, N, bias, accumulate);
-      t += T;
+      const sums = acc + <usize>t * (STREAMS << 5);
+      for (let i = 0; i < STREAMS; i++) finishTile(out, sums + (<usize>(i * T) << 5), T, from + i * rows, N, bias, accumulate);
     }
   }
 }`;
@@ -412,7 +502,7 @@ export function ${way}_tokens_${name}(out: usize, act: usize, tokens: i32, block
   ${way === 'dot' ? 'prepareDot' : 'preparePair'}(out, act, tokens, blocks, ${f.zero}, ${parts(f)}, ${f.min});
 }`;
 
-/** Rows [from, to) for all tokens, columns in chunks whose unpacked rows stay in the first-level cache. */
+/** Rows [from, to) for all tokens: by dot-add 64 together; others, and those left, 8 at a time, columns in chunks whose unpacked rows stay in the first-level cache. */
 function many(wayName, name, f) {
   const way = ways[wayName];
   const step = f.super ? `(b >> 3) * ${blockBytes(f)}` : `b * ${blockBytes(f)}`;
@@ -424,12 +514,10 @@ export function ${wayName}_${name}(y: usize, a: usize, matrix: usize, tokens: i3
   let q = matrix + <usize>(from >> 3) * group;${
     wayName === 'dot'
       ? `
-  if (tokens <= ${MOST_FEW}) {
-    const whole = (to - from) & -(8 * STREAMS);
-    few_${name}(y, a, q, tokens, N, blocks, from, from + whole, bias, accumulate, rows, acc);
-    from += whole;
-    q += <usize>(whole >> 3) * group;
-  }`
+  const whole = (to - from) & -(8 * STREAMS);
+  together_${name}(y, a, q, tokens, N, blocks, from, from + whole, bias, accumulate, rows, acc);
+  from += whole;
+  q += <usize>(whole >> 3) * group;`
       : ''
   }
   for (let n = from; n < to; n += 8, q += group) {
@@ -530,7 +618,7 @@ export function generate(relaxed, unit = false) {
     ...(unit
       ? all((name, f) => unitOf(name, f, relaxed))
       : [...all(embed), ...used.flatMap((way) => all((name, f) => many(way, name, f)))]),
-    ...(relaxed && !unit ? all(few) : []),
+    ...(relaxed && !unit ? [...shapes.map(rest), ...all(together)] : []),
   ].join('\n');
   return `// Written by wasm/generate.mjs.
 import { dotAdd } from './dot-add';
@@ -546,6 +634,11 @@ const DOT_ADD = dotAdd();
 const HALVES: usize = memory.data(128, 16);
 const SEEN: usize = memory.data(16, 16);
 const MASKS: usize = memory.data<u8>([${MASKS.flatMap((m) => Array(16).fill(m)).join(', ')}], 16);
+/** Tokens of the next tile of so many. */
+@inline
+function tileOf(left: i32): i32 {
+  return left == 4 || left > 6 ? 4 : min(left, 3);
+}
 ${source.replaceAll(/\bmask\((\d+)\)/g, (_, byte) => maskAt(Number(byte)))}
 `;
 }

@@ -6,9 +6,13 @@ import { need, ptr } from './pointers.ts';
 
 /** Multiply-adds a call: long enough that the call costs nothing, short enough that the first, unoptimized code is soon replaced. */
 export const CALL_MACS = 1 << 21;
-/** Sums of 8 rows of up to 64 tokens. */
+/** Tokens a call of generated kernels; rows that they multiply together by dot-add, and bytes of what they unpack of these. */
+const MOST = 64;
+const TOGETHER = 64;
+const TOGETHER_BYTES = 64 * 384;
+/** Sums of these rows and tokens. */
 const ACC = SCRATCH;
-const ACC_BYTES = 64 * 32;
+const ACC_BYTES = MOST * TOGETHER * 4;
 const OPERANDS = SCRATCH + ACC_BYTES;
 const OPERAND_BYTES = SCRATCH_BYTES - ACC_BYTES;
 /** Prepared tokens should stay in the second-level cache while all weights pass. */
@@ -71,10 +75,12 @@ export function products(k: Kernels, way: Way): Products {
 
 /** The functions of a format for one way of multiplying. */
 interface Blocks {
-  /** Bytes of a block of 32 of a prepared token; of 8 unpacked rows in all; of a token's sums. */
+  /** Bytes of a block of 32 of a prepared token; of the rows that are unpacked at a time. */
   token: number;
   rows: (blocks: number) => number;
-  sums: number;
+  /** Tokens a call at most; rows a call, but for the last, are a multiple of `unit`. */
+  most: number;
+  unit: number;
   prepare: Fn;
   one: Fn;
   many: Fn;
@@ -91,25 +97,24 @@ const WHOLE_BYTES: ReadonlySet<BlockFormat> = new Set(['w8', 'iq4_nl', 'iq4_xs']
 /** Blocks of 32 that generated kernels unpack at a time, and bytes of the largest. */
 const CHUNK = 32;
 const UNPACKED = 384;
-/** Rows that they multiply with few tokens together, and bytes of their scales. */
-const TOGETHER = 64;
-const FEW = 8;
-const SCALES = 8192;
 
 function kernelsOf(k: Kernels, format: BlockFormat, way: Way): Blocks {
-  const rows = (blocks: number) => Math.max(SCALES, Math.min(blocks, CHUNK) * UNPACKED);
-  if (way === 'u8' || (way === 'i7' && !WHOLE_BYTES.has(format)))
-    return { token: 48, rows, sums: 32, prepare: k[`dot_tokens_${format}`], ...alike(k[`dot_${format}`]) };
+  if (way === 'u8' || (way === 'i7' && !WHOLE_BYTES.has(format))) {
+    const sizes = { token: 48, rows: () => TOGETHER_BYTES, most: MOST, unit: TOGETHER };
+    return { ...sizes, prepare: k[`dot_tokens_${format}`], ...alike(k[`dot_${format}`]) };
+  }
   // hand-written kernels sum four tokens at a time
+  const sizes = { most: Number.POSITIVE_INFINITY, unit: ROWS };
   if (format === 'w4') {
     const [token, unpacked] = [k.wideW4.value, k.rowsW4.value];
-    return { token, rows: (blocks) => blocks * unpacked, sums: 0, prepare: k.spreadW4, one: k.matmulW4One, many: k.matmulW4 };
+    return { ...sizes, token, rows: (blocks) => blocks * unpacked, prepare: k.spreadW4, one: k.matmulW4One, many: k.matmulW4 };
   }
   if (format === 'w8') {
     const [token, unpacked] = [k.wideW8.value, k.rowsW8.value];
-    return { token, rows: (blocks) => blocks * unpacked, sums: 0, prepare: k.spreadW8, one: k.matmulW8One, many: k.matmulW8 };
+    return { ...sizes, token, rows: (blocks) => blocks * unpacked, prepare: k.spreadW8, one: k.matmulW8One, many: k.matmulW8 };
   }
-  return { token: 80, rows, sums: 32, prepare: k[`pair_tokens_${format}`], ...alike(k[`pair_${format}`]) };
+  const rows = (blocks: number) => Math.min(blocks, CHUNK) * UNPACKED;
+  return { ...sizes, most: MOST, token: 80, rows, prepare: k[`pair_tokens_${format}`], ...alike(k[`pair_${format}`]) };
 }
 
 /** Tokens are prepared in scratch, as many as fit there, and multiplied one alone or several together. */
@@ -121,16 +126,15 @@ function ofBlocks(q: Blocks): Product {
     const fit = Math.floor(Math.min(WIDE_BYTES, OPERAND_BYTES - unpacked) / token);
     if (token + unpacked > OPERAND_BYTES)
       throw new Error(`matmul: K ${K} needs ${token + unpacked} bytes of scratch, there are ${OPERAND_BYTES}`);
-    const most = q.sums === 0 ? fit : Math.min(fit, ACC_BYTES / q.sums);
+    const most = Math.min(fit, q.most);
     const tile = most < 2 ? 1 : most < 4 ? most : most - (most % 4);
     for (let t = 0; t < T; t += tile) {
       const n = Math.min(tile, T - t);
       const row = out + t * N * 4;
       const scratch = OPERANDS + n * token;
       q.prepare(OPERANDS, act + t * stride, n, blocks);
-      const unit = n <= FEW ? TOGETHER : ROWS;
-      if (n === 1) rowRanges(N, K, (from, to) => q.one(row, OPERANDS, weights, N, K, from, to, bias, accumulate, scratch), unit);
-      else rowRanges(N, K * n, (from, to) => q.many(row, OPERANDS, weights, n, N, K, from, to, bias, accumulate, scratch, ACC), unit);
+      if (n === 1) rowRanges(N, K, (from, to) => q.one(row, OPERANDS, weights, N, K, from, to, bias, accumulate, scratch), q.unit);
+      else rowRanges(N, K * n, (from, to) => q.many(row, OPERANDS, weights, n, N, K, from, to, bias, accumulate, scratch, ACC), q.unit);
     }
   };
 }

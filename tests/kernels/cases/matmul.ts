@@ -59,11 +59,19 @@ for (const format of Object.keys(PLANES) as PlaneName[]) {
   shapes.push({ format, N: 9, K: block, T: 1, bias: true, pair: true }, { format, N: 13, K: 1536, T: 5, accumulate: true, pair: true });
   shapes.push({ format, N: 3, K: 4864, T: 1, pair: true }, { format, N: 15, K: 4864, T: 6, bias: true, accumulate: true });
 }
-// rows that go on together, 64 at a time, and those that are left; tokens in tiles of one, 3 and 2, 4 and 3
+// rows that go on together, 64 at a time, and those that are left; tokens in tiles of one, 3 and 2, 4 and 3, 4 twice and 3 twice
 for (const format of ['w4', 'w8', ...(Object.keys(PLANES) as PlaneName[])] as const) {
   const K = format in PLANES ? 2 * PLANES[format as PlaneName].block : 64;
   shapes.push({ format, N: 75, K, T: 1, accumulate: true }, { format, N: 133, K, T: 5, bias: true }, { format, N: 64, K, T: 7 });
 }
+// two such groups a stream, blocks that are no multiple of those unpacked at a time; more tokens than a call takes
+for (const [format, K] of [
+  ['w4', 96],
+  ['q4_1', 96],
+  ['q6_k', 768],
+  ['q2_k', 768],
+] as const)
+  shapes.push({ format, N: 128, K, T: 14 }, { format, N: 65, K, T: 67, accumulate: true });
 for (const T of Ts) shapes.push({ format: 'f32', N: 21, K: 172, T }, { format: 'f32', N: 64, K: 64, T });
 for (const T of [1, 6])
   shapes.push({ format: 'f32', N: 19, K: 8, T, bias: true }, { format: 'f32', N: 3, K: 33, T, bias: true, accumulate: true });
