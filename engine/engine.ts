@@ -76,6 +76,8 @@ export class Engine {
   /** Adapters that go when nobody has them any more. */
   private readonly leaving = new Set<string>();
   private stepping = false;
+  /** The oldest step under way is waited for: others may begin meanwhile. */
+  private waits = false;
   /** Steps under way, the oldest first. */
   private flights: Flight[] = [];
   private arrivals = 0;
@@ -256,6 +258,16 @@ export class Engine {
     if (this.flights.length === 0) this.speculation.measure(ms, rows); // else steps share their time
   }
 
+  /** Whether somebody has the prompt behind it, and waits for each next token. */
+  get decodes(): boolean {
+    return this.scheduler.running.some((s) => !s.prefills);
+  }
+
+  /** Begins what has something to do since, who arrived above all, while `step()` waits for the oldest step under way; else the next `step()` does. */
+  begins(budget: number): void {
+    if (this.waits) this.launch(budget);
+  }
+
   /** Begins steps while there is something to do that waits for none under way. */
   private launch(budget: number): void {
     while (this.flights.length < this.together) {
@@ -317,13 +329,16 @@ export class Engine {
     if (slices.length === 0) return [];
     try {
       const done = pass ?? this.begin(slices);
+      this.waits = pass !== undefined;
       const landing = done && (await done);
+      this.waits = false;
       if (landing && 'rows' in landing) return await this.stage.sampleBest(slices, landing);
       landing?.put();
       if (slices.some((s) => s.logits > 0)) return await this.stage.sample(slices);
       await this.backend.submit();
       return slices.map(() => NOTHING);
     } catch (error) {
+      this.waits = false;
       if (error instanceof PagesLost) throw error;
       const lost = pass && (await this.ground(this.flights.slice(1))); // what is under way may go on from what failed
       if (lost) throw lost;

@@ -22,6 +22,7 @@ const RATE: EwmaRule = { alpha: 0.2, min: 1e-3, max: 1e5 };
 const FLOOR = 16; // tokens: below this a step's fixed cost dominates
 const CLOCK_MS = 0.5; // less: the clock did not move
 const ALONE = 32; // tokens of a prefill that nobody waits behind: the weights are read half as often
+const IN_STAGES = 2; // steps with prompts that are under way there while others decode
 const ALONE_MS = 150; // and twice as many where they take no longer than this
 
 /**
@@ -35,6 +36,7 @@ export class EngineLoop {
   private readonly sinks = new Map<string, Sink>();
   private readonly ended = new Set<Sink>(); // since the last yield
   private running = false;
+  private arrived = false;
   /** When its last step ended, or its run began, ms. One that runs and steps no more went with its object. */
   steppedAt = 0;
   private tokensPerMs = FIRST_TOKENS_PER_MS; // of prefill, learned
@@ -57,6 +59,20 @@ export class EngineLoop {
     this.engine.add(request);
     this.sinks.set(request.id, sink);
     if (!this.running) void this.run();
+    else void this.begins();
+  }
+
+  /** Where steps are elsewhere, those that arrived do not wait for the oldest of them to end. */
+  private async begins(): Promise<void> {
+    if (this.engine.together === 1 || this.arrived) return;
+    this.arrived = true;
+    await sleep(0); // requests that arrived together ride together
+    this.arrived = false;
+    try {
+      this.engine.begins(this.budget());
+    } catch {
+      // the next step() meets it, and tells
+    }
   }
 
   /** No event of the request comes after this. */
@@ -78,11 +94,7 @@ export class EngineLoop {
         let first = false; // somebody's first token: it goes out at once
         const most = Math.max(1, Math.floor(YIELD_MS / this.stepMs));
         do {
-          const { alone, together } = this.engine;
-          const longer = Math.min(2, (this.tokensPerMs * ALONE_MS) / ALONE);
-          const floor = alone ? ALONE * Math.max(together, longer) : together === 1 ? FLOOR : 2 * ALONE; // in stages two steps with prompts are under way
-          const budget = Math.floor(Math.max(floor, this.tokensPerMs * STEP_MS) / 4) * 4; // kernels take 4 tokens at a time
-          const events = await this.engine.step(budget);
+          const events = await this.engine.step(this.budget());
           this.steppedAt = Date.now();
           const { tokens, sequences, prefill, ...step } = this.engine.lastStep;
           const ms = tokens > sequences * 8 ? tokens / this.tokensPerMs : this.stepMs;
@@ -110,6 +122,15 @@ export class EngineLoop {
     } finally {
       this.running = false;
     }
+  }
+
+  /** Tokens that are under way at the most. */
+  private budget(): number {
+    const { alone, together, decodes } = this.engine;
+    const longer = Math.min(2, (this.tokensPerMs * ALONE_MS) / ALONE);
+    const steps = decodes ? IN_STAGES : Math.min(together, 2 * IN_STAGES); // nobody's next token waits behind them
+    const floor = alone ? ALONE * Math.max(together, longer) : together === 1 ? FLOOR : steps * ALONE;
+    return Math.floor(Math.max(floor, this.tokensPerMs * STEP_MS) / 4) * 4; // kernels take 4 tokens at a time
   }
 
   private dispatch(events: readonly StepEvent[]): void {

@@ -316,6 +316,22 @@ describe('several steps are under way', () => {
     expect(Slow.asked).toEqual(prompts);
   });
 
+  it('who arrives while a step is under way does not wait for its end, with the same tokens', async () => {
+    const engine = slow();
+    const [first, second] = eight;
+    engine.add(first);
+    engine.begins(64); // nothing is waited for yet: the next step() begins
+    expect(engine.decodes).toBe(false);
+    const step = engine.step();
+    engine.add(second);
+    engine.begins(64);
+    const tokens = new Map((await step).map((e) => [e.request, e.tokens.map((t) => t.id)]));
+    expect(Slow.together, 'both are under way').toBe(2);
+    expect(engine.decodes).toBe(true);
+    for (const [id, rest] of await drain(engine)) tokens.set(id, [...(tokens.get(id) ?? []), ...rest]);
+    expect(tokens).toEqual(await alone([first, second]));
+  });
+
   it('chunks of one prompt follow each other, with the same tokens', async () => {
     const engine = slow();
     engine.add(request('long', ids(40, 300), 3));
