@@ -32,6 +32,8 @@
 //      and the other tiles find it in the first-level cache: of 8 tokens w4 72 → 81, w8 66 → 76, q4_1 62 → 72, q4_k 62 → 71, q5_0 61 → 73, q6_k 51 → 62.
 //      From memory, in a step of 16 (there one group alone was unpacked, without reads ahead): q5_0 64 → 77, w8 58 → 75, q4_1 63 → 74
 //      Tried before: all unpacked by a loop of its own, then the tiles of all tokens: 62, 59, 62, 62, 62, 54; one block at a time or eight, not two: within 4 %
+//  11  one token: sums of their own for odd quads, which are not shifted back one by one: w4 38 → 41, q4_1 35 → 38, q4_k 31 → 33, q5 and tables 3 to 5 %. Of
+//      sub-blocks of 16, whose chains are short already: less; what adds their two halves in locals: 1 %
 // Tried then: masks in locals where rows are unpacked (the engine does that by itself), two sums a row for shorter chains, two blocks of a super-block
 // together with sums in locals (101 → 94 instructions a block of q4_k): within the noise, all. What counts is what the three vector ports do.
 // What limits it: the two ports that have the dot-add, conversions and multiplications: 11 of 12 operations a block, token and 4 rows.
@@ -299,6 +301,36 @@ function products(f, way, T, row, scales, keep = () => []) {
   return lines;
 }
 
+/** Whether one token has a function of its own where bytes are unsigned. */
+const takesUnsigned = (f) => f.q.length === 1 && f.q[0] === 4 && !f.table;
+
+/**
+ * One block of 8 rows × one token, of formats with one scale. Odd quads have sums of their own, so that chains of sums are half as long; and they are
+ * multiplied at 2^n times what they are where that saves shifts. Of a nibble and a bit, n = 1: one shift of the bits serves an even quad and
+ * the odd one after it. Of nibbles alone, n = 4, no odd quad is shifted: bytes go up to 240, for machines that take them as unsigned.
+ */
+function oneProducts(f, way, scales, unsigned) {
+  const n = takesUnsigned(f) ? (unsigned ? 4 : 0) : f.q[1] === 1 ? 1 : 0;
+  const nibbles = (j, h) => `v128.load(q, ${(j >> 1) * 32 + 16 * h})`;
+  const bits = (j, h) => shifted(`v128.load(q, ${128 + 16 * h})`, j & 6, 4);
+  const odd = {
+    0: (j, h) => vector(f, j, h),
+    1: (j, h) => `v128.or(v128.and(i16x8.shr_u(${nibbles(j, h)}, 3), mask(30)), v128.and(${bits(j, h)}, mask(32)))`,
+    4: (j, h) => `v128.and(${nibbles(j, h)}, mask(240))`,
+  }[n];
+  const lines = [f.min ? 's0 = magic;' : `s0 = v128.load32_splat(a0, ${way.values + 4});`, 'u0 = s0;', 's1 = u1 = i32x4.splat(0);'];
+  for (let j = 0; j < 8; j++) {
+    const product = way.product(j, 0);
+    lines.push(
+      ...way.weights(j, j & 1 ? odd : (i, h) => vector(f, i, h)),
+      ...product.map((l) => (j & 1 ? l.replaceAll(/\b([su])0\b/g, '$11') : l)),
+    );
+  }
+  const back = (v) => (n ? `i32x4.shr_s(${v}, ${n})` : v);
+  lines.push(`s0 = i32x4.add(s0, ${back('s1')});`, `u0 = i32x4.add(u0, ${back('u1')});`);
+  return [...lines, ...finish(f, way, 0, 1, scales)];
+}
+
 const locals = (way, f) =>
   `${way.locals} let c: v128, d: v128; const magic = v128.load(MAGIC);${f.min ? ' let y0: v128, y1: v128, m0: v128, m1: v128, m2: v128, m3: v128;' : ''}`;
 
@@ -329,10 +361,13 @@ const touches = (bytes) => {
  * STREAMS groups of 8 packed rows that lie \`apart\`, × T tokens: unpacked in registers, nothing but sums is written, at acc [STREAMS][T][8].
  * A block of each group after the other; before them, a read of each line of these blocks.
  */
-function fewTile(name, f, T) {
+function fewTile(name, f, T, unsigned = false) {
   const way = ways.dot;
   const step = 32 * parts(f) * (f.min ? 2 : 1);
-  const lines = products(f, way, T, (i, h) => vector(f, i, h), packedScales(f));
+  const lines =
+    T === 1 && f.sub === 32
+      ? oneProducts(f, way, packedScales(f), unsigned)
+      : products(f, way, T, (i, h) => vector(f, i, h), packedScales(f));
   const bytes = f.super ? qBytes(f) : blockBytes(f);
   const block = `${touches(bytes)}
       for (acc = first; acc < last; acc += ${32 * T}, q += apart${f.super ? `, e += ${8 * step}` : ''}) {
@@ -340,9 +375,9 @@ function fewTile(name, f, T) {
       }
       ${list(T, (t) => `a${t} += ${tokenBytes(way)}; `)}`;
   return `
-function few_${name}_${T}(acc: usize, a: usize, stride: usize, group: usize, apart: usize, blocks: i32, scratch: usize): void {
+function few_${name}_${T}${unsigned ? 'u' : ''}(acc: usize, a: usize, stride: usize, group: usize, apart: usize, blocks: i32, scratch: usize): void {
   ${list(T, (t) => `let a${t} = a + ${t} * stride; let s${t}: v128, u${t}: v128; `)}
-  ${locals(way, f)} let q: usize;
+  ${locals(way, f)} let q: usize;${T === 1 ? ' let s1: v128, u1: v128;' : ''}
   let seen = 0;
   const first = acc;
   const last = acc + ${STREAMS * 32 * T};
@@ -446,7 +481,10 @@ const step = (f) => (f.super ? 8 : 2);
 const choose = (sizes, call) =>
   sizes.map((T, i) => `${i ? 'else ' : ''}${i < sizes.length - 1 ? `if (T == ${T}) ` : ''}${call(T)};`).join('\n          ');
 
-const together = (name, f) => `${[...FEW.map((T) => fewTile(name, f, T)), ...FIRST.map((T) => firstTile(name, f, T))].join('\n')}
+const together = (
+  name,
+  f,
+) => `${[...FEW.map((T) => fewTile(name, f, T)), ...FIRST.map((T) => firstTile(name, f, T))].join('\n')}${takesUnsigned(f) ? fewTile(name, f, 1, true) : ''}
 /** Rows [from, to), which are a multiple of 8 · STREAMS, for all tokens; their sums, by tiles, are at acc [STREAMS][T][8]. */
 function together_${name}(y: usize, a: usize, q: usize, tokens: i32, N: i32, blocks: i32, from: i32, to: i32, bias: usize, accumulate: bool, scratch: usize, acc: usize): void {
   const stride = <usize>blocks * ${tokenBytes(ways.dot)};
@@ -456,7 +494,7 @@ function together_${name}(y: usize, a: usize, q: usize, tokens: i32, N: i32, blo
   for (const end = from + rows; from < end; from += 8, q += group) {
     memory.fill(acc, 0, <usize>tokens * (STREAMS << 5));
     let T = tokens;
-    if (tokens <= 4) {
+    ${takesUnsigned(f) ? `if (tokens == 1 && DOT_ADD == 129540) few_${name}_1u(acc, a, stride, q, apart, blocks, scratch);\n    else ` : ''}if (tokens <= 4) {
           ${choose(FEW, (T) => `few_${name}_${T}(acc, a, stride, q, apart, blocks, scratch)`)}
     } else {
       let x = a;
@@ -601,7 +639,7 @@ export function embed_${name}(y: usize, group: usize, r: i32, K: i32, rows: usiz
 const CHUNK = 32;
 
 /** Vectors of one byte, in memory: the compiler builds a constant with three instructions at every use. */
-const MASKS = [1, 2, 3, 4, 12, 15, 16, 32, 48, 128];
+const MASKS = [1, 2, 3, 4, 12, 15, 16, 30, 32, 48, 128, 240];
 const maskAt = (byte) => {
   if (!MASKS.includes(byte)) throw new Error(`no mask ${byte}`);
   return `v128.load(MASKS, ${16 * MASKS.indexOf(byte)})`;
