@@ -11,8 +11,18 @@ import { parseArgs } from 'node:util';
 import { ROOT } from '../cli/build.ts';
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { all: { type: 'boolean', default: false } } });
-const SHOWN = ['tile_dot_32_4', 'tile_dot_32m_4', 'few_w4_1', 'few_w4_2', 'few_q4_1_1', 'few_q4_k_1', 'few_q6_k_1'];
-const ATTENTION = ['attention-i8/scores', 'attention-i8/scores2', 'attention-i8/values', 'attention-i8/values2'];
+const SHOWN = [
+  'tile_dot_32_4',
+  'tile_dot_32m_4',
+  'few_w4_1',
+  'few_w4_2',
+  'few_q4_1_1',
+  'few_q4_k_1',
+  'few_q6_k_1',
+  'first_q4_1_4',
+  'rest_32m_4',
+];
+const ATTENTION = ['pairs', 'bytes'].flatMap((way) => ['scores', 'scores2', 'values', 'values2'].map((name) => `attention-${way}/${name}`));
 const names = positionals.length > 0 ? positionals : [...SHOWN, ...ATTENTION];
 
 /** V8 compiles everything when it is told not to wait for calls. */

@@ -2,7 +2,8 @@
 // go on from what the accumulators hold, and attention goes on from its state, so that a tile can be fed piece by piece.
 // Everything is a byte offset into the imported memory; rows `pitch` bytes apart.
 import { ACT_BLOCK, ACT_CORRECTION, ACT_SCALE, quantizeRow } from '../src/act';
-import { page, QSCALE, QUERY, rowBytes, spread, values, values2 } from '../src/attention-i8';
+import { page, putQuery, putScale, values, values2 } from '../src/attention-i8';
+import { rowBytes } from '../src/attention-row';
 import { clamp4, inverseScale, rne4 } from '../src/numeric';
 import { dotAdd } from '../src/dot-add';
 import { multiply_w4, multiply_w8 } from '../src/generated';
@@ -167,9 +168,9 @@ export function attendI8(at: usize, headBytes: usize, pages: i32, first: i32, po
       for (let i = 0; i < rows; i++) {
         const r = <usize>(base + i + (i < perGroup ? 0 : jump));
         const row = scratch + <usize>i * bytes;
-        let out = row + QUERY;
-        for (let q = qi + r * (<usize>d << 1), end = q + (<usize>d << 1); q < end; q += 16, out += 64) spread(out, v128.load(q));
-        f32.store(row, f32.load(qs + (r << 2)), QSCALE);
+        const q = qi + r * (<usize>d << 1);
+        for (let k = 0; k < d; k += 8) putQuery(row, k, v128.load(q + (<usize>k << 1)));
+        putScale(row, f32.load(qs + (r << 2)), d);
         f32.store(row, f32.load(m + (r << 2)));
         f32.store(row, f32.load(l + (r << 2)), STATE_L);
       }

@@ -1,4 +1,4 @@
-// Attention over i8 pages: exact i16 dot products. A row is a query head of a token; all rows that read the same keys
+// Attention over i8 pages: exact integer dot products, in pairs of i16 or in bytes. A row is a query head of a token; all rows that read the same keys
 // (the heads of a group, of one or two tokens) go through a page together, two at a time, so that a page is widened
 // half as often and stays in the first-level cache.
 //
@@ -7,23 +7,43 @@
 //   2  scores and values for two rows, queries and weights spread, exp's constants from memory   3.4   130
 //   3  all rows' softmax, then all rows' weights: short chains of several rows at once, 5 % less
 //   4  the next page's lines are read while this one is computed: 10 % less for one token, 13 % for 16 sequences at depth 256
+//   5  products of bytes where dot-add is one instruction (./attention-bytes): a layer of one token at depth 1,024 64 → 52 µs, 14 heads and 2 kv heads
+//      of 64 89 → 73, 4 and 1 of 256 80 → 66; 128 tokens 608 → 536 (Xeon with AVX-VNNI, family 6 model 167, V8 14.1, in turns)
 // Tried and dropped: all kv heads of a page before the next page, for one sequential stream (8 % slower: too many rows'
-// states at once); softmax in three such passes (no faster). What limits it: a product of i16 does half as much as one of i8, and widening adds a fifth.
-// Processor time in workerd, one core of a Zen 4 whose other hardware thread was busy.
+// states at once); softmax in three such passes (no faster). Loops over values written out (0 to 5 % of step 5). What limits it: of pairs,
+// a product of i16 does half as much as one of i8, and widening adds a fifth; of bytes, more than half is exact-1's softmax, weights and sums of each page.
+// 1 to 4: processor time in workerd, one core of a Zen 4 whose other hardware thread was busy.
 import { largest, quantizeRow } from './act';
+import {
+  scores2 as scores2OfBytes,
+  scores as scoresOfBytes,
+  splitQuery,
+  splitWeights,
+  startSums,
+  values2 as values2OfBytes,
+  values as valuesOfBytes,
+} from './attention-bytes';
+import { scores2 as scores2OfPairs, scores as scoresOfPairs, spread, values2 as values2OfPairs, values as valuesOfPairs } from './attention-pairs';
+import { QSCALE, QUERY, rowBytes, U, WSCALE } from './attention-row';
+import { dotAdd } from './dot-add';
 import { bound4, inverseScale, maxLane, rne4 } from './numeric';
-import { soften, STATE, STATE_C, STATE_L, STATE_P } from './softmax';
+import { soften, STATE_L, STATE_P } from './softmax';
 
-/** A row: softmax state, then σ · query scale f32, weight scale f32, then the weights u as 8 pairs of i16, spread, then the query as d/2 pairs, spread. */
-export const QSCALE: usize = STATE;
-const WSCALE: usize = STATE + 4;
-export const U: usize = STATE + 16;
-export const QUERY: usize = U + 128;
+/** Whether dot-add multiplies unsigned by signed bytes in one instruction. */
+const BYTES = dotAdd() == 129540;
 
-/** Bytes of a row for head size d. */
+/** Eight integers of a query, whose first is of dimension i, as the products want them. */
 @inline
-export function rowBytes(d: i32): usize {
-  return QUERY + (<usize>d << 3);
+export function putQuery(row: usize, i: i32, v: v128): void {
+  if (ASC_FEATURE_RELAXED_SIMD && BYTES) splitQuery(row + QUERY + (<usize>i << 1), v);
+  else spread(row + QUERY + (<usize>i << 3), v);
+}
+
+/** A row whose query is there begins. */
+@inline
+export function putScale(row: usize, scale: f32, d: i32): void {
+  f32.store(row, scale, QSCALE);
+  if (ASC_FEATURE_RELAXED_SIMD && BYTES) startSums(row, d);
 }
 
 /** Quantizes a query head to 15 bits and a sign. */
@@ -32,111 +52,14 @@ function start(row: usize, q: usize, d: i32, sigma: f32): void {
   const inverse = f32x4.splat(inverseScale(32767, amax));
   const high = f32x4.splat(32767);
   const low = f32x4.splat(-32767);
-  let out = row + QUERY;
-  for (const end = q + (<usize>d << 2); q < end; q += 32, out += 64) {
+  for (let i = 0; i < d; i += 8, q += 32) {
     const a = rne4(bound4(f32x4.mul(v128.load(q, 0), inverse), low, high));
     const b = rne4(bound4(f32x4.mul(v128.load(q, 16), inverse), low, high));
-    spread(out, i16x8.narrow_i32x4_s(a, b));
+    putQuery(row, i, i16x8.narrow_i32x4_s(a, b));
   }
-  f32.store(row, (amax / 32767) * sigma, QSCALE);
+  putScale(row, (amax / 32767) * sigma, d);
   f32.store(row, -Infinity, 0);
   f32.store(row, 0, STATE_L);
-}
-
-/** Four pairs, each four times. */
-@inline
-export function spread(out: usize, v: v128): void {
-  v128.store(out, i32x4.shuffle(v, v, 0, 0, 0, 0), 0);
-  v128.store(out, i32x4.shuffle(v, v, 1, 1, 1, 1), 16);
-  v128.store(out, i32x4.shuffle(v, v, 2, 2, 2, 2), 32);
-  v128.store(out, i32x4.shuffle(v, v, 3, 3, 3, 3), 48);
-}
-
-@inline
-function add(s: v128, a: v128, b: v128): v128 {
-  return i32x4.add(s, i32x4.dot_i16x8_s(a, b));
-}
-
-@inline
-function storeScores(row: usize, scales: usize, s0: v128, s1: v128, s2: v128, s3: v128): void {
-  const q = v128.load32_splat(row, QSCALE);
-  const a = f32x4.mul(f32x4.convert_i32x4_s(s0), f32x4.mul(q, v128.load(scales, 0)));
-  const b = f32x4.mul(f32x4.convert_i32x4_s(s1), f32x4.mul(q, v128.load(scales, 16)));
-  const c = f32x4.mul(f32x4.convert_i32x4_s(s2), f32x4.mul(q, v128.load(scales, 32)));
-  const d = f32x4.mul(f32x4.convert_i32x4_s(s3), f32x4.mul(q, v128.load(scales, 48)));
-  v128.store(row, a, STATE_P);
-  v128.store(row, b, STATE_P + 16);
-  v128.store(row, c, STATE_P + 32);
-  v128.store(row, d, STATE_P + 48);
-}
-
-/** Scores of 16 tokens for one row. */
-function scores(row: usize, head: usize, d: i32): void {
-  let s0 = i32x4.splat(0);
-  let s1 = s0;
-  let s2 = s0;
-  let s3 = s0;
-  let k = head;
-  for (let q = row + QUERY, end = q + (<usize>d << 3); q < end; q += 32, k += 64) {
-    let v = v128.load(q, 0);
-    s0 = add(s0, v, v128.load_ext<i8>(k, 0));
-    s1 = add(s1, v, v128.load_ext<i8>(k, 8));
-    s2 = add(s2, v, v128.load_ext<i8>(k, 16));
-    s3 = add(s3, v, v128.load_ext<i8>(k, 24));
-    v = v128.load(q, 16);
-    s0 = add(s0, v, v128.load_ext<i8>(k, 32));
-    s1 = add(s1, v, v128.load_ext<i8>(k, 40));
-    s2 = add(s2, v, v128.load_ext<i8>(k, 48));
-    s3 = add(s3, v, v128.load_ext<i8>(k, 56));
-  }
-  storeScores(row, head + (<usize>d << 5), s0, s1, s2, s3);
-}
-
-/** Scores of 16 tokens for two rows. */
-function scores2(a: usize, b: usize, head: usize, d: i32): void {
-  let s0 = i32x4.splat(0);
-  let s1 = s0;
-  let s2 = s0;
-  let s3 = s0;
-  let t0 = s0;
-  let t1 = s0;
-  let t2 = s0;
-  let t3 = s0;
-  let k = head;
-  let r = b + QUERY;
-  for (let q = a + QUERY, end = q + (<usize>d << 3); q < end; q += 32, r += 32, k += 64) {
-    let v = v128.load(q, 0);
-    let w = v128.load(r, 0);
-    let x = v128.load_ext<i8>(k, 0);
-    s0 = add(s0, v, x);
-    t0 = add(t0, w, x);
-    x = v128.load_ext<i8>(k, 8);
-    s1 = add(s1, v, x);
-    t1 = add(t1, w, x);
-    x = v128.load_ext<i8>(k, 16);
-    s2 = add(s2, v, x);
-    t2 = add(t2, w, x);
-    x = v128.load_ext<i8>(k, 24);
-    s3 = add(s3, v, x);
-    t3 = add(t3, w, x);
-    v = v128.load(q, 16);
-    w = v128.load(r, 16);
-    x = v128.load_ext<i8>(k, 32);
-    s0 = add(s0, v, x);
-    t0 = add(t0, w, x);
-    x = v128.load_ext<i8>(k, 40);
-    s1 = add(s1, v, x);
-    t1 = add(t1, w, x);
-    x = v128.load_ext<i8>(k, 48);
-    s2 = add(s2, v, x);
-    t2 = add(t2, w, x);
-    x = v128.load_ext<i8>(k, 56);
-    s3 = add(s3, v, x);
-    t3 = add(t3, w, x);
-  }
-  const scales = head + (<usize>d << 5);
-  storeScores(a, scales, s0, s1, s2, s3);
-  storeScores(b, scales, t0, t1, t2, t3);
 }
 
 /** p · value scales, quantized to 15 bits. Lanes from n on hold p = 0, but their scales may be anything. */
@@ -158,78 +81,10 @@ function weigh(row: usize, scales: usize, n: i32): void {
   const a = i16x8.narrow_i32x4_s(rne4(f32x4.mul(w0, inverse)), rne4(f32x4.mul(w1, inverse)));
   const b = i16x8.narrow_i32x4_s(rne4(f32x4.mul(w2, inverse)), rne4(f32x4.mul(w3, inverse)));
   f32.store(row, top / 32767, WSCALE);
-  spread(row + U, a);
-  spread(row + U + 64, b);
-}
-
-/** o = o · c + Σ u · v for one row, 16 bytes of pairs (8 dimensions) at a time. */
-export function values(row: usize, o: usize, v: usize, d: i32): void {
-  const c = v128.load32_splat(row, STATE_C);
-  const scale = v128.load32_splat(row, WSCALE);
-  const pair = <usize>d << 1;
-  for (const end = v + pair; v < end; v += 16, o += 32) {
-    let s = i32x4.splat(0);
-    let t = s;
-    let p = v;
-    for (let u = row + U, stop = u + 128; u < stop; u += 32) {
-      let x = v128.load(u, 0);
-      s = add(s, x, v128.load_ext<i8>(p, 0));
-      t = add(t, x, v128.load_ext<i8>(p, 8));
-      p += pair;
-      x = v128.load(u, 16);
-      s = add(s, x, v128.load_ext<i8>(p, 0));
-      t = add(t, x, v128.load_ext<i8>(p, 8));
-      p += pair;
-    }
-    const e = f32x4.add(f32x4.mul(v128.load(o, 0), c), f32x4.mul(f32x4.convert_i32x4_s(s), scale));
-    const f = f32x4.add(f32x4.mul(v128.load(o, 16), c), f32x4.mul(f32x4.convert_i32x4_s(t), scale));
-    v128.store(o, e, 0);
-    v128.store(o, f, 16);
-  }
-}
-
-/** The same for two rows, whose results are at o and r. */
-export function values2(a: usize, b: usize, o: usize, r: usize, v: usize, d: i32): void {
-  const pair = <usize>d << 1;
-  const other = b - a;
-  for (const end = v + pair; v < end; v += 16, o += 32, r += 32) {
-    let s0 = i32x4.splat(0);
-    let s1 = s0;
-    let t0 = s0;
-    let t1 = s0;
-    let p = v;
-    for (let u = a + U, w = u + other, stop = u + 128; u < stop; u += 32, w += 32) {
-      let k = v128.load_ext<i8>(p, 0);
-      let l = v128.load_ext<i8>(p, 8);
-      p += pair;
-      let x = v128.load(u, 0);
-      s0 = add(s0, x, k);
-      s1 = add(s1, x, l);
-      x = v128.load(w, 0);
-      t0 = add(t0, x, k);
-      t1 = add(t1, x, l);
-      k = v128.load_ext<i8>(p, 0);
-      l = v128.load_ext<i8>(p, 8);
-      p += pair;
-      x = v128.load(u, 16);
-      s0 = add(s0, x, k);
-      s1 = add(s1, x, l);
-      x = v128.load(w, 16);
-      t0 = add(t0, x, k);
-      t1 = add(t1, x, l);
-    }
-    let c = v128.load32_splat(a, STATE_C);
-    let scale = v128.load32_splat(a, WSCALE);
-    let e = f32x4.add(f32x4.mul(v128.load(o, 0), c), f32x4.mul(f32x4.convert_i32x4_s(s0), scale));
-    let f = f32x4.add(f32x4.mul(v128.load(o, 16), c), f32x4.mul(f32x4.convert_i32x4_s(s1), scale));
-    v128.store(o, e, 0);
-    v128.store(o, f, 16);
-    c = v128.load32_splat(b, STATE_C);
-    scale = v128.load32_splat(b, WSCALE);
-    e = f32x4.add(f32x4.mul(v128.load(r, 0), c), f32x4.mul(f32x4.convert_i32x4_s(t0), scale));
-    f = f32x4.add(f32x4.mul(v128.load(r, 16), c), f32x4.mul(f32x4.convert_i32x4_s(t1), scale));
-    v128.store(r, e, 0);
-    v128.store(r, f, 16);
+  if (ASC_FEATURE_RELAXED_SIMD && BYTES) splitWeights(row + U, a, b);
+  else {
+    spread(row + U, a);
+    spread(row + U + 64, b);
   }
 }
 
@@ -239,6 +94,32 @@ function touch(at: usize, bytes: usize): u32 {
   let seen: u32 = 0;
   for (const end = at + bytes; at < end; at += 64) seen |= load<u8>(at);
   return seen;
+}
+
+@inline
+function scores(row: usize, head: usize, d: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD && BYTES) scoresOfBytes(row, head, d);
+  else scoresOfPairs(row, head, d);
+}
+
+@inline
+function scores2(a: usize, b: usize, head: usize, d: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD && BYTES) scores2OfBytes(a, b, head, d);
+  else scores2OfPairs(a, b, head, d);
+}
+
+/** o = o · c + Σ u · v for one row. */
+@inline
+export function values(row: usize, o: usize, v: usize, d: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD && BYTES) valuesOfBytes(row, o, v, d);
+  else valuesOfPairs(row, o, v, d);
+}
+
+/** The same for two rows, whose results are at o and r. */
+@inline
+export function values2(a: usize, b: usize, o: usize, r: usize, v: usize, d: i32): void {
+  if (ASC_FEATURE_RELAXED_SIMD && BYTES) values2OfBytes(a, b, o, r, v, d);
+  else values2OfPairs(a, b, o, r, v, d);
 }
 
 /** Takes a page head into `rows` rows, the first M of which see tokens [lo, n), the others [low, m). */
