@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdirSync } from 'node:fs';
 import { createServer as createHttp, type Server as HttpServer } from 'node:http';
 import { createServer } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { schedulerOf } from '../durable-objects/scheduler/port.ts';
@@ -184,7 +185,7 @@ export async function startServer(o: StartOptions = {}): Promise<Server> {
       ...adapterRoom,
       ...others.vars,
       ...(npu && { NPU_SECRET: npu.secret, NPU_ROUTE: o.npu ?? 'auto' }),
-      ...(cuts && { STAGES: JSON.stringify(cuts) }),
+      ...(cuts && { STAGES: JSON.stringify({ ...cuts, cores: facets ? 1 : availableParallelism() } satisfies StagesPlan) }),
     };
     let bound = port;
     const config = () =>

@@ -106,8 +106,8 @@ export class Engine {
     this.runner = 'pool' in weights ? weights : new Runner({ backend, config, weights, size: plan, kv: plan.kv, pages: plan.pages });
     this.names = new PageNames(o.hash, { pack: o.pack, kv: plan.kv, numerics: backend.numerics }, PAGE_VERSION, this.pool);
     this.publisher = new Publisher(this.pool, this.names);
-    const { depth, most } = this.runner;
-    const limits = { maxSequences: plan.maxSequences, maxRows: plan.maxRows, maxTokens: Math.min(plan.maxTokens, most), depth };
+    const { depth, most, cores } = this.runner;
+    const limits = { maxSequences: plan.maxSequences, maxRows: plan.maxRows, maxTokens: Math.min(plan.maxTokens, most), depth, cores };
     this.scheduler = new Scheduler(this.pool, this.names, limits);
     this.stage = new LogitsStage(backend, allocLogits(backend, plan.maxRows, config.vocab), this.runner.logits, config.vocab);
   }

@@ -102,6 +102,8 @@ export type Landing = { rows: readonly Row[]; whole(r: number): Promise<Float32A
 export interface Passes extends Paged {
   /** How many places a token goes through one after the other: so many steps must be under way for all of them to compute. 1: a step ends before the next begins. */
   readonly depth: number;
+  /** Cores that these places have together, where that is known. */
+  readonly cores?: number;
   /** Tokens a step at the most. */
   readonly most: number;
   /** Logits [R, V] of the last run, on the engine's backend. */

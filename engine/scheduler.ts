@@ -1,5 +1,5 @@
 import type { BatchSlice } from './batch.ts';
-import { Groups } from './groups.ts';
+import { Groups, TOGETHER } from './groups.ts';
 import { PAGE } from './layout.ts';
 import type { PageNames, PagePool } from './pages.ts';
 import { Sequence } from './sequence.ts';
@@ -22,6 +22,7 @@ export interface Limits {
   maxSequences: number; // S
   maxRows: number; // R: rows of logits
   depth: number; // steps that must be under way together for all places to compute
+  cores?: number; // of these places together; one each unless given
 }
 
 /** Tokens to try after a sequence's own, `room` at most, in a step that has `rows` rows without them and decodes so many sequences. */
@@ -29,8 +30,6 @@ export type Draft = (seq: Sequence, room: number, rows: number, decodes: number)
 
 /** Tokens of prefill in a step, however many decodes ride in it: nobody's long answers keep another's from beginning. */
 const LEAST_PREFILL = PAGE;
-/** Kernels take so many tokens at once: fewer sequences a step read the weights as often for less. */
-const TOGETHER = 4;
 
 /**
  * Decides who rides in the next step: decodes first, then prefill chunks within the token budget, then newcomers while pages last; of
@@ -140,8 +139,8 @@ export class Scheduler {
   private group(): number {
     if (this.limits.depth === 1) return Number.POSITIVE_INFINITY;
     const decoding = this.running.filter((s) => !s.prefills);
-    const fours = Math.max(1, Math.ceil(decoding.length / TOGETHER));
-    const size = Math.ceil(fours / this.groups.of(fours, Math.min(fours, this.limits.depth))) * TOGETHER;
+    const { depth, cores = depth } = this.limits;
+    const size = this.groups.size(decoding.length, Math.min(depth, cores));
     const under = new Set(decoding.filter((s) => s.flying > 0).map((s) => s.step)).size;
     return under < Math.ceil(decoding.length / size) ? size : 0;
   }

@@ -23,6 +23,8 @@ export interface StagedOptions {
   maxRows: number;
   /** Bytes for adapters, which every stage has; none unless given. */
   adapters?: number;
+  /** Cores that the stages have together, where that is known; at least 1. */
+  cores?: number;
 }
 
 /**
@@ -72,6 +74,7 @@ export class StagedRunner extends Paged implements Passes {
     this.be = backend;
     this.config = config;
     this.stages = stages;
+    this.cores = o.cores;
     this.layers = stages.filter(({ part: { layers } }) => layers[1] > layers[0]);
     this.embeds = stages.filter(({ part }) => part.embed);
     this.heads = stages.filter(({ part }) => part.head);
@@ -106,6 +109,7 @@ export class StagedRunner extends Paged implements Passes {
   }
 
   readonly most = STAGE_TOKENS;
+  readonly cores?: number;
 
   get depth(): number {
     return this.layers.length;

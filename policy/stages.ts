@@ -43,6 +43,8 @@ export interface StagesPlan {
   maxTokens: number;
   /** Sequences a step. */
   maxSequences: number;
+  /** Cores that the isolates have together, where whoever starts them knows it: as many groups of sequences decode at once. */
+  cores?: number;
 }
 
 /** Isolates that a plan takes. */

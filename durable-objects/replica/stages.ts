@@ -68,7 +68,7 @@ interface StagesOptions {
 }
 
 /** Loads the part that is here, opens the others, and gives them as one. Rejects naming the stage that is not bound, does not answer or refuses. */
-async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
+async function openStages({ stages, cores }: StagesPlan, o: StagesOptions): Promise<StagedRunner> {
   const { env, id, source, manifest, digest, backend, plan, hops } = o;
   const { pages, kv, maxRows, windowPages } = plan;
   const { context, maxTokens, maxSequences, maxRows: rows, maxBlocks, adapters } = stageSize(plan);
@@ -90,7 +90,7 @@ async function openStages({ stages }: StagesPlan, o: StagesOptions): Promise<Sta
       return new RemoteStage(`stage ${i}`, object, { build: buildId, pack: digest, model: id, part, kv, size, pages }, undefined, hops);
     }),
   );
-  const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, windowPages, maxRows, adapters });
+  const staged = new StagedRunner({ backend, config: manifest.config, stages: ports, kv, pages, windowPages, maxRows, adapters, cores });
   await staged.open();
   return staged;
 }

@@ -420,9 +420,9 @@ describe('several steps under way', () => {
     expect(w.begin().said).toBe('e:1+1/1 f:1+1/1 g:1+1/1 h:1+1/1');
   });
 
-  it('of five the fifth has a step of its own, of nine three groups want three places', () => {
-    const said = (n: number, depth: number) => {
-      const w = new World({ depth, maxTokens: 256 });
+  it('of five there are three and two, of nine three groups want three places', () => {
+    const said = (n: number, depth: number, cores?: number) => {
+      const w = new World({ depth, cores, maxTokens: 256 });
       for (const id of 'abcdefghijkl'.slice(0, n)) w.add(id, 1);
       return Array.from({ length: 4 }, () =>
         w
@@ -432,9 +432,12 @@ describe('several steps under way', () => {
       );
     };
     expect(said(4, 2)).toEqual(['abcd', '', '', '']);
-    expect(said(5, 2)).toEqual(['abcd', 'e', '', '']);
-    expect(said(9, 3)).toEqual(['abcd', 'efgh', 'i', '']);
+    expect(said(5, 2)).toEqual(['abc', 'de', '', '']);
+    expect(said(9, 3)).toEqual(['abc', 'def', 'ghi', '']);
     expect(said(9, 2)).toEqual(['abcdefgh', 'i', '', '']);
+    expect(said(9, 3, 2), 'two cores: no third group').toEqual(['abcdefgh', 'i', '', '']);
+    expect(said(8, 5, 1), 'places that take turns').toEqual(['abcdefgh', '', '', '']);
+    expect(said(8, 2, 16)).toEqual(['abcd', 'efgh', '', '']);
     expect(said(12, 1)).toEqual(['abcdefghijkl', '', '', '']);
   });
 
