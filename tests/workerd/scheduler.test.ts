@@ -174,13 +174,14 @@ test('what must survive follows the queue: evicted whenever nothing runs, its ac
   expect(await count('state')).toBeLessThanOrEqual(3);
 });
 
+const OLD = ['journal', 'tickets', 'tenants', 'replicas', 'chains', 'meta'].map((table) => `CREATE TABLE ${table} (id TEXT);`).join(' ');
 const damages: [string, string][] = [
   ['a row that is no JSON', "UPDATE state SET data = '{broken'"],
   ['a row of another kind', `UPDATE state SET data = '{"seq":1,"meta":{},"tenants":[{}],"replicas":[]}'`],
   ['a number that is none', "UPDATE state SET data = json_set(data, '$.replicas[0].slots', 'much')"],
   ['a table that is gone', 'DROP TABLE events'],
   ['an event that is missing', 'DELETE FROM events WHERE id = 2'],
-  ['tables of an older server', "UPDATE schema SET version = 3 WHERE part = 'queue'"],
+  ['tables of an older server', `${OLD} UPDATE schema SET version = 3 WHERE part = 'queue'`],
   ['tables of a newer server', "UPDATE schema SET version = 99 WHERE part = 'queue'"],
 ];
 test.each(damages)('damaged in storage (%s): it begins anew, above all epochs before, and what runs goes on', async (_, sql) => {
@@ -199,6 +200,12 @@ test.each(damages)('damaged in storage (%s): it begins anew, above all epochs be
   const { waiting, stored, replicas } = await again.stats();
   expect([waiting, stored, replicas.some((r) => r.draining)]).toEqual([0, true, false]); // forgotten
   expect(await again.secret()).toBe(secret); // ids given out before still hold
+  const tables = await runInDurableObject(again, (_, state) => [
+    ...state.storage.sql.exec<{ name: string }>(
+      "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_cf\\_%' ESCAPE '\\'",
+    ),
+  ]);
+  expect(tables.map((t) => t.name).sort()).toEqual(['events', 'kept', 'schema', 'state']);
   await again.drain('1', true);
   await abortAllDurableObjects();
   expect((await scheduler(name).stub.stats()).replicas.map((r) => r.draining)).toEqual([false, true]); // and is stored again
