@@ -114,6 +114,9 @@ describe('a step holds', () => {
     expect(steps(rows, 2)).toEqual(['a:0+5/1 b:0+5/1', 'a:5+1/1 b:5+1/1']);
     rows.leave(rows.scheduler.running[0]);
     expect(steps(rows, 2)).toEqual(['b:6+1/1 c:0+5/1', 'b:7+1/1 c:5+1/1']);
+    const ones = new World({ maxRows: 2 });
+    for (const id of 'abc') ones.add(id, 1);
+    expect(ones.step()).toBe('a:0+1/1 b:0+1/1');
     const mid = new World({ maxRows: 1 });
     mid.add('a', 5);
     mid.add('b', 100);
@@ -148,6 +151,22 @@ describe('a step holds', () => {
   });
 });
 
+it('running is in order of arrival, whoever came in first', () => {
+  const w = new World({ maxSequences: 2 });
+  const a = w.add('a', 20, { owner: 'x' });
+  w.step(16);
+  w.add('b', 20, { owner: 'x' });
+  w.add('c', 20, { owner: 'y' });
+  w.scheduler.schedule(0, () => []);
+  expect([w.running, w.waiting]).toEqual(['ab', 'c']);
+  w.scheduler.preemptAll();
+  w.step(16); // y is level, but got nothing since
+  expect(w.running).toBe('ac');
+  w.leave(a);
+  w.step(16);
+  expect(w.running).toBe('bc');
+});
+
 describe('drafts', () => {
   it('have what room decodes leave, of rows and of tokens, one after the other', () => {
     const w = new World({ maxRows: 10 });
@@ -167,6 +186,13 @@ describe('drafts', () => {
     asked.length = 0;
     expect(w.step(5, draft)).toBe('a:5+3/3 b:5+1/1 c:5+1/1');
     expect(asked).toEqual([[2, 3, 3]]);
+  });
+
+  it('have pages', () => {
+    const w = new World();
+    const a = w.add('a', 14);
+    w.step();
+    expect([w.begin(64, () => [9, 9]).said, a.pages.length]).toEqual(['a:14+3/3', 2]);
   });
 
   it('are not asked for beside prompts, nor without room', () => {
@@ -226,6 +252,17 @@ describe('pages that are here', () => {
     w.add('b', ids(17));
     w.add('c', ids(17));
     expect(w.step()).toBe('a:17+1/1 b:16+1/1 c:16+1/1');
+  });
+
+  it('of one that has all but its last token nobody waits, though it came in the same step', () => {
+    const w = new World();
+    w.leave(w.add('z', 0));
+    const a = w.add('a', ids(31));
+    w.step();
+    w.leave(a);
+    w.add('b', ids(32));
+    w.add('c', ids(48));
+    expect(w.step()).toBe('b:31+1/1 c:31+17/1');
   });
 
   it('a page of which some tokens are the same is copied, and not begun where there is none to copy to', () => {
@@ -342,6 +379,22 @@ describe('where pages run out', () => {
     expect([alone.waiting, a.computed, alone.scheduler.preemptions]).toEqual(['a', 0, 1]);
   });
 
+  it('who is alone is placed though there is no page for its first token', () => {
+    const w = new World({ pages: 2 });
+    w.add('a', 32);
+    expect(steps(w, 2)).toEqual(['a:0+32/1', '']);
+  });
+
+  it('whose prompt is amid its chunks and gives way takes no page in that step', () => {
+    const w = new World({ pages: 4 });
+    for (const id of 'ab') w.add(id, 15);
+    w.step();
+    const c = w.add('c', 20);
+    expect(w.step(18)).toBe('a:15+1/1 b:15+1/1 c:0+16');
+    expect(w.step()).toBe('a:16+1/1 b:16+1/1');
+    expect([w.running, w.waiting, c.pages, w.scheduler.preemptions]).toEqual(['ab', 'c', [], 1]);
+  });
+
   it('all can be made to begin again', () => {
     const w = new World();
     for (const id of 'abc') w.add(id, 20);
@@ -374,10 +427,15 @@ describe('a prompt whose log-probabilities are wanted', () => {
     const b = w.add('b', ids(20), { promptLogprobs: 0 });
     expect(steps(w, 3)).toEqual(['b:0+6/6', 'b:6+6/6', 'b:12+6/6']);
     expect([b.scored, b.cachedTokens]).toEqual([18, 0]);
+    b.reported = true;
     w.scheduler.preemptAll();
     expect(w.step(), 'what was told is computed again without rows, or found').toBe('b:18+2/2');
-    expect(b.scored).toBe(19);
-    expect(w.step()).toBe('b:20+1/1');
+    expect([b.scored, b.cachedTokens]).toEqual([19, 0]); // it was said
+    const c = w.add('c', 20, { promptLogprobs: 0 });
+    c.scored = 10; // its pages are gone
+    expect(steps(w, 2)).toEqual(['b:20+1/1 c:0+15/5', 'b:21+1/1 c:15+5/5']);
+    expect(c.scored).toBe(19);
+    expect(w.step()).toBe('b:22+1/1 c:20+1/1');
   });
 
   it('waits for the row of its last token', () => {
@@ -418,6 +476,16 @@ describe('several steps under way', () => {
     expect(w.begin().said).toBe('');
     under[1].end();
     expect(w.begin().said).toBe('e:1+1/1 f:1+1/1 g:1+1/1 h:1+1/1');
+  });
+
+  it('who comes while as many steps are under way as there are groups waits', () => {
+    const w = new World({ depth: 2 });
+    for (const id of 'abcdefgh') w.add(id, 1);
+    const under = [w.begin(), w.begin()];
+    w.add('i', 1);
+    expect(w.begin().said).toBe('');
+    under[0].end();
+    expect(w.begin().said).toMatch(/^a:1\+1\/1 .* i:0\+1\/1$/);
   });
 
   it('of five there are three and two, of nine three groups want three places', () => {
@@ -510,10 +578,35 @@ describe('with windows', () => {
       w.add('a', 70);
       w.step(16);
       w.add('b', 70);
+      w.add('c', 3); // does not overtake
       w.step(16);
       return w.running;
     };
-    expect([second(3), second(4)]).toEqual(['a', 'ab']); // what it sees, what it computes at once, and one: three places
+    expect([second(3), second(4)]).toEqual(['a', 'abc']); // what it sees, what it computes at once, and one: three places
+  });
+
+  it('who is alone is placed, however few there are', () => {
+    const w = world({ size: 2 });
+    w.add('a', 40);
+    expect(steps(w, 3, 16)).toEqual(['a:0+16', 'a:16+16', 'a:32+8/1']);
+  });
+
+  it.each([
+    [17, 16, 20, 4, false], // two places are left: one has its page, two more are to be had
+    [17, 16, 20, 5, true],
+    [49, 48, 33, 6, true], // of three pages that it finds it sees the last: three places besides are left
+    [49, 48, 33, 5, false],
+  ])('after %i tokens another goes on from %i with %i more, where there are %# places', (before, same, more, size, placed) => {
+    const w = world({ size });
+    const a = w.add('a', ids(before));
+    for (let i = 0; i < 4; i++) w.step(16);
+    w.leave(a);
+    w.add('x', 20);
+    w.step(16);
+    w.step(16);
+    w.add('b', [...ids(same), ...ids(more, 900)]);
+    w.step(16);
+    expect(w.running).toBe(placed ? 'xb' : 'x');
   });
 
   it('a copy says where the parts that slide are', () => {
