@@ -213,6 +213,12 @@ const cases: [string, unknown, string[], string[]][] = [
     ['[2]', '[[2]]'],
   ],
   [
+    'a reference whose stray percent signs stand for themselves',
+    { anyOf: [{ $ref: '#/$defs/a%FFb' }, { $ref: '#/$defs/%zz%41' }], $defs: { 'a%FFb': { const: 1 }, '%zzA': { const: 2 } } },
+    ['1', '2'],
+    ['3'],
+  ],
+  [
     'annotations do not matter',
     {
       $schema: 'x',

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { packWeight, ROWS, rowGroupBytes, unpackWeight, weightBytes } from '../../engine/formats.ts';
-import { emptyPlanes, PLANES } from '../../engine/planes.ts';
+import { emptyPlanes, PLANES, type PlaneName } from '../../engine/planes.ts';
 import { normals, w4, w8 } from './cases/data.ts';
 
 test.each([
@@ -44,4 +44,20 @@ test('wrong sizes and values are refused by name', () => {
   );
   expect(() => weightBytes('q4_k', 8, 288)).toThrow('q4_k needs K to be a multiple of 256, got 288');
   expect(() => unpackWeight('w8', 1, 32, new Uint8Array(3))).toThrow('packed matrix has 3 elements, must have 272');
+});
+
+test.each(Object.keys(PLANES) as PlaneName[])('%s is the same wherever its integers lie in memory', (name) => {
+  const f = PLANES[name];
+  const [N, K] = [16, 2 * f.block];
+  const planes = emptyPlanes(f, N, K);
+  const bits = f.q.reduce((a, b) => a + b, 0);
+  for (const [i] of planes.q.entries()) planes.q[i] = (i * 37 + (i >> 5)) & ((1 << bits) - 1);
+  const packed = packWeight(name, N, K, planes);
+  const shifted = new Uint8Array(planes.q.length + 1).subarray(1);
+  shifted.set(planes.q);
+  expect(packWeight(name, N, K, { ...planes, q: shifted })).toEqual(packed);
+  const moved = new Uint8Array(packed.length + 1).subarray(1);
+  moved.set(packed);
+  expect(unpackWeight(name, N, K, moved)).toEqual(planes);
+  expect(unpackWeight(name, N, K, packed)).toEqual(planes);
 });
