@@ -13,8 +13,6 @@ const COMBINING = new Set([
   ...['$ref', '$dynamicRef', '$recursiveRef', 'allOf', 'anyOf', 'oneOf', 'not', 'if', 'then', 'else'],
   ...['dependentRequired', 'dependentSchemas', 'dependencies', 'unevaluatedProperties', 'unevaluatedItems'],
 ]);
-/** Keywords that apply subschemas to the value itself, which may evaluate its parts. */
-const IN_PLACE = ['$ref', '$dynamicRef', 'allOf', 'anyOf', 'oneOf', 'not', 'if', 'dependentSchemas', 'dependencies'];
 
 /** A schema document: resolves references and works out what a subschema asks for. */
 export class Schema implements Flattener {
@@ -158,10 +156,8 @@ export class Schema implements Flattener {
   private unevaluated(key: string, rest: Node, node: Node, schema: Dict, flat: Flat): void {
     if (rest.schema === true) return;
     const part = key === 'unevaluatedProperties' ? flat.object : flat.array;
-    const inPlace = IN_PLACE.some((k) => k in schema);
-    if (!node.alone && inPlace) this.unsupported(node.at, key, 'not supported where other subschemas speak of the same value');
+    if (!node.alone) this.unsupported(node.at, key, 'not supported where other subschemas speak of the same value');
     else if (key === 'unevaluatedItems' && 'contains' in schema) this.unsupported(node.at, key, 'not supported beside contains');
-    else if (!node.alone) this.unsupported(node.at, key, 'not supported where other subschemas speak of the same value');
     else part.unevaluated = rest;
     flat.hints.add(key === 'unevaluatedProperties' ? 'object' : 'array');
   }

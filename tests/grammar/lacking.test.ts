@@ -170,3 +170,22 @@ describe.each(models)('the vocabulary of $name', ({ path, missing }) => {
     check({ size: t.vocab, stopIds: t.stopIds, isSpecial: (id) => t.isSpecial(id), bytesOf: (id) => t.bytesOf(id) }, 1);
   });
 });
+
+it('what cannot be spelt is refused with the bytes that are lacking, eight at most and in ASCII', () => {
+  const lacking = (bytes: readonly number[], compile: (c: ReturnType<typeof createGrammarCompiler>) => unknown) => {
+    try {
+      compile(createGrammarCompiler(without(...bytes)));
+    } catch (error) {
+      if (error instanceof GrammarError) return error.message.replace(/^.*no value satisfies this schema/, '');
+      throw error;
+    }
+    throw new Error('was not refused');
+  };
+  const none = ' that the model can spell: its vocabulary has no token for ';
+  expect(lacking(code('"'), (c) => c.jsonSchema({ type: 'string' }))).toBe(`${none}0x22`);
+  expect(lacking([9], (c) => c.gbnf('root ::= "\\t"'))).toBe(`${none}0x09`);
+  const many = lacking(code('abcdefghijklm'), (c) => c.jsonSchema({ const: 'abcdefghijklm' }));
+  expect(many).toMatch(new RegExp(`^${none}0x6[1-9a-d](, 0x6[1-9a-d]){7}$`));
+  expect(lacking([9, 0xc3], (c) => c.gbnf('root ::= "ä"'))).toBe('');
+  expect(lacking([0xc3], (c) => c.jsonSchema(false))).toBe('');
+});

@@ -213,6 +213,16 @@ const cases: [string, unknown, string[], string[]][] = [
     ['[2]', '[[2]]'],
   ],
   [
+    'a name as draft 7 gives it, by an $id that is a fragment',
+    {
+      anyOf: [{ $ref: '#one' }, { $ref: 'https://a.test/b#two' }],
+      $id: 'https://a.test/b',
+      $defs: { a: { $id: '#one', const: 1 }, b: { $anchor: 'two', const: 2 } },
+    },
+    ['1', '2'],
+    ['3'],
+  ],
+  [
     'a reference whose stray percent signs stand for themselves',
     { anyOf: [{ $ref: '#/$defs/a%FFb' }, { $ref: '#/$defs/%zz%41' }], $defs: { 'a%FFb': { const: 1 }, '%zzA': { const: 2 } } },
     ['1', '2'],
