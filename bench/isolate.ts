@@ -27,6 +27,12 @@ export async function isolateMemory(server: Server, inUse = false): Promise<{ js
  * use alone, without garbage and the pages that V8 keeps for later; V8 collects when the isolate runs next.
  */
 export async function jsMemory(host: string, worker: string, wake?: () => Promise<unknown>): Promise<number> {
+  const { inUse, kept } = await heapOf(host, worker, wake);
+  return wake ? inUse : kept;
+}
+
+/** MiB with buffers: what is in use, and what V8 keeps of it. With `wake` right after a collection. */
+export async function heapOf(host: string, worker: string, wake?: () => Promise<unknown>): Promise<{ inUse: number; kept: number }> {
   const { webSocket } = await fetch(`http://${host}/${worker}`, { headers: { upgrade: 'websocket' } });
   if (!webSocket) throw new Error('the runtime has no inspector');
   webSocket.accept();
@@ -51,7 +57,8 @@ export async function jsMemory(host: string, worker: string, wake?: () => Promis
       while (!collected) await Promise.race([collecting, wake()]);
     }
     const heap = await ask<HeapUsage>('Runtime.getHeapUsage');
-    return ((wake ? heap.usedSize : heap.totalSize) + heap.embedderHeapUsedSize + heap.backingStorageSize) / MIB;
+    const besides = heap.embedderHeapUsedSize + heap.backingStorageSize;
+    return { inUse: (heap.usedSize + besides) / MIB, kept: (heap.totalSize + besides) / MIB };
   } finally {
     webSocket.close();
   }

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
 import { startServer } from '../../cli/start.ts';
+import { heapOf } from '../isolate.ts';
 import { describeMachine, machine } from '../machine.ts';
 import { workerds } from '../process.ts';
 import { flat, resultLines, soak } from './soak.ts';
@@ -23,12 +24,30 @@ const replicas = stages === undefined ? o.replicas : 1;
 
 const before = new Set(workerds());
 const persist = mkdtempSync(join(tmpdir(), 'turnstone-soak-'));
-const server = await startServer({ port: 0, persist, stages, vars: { REPLICAS: String(replicas) }, say: (line) => console.error(line) });
+const server = await startServer({
+  port: 0,
+  persist,
+  stages,
+  inspect: true,
+  vars: { REPLICAS: String(replicas) },
+  say: (line) => console.error(line),
+});
 const stagePids = () => [...(server.stages?.pids().values() ?? [])];
 const pid = workerds().find((p) => !before.has(p) && !stagePids().includes(p)) ?? 0;
+const heap = () => heapOf(server.inspector() ?? '', 'turnstone', async () => (await fetch(`${server.url}/ready`)).text());
 let ok = false;
 try {
-  const result = await soak({ server, pid, stages: stagePids, replicas, sessions, seconds, waves, say: (line) => console.error(line) });
+  const result = await soak({
+    server,
+    pid,
+    stages: stagePids,
+    heap,
+    replicas,
+    sessions,
+    seconds,
+    waves,
+    say: (line) => console.error(line),
+  });
   ok = result.wrong.length === 0 && result.leaks.length === 0 && flat(result);
   console.log(describeMachine(machine()));
   for (const line of resultLines(result)) console.log(line);
