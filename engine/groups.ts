@@ -4,6 +4,8 @@ export const TOGETHER = 4;
 const SETTLING = 4;
 /** Steps of a trial. */
 const TRIAL = 12;
+/** So many steps are enough of what brings sequences on so much slower than the best. */
+const POOR = { steps: 4, rate: 0.8 };
 /** Trials between two of what is beside the best: what was measured first was measured cold, and the machine may have other work by now. */
 const BETWEEN = { least: 2, most: 16 };
 
@@ -61,8 +63,10 @@ export class Groups {
     now.steps += rows.length;
     now.ms += ms;
     now.rounds += rows.reduce((n, r) => n + r, 0) / this.sequences;
-    if (now.steps < TRIAL) return;
-    known.rates[now.groups] = now.rounds / now.ms;
+    const rate = now.rounds / now.ms;
+    const best = known.rates.reduce((most, other, groups) => (groups === now.groups ? most : Math.max(most, other)), 0);
+    if (now.steps < (rate < POOR.rate * best ? POOR.steps : TRIAL)) return;
+    known.rates[now.groups] = rate;
     known.tried[now.groups] = ++known.trials;
     known.now = begun(next(known, most));
     if (known.now.groups !== now.groups) this.settling = SETTLING;

@@ -15,8 +15,12 @@ import { createReference } from '../../kernels/reference/index.ts';
 import { VirtualClock } from './clock.ts';
 import { Cores } from './cores.ts';
 
-/** What one isolate takes, ms: layers `step` + `token` · tokens of a call, the head `headStep` + `row` · rows. The first parts read the weights. */
+/**
+ * What one isolate takes, ms: layers as `layers` has it of some numbers of tokens, ascending, the first of them 1, or `step` + `token` · tokens of a call; the head `headStep` +
+ * `row` · rows. The first parts read the weights.
+ */
 export interface StepCost {
+  layers?: readonly (readonly [tokens: number, ms: number])[];
   step: number;
   token: number;
   headStep: number;
@@ -81,7 +85,15 @@ export async function simulateStaged(o: StagedSetup): Promise<StagedResult> {
     ...{ pages: 4096, bytes: { limit: 0, js: 0, weights: 0, scratch: 0, kv: 0 } },
   };
   const backend = createReference();
-  const runner = new StagedRunner({ backend, config, stages: ports, kv: plan.kv, pages: plan.pages, maxRows: plan.maxRows });
+  const runner = new StagedRunner({
+    backend,
+    config,
+    stages: ports,
+    kv: plan.kv,
+    pages: plan.pages,
+    maxRows: plan.maxRows,
+    cores: o.cores,
+  });
   const rowCost = o.speculate ? rowCostOf(o) : Number.POSITIVE_INFINITY;
   const engine = new Engine({ backend, config, weights: runner, plan, hash: sha256, pack: 'simulated', rowCost });
   for (let s = 0; s < streams; s++) {
@@ -120,12 +132,21 @@ export async function simulateStaged(o: StagedSetup): Promise<StagedResult> {
 
 /** What one more row adds to a decode step of one sequence, in steps: hops are shared, so that it is less with them. */
 export function rowCostOf({ stages, hop, cost }: Pick<StagedSetup, 'stages' | 'hop' | 'cost'>): number {
-  const row = cost.token + cost.row / stages;
-  return row / (cost.step + cost.headStep / stages + row + hopsOf(stages) * hop);
+  const row = layersOf(cost, 2) - layersOf(cost, 1) + cost.row / stages;
+  return row / (layersOf(cost, 1) + (cost.headStep + cost.row) / stages + hopsOf(stages) * hop);
 }
 
 /** Calls that a decode step waits for one after the other: layers elsewhere, the head's parts at once, which bring the next row of the embedding along. */
 export const hopsOf = (stages: number): number => (stages === 1 ? 0 : stages);
+
+/** ms of all layers: between two numbers of tokens, and beyond the last, along the line through both. */
+function layersOf({ layers, step, token }: StepCost, tokens: number): number {
+  if (!layers) return step + token * tokens;
+  const above = layers.findIndex(([n]) => n >= tokens);
+  const i = above < 0 ? layers.length - 1 : Math.max(1, above);
+  const [[n, ms], [more, most]] = [layers[i - 1], layers[i]];
+  return ms + ((most - ms) * (tokens - n)) / (more - n);
+}
 
 const bound = (i: number, stages: number): number => Math.floor((VOCAB * i) / stages / SUM_BLOCK) * SUM_BLOCK;
 
@@ -177,7 +198,7 @@ class SimulatedStage implements StagePort {
     const out = new Float32Array(x.slice().buffer);
     let t = 0;
     for (const { start, count } of slices) for (let i = 0; i < count; i++) out[t++ * HIDDEN + 1] = start + i;
-    await this.computed(this.share * (this.cost.step + this.cost.token * t));
+    await this.computed(this.share * layersOf(this.cost, t));
     return new Uint8Array(out.buffer);
   }
 

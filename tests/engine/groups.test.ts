@@ -118,6 +118,18 @@ describe('step by step', () => {
     expect(g.of(8, 2)).toBe(2);
   });
 
+  it('a trial that is much slower than the best ends after four steps', () => {
+    const g = new Groups();
+    const at: number[] = [];
+    for (let i = 0; i < 50; i++) {
+      const groups = g.of(8, 2);
+      at.push(groups);
+      g.measure(groups === 2 ? 10 : 30, groups === 2 ? [4] : [8]);
+    }
+    const others = at.flatMap((groups, i) => (groups === 1 ? [i] : []));
+    expect(others).toEqual([28, 29, 30, 31, 32, 33, 34, 35]);
+  });
+
   it('rows decide, not steps: twice as many in less than twice the time are better', () => {
     const g = new Groups();
     const at: number[] = [];
