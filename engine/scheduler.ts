@@ -31,6 +31,9 @@ export type Draft = (seq: Sequence, room: number, rows: number, decodes: number)
 /** Tokens of prefill in a step, however many decodes ride in it: nobody's long answers keep another's from beginning. */
 const LEAST_PREFILL = PAGE;
 
+/** Groups for each core at the most: while one waits for parts of its head, or for its turn in a place, another computes. */
+const A_CORE = 2;
+
 /**
  * Decides who rides in the next step: decodes first, then prefill chunks within the token budget, then newcomers while pages last; of
  * these, those of the owner who got least so far, then in order of arrival. When pages run out, the youngest of the owner who got most
@@ -140,7 +143,8 @@ export class Scheduler {
     if (this.limits.depth === 1) return Number.POSITIVE_INFINITY;
     const decoding = this.running.filter((s) => !s.prefills);
     const { depth, cores = depth } = this.limits;
-    const size = this.groups.size(decoding.length, Math.min(depth, cores));
+    const most = cores === 1 ? 1 : Math.min(A_CORE * cores, depth + A_CORE);
+    const size = this.groups.size(decoding.length, most);
     const under = new Set(decoding.filter((s) => s.flying > 0).map((s) => s.step)).size;
     return under < Math.ceil(decoding.length / size) ? size : 0;
   }

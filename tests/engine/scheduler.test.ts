@@ -479,16 +479,21 @@ describe('several steps under way', () => {
   });
 
   it('who comes while as many steps are under way as there are groups waits', () => {
-    const w = new World({ depth: 2 });
-    for (const id of 'abcdefgh') w.add(id, 1);
-    const under = [w.begin(), w.begin()];
-    w.add('i', 1);
-    expect(w.begin().said).toBe('');
+    const w = new World({ depth: 2, maxSequences: 32, maxRows: 32 });
+    for (const id of 'abcdefghijklmnop') w.add(id, 1);
+    const under = Array.from({ length: 4 }, () => w.begin());
+    expect(under[3].said).toBe('m:0+1/1 n:0+1/1 o:0+1/1 p:0+1/1');
+    w.add('q', 1);
+    expect(w.begin().said, 'four groups for two places').toBe('');
     under[0].end();
-    expect(w.begin().said).toMatch(/^a:1\+1\/1 .* i:0\+1\/1$/);
+    expect(w.begin().said, 'of seventeen there are three').toBe('');
+    under[1].end();
+    expect(w.begin().said).toMatch(/^a:1\+1\/1 .* h:1\+1\/1$/);
+    under[2].end();
+    expect(w.begin().said).toMatch(/^i:1\+1\/1 .* q:0\+1\/1$/);
   });
 
-  it('of five there are three and two, of nine three groups want three places', () => {
+  it('of five there are three and two, of nine three groups, which two places take in turn; on one core all are one', () => {
     const said = (n: number, depth: number, cores?: number) => {
       const w = new World({ depth, cores, maxTokens: 256 });
       for (const id of 'abcdefghijkl'.slice(0, n)) w.add(id, 1);
@@ -502,8 +507,7 @@ describe('several steps under way', () => {
     expect(said(4, 2)).toEqual(['abcd', '', '', '']);
     expect(said(5, 2)).toEqual(['abc', 'de', '', '']);
     expect(said(9, 3)).toEqual(['abc', 'def', 'ghi', '']);
-    expect(said(9, 2)).toEqual(['abcdefgh', 'i', '', '']);
-    expect(said(9, 3, 2), 'two cores: no third group').toEqual(['abcdefgh', 'i', '', '']);
+    expect(said(9, 2)).toEqual(['abc', 'def', 'ghi', '']);
     expect(said(8, 5, 1), 'places that take turns').toEqual(['abcdefgh', '', '', '']);
     expect(said(8, 2, 16)).toEqual(['abcd', 'efgh', '', '']);
     expect(said(12, 1)).toEqual(['abcdefghijkl', '', '', '']);
