@@ -157,6 +157,14 @@ describe('packs', () => {
     for (const [name, bytes] of direct) expect(Buffer.compare(loaded.get(name) ?? new Uint8Array(), bytes), name).toBe(0);
   });
 
+  it('have no shard without bytes', async () => {
+    const model = await openGguf(memorySource(smallGguf(small), 'small.gguf'));
+    const written: string[] = [];
+    const sink = { write: async (name: string) => void written.push(name) };
+    const { manifest } = await writePack({ ...model, tensors: [] }, sink, { format: 'w4' });
+    expect([manifest.shards, written.filter((name) => name.startsWith('weights'))]).toEqual([[], []]);
+  });
+
   it('load a part of the model: its bytes, and no shard without any of them', async () => {
     const big = { ...small, vocab: 52_000, hidden: 128, tied: true };
     const many = new Map<string, Uint8Array>();
