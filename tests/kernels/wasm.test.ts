@@ -5,11 +5,11 @@ import { mergeSums } from '../../engine/numeric.ts';
 import { createReference } from '../../kernels/reference/index.ts';
 import { countWasm } from '../../kernels/wasm/index.ts';
 import { upload } from './cases/case.ts';
-import { compareCase, lowRankCases, cases as shared, v4Cases } from './cases/index.ts';
+import { compareCase, largestCases, lowRankCases, cases as shared, v4Cases } from './cases/index.ts';
 import { wasmBackend, wasmModules } from './modules.ts';
 
 const modules = wasmModules();
-const cases = [...shared, ...lowRankCases, ...v4Cases];
+const cases = [...shared, ...lowRankCases, ...v4Cases, ...largestCases];
 
 test.each(cases.map((c) => [`${c.op} ${c.name}`, c] as const))('wasm gives the reference its bits: %s', async (_, c) => {
   const { failure } = await compareCase(c, wasmBackend(modules, c.memoryBytes));

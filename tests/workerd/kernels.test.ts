@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import relaxed from '../../.build/wasm/turnstone-relaxed.wasm';
 import simd from '../../.build/wasm/turnstone-simd.wasm';
 import { createWasm, detectRelaxed } from '../../kernels/wasm/index.ts';
-import { cases, compareCase } from '../kernels/cases/index.ts';
+import { compareCase, largestCases, cases as shared } from '../kernels/cases/index.ts';
 
 test('workerd has relaxed SIMD', () => {
   expect(detectRelaxed()).toBe(true);
@@ -10,7 +10,7 @@ test('workerd has relaxed SIMD', () => {
 });
 
 // tests/kernels/wasm.test.ts runs every pair of a format and a shape on the same modules
-test.each(cases.filter((c) => !c.pair).map((c) => [`${c.op} ${c.name}`, c] as const))(
+test.each([...shared, ...largestCases].filter((c) => !c.pair).map((c) => [`${c.op} ${c.name}`, c] as const))(
   'relaxed and plain SIMD give the reference its bits: %s',
   async (_, c) => {
     const { memoryBytes } = c;

@@ -9,6 +9,8 @@ export interface AttentionShape extends KvCase {
   /** Per sequence: position of its first token in the batch, number of tokens. */
   spans: readonly (readonly [first: number, count: number])[];
   opts?: AttentionOptions;
+  /** All integers of pages and queries as large as they can be, so that sums are too. */
+  largest?: boolean;
 }
 
 export function attentionCase(s: AttentionShape): Case {
@@ -20,16 +22,19 @@ export function attentionCase(s: AttentionShape): Case {
   const depth = tokens.reduce((sum, [, pos]) => sum + pos + 1, 0);
   return {
     op: 'attention',
-    name: `${s.format} → ${s.out} H=${s.H} G=${s.G} d=${s.d} ${s.spans.map(([f, c]) => `${f}+${c}`).join(' ')}${s.opts ? ` ${JSON.stringify(s.opts)}` : ''}`,
+    name: `${s.format} → ${s.out} H=${s.H} G=${s.G} d=${s.d} ${s.spans.map(([f, c]) => `${f}+${c}`).join(' ')}${s.opts ? ` ${JSON.stringify(s.opts)}` : ''}${s.largest ? ' largest' : ''}`,
     tolerance: s.out === 'i8' ? 1.5 / 127 : s.format === 'f32' ? 1e-5 : 2e-4,
     memoryBytes: (2 << 20) + pages * pageBytes(shape) + T * s.H * s.d * 64,
     macs: 2 * depth * s.H * s.d,
     bytes: (depth / 16) * s.G * kvHeadBytes(shape),
     prepare(b) {
       const kv = b.kvPool(shape, pages);
-      fillPages(b, kv, 400 + s.d);
+      fillPages(b, kv, 400 + s.d, s.largest);
       const K = s.H * s.d;
-      const q = upload(b, normals(T * K, 410 + s.d, 2), 'q');
+      const values = s.largest
+        ? Float32Array.from({ length: T * K }, (_, i) => 1 - 2 * (Math.floor(i / s.d) & 1))
+        : normals(T * K, 410 + s.d, 2);
+      const q = upload(b, values, 'q');
       const out = b.act(s.out, T, K, 'out');
       const batch = makeBatch(b, tokens, scatter(lengths, pages));
       const reader = actReader(b, out, T);
@@ -73,3 +78,6 @@ export const attentionV4Cases: Case[] = [
   attentionCase({ ...v4, H: 4, G: 1, d: 256, spans: [[500, 40], [3, 2]], opts: { window: 512, scale: 0.0625 } }), // biome-ignore format: a row
   attentionCase({ ...v4, out: 'f32', H: 8, G: 4, d: 8, spans: [[0, 33]] }),
 ];
+
+/** Sums as large as they can be. */
+export const largestCases: Case[] = [attentionCase({ ...i8, out: 'f32', H: 5, G: 1, d: 256, spans: [[70, 2]], largest: true })];

@@ -24,8 +24,8 @@ export interface KvCase {
 
 export const shapeOf = ({ format, G, d, layers = 2 }: KvCase): KvShape => ({ format, layers, kvHeads: G, headDim: d });
 
-/** Fills every page: i8 with uniform integers and scales around 0.02, f32 with normal values. */
-export function fillPages(b: Backend, kv: KvPool, seed: number): void {
+/** Fills every page: i8 with uniform integers (`largest`: 127 and −127, page by page) and scales around 0.02, f32 with normal values. */
+export function fillPages(b: Backend, kv: KvPool, seed: number, largest = false): void {
   const head = kvHeadBytes(kv.shape);
   const d = kv.shape.headDim;
   const heads = kv.shape.layers * kv.shape.kvHeads;
@@ -38,7 +38,7 @@ export function fillPages(b: Backend, kv: KvPool, seed: number): void {
       const scales = new Float32Array(2 * PAGE);
       for (let h = 0; h < heads; h++) {
         const integers = d * PAGE + valueBytes(kv.shape);
-        for (let i = 0; i < integers; i++) bytes[h * head + i] = Math.floor(next() * 255) - 127;
+        for (let i = 0; i < integers; i++) bytes[h * head + i] = largest ? 127 - 254 * (page & 1) : Math.floor(next() * 255) - 127;
         for (let i = 0; i < 2 * PAGE; i++) scales[i] = (next() + 0.2) * 0.02;
         bytes.set(new Uint8Array(scales.buffer), h * head + integers);
       }
