@@ -627,5 +627,52 @@ describe('with windows', () => {
   });
 });
 
+describe('a sequence', () => {
+  const of = (o: Partial<typeof GREEDY>, generated?: number[]) =>
+    new Sequence({ ...{ id: 'a', prompt: [5, 6, 5], maxTokens: 9, stopIds: [], salt: '' }, generated, sampling: { ...GREEDY, ...o } }, 0);
+
+  it('counts its output where a penalty wants it, what was generated elsewhere too, and keeps its prompt’s ids for one', () => {
+    const told = (seq: Sequence) => {
+      for (const id of [7, 8]) seq.append(id);
+      return [seq.counts && [...seq.counts], seq.promptIds && [...seq.promptIds]];
+    };
+    const counted = [
+      [7, 3],
+      [9, 1],
+      [8, 1],
+    ];
+    expect(told(of({}, [7, 9, 7]))).toEqual([undefined, undefined]);
+    expect(told(of({ frequency: 0.5 }, [7, 9, 7]))).toEqual([counted, undefined]);
+    expect(told(of({ presence: -1 }, [7, 9, 7]))).toEqual([counted, undefined]);
+    expect(told(of({ repetition: 1.1 }, [7, 9, 7]))).toEqual([counted, [5, 6]]);
+    const fresh = [
+      [7, 1],
+      [8, 1],
+    ];
+    expect(told(of({ frequency: 0.5 }))).toEqual([fresh, undefined]);
+  });
+
+  it('knows how many tokens are generated, to come and to be told', () => {
+    const seq = of({}, [7, 9]);
+    expect([seq.ids, seq.promptLength, seq.generated, seq.pending, seq.prefills]).toEqual([[5, 6, 5, 7, 9], 3, 2, 5, true]);
+    seq.computed = 3;
+    seq.flying = 1;
+    expect([seq.next, seq.pending, seq.prefills, seq.unscored, seq.shareable]).toEqual([4, 1, true, 0, 4]);
+    const scored = new Sequence({ ...seq.request, promptLogprobs: 0 }, 0);
+    expect([scored.unscored, scored.shareable]).toEqual([2, 0]);
+    scored.scored = 1;
+    expect([scored.unscored, scored.shareable]).toEqual([1, 1]);
+    scored.scored = 2;
+    expect([scored.unscored, scored.shareable]).toEqual([0, 4]);
+  });
+
+  it('keeps the first of what was thrown for it, and that something was', () => {
+    const seq = of({});
+    seq.fail(undefined);
+    seq.fail(new Error('later'));
+    expect(String(seq.error)).toBe('Error: nothing was thrown');
+  });
+});
+
 it('pages of a sequence are so many', () =>
   expect([0, 1, 16, 17, 32].map((n) => Sequence.pagesFor(n))).toEqual([0, 1, 1, 2, 2].map((n) => (n * PAGE) / PAGE)));
