@@ -11,13 +11,14 @@ export interface Stream {
   cached: number;
 }
 
-/** Runs `POST /v1/completions` on token ids, greedily. Rejects with the server's message. */
+/** Runs `POST /v1/completions` on token ids, greedily, for as many tokens as are asked for. Rejects with the server's message. */
 export async function complete(url: string, model: string, prompt: readonly number[], maxTokens: number): Promise<Stream> {
   const body = JSON.stringify({
     model,
     prompt,
     max_tokens: maxTokens,
     temperature: 0,
+    ignore_eos: true,
     stream: true,
     stream_options: { include_usage: true },
   });

@@ -111,7 +111,7 @@ async function compare(bench: Bench, servers: Record<string, Server>, peers: Rec
   const crowd = async (s: Server) => {
     const crowd = crowds.get(s) ?? 0;
     crowds.set(s, crowd + 1);
-    // the same of each server: answers end by themselves, some early
+    // the same of each server
     const prompts = Array.from({ length: STREAMS }, (_, i) => randomIds(16, VOCAB, CROWDS + crowd * STREAMS + i));
     return (await Promise.all(prompts.map((prompt) => complete(s.url, s.pack.id, prompt, TOKENS)))).reduce((n, x) => n + x.tokens, 0);
   };
