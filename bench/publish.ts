@@ -56,9 +56,15 @@ export function unpublishable({ suite, machine, command }: Pick<Report, 'suite' 
   return undefined;
 }
 
+/** What was measured and is no number, such as the rate of an answer without a second token; or nothing. */
+export function unmeasured({ figures, targets }: Pick<Report, 'figures' | 'targets'>): string | undefined {
+  const none = [...figures.filter((f) => !Number.isFinite(f.value.median)), ...targets.filter((t) => !Number.isFinite(t.got))];
+  return none.length > 0 ? `no number: ${none.map((n) => n.name).join(', ')}` : undefined;
+}
+
 /** Throws when it may not be published. */
 export function publish(report: Report): void {
-  const why = unpublishable(report);
+  const why = unpublishable(report) ?? unmeasured(report);
   if (why) throw new Error(`not published: ${why}`);
   mkdirSync(FOLDER, { recursive: true });
   writeFileSync(join(FOLDER, `${report.suite}.json`), `${JSON.stringify(report, null, 1)}\n`);

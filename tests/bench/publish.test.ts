@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { describeMachine, machine } from '../../bench/machine.ts';
 import { withMeasured } from '../../bench/measured.ts';
-import { limits, unpublishable } from '../../bench/publish.ts';
+import { limits, unmeasured, unpublishable } from '../../bench/publish.ts';
 import { REAL_MODELS } from '../../bench/real-models.ts';
 import type { Report } from '../../bench/report.ts';
 import { TASKS } from '../../bench/suites/speculation.ts';
@@ -98,6 +98,13 @@ describe('a report is published', () => {
     expect(unpublishable({ ...speculation, command: 'npm run bench -- speculation' })).toMatch(/--clock cpu/);
     expect(unpublishable({ ...speculation, command: 'npm run bench -- speculation --clock cpu' })).toBeUndefined();
   });
+});
+
+it('what is no number is not published, by name', () => {
+  const figure = (name: string, median: number) => ({ name, unit: 'ms', value: { median, low: 1, high: 1, runs: 2 } });
+  const target = (name: string, got: number) => ({ name, got, want: 1, unit: '×' });
+  expect(unmeasured({ figures: [figure('a', 1)], targets: [target('b', 2)] })).toBeUndefined();
+  expect(unmeasured({ figures: [figure('a', Number.POSITIVE_INFINITY)], targets: [target('b', Number.NaN)] })).toBe('no number: a, b');
 });
 
 it('the table of docs/models.md is what was published of real models', () => {
