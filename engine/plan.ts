@@ -39,12 +39,11 @@ export class MemoryPlanError extends Error {
   override name = 'MemoryPlanError';
 }
 
-/** Sequences a step, unless asked for otherwise: as many as logits of LOGITS_BYTES allow, within these. */
+/** Sequences a step, unless asked for otherwise: as many as logits of LOGITS_BYTES allow, within this and LEAST_ROWS. */
 const SEQUENCES = 64;
-const LEAST_SEQUENCES = 4;
 /** What a step's logits may take, 2.3 % of an isolate of 128 MB. */
 const LOGITS_BYTES = 3 << 20;
-/** Rows of logits at least, so that one sequence alone can check drafted tokens (engine/speculate.ts). */
+/** Rows of logits at least, so that one sequence alone can check drafted tokens (engine/speculate.ts); where they are, as many sequences may use them. */
 const LEAST_ROWS = 8;
 /** Tokens a step, unless asked for otherwise: the size that docs/performance.md measures prefill at. */
 const STEP_TOKENS = 128;
@@ -52,7 +51,7 @@ const STEP_TOKENS = 128;
 const WORTH_SMALLER_STEPS = 1024;
 const SMALLER_STEPS = [
   { maxTokens: 64, maxSequences: 8 },
-  { maxTokens: 32, maxSequences: LEAST_SEQUENCES },
+  { maxTokens: 32, maxSequences: LEAST_ROWS },
 ];
 /** Pages that one sequence must be able to have: 256 tokens, less is of no use. */
 const USEFUL_PAGES = 16;
@@ -66,7 +65,7 @@ type Wishes = Pick<PlanInput, 'maxTokens' | 'maxSequences'>;
 
 /** What a step takes, for contexts of a length: as wished, else as the vocabulary allows. */
 export function stepSize(c: ModelConfig, wishes: Wishes, context: number): RunnerSize {
-  const maxSequences = wishes.maxSequences ?? Math.max(LEAST_SEQUENCES, Math.min(SEQUENCES, Math.floor(LOGITS_BYTES / (c.vocab * 4))));
+  const maxSequences = wishes.maxSequences ?? Math.max(LEAST_ROWS, Math.min(SEQUENCES, Math.floor(LOGITS_BYTES / (c.vocab * 4))));
   return {
     context,
     maxTokens: Math.max(wishes.maxTokens ?? STEP_TOKENS, maxSequences),
